@@ -1,0 +1,394 @@
+//! PostgreSQL types and the Arrow types that carry them.
+//!
+//! A column's Arrow type says how values lie in memory; the field metadata key [`PG_TYPE_KEY`] says
+//! which PostgreSQL type they are where Arrow alone does not tell (varchar(n) and text are both
+//! `Utf8View`). An expression that lost its metadata gets the type that [`PgType::from_arrow`]
+//! gives for its Arrow type.
+//!
+//! | PostgreSQL | Arrow |
+//! |---|---|
+//! | bool | Boolean |
+//! | int2, int4, int8 | Int16, Int32, Int64 |
+//! | float4, float8 | Float32, Float64 |
+//! | numeric(p,s), p ≤ 38 | Decimal128(p,s) |
+//! | numeric(p,s), p ≤ 76 | Decimal256(p,s) |
+//! | numeric without precision | Utf8View, canonical text, digits and scale as given |
+//! | text, varchar, char(n), name | Utf8View |
+//! | bytea | Binary |
+//! | date | Date32, days since 1970-01-01 |
+//! | time | Time64(µs) |
+//! | timestamp, timestamptz | Timestamp(µs), Timestamp(µs, "UTC") |
+//! | interval | Interval(MonthDayNano) |
+//! | uuid | FixedSizeBinary(16) |
+//! | oid, regclass and kin (catalog only) | UInt32 |
+//! | arrays (catalog only) | List |
+
+use std::{collections::HashMap, sync::Arc};
+
+use arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
+
+/// Field metadata key under which [`PgType::metadata_value`] stands.
+pub const PG_TYPE_KEY: &str = "pg_type";
+
+/// A PostgreSQL type with its modifier.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum PgType {
+    Bool,
+    Int2,
+    Int4,
+    Int8,
+    Float4,
+    Float8,
+    /// `None`: digits and scale of every value as given.
+    Numeric(Option<NumericShape>),
+    Text,
+    /// Length limit in characters.
+    Varchar(Option<u32>),
+    /// `char(n)`: blank-padded; trailing blanks do not count in comparisons.
+    Bpchar(u32),
+    /// The one-byte internal type `"char"`.
+    Char,
+    Name,
+    Bytea,
+    Date,
+    Time,
+    Timestamp,
+    Timestamptz,
+    Interval,
+    Uuid,
+    Oid,
+    Regclass,
+    Regtype,
+    Regproc,
+    Regnamespace,
+    Regrole,
+    /// What a `void` function returns; text output is empty.
+    Void,
+    /// A literal or NULL whose type nothing decided; sent as text.
+    Unknown,
+    Array(Arc<PgType>),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct NumericShape {
+    pub precision: u8,
+    pub scale: i8,
+}
+
+impl PgType {
+    /// OID in `pg_type`.
+    #[must_use]
+    pub fn oid(&self) -> u32 {
+        match self {
+            Self::Bool => 16,
+            Self::Bytea => 17,
+            Self::Char => 18,
+            Self::Name => 19,
+            Self::Int8 => 20,
+            Self::Int2 => 21,
+            Self::Int4 => 23,
+            Self::Regproc => 24,
+            Self::Text => 25,
+            Self::Oid => 26,
+            Self::Float4 => 700,
+            Self::Float8 => 701,
+            Self::Unknown => 705,
+            Self::Bpchar(_) => 1042,
+            Self::Varchar(_) => 1043,
+            Self::Date => 1082,
+            Self::Time => 1083,
+            Self::Timestamp => 1114,
+            Self::Timestamptz => 1184,
+            Self::Interval => 1186,
+            Self::Numeric(_) => 1700,
+            Self::Regclass => 2205,
+            Self::Regtype => 2206,
+            Self::Void => 2278,
+            Self::Uuid => 2950,
+            Self::Regnamespace => 4089,
+            Self::Regrole => 4096,
+            Self::Array(of) => of.array_oid(),
+        }
+    }
+
+    /// OID of the array type over this type; 0 where there is none.
+    #[must_use]
+    pub fn array_oid(&self) -> u32 {
+        match self {
+            Self::Bool => 1000,
+            Self::Bytea => 1001,
+            Self::Char => 1002,
+            Self::Name => 1003,
+            Self::Int8 => 1016,
+            Self::Int2 => 1005,
+            Self::Int4 => 1007,
+            Self::Regproc => 1008,
+            Self::Text => 1009,
+            Self::Oid => 1028,
+            Self::Float4 => 1021,
+            Self::Float8 => 1022,
+            Self::Bpchar(_) => 1014,
+            Self::Varchar(_) => 1015,
+            Self::Date => 1182,
+            Self::Time => 1183,
+            Self::Timestamp => 1115,
+            Self::Timestamptz => 1185,
+            Self::Interval => 1187,
+            Self::Numeric(_) => 1231,
+            Self::Regclass => 2210,
+            Self::Regtype => 2211,
+            Self::Uuid => 2951,
+            Self::Regnamespace => 4090,
+            Self::Regrole => 4097,
+            Self::Unknown | Self::Void | Self::Array(_) => 0,
+        }
+    }
+
+    /// Type modifier as in `pg_attribute.atttypmod`; -1 for none.
+    #[must_use]
+    pub fn typmod(&self) -> i32 {
+        match self {
+            Self::Varchar(Some(n)) | Self::Bpchar(n) => {
+                i32::try_from(*n).unwrap_or(i32::MAX - 4) + 4
+            }
+            Self::Numeric(Some(shape)) => {
+                ((i32::from(shape.precision) << 16) | (i32::from(shape.scale) & 0x7ff)) + 4
+            }
+            _ => -1,
+        }
+    }
+
+    /// The type with this OID and modifier, if it is one of ours.
+    #[must_use]
+    pub fn from_oid(oid: u32, typmod: i32) -> Option<Self> {
+        Some(match oid {
+            16 => Self::Bool,
+            17 => Self::Bytea,
+            18 => Self::Char,
+            19 => Self::Name,
+            20 => Self::Int8,
+            21 => Self::Int2,
+            23 => Self::Int4,
+            24 => Self::Regproc,
+            25 => Self::Text,
+            26 => Self::Oid,
+            700 => Self::Float4,
+            701 => Self::Float8,
+            705 => Self::Unknown,
+            1042 => Self::Bpchar(u32::try_from(typmod - 4).unwrap_or(1)),
+            1043 => Self::Varchar(u32::try_from(typmod - 4).ok()),
+            1082 => Self::Date,
+            1083 => Self::Time,
+            1114 => Self::Timestamp,
+            1184 => Self::Timestamptz,
+            1186 => Self::Interval,
+            1700 => Self::Numeric((typmod >= 4).then(|| {
+                let packed = typmod - 4;
+                // The scale is an 11-bit two's complement number.
+                let scale = ((packed & 0x7ff) ^ 0x400) - 0x400;
+                NumericShape { precision: (packed >> 16) as u8, scale: scale as i8 }
+            })),
+            2205 => Self::Regclass,
+            2206 => Self::Regtype,
+            2278 => Self::Void,
+            2950 => Self::Uuid,
+            4089 => Self::Regnamespace,
+            4096 => Self::Regrole,
+            _ => return Self::element_of_array(oid).map(|of| Self::Array(Arc::new(of))),
+        })
+    }
+
+    fn element_of_array(oid: u32) -> Option<Self> {
+        [
+            Self::Bool,
+            Self::Bytea,
+            Self::Char,
+            Self::Name,
+            Self::Int8,
+            Self::Int2,
+            Self::Int4,
+            Self::Regproc,
+            Self::Text,
+            Self::Oid,
+            Self::Float4,
+            Self::Float8,
+            Self::Bpchar(1),
+            Self::Varchar(None),
+            Self::Date,
+            Self::Time,
+            Self::Timestamp,
+            Self::Timestamptz,
+            Self::Interval,
+            Self::Numeric(None),
+            Self::Regclass,
+            Self::Regtype,
+            Self::Uuid,
+            Self::Regnamespace,
+            Self::Regrole,
+        ]
+        .into_iter()
+        .find(|t| t.array_oid() == oid)
+    }
+
+    /// How values of this type lie in memory.
+    #[must_use]
+    pub fn arrow_type(&self) -> DataType {
+        match self {
+            Self::Bool => DataType::Boolean,
+            Self::Int2 => DataType::Int16,
+            Self::Int4 => DataType::Int32,
+            Self::Int8 => DataType::Int64,
+            Self::Float4 => DataType::Float32,
+            Self::Float8 => DataType::Float64,
+            Self::Numeric(Some(s)) if s.precision <= 38 => {
+                DataType::Decimal128(s.precision, s.scale)
+            }
+            Self::Numeric(Some(s)) => DataType::Decimal256(s.precision, s.scale),
+            Self::Numeric(None)
+            | Self::Text
+            | Self::Varchar(_)
+            | Self::Bpchar(_)
+            | Self::Char
+            | Self::Name
+            | Self::Void
+            | Self::Unknown => DataType::Utf8View,
+            Self::Bytea => DataType::Binary,
+            Self::Date => DataType::Date32,
+            Self::Time => DataType::Time64(TimeUnit::Microsecond),
+            Self::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
+            Self::Timestamptz => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+            Self::Interval => DataType::Interval(IntervalUnit::MonthDayNano),
+            Self::Uuid => DataType::FixedSizeBinary(16),
+            Self::Oid
+            | Self::Regclass
+            | Self::Regtype
+            | Self::Regproc
+            | Self::Regnamespace
+            | Self::Regrole => DataType::UInt32,
+            Self::Array(of) => DataType::List(Arc::new(of.field("item", true))),
+        }
+    }
+
+    /// A field of this type, with the metadata that keeps it.
+    #[must_use]
+    pub fn field(&self, name: &str, nullable: bool) -> Field {
+        Field::new(name, self.arrow_type(), nullable)
+            .with_metadata(HashMap::from([(PG_TYPE_KEY.to_owned(), self.metadata_value())]))
+    }
+
+    /// `OID:typmod`.
+    #[must_use]
+    pub fn metadata_value(&self) -> String {
+        format!("{}:{}", self.oid(), self.typmod())
+    }
+
+    /// The type of a field: from its metadata, else from its Arrow type.
+    #[must_use]
+    pub fn of_field(field: &Field) -> Self {
+        field
+            .metadata()
+            .get(PG_TYPE_KEY)
+            .and_then(|value| {
+                let (oid, typmod) = value.split_once(':')?;
+                Self::from_oid(oid.parse().ok()?, typmod.parse().ok()?)
+            })
+            // Metadata that an expression carried over to another Arrow type says nothing.
+            .filter(|t| t.arrow_type().equals_datatype(field.data_type()))
+            .unwrap_or_else(|| Self::from_arrow(field.data_type()))
+    }
+
+    /// The type an expression of this Arrow type shows to a client.
+    #[must_use]
+    pub fn from_arrow(data_type: &DataType) -> Self {
+        match data_type {
+            DataType::Boolean => Self::Bool,
+            DataType::Int8 | DataType::Int16 | DataType::UInt8 => Self::Int2,
+            DataType::Int32 | DataType::UInt16 => Self::Int4,
+            DataType::Int64 => Self::Int8,
+            DataType::UInt32 => Self::Oid,
+            DataType::UInt64 => Self::Numeric(Some(NumericShape { precision: 20, scale: 0 })),
+            DataType::Float16 | DataType::Float32 => Self::Float4,
+            DataType::Float64 => Self::Float8,
+            DataType::Decimal32(p, s)
+            | DataType::Decimal64(p, s)
+            | DataType::Decimal128(p, s)
+            | DataType::Decimal256(p, s) => {
+                Self::Numeric(Some(NumericShape { precision: *p, scale: *s }))
+            }
+            DataType::Binary | DataType::LargeBinary | DataType::BinaryView => Self::Bytea,
+            DataType::FixedSizeBinary(16) => Self::Uuid,
+            DataType::FixedSizeBinary(_) => Self::Bytea,
+            DataType::Date32 | DataType::Date64 => Self::Date,
+            DataType::Time32(_) | DataType::Time64(_) => Self::Time,
+            DataType::Timestamp(_, None) => Self::Timestamp,
+            DataType::Timestamp(_, Some(_)) => Self::Timestamptz,
+            DataType::Interval(_) | DataType::Duration(_) => Self::Interval,
+            DataType::List(f) | DataType::LargeList(f) | DataType::FixedSizeList(f, _) => {
+                Self::Array(Arc::new(Self::of_field(f)))
+            }
+            DataType::Dictionary(_, value) => Self::from_arrow(value),
+            _ => Self::Text,
+        }
+    }
+
+    /// Name as `format_type` prints it.
+    #[must_use]
+    pub fn sql_name(&self) -> String {
+        match self {
+            Self::Bool => "boolean".into(),
+            Self::Int2 => "smallint".into(),
+            Self::Int4 => "integer".into(),
+            Self::Int8 => "bigint".into(),
+            Self::Float4 => "real".into(),
+            Self::Float8 => "double precision".into(),
+            Self::Numeric(None) => "numeric".into(),
+            Self::Numeric(Some(s)) => format!("numeric({},{})", s.precision, s.scale),
+            Self::Text => "text".into(),
+            Self::Varchar(None) => "character varying".into(),
+            Self::Varchar(Some(n)) => format!("character varying({n})"),
+            Self::Bpchar(n) => format!("character({n})"),
+            Self::Char => "\"char\"".into(),
+            Self::Name => "name".into(),
+            Self::Bytea => "bytea".into(),
+            Self::Date => "date".into(),
+            Self::Time => "time without time zone".into(),
+            Self::Timestamp => "timestamp without time zone".into(),
+            Self::Timestamptz => "timestamp with time zone".into(),
+            Self::Interval => "interval".into(),
+            Self::Uuid => "uuid".into(),
+            Self::Oid => "oid".into(),
+            Self::Regclass => "regclass".into(),
+            Self::Regtype => "regtype".into(),
+            Self::Regproc => "regproc".into(),
+            Self::Regnamespace => "regnamespace".into(),
+            Self::Regrole => "regrole".into(),
+            Self::Void => "void".into(),
+            Self::Unknown => "unknown".into(),
+            Self::Array(of) => format!("{}[]", of.sql_name()),
+        }
+    }
+
+    /// `pg_type.typlen`: bytes of a fixed-width type, -1 for varying, -2 for C strings.
+    #[must_use]
+    pub fn typlen(&self) -> i16 {
+        match self {
+            Self::Bool | Self::Char => 1,
+            Self::Int2 => 2,
+            Self::Int4
+            | Self::Float4
+            | Self::Date
+            | Self::Oid
+            | Self::Regclass
+            | Self::Regtype
+            | Self::Regproc
+            | Self::Regnamespace
+            | Self::Regrole
+            | Self::Void => 4,
+            Self::Int8 | Self::Float8 | Self::Time | Self::Timestamp | Self::Timestamptz => 8,
+            Self::Interval | Self::Uuid => 16,
+            Self::Name => 64,
+            Self::Unknown => -2,
+            _ => -1,
+        }
+    }
+}

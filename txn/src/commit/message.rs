@@ -1,0 +1,141 @@
+//! What a session sends to the leader, and what it gets back. Serialised even in process, so that
+//! a network between the two adds nothing but a transport.
+//!
+//! ```text
+//! session                                    leader
+//!   Part{id, 0, rows} ──────────────────────▶ private chunk, logged, invisible
+//!   Part{id, 1, rows} ──────────────────────▶        "
+//!   Commit{id, parts: 2, keys, payload} ────▶ resolve, stamp, place, log; durable; apply; publish
+//!                        ◀────────── Committed{position, timestamp} | Conflict | Refused
+//!   Resolve{id} ────────────────────────────▶ what became of it; an unknown id is aborted first
+//! ```
+
+use bytes::Bytes;
+
+use crate::ids::{CommitId, IndexId, Position, SchemaVersion, TableId, Timestamp};
+
+/// What a commit did to a key. Foreign keys look at `Added` and `Removed` only.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Mark {
+    Added = 1,
+    Removed = 2,
+    Changed = 3,
+}
+
+/// A key that the transaction wrote. `base` is the position of the snapshot of the statement that
+/// looked the key up: the commit is refused if another commit after `base` wrote the same key.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct KeyWrite {
+    pub table: TableId,
+    pub index: IndexId,
+    pub key: Bytes,
+    pub mark: Mark,
+    pub base: Position,
+}
+
+/// What must not have changed since `base`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Scope {
+    Key {
+        index: IndexId,
+        key: Bytes,
+    },
+    /// Any write to the table at all: what TRUNCATE and DDL assert.
+    Table,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Assertion {
+    pub table: TableId,
+    pub scope: Scope,
+    pub base: Position,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct CommitRequest {
+    pub id: CommitId,
+    /// Schema version under which the session planned its writes, one per table written or
+    /// asserted; another version at the leader refuses the commit.
+    pub schema_versions: Vec<(TableId, SchemaVersion)>,
+    pub writes: Vec<KeyWrite>,
+    pub assertions: Vec<Assertion>,
+    /// Number of `Part` messages sent before under this id.
+    pub parts: u32,
+    /// The state machine's write set, opaque here; `StateMachine::place` turns it into the payload
+    /// of the log record.
+    pub payload: Bytes,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Part {
+    pub id: CommitId,
+    /// 0, 1, 2, …; a gap is refused.
+    pub sequence: u32,
+    pub payload: Bytes,
+}
+
+/// A message to the leader.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Request {
+    Commit(CommitRequest),
+    Part(Part),
+    /// The session gave up: its private chunks are dropped.
+    Abort(CommitId),
+    /// What became of `id`? An id the leader does not know is first made impossible by an abort
+    /// marker in the log, so that a late commit with it is refused.
+    Resolve(CommitId),
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Answer {
+    /// Durable, applied and published.
+    Committed {
+        position: Position,
+        timestamp: Timestamp,
+    },
+    /// A part is in the log (not necessarily durable).
+    PartAccepted,
+    Aborted,
+    /// Another commit, at `at`, wrote what this one wrote or asserted. Sent when `at` is published,
+    /// so that a retry sees it. SQLSTATE 40001.
+    Conflict {
+        table: TableId,
+        at: Position,
+    },
+    Refused(Refusal),
+    /// Nobody can say: the log failed under it. SQLSTATE 08007; `Resolve` may tell later.
+    Unknown(String),
+}
+
+/// Why a request was refused: determinate, nothing of it is in the log.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Refusal {
+    /// 40001 (a retry plans anew).
+    #[error("{table} is at schema version {current:?}, the statement was planned under {planned}")]
+    SchemaChanged { table: TableId, planned: SchemaVersion, current: Option<SchemaVersion> },
+    /// The base of a key lies below what the resolver remembers. 40001.
+    #[error("the transaction is older than the commits the resolver remembers")]
+    TooOld,
+    /// 53200.
+    #[error("{0}")]
+    OutOfMemory(String),
+    /// 53100.
+    #[error("{0}")]
+    DiskFull(String),
+    /// The id was aborted or already used. 40000.
+    #[error("commit id {0} is aborted")]
+    IdAborted(CommitId),
+    /// Below the floor of remembered ids: never "aborted". 08007.
+    #[error("commit id {0} is older than the ids remembered")]
+    IdForgotten(CommitId),
+    /// The timestamp window is exhausted and the metastore does not grant a new one. 57P03-like.
+    #[error("{0}")]
+    NoTimestamp(String),
+    /// 57P01.
+    #[error("the server is shutting down")]
+    ShuttingDown,
+    /// A message that does not decode, a part out of order: a bug of the sender. XX000.
+    #[error("malformed request: {0}")]
+    Malformed(String),
+}

@@ -1,0 +1,6 @@
+//! Positions, time, transactions: the log that is the database, and the pipeline that orders
+//! changes into it. Knows bytes and keys; no rows, no SQL.
+
+pub mod commit;
+pub mod ids;
+pub mod log;
