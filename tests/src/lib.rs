@@ -1,1 +1,9 @@
+//! What the end-to-end tests share: our server as a process, PostgreSQL as a process, the clients.
+//!
+//! Everything listens on 127.0.0.1 on a port of its own and dies with the value that holds it.
 
+pub mod client;
+pub mod duck;
+pub mod peer;
+pub mod server;
+pub mod slt;

@@ -1,0 +1,60 @@
+# `make run` starts a database, `make test` proves it, `make bench` measures it.
+# Builds go to a folder outside the checkout, so that every checkout shares the dependencies.
+export CARGO_TARGET_DIR ?= $(HOME)/.cache/glaredb/target
+PORT ?= 5432
+DATA ?= ./data
+RELEASE := $(CARGO_TARGET_DIR)/release/glaredb
+DEBUG := $(CARGO_TARGET_DIR)/debug/glaredb
+
+.PHONY: help run build test test-tools lint deny unit e2e slt-expect sim kills fuzz bench clean
+
+help:
+	@echo "make run    build and start a database in $(DATA) on port $(PORT)"
+	@echo "make test   install what the tests need and run all of them"
+	@echo "make lint   format, clippy, licences"
+	@echo "make bench  measure against PostgreSQL and DuckDB (installs them)"
+	@echo "make sim    1,000 seeds of every simulation     make kills  the kill tests, 20 rounds each"
+	@echo "make fuzz   the decoders, 10 million inputs each"
+
+build:
+	@scripts/install-tools build
+	cargo build --release -p glaredb-server --bin glaredb
+
+run: build
+	@$(RELEASE) server -p $(PORT) --data-dir $(DATA)
+
+# One build for everything that is tested: the same features everywhere, so nothing builds twice.
+test:
+	scripts/install-tools test
+	cargo build --workspace --all-features
+	cargo nextest run --workspace --all-features
+
+lint:
+	scripts/install-tools lint
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --all-features -- -D warnings
+	cargo deny --all-features check bans licenses sources
+
+sim:
+	scripts/install-tools test
+	GLAREDB_SIM_SEEDS=1000 cargo nextest run --release --workspace --all-features -E 'test(/sim/)' --no-capture
+
+kills:
+	scripts/install-tools test
+	cargo build --workspace --all-features
+	GLAREDB_KILL_ROUNDS=20 cargo nextest run -p glaredb-tests --all-features -E 'binary(kill)' --no-capture
+
+fuzz:
+	GLAREDB_FUZZ_ITERATIONS=10000000 cargo nextest run --release --workspace --all-features -E 'test(/fuzz/)' --no-capture
+
+# Writes the expected results of tests/slt/*.slt anew from PostgreSQL 15.
+slt-expect:
+	scripts/install-tools test
+	cargo run -p glaredb-tests --all-features --bin slt-expect
+
+bench: build
+	scripts/install-tools bench
+	cargo run --release -p glaredb-benches -- --glaredb $(RELEASE)
+
+clean:
+	cargo clean
