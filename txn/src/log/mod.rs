@@ -1,3 +1,4 @@
 //! The write-ahead log.
 
+pub mod local;
 pub mod wal;
