@@ -76,6 +76,11 @@ id! {
     RowId(u64), "r"
 }
 
+impl TableId {
+    /// No table: under it stand the keys by which DDL commits conflict in the resolver.
+    pub const CATALOG: Self = Self(0);
+}
+
 impl IndexId {
     /// The key: the primary key, else the row id.
     pub const KEY: Self = Self(0);

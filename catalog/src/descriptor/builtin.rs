@@ -1,0 +1,59 @@
+//! What every database holds from its first moment on, under PostgreSQL's OIDs where it has fixed
+//! ones: clients know some of them by heart.
+
+use super::{Database, Oid, Role, Schema};
+use crate::change::CatalogChange;
+
+/// OIDs from here on are given out by the catalog's counter.
+pub const FIRST_USER_OID: Oid = 16_384;
+
+pub const ROLE_POSTGRES: Oid = 10;
+pub const DATABASE_POSTGRES: Oid = 5;
+pub const SCHEMA_PG_CATALOG: Oid = 11;
+pub const SCHEMA_PUBLIC: Oid = 2200;
+pub const SCHEMA_INFORMATION_SCHEMA: Oid = 13_207;
+
+/// Is it a schema of the system, in which users create nothing?
+#[must_use]
+pub fn is_system_schema(oid: Oid) -> bool {
+    matches!(oid, SCHEMA_PG_CATALOG | SCHEMA_INFORMATION_SCHEMA)
+}
+
+/// The change that makes an empty catalog a usable one: role and database `postgres` and the
+/// schemas `pg_catalog`, `information_schema` and `public`. The first record of a log.
+#[must_use]
+pub fn bootstrap() -> CatalogChange {
+    let schema = |oid, name: &str| Schema { oid, name: name.into(), owner: ROLE_POSTGRES };
+    CatalogChange {
+        upsert_roles: vec![Role {
+            oid: ROLE_POSTGRES,
+            name: "postgres".into(),
+            superuser: true,
+            login: true,
+            inherit: true,
+            create_role: true,
+            create_database: true,
+            replication: true,
+            bypass_row_security: true,
+            connection_limit: -1,
+        }],
+        upsert_databases: vec![Database {
+            oid: DATABASE_POSTGRES,
+            name: "postgres".into(),
+            owner: ROLE_POSTGRES,
+        }],
+        upsert_schemas: vec![
+            schema(SCHEMA_PG_CATALOG, "pg_catalog"),
+            schema(SCHEMA_PUBLIC, "public"),
+            schema(SCHEMA_INFORMATION_SCHEMA, "information_schema"),
+        ],
+        created: vec![
+            ROLE_POSTGRES,
+            DATABASE_POSTGRES,
+            SCHEMA_PG_CATALOG,
+            SCHEMA_PUBLIC,
+            SCHEMA_INFORMATION_SCHEMA,
+        ],
+        ..CatalogChange::default()
+    }
+}

@@ -1,0 +1,1 @@
+//! The small, strongly consistent store beside the log (contract and implementation follow).
