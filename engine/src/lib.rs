@@ -1,5 +1,6 @@
 //! Storage below, query above.
 
 pub mod error;
+pub mod query;
 pub mod session;
 pub mod types;

@@ -23,9 +23,13 @@
 //! | oid, regclass and kin (catalog only) | UInt32 |
 //! | arrays (catalog only) | List |
 
+mod time_zone;
+
 use std::{collections::HashMap, sync::Arc};
 
 use arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
+
+pub use self::time_zone::TimeZone;
 
 /// Field metadata key under which [`PgType::metadata_value`] stands.
 pub const PG_TYPE_KEY: &str = "pg_type";

@@ -1,0 +1,98 @@
+//! DataFusion's and arrow's errors as the client should see them.
+
+use arrow::error::ArrowError;
+use datafusion::common::DataFusionError;
+
+use crate::error::{SqlError, sqlstate};
+
+/// Maps an error of planning, optimizing or executing.
+///
+/// Our own functions put an [`SqlError`] inside; it comes out unchanged. What DataFusion does not
+/// implement is 0A000, exhausted memory 53200, the rest XX000.
+pub fn sql_error(error: DataFusionError) -> SqlError {
+    match error {
+        DataFusionError::External(inner) => match inner.downcast::<SqlError>() {
+            Ok(error) => *error,
+            Err(inner) => match inner.downcast::<DataFusionError>() {
+                Ok(error) => sql_error(*error),
+                Err(inner) => SqlError::internal(inner.to_string()),
+            },
+        },
+        DataFusionError::ArrowError(inner, _) => arrow_error(*inner),
+        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => {
+            sql_error(*inner)
+        }
+        DataFusionError::Shared(inner) => shared_error(&inner),
+        DataFusionError::Collection(mut errors) if !errors.is_empty() => {
+            sql_error(errors.swap_remove(0))
+        }
+        DataFusionError::NotImplemented(message) => {
+            SqlError::new(sqlstate::FEATURE_NOT_SUPPORTED, message)
+        }
+        DataFusionError::ResourcesExhausted(message) => {
+            SqlError::new(sqlstate::OUT_OF_MEMORY, "out of memory").detail(message)
+        }
+        other => SqlError::internal(other.strip_backtrace()),
+    }
+}
+
+/// An error that several consumers of one stream share cannot be taken apart, so it is looked into.
+fn shared_error(error: &DataFusionError) -> SqlError {
+    match error {
+        DataFusionError::External(inner) => inner
+            .downcast_ref::<SqlError>()
+            .cloned()
+            .or_else(|| inner.downcast_ref::<DataFusionError>().map(shared_error))
+            .unwrap_or_else(|| SqlError::internal(inner.to_string())),
+        DataFusionError::ArrowError(inner, _) => match inner.as_ref() {
+            ArrowError::ExternalError(inner) => inner
+                .downcast_ref::<SqlError>()
+                .cloned()
+                .or_else(|| inner.downcast_ref::<DataFusionError>().map(shared_error))
+                .unwrap_or_else(|| SqlError::internal(inner.to_string())),
+            other => plain_arrow_error(other),
+        },
+        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => {
+            shared_error(inner)
+        }
+        DataFusionError::Shared(inner) => shared_error(inner),
+        DataFusionError::NotImplemented(message) => {
+            SqlError::new(sqlstate::FEATURE_NOT_SUPPORTED, message.clone())
+        }
+        DataFusionError::ResourcesExhausted(message) => {
+            SqlError::new(sqlstate::OUT_OF_MEMORY, "out of memory").detail(message.clone())
+        }
+        other => SqlError::internal(other.strip_backtrace()),
+    }
+}
+
+fn arrow_error(error: ArrowError) -> SqlError {
+    match error {
+        ArrowError::ExternalError(inner) => match inner.downcast::<SqlError>() {
+            Ok(error) => *error,
+            Err(inner) => match inner.downcast::<DataFusionError>() {
+                Ok(error) => sql_error(*error),
+                Err(inner) => SqlError::internal(inner.to_string()),
+            },
+        },
+        other => plain_arrow_error(&other),
+    }
+}
+
+fn plain_arrow_error(error: &ArrowError) -> SqlError {
+    match error {
+        ArrowError::DivideByZero => SqlError::new(sqlstate::DIVISION_BY_ZERO, "division by zero"),
+        ArrowError::ArithmeticOverflow(message) => {
+            SqlError::new(sqlstate::NUMERIC_VALUE_OUT_OF_RANGE, message.clone())
+        }
+        ArrowError::NotYetImplemented(message) => {
+            SqlError::new(sqlstate::FEATURE_NOT_SUPPORTED, message.clone())
+        }
+        other => SqlError::internal(other.to_string()),
+    }
+}
+
+/// Wraps an error so that it crosses DataFusion unchanged.
+pub fn external(error: SqlError) -> DataFusionError {
+    DataFusionError::External(Box::new(error))
+}

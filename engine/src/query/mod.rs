@@ -1,0 +1,16 @@
+//! SQL to DataFusion logical plans with PostgreSQL's meaning.
+//!
+//! ```text
+//! text ── parser ──▶ Statement ── planner ──▶ Planned (LogicalPlan, parameter types, result fields)
+//! ```
+//!
+//! The planner is a binder of its own over sqlparser's syntax tree: it resolves names against a
+//! [`planner::TableResolver`], gives every expression a [`PgType`](crate::types::PgType), inserts
+//! the casts PostgreSQL would, and emits DataFusion expressions whose evaluation errs and rounds as
+//! PostgreSQL does. What it does not know it refuses with 0A000; nothing is ignored.
+
+pub mod errors;
+pub mod functions;
+pub mod parser;
+pub mod planner;
+pub mod statement;

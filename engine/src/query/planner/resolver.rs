@@ -1,0 +1,97 @@
+//! Tables as the planner sees them.
+
+use std::sync::Arc;
+
+use datafusion::logical_expr::TableSource;
+
+use super::PlanContext;
+use crate::{
+    error::{SqlError, sqlstate},
+    query::statement::RelationName,
+    types::PgType,
+};
+
+/// Hidden columns of [`TableResolver::dml_source`], in order: UInt64, UInt32, UInt64.
+pub const LOCATOR_COLUMNS: [&str; 3] = [SEGMENT_COLUMN, ROW_COLUMN, ROW_ID_COLUMN];
+pub const SEGMENT_COLUMN: &str = "__glare_segment";
+pub const ROW_COLUMN: &str = "__glare_row";
+pub const ROW_ID_COLUMN: &str = "__glare_row_id";
+
+/// Finds tables, at the statement's snapshot.
+pub trait TableResolver: Send + Sync {
+    /// Table or system table `name` in `schema`; `None` if either does not exist.
+    fn table(&self, schema: &str, name: &str) -> Result<Option<ResolvedTable>, SqlError>;
+
+    fn schema_exists(&self, schema: &str) -> bool;
+
+    /// The source of a user table with [`LOCATOR_COLUMNS`] in front of its columns. Only plans of
+    /// UPDATE and DELETE refer to it.
+    fn dml_source(&self, table: &ResolvedTable) -> Result<Arc<dyn TableSource>, SqlError>;
+}
+
+/// A table found by name.
+#[derive(Clone)]
+pub struct ResolvedTable {
+    pub oid: u32,
+    pub schema: String,
+    pub name: String,
+    pub columns: Vec<ResolvedColumn>,
+    /// Indexes into `columns`, in key order; empty without a primary key.
+    pub primary_key: Vec<usize>,
+    /// Scans the table; its schema's fields are `columns`, in order.
+    pub source: Arc<dyn TableSource>,
+    /// System tables are read only.
+    pub is_system: bool,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct ResolvedColumn {
+    pub name: String,
+    /// `attnum`.
+    pub number: i16,
+    pub pg_type: PgType,
+    pub not_null: bool,
+    /// SQL text.
+    pub default: Option<String>,
+}
+
+impl std::fmt::Debug for ResolvedTable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{} (oid {})", self.schema, self.name, self.oid)
+    }
+}
+
+pub(super) fn resolve(
+    context: &PlanContext<'_>,
+    name: &RelationName,
+) -> Result<ResolvedTable, SqlError> {
+    let with_position = |error: SqlError| match name.position {
+        Some(position) => error.position(position),
+        None => error,
+    };
+    if let Some(schema) = &name.schema {
+        if let Some(table) = context.tables.table(schema, &name.name)? {
+            return Ok(table);
+        }
+        let message = format!("relation \"{schema}.{}\" does not exist", name.name);
+        return Err(with_position(SqlError::new(sqlstate::UNDEFINED_TABLE, message)));
+    }
+    for schema in context.effective_search_path() {
+        if let Some(table) = context.tables.table(schema, &name.name)? {
+            return Ok(table);
+        }
+    }
+    let message = format!("relation \"{}\" does not exist", name.name);
+    Err(with_position(SqlError::new(sqlstate::UNDEFINED_TABLE, message)))
+}
+
+impl PlanContext<'_> {
+    /// The search path with `pg_catalog` in front unless it is listed, `$user` replaced.
+    pub fn effective_search_path(&self) -> impl Iterator<Item = &str> {
+        let implicit = !self.search_path.iter().any(|s| s == "pg_catalog");
+        implicit
+            .then_some("pg_catalog")
+            .into_iter()
+            .chain(self.search_path.iter().map(|s| if s == "$user" { self.role } else { s }))
+    }
+}

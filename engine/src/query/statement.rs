@@ -1,0 +1,362 @@
+//! Statements as the session sees them.
+//!
+//! Queries and DML keep sqlparser's syntax tree, which only the planner reads. Everything else is
+//! turned into small structs here, already checked for clauses that are not supported.
+
+use std::sync::Arc;
+
+use datafusion::sql::sqlparser::ast;
+
+use crate::types::PgType;
+
+/// One statement of a query string.
+#[derive(Clone, Debug)]
+pub struct Statement {
+    /// Text of this statement alone, without the semicolon.
+    pub text: Arc<str>,
+    /// Characters of the query string before `text`; error positions count from the string's start.
+    pub offset: usize,
+    pub kind: StatementKind,
+}
+
+#[derive(Clone, Debug)]
+pub enum StatementKind {
+    Query(Box<ast::Query>),
+    Insert(Box<ast::Insert>),
+    Update(Box<ast::Update>),
+    Delete(Box<ast::Delete>),
+    CreateTable(Box<CreateTable>),
+    CreateTableAs(Box<CreateTableAs>),
+    CreateSchema(CreateSchema),
+    DropTable(DropObjects),
+    DropSchema(DropObjects),
+    AlterTable(Box<AlterTable>),
+    Truncate(Truncate),
+    Explain(Box<Explain>),
+    Copy(Box<Copy>),
+    Vacuum(Vacuum),
+    Analyze(Vacuum),
+    Begin(TransactionModes),
+    Commit {
+        chain: bool,
+    },
+    Rollback {
+        chain: bool,
+    },
+    /// `SET TRANSACTION …` or `SET SESSION CHARACTERISTICS AS TRANSACTION …`.
+    SetTransaction {
+        session: bool,
+        modes: TransactionModes,
+    },
+    Set(SetVariable),
+    /// `RESET name`, or all of them for `None`.
+    Reset(Option<String>),
+    /// `SHOW name`; `None` for `SHOW ALL`.
+    Show(Option<String>),
+    Discard(Discard),
+    Prepare(Box<Prepare>),
+    Execute(Execute),
+    /// `None`: all.
+    Deallocate(Option<String>),
+    Checkpoint,
+    /// Parsed, but refused with 0A000 when executed.
+    Unsupported {
+        /// What the statement would do, for the message: `PREPARE TRANSACTION`.
+        what: String,
+    },
+}
+
+/// `[schema.]name`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RelationName {
+    pub schema: Option<String>,
+    pub name: String,
+    /// Character position in the query string, from 1.
+    pub position: Option<usize>,
+}
+
+#[derive(Clone, Debug)]
+pub struct CreateTable {
+    pub name: RelationName,
+    pub if_not_exists: bool,
+    pub columns: Vec<ColumnDefinition>,
+    pub primary_key: Option<PrimaryKeyDefinition>,
+    pub options: Vec<StorageOption>,
+}
+
+#[derive(Clone, Debug)]
+pub struct ColumnDefinition {
+    pub name: String,
+    pub pg_type: PgType,
+    pub not_null: bool,
+    /// SQL text of the default expression.
+    pub default: Option<String>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PrimaryKeyDefinition {
+    pub name: Option<String>,
+    pub columns: Vec<String>,
+}
+
+/// `WITH (fillfactor = 100)`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StorageOption {
+    pub name: String,
+    pub value: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+pub struct CreateTableAs {
+    pub name: RelationName,
+    pub if_not_exists: bool,
+    /// Names for the first columns; the rest keep the query's.
+    pub column_names: Vec<String>,
+    /// A [`StatementKind::Query`].
+    pub query: Statement,
+    /// False for `WITH NO DATA`.
+    pub with_data: bool,
+    pub options: Vec<StorageOption>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CreateSchema {
+    pub name: String,
+    pub if_not_exists: bool,
+    pub authorization: Option<String>,
+}
+
+/// `DROP TABLE` or `DROP SCHEMA` (whose names have no schema of their own).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DropObjects {
+    pub names: Vec<RelationName>,
+    pub if_exists: bool,
+    pub cascade: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct AlterTable {
+    pub name: RelationName,
+    pub if_exists: bool,
+    pub actions: Vec<AlterTableAction>,
+}
+
+#[derive(Clone, Debug)]
+pub enum AlterTableAction {
+    AddPrimaryKey(PrimaryKeyDefinition),
+    SetStorageOptions(Vec<StorageOption>),
+    /// Refused with 0A000; the text says what.
+    Unsupported(String),
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Truncate {
+    pub tables: Vec<RelationName>,
+    pub cascade: bool,
+    pub restart_identity: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct Explain {
+    pub analyze: bool,
+    pub verbose: bool,
+    pub statement: Statement,
+}
+
+/// `COPY`; files of the server and programs are refused by the parser.
+#[derive(Clone, Debug)]
+pub struct Copy {
+    pub source: CopyObject,
+    /// True: `FROM STDIN`; false: `TO STDOUT`.
+    pub from: bool,
+    pub format: CopyFormat,
+    pub freeze: bool,
+    /// One byte. Tab for text, comma for csv, unless given.
+    pub delimiter: u8,
+    /// `\N` for text, empty for csv, unless given.
+    pub null: String,
+    pub header: CopyHeader,
+    pub quote: u8,
+    pub escape: u8,
+    pub force_quote: CopyColumns,
+    pub force_not_null: CopyColumns,
+    pub force_null: CopyColumns,
+    /// `ENCODING` as given; anything but UTF8 is refused by the parser.
+    pub filter: Option<Box<ast::Expr>>,
+}
+
+#[derive(Clone, Debug)]
+pub enum CopyObject {
+    Table {
+        name: RelationName,
+        columns: Vec<String>,
+    },
+    /// A [`StatementKind::Query`].
+    Query(Statement),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CopyFormat {
+    Text,
+    Csv,
+    Binary,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CopyHeader {
+    No,
+    Yes,
+    Match,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum CopyColumns {
+    None,
+    All,
+    Some(Vec<String>),
+}
+
+/// `VACUUM` and `ANALYZE`. No tables: all of them.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Vacuum {
+    pub tables: Vec<VacuumTable>,
+    pub analyze: bool,
+    pub full: bool,
+    pub freeze: bool,
+    pub verbose: bool,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct VacuumTable {
+    pub name: RelationName,
+    pub columns: Vec<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct TransactionModes {
+    pub isolation: Option<IsolationLevel>,
+    pub read_only: Option<bool>,
+    pub deferrable: Option<bool>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum IsolationLevel {
+    ReadUncommitted,
+    ReadCommitted,
+    RepeatableRead,
+    Serializable,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SetVariable {
+    /// Lower case; `time zone` comes as `timezone`.
+    pub name: String,
+    pub local: bool,
+    /// `None`: DEFAULT. Lists come as their items.
+    pub values: Option<Vec<String>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Discard {
+    All,
+    Plans,
+    Sequences,
+    Temp,
+}
+
+#[derive(Clone, Debug)]
+pub struct Prepare {
+    pub name: String,
+    pub param_types: Vec<PgType>,
+    pub statement: Statement,
+}
+
+#[derive(Clone, Debug)]
+pub struct Execute {
+    pub name: String,
+    pub arguments: Vec<ast::Expr>,
+}
+
+/// What kind of thing a statement does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum StatementClass {
+    Query,
+    Dml,
+    Ddl,
+    /// COMMIT, ROLLBACK and kin.
+    TransactionControl,
+    Utility,
+}
+
+impl Statement {
+    #[must_use]
+    pub fn class(&self) -> StatementClass {
+        use StatementKind as K;
+        match &self.kind {
+            K::Query(_) => StatementClass::Query,
+            K::Insert(_) | K::Update(_) | K::Delete(_) => StatementClass::Dml,
+            K::CreateTable(_)
+            | K::CreateTableAs(_)
+            | K::CreateSchema(_)
+            | K::DropTable(_)
+            | K::DropSchema(_)
+            | K::AlterTable(_)
+            | K::Truncate(_) => StatementClass::Ddl,
+            K::Begin(_) | K::Commit { .. } | K::Rollback { .. } => {
+                StatementClass::TransactionControl
+            }
+            _ => StatementClass::Utility,
+        }
+    }
+
+    /// Whether a failed transaction block still accepts it.
+    #[must_use]
+    pub fn allowed_in_failed_transaction(&self) -> bool {
+        matches!(self.kind, StatementKind::Commit { .. } | StatementKind::Rollback { .. })
+    }
+
+    /// Whether it refuses to run inside a transaction block (25001), as VACUUM does.
+    #[must_use]
+    pub fn refuses_transaction_block(&self) -> bool {
+        matches!(self.kind, StatementKind::Vacuum(_) | StatementKind::Discard(Discard::All))
+    }
+
+    /// The command tag without counts.
+    #[must_use]
+    pub fn command(&self) -> &'static str {
+        use StatementKind as K;
+        match &self.kind {
+            K::Query(_) => "SELECT",
+            K::Insert(_) => "INSERT",
+            K::Update(_) => "UPDATE",
+            K::Delete(_) => "DELETE",
+            K::CreateTable(_) => "CREATE TABLE",
+            K::CreateTableAs(_) => "CREATE TABLE AS",
+            K::CreateSchema(_) => "CREATE SCHEMA",
+            K::DropTable(_) => "DROP TABLE",
+            K::DropSchema(_) => "DROP SCHEMA",
+            K::AlterTable(_) => "ALTER TABLE",
+            K::Truncate(_) => "TRUNCATE TABLE",
+            K::Explain(_) => "EXPLAIN",
+            K::Copy(_) => "COPY",
+            K::Vacuum(_) => "VACUUM",
+            K::Analyze(_) => "ANALYZE",
+            K::Begin(_) => "BEGIN",
+            K::Commit { .. } => "COMMIT",
+            K::Rollback { .. } => "ROLLBACK",
+            K::SetTransaction { .. } | K::Set(_) => "SET",
+            K::Reset(_) => "RESET",
+            K::Show(_) => "SHOW",
+            K::Discard(Discard::All) => "DISCARD ALL",
+            K::Discard(Discard::Plans) => "DISCARD PLANS",
+            K::Discard(Discard::Sequences) => "DISCARD SEQUENCES",
+            K::Discard(Discard::Temp) => "DISCARD TEMP",
+            K::Prepare(_) => "PREPARE",
+            K::Execute(_) => "EXECUTE",
+            K::Deallocate(None) => "DEALLOCATE ALL",
+            K::Deallocate(Some(_)) => "DEALLOCATE",
+            K::Checkpoint => "CHECKPOINT",
+            K::Unsupported { .. } => "",
+        }
+    }
+}
