@@ -3,4 +3,5 @@
 pub mod error;
 pub mod query;
 pub mod session;
+pub mod storage;
 pub mod types;

@@ -1,0 +1,48 @@
+//! What storage operations report.
+
+use glaredb_txn::ids::{Locator, SchemaVersion, SegmentId, TableId};
+
+use crate::types::PgType;
+
+/// Errors of the storage half. Callers branch on the variant.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StorageError {
+    /// The delta or the write sets outgrew their budget. SQLSTATE 53200.
+    #[error("{0}")]
+    OutOfMemory(String),
+    /// One row does not fit into an entry of the log. SQLSTATE 54000.
+    #[error("row of {bytes} bytes exceeds the limit of {bytes_max} bytes")]
+    RowTooLarge { bytes: usize, bytes_max: usize },
+    /// A key column's type has no order that a key could have. SQLSTATE 0A000.
+    #[error("type {} cannot be part of a key", .0.sql_name())]
+    NotAKeyType(PgType),
+    /// A key is longer than [`crate::storage::codec::key::KEY_BYTES_MAX`]. SQLSTATE 54000.
+    #[error("index row requires {bytes} bytes, maximum size is {bytes_max}")]
+    KeyTooLarge { bytes: usize, bytes_max: usize },
+    /// A numeric key column holds text that is no number: a bug above storage. SQLSTATE XX000.
+    #[error("\"{0}\" is not a number")]
+    NotANumber(String),
+    /// The batch does not have the columns of the table. A bug above storage. SQLSTATE XX000.
+    #[error("{table} at {version}: {reason}")]
+    SchemaMismatch { table: TableId, version: SchemaVersion, reason: String },
+    /// A locator below the horizon, or one that was never given out. SQLSTATE XX000.
+    #[error("row {0} is gone")]
+    RowGone(Locator),
+    /// XX001.
+    #[error("no chunk {0}")]
+    NoChunk(SegmentId),
+    /// Bytes that are not what their format says. SQLSTATE XX001.
+    #[error("corrupt {what}: {reason}")]
+    Corrupt { what: &'static str, reason: String },
+    /// A record or request that contradicts the state. SQLSTATE XX000.
+    #[error("{0}")]
+    Invalid(String),
+}
+
+impl StorageError {
+    /// Bytes of `what` do not decode.
+    #[must_use]
+    pub fn corrupt(what: &'static str, reason: impl Into<String>) -> Self {
+        Self::Corrupt { what, reason: reason.into() }
+    }
+}

@@ -1,0 +1,1 @@
+//! The key index of a table: encoded key to the versions of its row, spanning all chunks.

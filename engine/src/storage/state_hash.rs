@@ -1,0 +1,1 @@
+//! An incremental, order-independent hash of a table's live rows.
