@@ -14,3 +14,4 @@ pub mod functions;
 pub mod parser;
 pub mod planner;
 pub mod statement;
+pub mod type_names;

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use datafusion::sql::sqlparser::ast;
+use datafusion::sql::sqlparser::{ast, tokenizer::Location};
 
 use crate::types::PgType;
 
@@ -14,8 +14,8 @@ use crate::types::PgType;
 pub struct Statement {
     /// Text of this statement alone, without the semicolon.
     pub text: Arc<str>,
-    /// Characters of the query string before `text`; error positions count from the string's start.
-    pub offset: usize,
+    /// The whole query string, which locations in syntax trees and error positions refer to.
+    pub source: Arc<str>,
     pub kind: StatementKind,
 }
 
@@ -59,6 +59,8 @@ pub enum StatementKind {
     /// `None`: all.
     Deallocate(Option<String>),
     Checkpoint,
+    /// `UNLISTEN`: nothing listens, so nothing is to be done.
+    Unlisten,
     /// Parsed, but refused with 0A000 when executed.
     Unsupported {
         /// What the statement would do, for the message: `PREPARE TRANSACTION`.
@@ -289,6 +291,12 @@ pub enum StatementClass {
 }
 
 impl Statement {
+    /// The character position, from 1, of a location in a syntax tree of this statement.
+    #[must_use]
+    pub fn position(&self, location: Location) -> Option<usize> {
+        super::parser::position_of(&self.source, location)
+    }
+
     #[must_use]
     pub fn class(&self) -> StatementClass {
         use StatementKind as K;
@@ -356,6 +364,7 @@ impl Statement {
             K::Deallocate(None) => "DEALLOCATE ALL",
             K::Deallocate(Some(_)) => "DEALLOCATE",
             K::Checkpoint => "CHECKPOINT",
+            K::Unlisten => "UNLISTEN",
             K::Unsupported { .. } => "",
         }
     }

@@ -1,0 +1,473 @@
+//! CREATE, DROP, ALTER and TRUNCATE of what the catalog knows; the rest is refused by name.
+
+use datafusion::sql::sqlparser::tokenizer::Token;
+
+use super::tokens::Cursor;
+use crate::{
+    error::{SqlError, sqlstate},
+    query::{
+        statement::{
+            AlterTable, AlterTableAction, ColumnDefinition, CreateSchema, CreateTable,
+            CreateTableAs, DropObjects, PrimaryKeyDefinition, RelationName, StatementClass,
+            StatementKind, StorageOption, Truncate,
+        },
+        type_names,
+    },
+};
+
+pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<StatementKind, SqlError> {
+    let kind = if cursor.eat_keyword("TRUNCATE") {
+        truncate(cursor)
+    } else if cursor.eat_keywords(&["CREATE", "SCHEMA"]) {
+        create_schema(cursor)
+    } else if cursor.is_keyword_at(0, "CREATE") {
+        create_table(cursor)
+    } else if cursor.eat_keywords(&["DROP", "TABLE"]) {
+        drop_objects(cursor).map(StatementKind::DropTable)
+    } else if cursor.eat_keywords(&["DROP", "SCHEMA"]) {
+        drop_objects(cursor).map(StatementKind::DropSchema)
+    } else if cursor.eat_keywords(&["ALTER", "TABLE"]) {
+        alter_table(cursor)
+    } else {
+        unsupported(cursor)
+    }?;
+    if !matches!(kind, StatementKind::Unsupported { .. }) {
+        cursor.end()?;
+    }
+    Ok(kind)
+}
+
+/// `CREATE INDEX` and the other kinds of objects, named by the first two words that say so.
+fn unsupported(cursor: &mut Cursor<'_>) -> Result<StatementKind, SqlError> {
+    let verb = cursor.peek_word().unwrap_or_default().to_ascii_uppercase();
+    cursor.next();
+    cursor.eat_keywords(&["OR", "REPLACE"]);
+    for modifier in
+        ["TEMP", "TEMPORARY", "UNLOGGED", "GLOBAL", "LOCAL", "UNIQUE", "RECURSIVE", "MATERIALIZED"]
+    {
+        if cursor.eat_keyword(modifier) && cursor.is_keyword_at(0, "TABLE") {
+            return Ok(StatementKind::Unsupported { what: format!("{verb} {modifier} TABLE") });
+        }
+    }
+    const KINDS: [&str; 32] = [
+        "ACCESS",
+        "AGGREGATE",
+        "CAST",
+        "COLLATION",
+        "CONVERSION",
+        "DATABASE",
+        "DEFAULT",
+        "DOMAIN",
+        "EVENT",
+        "EXTENSION",
+        "FOREIGN",
+        "FUNCTION",
+        "GROUP",
+        "INDEX",
+        "LANGUAGE",
+        "OPERATOR",
+        "OWNED",
+        "POLICY",
+        "PROCEDURE",
+        "PUBLICATION",
+        "ROLE",
+        "RULE",
+        "SCHEMA",
+        "SEQUENCE",
+        "SERVER",
+        "STATISTICS",
+        "SUBSCRIPTION",
+        "SYSTEM",
+        "TABLESPACE",
+        "TEXT",
+        "TRIGGER",
+        "TYPE",
+    ];
+    let word = cursor.peek_word().unwrap_or_default().to_ascii_uppercase();
+    if KINDS.contains(&word.as_str()) || matches!(word.as_str(), "USER" | "VIEW" | "TRANSFORM") {
+        return Ok(StatementKind::Unsupported { what: format!("{verb} {word}") });
+    }
+    Err(cursor.unexpected())
+}
+
+fn if_not_exists(cursor: &mut Cursor<'_>) -> bool {
+    cursor.eat_keywords(&["IF", "NOT", "EXISTS"])
+}
+
+fn create_schema(cursor: &mut Cursor<'_>) -> Result<StatementKind, SqlError> {
+    let if_not_exists = if_not_exists(cursor);
+    let name = match cursor.is_keyword_at(0, "AUTHORIZATION") {
+        true => None,
+        false => Some(cursor.identifier()?),
+    };
+    let authorization =
+        if cursor.eat_keyword("AUTHORIZATION") { Some(cursor.identifier()?) } else { None };
+    if !cursor.at_end() {
+        return Err(SqlError::not_supported("CREATE SCHEMA with elements"));
+    }
+    let name = match name.or_else(|| authorization.clone()) {
+        Some(name) => name,
+        None => return Err(cursor.unexpected()),
+    };
+    Ok(StatementKind::CreateSchema(CreateSchema { name, if_not_exists, authorization }))
+}
+
+fn create_table(cursor: &mut Cursor<'_>) -> Result<StatementKind, SqlError> {
+    if !cursor.is_keyword_at(1, "TABLE") {
+        return unsupported(cursor);
+    }
+    cursor.eat_keywords(&["CREATE", "TABLE"]);
+    let if_not_exists = if_not_exists(cursor);
+    let name = cursor.relation_name()?;
+    if name.schema.as_deref() == Some("pg_temp") {
+        return Err(SqlError::not_supported("CREATE TEMPORARY TABLE"));
+    }
+    for clause in ["PARTITION", "OF", "INHERITS", "USING"] {
+        if cursor.is_keyword_at(0, clause) {
+            return Err(SqlError::not_supported(format!("CREATE TABLE with {clause}")));
+        }
+    }
+    // `(a, b) AS SELECT` names columns, `(a int, …)` defines them.
+    let names_only = cursor.peek_is(&Token::LParen)
+        && matches!(cursor.peek_nth(1), Some(Token::Word(_)))
+        && matches!(cursor.peek_nth(2), Some(Token::Comma | Token::RParen));
+    if names_only || cursor.is_keyword_at(0, "AS") || cursor.is_keyword_at(0, "WITH") {
+        return create_table_as(cursor, name, if_not_exists);
+    }
+    let mut table = CreateTable {
+        name,
+        if_not_exists,
+        columns: Vec::new(),
+        primary_key: None,
+        options: Vec::new(),
+    };
+    cursor.expect(&Token::LParen)?;
+    if !cursor.eat(&Token::RParen) {
+        loop {
+            table_element(cursor, &mut table)?;
+            if !cursor.eat(&Token::Comma) {
+                break;
+            }
+        }
+        cursor.expect(&Token::RParen)?;
+    }
+    for clause in ["INHERITS", "PARTITION", "USING", "ON", "TABLESPACE"] {
+        if cursor.is_keyword_at(0, clause) {
+            return Err(SqlError::not_supported(format!("CREATE TABLE with {clause}")));
+        }
+    }
+    if cursor.eat_keyword("WITH") {
+        table.options = storage_options(cursor)?;
+    }
+    if cursor.is_keyword_at(0, "TABLESPACE") {
+        return Err(SqlError::not_supported("CREATE TABLE with TABLESPACE"));
+    }
+    check_table(&mut table)?;
+    Ok(StatementKind::CreateTable(Box::new(table)))
+}
+
+fn create_table_as(
+    cursor: &mut Cursor<'_>,
+    name: RelationName,
+    if_not_exists: bool,
+) -> Result<StatementKind, SqlError> {
+    let column_names =
+        if cursor.peek_is(&Token::LParen) { cursor.identifier_list()? } else { Vec::new() };
+    let options = if cursor.eat_keyword("WITH") { storage_options(cursor)? } else { Vec::new() };
+    cursor.expect_keyword("AS")?;
+    let (query, with_data) = cursor.query_with_data()?;
+    if query.class() != StatementClass::Query {
+        return Err(match query.kind {
+            StatementKind::Execute(_) => SqlError::not_supported("CREATE TABLE AS EXECUTE"),
+            StatementKind::Unsupported { what } => SqlError::not_supported(what),
+            _ => cursor.unexpected(),
+        });
+    }
+    Ok(StatementKind::CreateTableAs(Box::new(CreateTableAs {
+        name,
+        if_not_exists,
+        column_names,
+        query,
+        with_data,
+        options,
+    })))
+}
+
+fn table_element(cursor: &mut Cursor<'_>, table: &mut CreateTable) -> Result<(), SqlError> {
+    let constraint_name =
+        if cursor.eat_keyword("CONSTRAINT") { Some(cursor.identifier()?) } else { None };
+    if cursor.eat_keywords(&["PRIMARY", "KEY"]) {
+        let columns = cursor.identifier_list()?;
+        index_parameters(cursor)?;
+        return set_primary_key(table, PrimaryKeyDefinition { name: constraint_name, columns });
+    }
+    refuse_constraint(cursor)?;
+    if constraint_name.is_some() {
+        return Err(cursor.unexpected());
+    }
+    if cursor.is_keyword_at(0, "LIKE") && !matches!(cursor.peek_nth(1), Some(Token::LParen)) {
+        return Err(SqlError::not_supported("CREATE TABLE with LIKE"));
+    }
+    let name = cursor.identifier()?;
+    let pg_type = type_names::pg_type(&cursor.data_type()?)?;
+    let mut column = ColumnDefinition { name, pg_type, not_null: false, default: None };
+    let mut nullable = false;
+    loop {
+        let constraint =
+            if cursor.eat_keyword("CONSTRAINT") { Some(cursor.identifier()?) } else { None };
+        if cursor.eat_keywords(&["NOT", "NULL"]) {
+            column.not_null = true;
+        } else if cursor.eat_keyword("NULL") {
+            nullable = true;
+        } else if cursor.eat_keyword("DEFAULT") {
+            if column.default.is_some() {
+                let message = format!(
+                    "multiple default values specified for column \"{}\" of table \"{}\"",
+                    column.name, table.name.name
+                );
+                return Err(SqlError::new(sqlstate::SYNTAX_ERROR, message));
+            }
+            column.default = Some(default_text(cursor)?);
+        } else if cursor.eat_keywords(&["PRIMARY", "KEY"]) {
+            index_parameters(cursor)?;
+            let columns = vec![column.name.clone()];
+            set_primary_key(table, PrimaryKeyDefinition { name: constraint, columns })?;
+        } else if cursor.is_keyword_at(0, "GENERATED") {
+            return Err(SqlError::not_supported("GENERATED columns"));
+        } else if cursor.is_keyword_at(0, "COLLATE") {
+            return Err(SqlError::not_supported("COLLATE in a column definition"));
+        } else {
+            refuse_constraint(cursor)?;
+            if constraint.is_some() {
+                return Err(cursor.unexpected());
+            }
+            break;
+        }
+    }
+    if nullable && column.not_null {
+        let message = format!(
+            "conflicting NULL/NOT NULL declarations for column \"{}\" of table \"{}\"",
+            column.name, table.name.name
+        );
+        return Err(SqlError::new(sqlstate::SYNTAX_ERROR, message));
+    }
+    table.columns.push(column);
+    Ok(())
+}
+
+/// The text of a default expression: up to what can follow it in a column definition.
+fn default_text(cursor: &mut Cursor<'_>) -> Result<String, SqlError> {
+    let mut first = true;
+    let (text, _) = cursor.text_of(|cursor| {
+        cursor.skip_until(|cursor| {
+            if std::mem::take(&mut first) {
+                return false;
+            }
+            let keywords = [
+                "NULL",
+                "PRIMARY",
+                "UNIQUE",
+                "CHECK",
+                "REFERENCES",
+                "CONSTRAINT",
+                "COLLATE",
+                "GENERATED",
+                "DEFAULT",
+            ];
+            cursor.peek_is(&Token::Comma)
+                || cursor.is_keyword_at(0, "NOT") && cursor.is_keyword_at(1, "NULL")
+                || keywords.iter().any(|k| cursor.is_keyword_at(0, k))
+        });
+    })?;
+    super::parse_expression(&text)?;
+    Ok(text)
+}
+
+fn refuse_constraint(cursor: &Cursor<'_>) -> Result<(), SqlError> {
+    for (keyword, what) in [
+        ("UNIQUE", "UNIQUE constraints"),
+        ("CHECK", "CHECK constraints"),
+        ("REFERENCES", "FOREIGN KEY constraints"),
+        ("FOREIGN", "FOREIGN KEY constraints"),
+        ("EXCLUDE", "EXCLUDE constraints"),
+    ] {
+        // A column may be called so only if quoted, as in PostgreSQL.
+        if cursor.is_keyword_at(0, keyword) {
+            return Err(SqlError::not_supported(what));
+        }
+    }
+    Ok(())
+}
+
+/// What may follow PRIMARY KEY.
+fn index_parameters(cursor: &mut Cursor<'_>) -> Result<(), SqlError> {
+    if cursor.eat_keyword("WITH") {
+        storage_options(cursor)?;
+    }
+    for clause in ["INCLUDE", "USING", "DEFERRABLE", "INITIALLY"] {
+        if cursor.is_keyword_at(0, clause) {
+            return Err(SqlError::not_supported(format!("PRIMARY KEY with {clause}")));
+        }
+    }
+    Ok(())
+}
+
+fn set_primary_key(table: &mut CreateTable, key: PrimaryKeyDefinition) -> Result<(), SqlError> {
+    if table.primary_key.is_some() {
+        let message =
+            format!("multiple primary keys for table \"{}\" are not allowed", table.name.name);
+        return Err(SqlError::new(sqlstate::INVALID_TABLE_DEFINITION, message));
+    }
+    table.primary_key = Some(key);
+    Ok(())
+}
+
+/// Names that occur twice or not at all; key columns become NOT NULL.
+fn check_table(table: &mut CreateTable) -> Result<(), SqlError> {
+    for (index, column) in table.columns.iter().enumerate() {
+        if table.columns[..index].iter().any(|c| c.name == column.name) {
+            let message = format!("column \"{}\" specified more than once", column.name);
+            return Err(SqlError::new(sqlstate::DUPLICATE_COLUMN, message));
+        }
+    }
+    let Some(key) = &table.primary_key else {
+        return Ok(());
+    };
+    for (index, name) in key.columns.iter().enumerate() {
+        if key.columns[..index].contains(name) {
+            let message = format!("column \"{name}\" appears twice in primary key constraint");
+            return Err(SqlError::new(sqlstate::DUPLICATE_COLUMN, message));
+        }
+        match table.columns.iter_mut().find(|c| &c.name == name) {
+            Some(column) => column.not_null = true,
+            None => {
+                let message = format!("column \"{name}\" named in key does not exist");
+                return Err(SqlError::new(sqlstate::UNDEFINED_COLUMN, message));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// `(name = value, …)`.
+fn storage_options(cursor: &mut Cursor<'_>) -> Result<Vec<StorageOption>, SqlError> {
+    cursor.expect(&Token::LParen)?;
+    let mut options = Vec::new();
+    loop {
+        let mut name = cursor.identifier()?;
+        while cursor.eat(&Token::Period) {
+            name = format!("{name}.{}", cursor.identifier()?);
+        }
+        let value = if cursor.eat(&Token::Eq) {
+            Some(cursor.option_value().ok_or_else(|| cursor.unexpected())?)
+        } else {
+            None
+        };
+        options.push(StorageOption { name, value });
+        if !cursor.eat(&Token::Comma) {
+            break;
+        }
+    }
+    cursor.expect(&Token::RParen)?;
+    Ok(options)
+}
+
+fn relation_names(cursor: &mut Cursor<'_>) -> Result<Vec<RelationName>, SqlError> {
+    let mut names = Vec::new();
+    loop {
+        let _ = cursor.is_keyword_at(0, "ONLY") && cursor.eat_keyword("ONLY");
+        names.push(cursor.relation_name()?);
+        cursor.eat(&Token::Mul);
+        if !cursor.eat(&Token::Comma) {
+            return Ok(names);
+        }
+    }
+}
+
+fn cascade(cursor: &mut Cursor<'_>) -> bool {
+    cursor.eat_keyword("CASCADE") || {
+        cursor.eat_keyword("RESTRICT");
+        false
+    }
+}
+
+fn drop_objects(cursor: &mut Cursor<'_>) -> Result<DropObjects, SqlError> {
+    let if_exists = cursor.eat_keywords(&["IF", "EXISTS"]);
+    let names = relation_names(cursor)?;
+    Ok(DropObjects { names, if_exists, cascade: cascade(cursor) })
+}
+
+fn truncate(cursor: &mut Cursor<'_>) -> Result<StatementKind, SqlError> {
+    cursor.eat_keyword("TABLE");
+    let tables = relation_names(cursor)?;
+    let restart_identity = cursor.eat_keywords(&["RESTART", "IDENTITY"]);
+    if !restart_identity {
+        cursor.eat_keywords(&["CONTINUE", "IDENTITY"]);
+    }
+    Ok(StatementKind::Truncate(Truncate { tables, restart_identity, cascade: cascade(cursor) }))
+}
+
+fn alter_table(cursor: &mut Cursor<'_>) -> Result<StatementKind, SqlError> {
+    let if_exists = cursor.eat_keywords(&["IF", "EXISTS"]);
+    cursor.eat_keyword("ONLY");
+    let name = cursor.relation_name()?;
+    let mut actions = Vec::new();
+    loop {
+        actions.push(alter_action(cursor)?);
+        if !cursor.eat(&Token::Comma) {
+            break;
+        }
+    }
+    Ok(StatementKind::AlterTable(Box::new(AlterTable { name, if_exists, actions })))
+}
+
+fn alter_action(cursor: &mut Cursor<'_>) -> Result<AlterTableAction, SqlError> {
+    if cursor.eat_keyword("ADD") {
+        let name = if cursor.eat_keyword("CONSTRAINT") { Some(cursor.identifier()?) } else { None };
+        if cursor.eat_keywords(&["PRIMARY", "KEY"]) {
+            if cursor.is_keyword_at(0, "USING") {
+                return Err(SqlError::not_supported("ADD PRIMARY KEY USING INDEX"));
+            }
+            let columns = cursor.identifier_list()?;
+            index_parameters(cursor)?;
+            return Ok(AlterTableAction::AddPrimaryKey(PrimaryKeyDefinition { name, columns }));
+        }
+        refuse_constraint(cursor)?;
+        cursor.skip_until(|c| c.peek_is(&Token::Comma));
+        return Ok(AlterTableAction::Unsupported("ALTER TABLE ADD COLUMN".to_owned()));
+    }
+    if cursor.eat_keywords(&["SET"]) && cursor.peek_is(&Token::LParen) {
+        return Ok(AlterTableAction::SetStorageOptions(storage_options(cursor)?));
+    }
+    let known = [
+        "ALTER",
+        "ATTACH",
+        "CLUSTER",
+        "DETACH",
+        "DISABLE",
+        "DROP",
+        "ENABLE",
+        "FORCE",
+        "INHERIT",
+        "NO",
+        "NOT",
+        "OF",
+        "OWNER",
+        "RENAME",
+        "REPLICA",
+        "RESET",
+        "SCHEMA",
+        "TABLESPACE",
+        "LOGGED",
+        "UNLOGGED",
+        "VALIDATE",
+        "WITHOUT",
+    ];
+    match cursor.peek_word().map(str::to_ascii_uppercase) {
+        Some(word) if known.contains(&word.as_str()) => {
+            cursor.skip_until(|c| c.peek_is(&Token::Comma));
+            Ok(AlterTableAction::Unsupported(format!("ALTER TABLE {word}")))
+        }
+        _ => Err(cursor.unexpected()),
+    }
+}

@@ -1,0 +1,224 @@
+//! Type names of SQL to [`PgType`]s.
+
+use std::sync::Arc;
+
+use datafusion::sql::sqlparser::ast::{
+    ArrayElemTypeDef, CharacterLength, DataType, ExactNumberInfo, ObjectNamePart, TimezoneInfo,
+};
+
+use super::parser::fold_identifier;
+use crate::{
+    error::{SqlError, sqlstate},
+    types::{NumericShape, PgType},
+};
+
+/// Longest `varchar(n)` and `char(n)`.
+const LENGTH_MAX: u64 = 10_485_760;
+
+/// The type a name in SQL stands for. 42704 if there is none, 0A000 for those of PostgreSQL that
+/// are not supported yet.
+pub fn pg_type(name: &DataType) -> Result<PgType, SqlError> {
+    Ok(match name {
+        DataType::Bool | DataType::Boolean => PgType::Bool,
+        DataType::SmallInt(None) | DataType::Int2(None) => PgType::Int2,
+        DataType::Int(None) | DataType::Integer(None) | DataType::Int4(None) => PgType::Int4,
+        DataType::BigInt(None) | DataType::Int8(None) => PgType::Int8,
+        DataType::Real | DataType::Float4 => PgType::Float4,
+        DataType::DoublePrecision | DataType::Float8 => PgType::Float8,
+        DataType::Float(info) => float(info)?,
+        DataType::Numeric(info) | DataType::Decimal(info) | DataType::Dec(info) => numeric(info)?,
+        DataType::Text => PgType::Text,
+        DataType::Varchar(length)
+        | DataType::CharacterVarying(length)
+        | DataType::CharVarying(length) => PgType::Varchar(char_length("varchar", length)?),
+        DataType::Char(length) | DataType::Character(length) => {
+            PgType::Bpchar(char_length("char", length)?.unwrap_or(1))
+        }
+        DataType::Bytea => PgType::Bytea,
+        DataType::Date => PgType::Date,
+        DataType::Time(precision, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => {
+            microseconds("time", *precision)?;
+            PgType::Time
+        }
+        DataType::Timestamp(precision, zone) => {
+            microseconds("timestamp", *precision)?;
+            match zone {
+                TimezoneInfo::None | TimezoneInfo::WithoutTimeZone => PgType::Timestamp,
+                TimezoneInfo::WithTimeZone | TimezoneInfo::Tz => PgType::Timestamptz,
+            }
+        }
+        DataType::Interval { fields: None, precision } => {
+            microseconds("interval", *precision)?;
+            PgType::Interval
+        }
+        DataType::Uuid => PgType::Uuid,
+        DataType::Regclass => PgType::Regclass,
+        DataType::Array(ArrayElemTypeDef::SquareBracket(of, _)) => {
+            PgType::Array(Arc::new(pg_type(of)?))
+        }
+        DataType::Custom(parts, modifiers) => {
+            let mut names = Vec::new();
+            for part in &parts.0 {
+                match part {
+                    ObjectNamePart::Identifier(ident) => names.push(fold_identifier(ident)),
+                    ObjectNamePart::Function(_) => return Err(unknown(&name.to_string())),
+                }
+            }
+            let quoted = matches!(
+                parts.0.last(),
+                Some(ObjectNamePart::Identifier(ident)) if ident.quote_style.is_some()
+            );
+            named(&names, modifiers, quoted)?
+        }
+        DataType::JSON | DataType::JSONB | DataType::Time(..) | DataType::Interval { .. } => {
+            return Err(unsupported(&name.to_string()));
+        }
+        DataType::Bit(_) | DataType::BitVarying(_) | DataType::VarBit(_) => {
+            return Err(unsupported(&name.to_string()));
+        }
+        DataType::GeometricType(_) | DataType::TsVector | DataType::TsQuery => {
+            return Err(unsupported(&name.to_string()));
+        }
+        other => return Err(unknown(&other.to_string().to_lowercase())),
+    })
+}
+
+fn named(names: &[String], modifiers: &[String], quoted: bool) -> Result<PgType, SqlError> {
+    let full = names.join(".");
+    let name = match names {
+        [schema, name] if schema == "pg_catalog" => name.as_str(),
+        [name] => name.as_str(),
+        _ => return Err(unknown(&full)),
+    };
+    let number = |index: usize| modifiers.get(index).and_then(|m| m.parse::<u64>().ok());
+    let length = |what| match (modifiers.len(), number(0)) {
+        (0, _) => Ok(None),
+        (1, Some(n)) => checked_length(what, n).map(Some),
+        _ => Err(invalid_modifier(what)),
+    };
+    let of_name = match name {
+        "varchar" => return length("varchar").map(PgType::Varchar),
+        "bpchar" => {
+            return match length("char")? {
+                Some(n) => Ok(PgType::Bpchar(n)),
+                None => Err(unsupported("bpchar without length")),
+            };
+        }
+        "numeric" | "decimal" if !modifiers.is_empty() => {
+            let scale = modifiers.get(1).map_or(Some(0), |m| m.parse().ok());
+            let (Some(precision), Some(scale)) = (number(0), scale) else {
+                return Err(invalid_modifier("numeric"));
+            };
+            return numeric(&ExactNumberInfo::PrecisionAndScale(precision, scale));
+        }
+        "char" if quoted => PgType::Char,
+        "bool" => PgType::Bool,
+        "int2" => PgType::Int2,
+        "int4" => PgType::Int4,
+        "int8" => PgType::Int8,
+        "float4" => PgType::Float4,
+        "float8" => PgType::Float8,
+        "numeric" => PgType::Numeric(None),
+        "text" => PgType::Text,
+        "name" => PgType::Name,
+        "bytea" => PgType::Bytea,
+        "date" => PgType::Date,
+        "time" => PgType::Time,
+        "timestamp" => PgType::Timestamp,
+        "timestamptz" => PgType::Timestamptz,
+        "interval" => PgType::Interval,
+        "uuid" => PgType::Uuid,
+        "oid" => PgType::Oid,
+        "regclass" => PgType::Regclass,
+        "regtype" => PgType::Regtype,
+        "regproc" => PgType::Regproc,
+        "regnamespace" => PgType::Regnamespace,
+        "regrole" => PgType::Regrole,
+        "void" => PgType::Void,
+        "unknown" => PgType::Unknown,
+        "json" | "jsonb" | "xml" | "money" | "inet" | "cidr" | "macaddr" | "bit" | "varbit"
+        | "timetz" | "point" | "tsvector" | "tsquery" | "serial" | "bigserial" | "smallserial"
+        | "serial4" | "serial8" | "serial2" | "int4range" | "int8range" | "numrange"
+        | "tsrange" | "tstzrange" | "daterange" | "pg_lsn" | "xid" | "cid" | "tid"
+        | "regprocedure" | "regoper" | "regoperator" | "regcollation" | "regconfig"
+        | "int2vector" | "oidvector" | "aclitem" | "cstring" | "record" => {
+            return Err(unsupported(name));
+        }
+        _ => return Err(unknown(&full)),
+    };
+    if modifiers.is_empty() { Ok(of_name) } else { Err(invalid_modifier(name)) }
+}
+
+fn unknown(name: &str) -> SqlError {
+    SqlError::new(sqlstate::UNDEFINED_OBJECT, format!("type \"{name}\" does not exist"))
+}
+
+fn unsupported(name: &str) -> SqlError {
+    SqlError::not_supported(format!("type {}", name.to_lowercase()))
+}
+
+fn invalid_modifier(name: &str) -> SqlError {
+    SqlError::new(sqlstate::INVALID_PARAMETER_VALUE, format!("invalid type modifier of {name}"))
+}
+
+fn float(info: &ExactNumberInfo) -> Result<PgType, SqlError> {
+    let error = |message: &str| Err(SqlError::new(sqlstate::INVALID_PARAMETER_VALUE, message));
+    match info {
+        ExactNumberInfo::None => Ok(PgType::Float8),
+        ExactNumberInfo::Precision(0) => error("precision for type float must be at least 1 bit"),
+        ExactNumberInfo::Precision(1..=24) => Ok(PgType::Float4),
+        ExactNumberInfo::Precision(25..=53) => Ok(PgType::Float8),
+        _ => error("precision for type float must be less than 54 bits"),
+    }
+}
+
+fn numeric(info: &ExactNumberInfo) -> Result<PgType, SqlError> {
+    let (precision, scale) = match *info {
+        ExactNumberInfo::None => return Ok(PgType::Numeric(None)),
+        ExactNumberInfo::Precision(precision) => (precision, 0),
+        ExactNumberInfo::PrecisionAndScale(precision, scale) => (precision, scale),
+    };
+    let error = |message| Err(SqlError::new(sqlstate::INVALID_PARAMETER_VALUE, message));
+    if !(1..=1000).contains(&precision) {
+        return error(format!("NUMERIC precision {precision} must be between 1 and 1000"));
+    }
+    if !(-1000..=1000).contains(&scale) {
+        return error(format!("NUMERIC scale {scale} must be between -1000 and 1000"));
+    }
+    match (u8::try_from(precision), i8::try_from(scale)) {
+        (Ok(p), Ok(s)) if p <= 76 && (0..=p as i8).contains(&s) => {
+            Ok(PgType::Numeric(Some(NumericShape { precision: p, scale: s })))
+        }
+        _ => Err(SqlError::not_supported(format!("numeric({precision},{scale})"))
+            .hint("Precision up to 76 with a scale from 0 to the precision is supported, and numeric without precision.")),
+    }
+}
+
+fn char_length(what: &str, length: &Option<CharacterLength>) -> Result<Option<u32>, SqlError> {
+    match length {
+        None => Ok(None),
+        Some(CharacterLength::IntegerLength { length, unit: None }) => {
+            checked_length(what, *length).map(Some)
+        }
+        Some(_) => Err(invalid_modifier(what)),
+    }
+}
+
+fn checked_length(what: &str, length: u64) -> Result<u32, SqlError> {
+    let error = |bound: String| {
+        let message = format!("length for type {what} {bound}");
+        Err(SqlError::new(sqlstate::INVALID_PARAMETER_VALUE, message))
+    };
+    match length {
+        0 => error("must be at least 1".to_owned()),
+        1..=LENGTH_MAX => Ok(length as u32),
+        _ => error(format!("cannot exceed {LENGTH_MAX}")),
+    }
+}
+
+fn microseconds(what: &str, precision: Option<u64>) -> Result<(), SqlError> {
+    match precision {
+        None | Some(6..) => Ok(()),
+        Some(p) => Err(SqlError::not_supported(format!("{what}({p})"))),
+    }
+}
