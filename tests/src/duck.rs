@@ -28,10 +28,10 @@ pub fn python(script: &str, arguments: &[&str]) -> String {
     String::from_utf8_lossy(&out.stdout).into_owned()
 }
 
-/// Write TPC-H tables of a scale as `.tbl` files (`tbl`) or Parquet (`parquet`) into a folder.
+/// Write TPC-H tables of a scale as `csv` or `parquet` files into a folder.
 pub fn tpch_files(folder: &Path, scale: &str, format: &str) {
     let out = Command::new(venv().join("bin/tpchgen-cli"))
-        .args(["-s", scale, "--format", format, "--output-dir"])
+        .args([format, "-s", scale, "--output-dir"])
         .arg(folder)
         .output()
         .expect("tpchgen-cli runs: scripts/install-tools test");

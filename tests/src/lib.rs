@@ -7,3 +7,4 @@ pub mod duck;
 pub mod peer;
 pub mod server;
 pub mod slt;
+pub mod tpch;

@@ -1,0 +1,42 @@
+//! TPC-H at scale 0.1 through COPY: the 22 answers equal DuckDB's on the same files, and again
+//! after a kill and a restart.
+
+use glaredb_tests::{duck, server::Server, tpch};
+
+async fn compare(
+    server: &Server,
+    expected: &std::collections::BTreeMap<u32, tpch::Rows>,
+    when: &str,
+) {
+    let client = server.connect().await;
+    let mut wrong = Vec::new();
+    for (number, query) in tpch::queries() {
+        match tpch::ask(&client, &query).await {
+            Ok(rows) => {
+                if let Some(text) = tpch::difference(&rows, &expected[&number]) {
+                    wrong.push(format!("Q{number}: {text}"));
+                }
+            }
+            Err(error) => wrong.push(format!(
+                "Q{number}: {}",
+                error.as_db_error().map_or_else(|| error.to_string(), ToString::to_string)
+            )),
+        }
+    }
+    assert!(wrong.is_empty(), "{when}, {} of 22 differ:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_equal_duckdb() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    duck::tpch_files(folder.path(), "0.1", "csv");
+    let expected = tpch::duckdb_answers(folder.path());
+    assert_eq!(expected.len(), 22);
+
+    let server = Server::start();
+    tpch::load(&server.connect().await, folder.path()).await;
+    compare(&server, &expected, "after loading").await;
+
+    let server = server.kill_and_restart();
+    compare(&server, &expected, "after kill -9 and restart").await;
+}
