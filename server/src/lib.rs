@@ -1,1 +1,11 @@
+//! The server: PostgreSQL's wire protocol, the command line, the admin port.
 
+pub mod bare_session;
+pub mod cli;
+mod decode;
+mod encode;
+mod errors;
+pub mod lock_file;
+pub mod logging;
+pub mod metrics;
+pub mod wire;

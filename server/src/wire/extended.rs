@@ -1,0 +1,406 @@
+//! The extended query protocol: Parse, Bind, Describe, Execute, Close, Sync.
+
+use std::{collections::HashMap, sync::Arc};
+
+use glaredb_engine::{
+    error::{SqlError, sqlstate},
+    session::api::{Execution, FieldDescription},
+    types::PgType,
+};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::{
+    connection::{Connection, Failure},
+    frontend::{Bind, Format, ParameterTypes, Target},
+    portal::{Portal, PortalState, ResultFormats, Rows},
+    session::{PreparedStatement, SqlSession},
+};
+use crate::decode;
+
+/// Statements and portals by name, and where the connection is between two Syncs.
+pub(crate) struct Extended<P> {
+    statements: HashMap<String, Stored<P>>,
+    portals: HashMap<String, Portal<P>>,
+    unnamed_statement: Option<Stored<P>>,
+    unnamed_portal: Option<Portal<P>>,
+    /// An error came: everything up to the next Sync is ignored.
+    skipping: bool,
+    /// A message came since the last Sync.
+    open: bool,
+    /// The session's implicit transaction is open.
+    block: bool,
+}
+
+impl<P> Default for Extended<P> {
+    fn default() -> Self {
+        Self {
+            statements: HashMap::new(),
+            portals: HashMap::new(),
+            unnamed_statement: None,
+            unnamed_portal: None,
+            skipping: false,
+            open: false,
+            block: false,
+        }
+    }
+}
+
+/// A prepared statement; `None` for an empty query string.
+struct Stored<P>(Option<Arc<P>>);
+
+impl<P> Clone for Stored<P> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<P: PreparedStatement> Extended<P> {
+    pub(crate) fn skipping(&self) -> bool {
+        self.skipping
+    }
+
+    pub(crate) fn skip_to_sync(&mut self) {
+        self.skipping = true;
+    }
+
+    pub(crate) fn in_block(&self) -> bool {
+        self.block
+    }
+
+    pub(crate) fn open_block(&mut self) {
+        self.block = true;
+    }
+
+    /// Whether an implicit transaction was open; it is the caller's to end.
+    pub(crate) fn take_block(&mut self) -> bool {
+        std::mem::take(&mut self.block)
+    }
+
+    pub(crate) fn drop_unnamed(&mut self) {
+        self.unnamed_statement = None;
+        self.unnamed_portal = None;
+    }
+
+    /// Portals end with their transaction.
+    pub(crate) fn drop_portals(&mut self) {
+        self.unnamed_portal = None;
+        if !self.portals.is_empty() {
+            self.portals.clear();
+        }
+    }
+
+    /// SQL can drop what the protocol prepared.
+    pub(crate) fn forget_deallocated(&mut self, tag: &str) {
+        if matches!(tag, "DEALLOCATE ALL" | "DISCARD ALL") {
+            self.statements.clear();
+            self.unnamed_statement = None;
+        }
+        if matches!(tag, "CLOSE CURSOR ALL" | "DISCARD ALL") {
+            self.drop_portals();
+        }
+    }
+
+    pub(crate) fn close(&mut self, target: Target, name: &str) {
+        match (target, name) {
+            (Target::Statement, "") => self.unnamed_statement = None,
+            (Target::Portal, "") => self.unnamed_portal = None,
+            (Target::Statement, name) => drop(self.statements.remove(name)),
+            (Target::Portal, name) => drop(self.portals.remove(name)),
+        }
+    }
+
+    fn statement(&self, name: &str) -> Result<&Stored<P>, SqlError> {
+        if name.is_empty() {
+            self.unnamed_statement.as_ref().ok_or_else(|| {
+                SqlError::new(
+                    sqlstate::INVALID_SQL_STATEMENT_NAME,
+                    "unnamed prepared statement does not exist",
+                )
+            })
+        } else {
+            self.statements.get(name).ok_or_else(|| {
+                SqlError::new(
+                    sqlstate::INVALID_SQL_STATEMENT_NAME,
+                    format!("prepared statement \"{name}\" does not exist"),
+                )
+            })
+        }
+    }
+
+    fn portal(&mut self, name: &str) -> Result<&mut Portal<P>, SqlError> {
+        let portal =
+            if name.is_empty() { self.unnamed_portal.as_mut() } else { self.portals.get_mut(name) };
+        portal.ok_or_else(|| {
+            SqlError::new(
+                sqlstate::INVALID_CURSOR_NAME,
+                format!("portal \"{name}\" does not exist"),
+            )
+        })
+    }
+}
+
+impl<S: SqlSession, IO: AsyncRead + AsyncWrite + Unpin + Send> Connection<S, IO> {
+    /// A message of the extended protocol begins.
+    fn open(&mut self) {
+        if !self.extended.open {
+            self.extended.open = true;
+            self.clear_cancel();
+        }
+    }
+
+    pub(crate) async fn parse(
+        &mut self,
+        name: &str,
+        sql: &str,
+        parameter_types: ParameterTypes<'_>,
+    ) -> Result<(), Failure> {
+        self.open();
+        if !name.is_empty() && self.extended.statements.contains_key(name) {
+            return Err(SqlError::new(
+                sqlstate::DUPLICATE_PREPARED_STATEMENT,
+                format!("prepared statement \"{name}\" already exists"),
+            )
+            .into());
+        }
+        let types = declared_types(parameter_types)?;
+        let mut statements = self.session.parse(sql)?;
+        let prepared = match (statements.pop(), statements.is_empty()) {
+            (None, _) => None,
+            (Some(statement), true) => {
+                self.arm();
+                let guard = self.channel.guard.clone();
+                Some(guard.run(self.session.prepare(statement, &types)).await??)
+            }
+            (Some(_), false) => {
+                return Err(SqlError::new(
+                    sqlstate::SYNTAX_ERROR,
+                    "cannot insert multiple commands into a prepared statement",
+                )
+                .into());
+            }
+        };
+        if name.is_empty() {
+            self.extended.unnamed_statement = Some(Stored(prepared));
+        } else {
+            self.extended.statements.insert(name.to_owned(), Stored(prepared));
+        }
+        self.send_notices();
+        self.channel.output.parse_complete();
+        Ok(())
+    }
+
+    pub(crate) fn bind(&mut self, bind: &Bind<'_>) -> Result<(), Failure> {
+        self.open();
+        let stored = self.extended.statement(bind.statement)?;
+        let types = stored.0.as_ref().map_or(&[][..], |prepared| prepared.parameter_types());
+        if types.len() != bind.parameter_count {
+            return Err(SqlError::new(
+                sqlstate::PROTOCOL_VIOLATION,
+                format!(
+                    "bind message supplies {} parameters, but prepared statement \"{}\" requires {}",
+                    bind.parameter_count,
+                    bind.statement,
+                    types.len()
+                ),
+            )
+            .into());
+        }
+        let parameters = bind
+            .parameters()
+            .zip(types)
+            .enumerate()
+            .map(|(index, (value, pg_type))| {
+                decode::parameter(pg_type, value, bind.parameter_formats.get(index), index + 1)
+            })
+            .collect::<Result<_, _>>()?;
+        let columns = stored.0.as_ref().and_then(|p| p.fields()).map_or(0, <[_]>::len);
+        let formats = ResultFormats::new(&bind.result_formats, columns)?;
+        let portal =
+            Portal { prepared: stored.0.clone(), formats, state: PortalState::Bound(parameters) };
+        if bind.portal.is_empty() {
+            self.extended.unnamed_portal = Some(portal);
+        } else if self.extended.portals.contains_key(bind.portal) {
+            return Err(SqlError::new(
+                sqlstate::DUPLICATE_CURSOR,
+                format!("portal \"{}\" already exists", bind.portal),
+            )
+            .into());
+        } else {
+            self.extended.portals.insert(bind.portal.to_owned(), portal);
+        }
+        self.channel.output.bind_complete();
+        Ok(())
+    }
+
+    pub(crate) fn describe(&mut self, target: Target, name: &str) -> Result<(), Failure> {
+        self.open();
+        let output = &mut self.channel.output;
+        match target {
+            Target::Statement => {
+                let stored = self.extended.statement(name)?;
+                let prepared = stored.0.as_ref();
+                let types = prepared.map_or(&[][..], |p| p.parameter_types());
+                output.parameter_description(types.iter().map(PgType::oid));
+                match prepared.and_then(|p| p.fields()) {
+                    Some(fields) => output.row_description(fields, |_| Format::Text),
+                    None => output.no_data(),
+                }
+            }
+            Target::Portal => {
+                let portal = self.extended.portal(name)?;
+                match portal.prepared.as_ref().and_then(|p| p.fields()) {
+                    Some(fields) => output.row_description(fields, |i| portal.formats.get(i)),
+                    None => output.no_data(),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn execute(&mut self, name: &str, row_limit: usize) -> Result<(), Failure> {
+        self.open();
+        self.arm();
+        let portal = self.extended.portal(name)?;
+        let formats = portal.formats.clone();
+        match std::mem::replace(&mut portal.state, PortalState::Done) {
+            PortalState::Bound(parameters) => match portal.prepared.clone() {
+                None => {
+                    self.channel.output.empty_query();
+                    Ok(())
+                }
+                Some(prepared) => {
+                    self.execute_bound(name, &prepared, parameters, &formats, row_limit).await
+                }
+            },
+            PortalState::Suspended(rows) => self.send_rows(name, rows, row_limit).await,
+            PortalState::RowsSent(tag) => {
+                self.channel.output.command_complete(&tag, 0);
+                portal_state(&mut self.extended, name, PortalState::RowsSent(tag));
+                Ok(())
+            }
+            PortalState::Done => Err(SqlError::new(
+                sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE,
+                format!("portal \"{name}\" cannot be run"),
+            )
+            .into()),
+        }
+    }
+
+    async fn execute_bound(
+        &mut self,
+        name: &str,
+        prepared: &Arc<S::Prepared>,
+        parameters: Vec<glaredb_engine::session::api::ParamValue>,
+        formats: &ResultFormats,
+        row_limit: usize,
+    ) -> Result<(), Failure> {
+        let started = self.metrics.clock();
+        // Alone before its Sync, a statement commits by itself, and what its commit gives is told
+        // in its own answer. Otherwise all up to the Sync are one transaction.
+        let alone = row_limit == 0 && self.channel.input.peek_kind() == Some(b'S');
+        if !self.extended.block && !alone {
+            self.session.begin_block();
+            self.extended.block = true;
+        }
+        let guard = self.channel.guard.clone();
+        let execution = guard.run(self.session.execute(prepared, parameters)).await??;
+        self.send_notices();
+        let tag = match execution {
+            Execution::Empty => {
+                self.channel.output.empty_query();
+                return Ok(());
+            }
+            Execution::Command { tag } => tag,
+            Execution::Rows { fields, stream, tag } => {
+                described_as(prepared.fields(), &fields)?;
+                let rows = Rows::new(&fields, formats, stream, tag)?;
+                self.send_rows(name, Box::new(rows), row_limit).await?;
+                self.metrics.statement_done(started);
+                return Ok(());
+            }
+            Execution::CopyIn(copy) => self.copy_in(copy).await?,
+            Execution::CopyOut(copy) => self.copy_out(copy).await?,
+        };
+        self.channel.output.command_complete(&tag, 0);
+        self.extended.forget_deallocated(&tag);
+        self.metrics.statement_done(started);
+        Ok(())
+    }
+
+    async fn send_rows(
+        &mut self,
+        name: &str,
+        mut rows: Box<Rows>,
+        row_limit: usize,
+    ) -> Result<(), Failure> {
+        let sent = rows.send(&mut self.channel, row_limit).await?;
+        self.metrics.rows_sent.add(sent.rows);
+        self.send_notices();
+        let state = if sent.suspended {
+            self.channel.output.portal_suspended();
+            PortalState::Suspended(rows)
+        } else {
+            let tag = rows.into_tag();
+            self.channel.output.command_complete(&tag, sent.rows);
+            PortalState::RowsSent(tag)
+        };
+        portal_state(&mut self.extended, name, state);
+        Ok(())
+    }
+
+    /// Ends the implicit transaction and says ReadyForQuery.
+    pub(crate) async fn sync(&mut self) -> Result<(), Failure> {
+        self.extended.skipping = false;
+        self.extended.open = false;
+        // The rows of a suspended portal end with the transaction that reads them.
+        if self.extended.take_block()
+            && let Err(failure) = self.end_block().await
+        {
+            match failure {
+                Failure::Sql(error) => self.report(&error)?,
+                end @ Failure::End(_) => return Err(end),
+            }
+        }
+        self.ready().await
+    }
+}
+
+fn portal_state<P: PreparedStatement>(extended: &mut Extended<P>, name: &str, state: PortalState) {
+    if let Ok(portal) = extended.portal(name) {
+        portal.state = state;
+    }
+}
+
+/// 0A000 if a statement gives other columns than its client was told.
+fn described_as(
+    told: Option<&[FieldDescription]>,
+    given: &[FieldDescription],
+) -> Result<(), SqlError> {
+    let told = told.unwrap_or_default();
+    let same = told.len() == given.len()
+        && told.iter().zip(given).all(|(a, b)| a.pg_type.oid() == b.pg_type.oid());
+    if same {
+        Ok(())
+    } else {
+        Err(SqlError::new(
+            sqlstate::FEATURE_NOT_SUPPORTED,
+            "cached plan must not change result type",
+        ))
+    }
+}
+
+/// Types of the parameters that a Parse declares.
+fn declared_types(oids: ParameterTypes<'_>) -> Result<Vec<Option<PgType>>, SqlError> {
+    oids.iter()
+        .map(|oid| match oid {
+            // "unknown" is what a driver says for a string without a type.
+            0 | 705 => Ok(None),
+            oid => PgType::from_oid(oid, -1).map(Some).ok_or_else(|| {
+                SqlError::new(
+                    sqlstate::UNDEFINED_OBJECT,
+                    format!("parameter type with OID {oid} does not exist"),
+                )
+            }),
+        })
+        .collect()
+}

@@ -1,0 +1,238 @@
+//! How a running statement is stopped from outside, and who is connected.
+
+use std::{
+    collections::HashMap,
+    future::Future,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicI32, AtomicU8, AtomicUsize, Ordering},
+    },
+    task::Poll,
+};
+
+use glaredb_engine::error::{SqlError, sqlstate};
+use parking_lot::Mutex;
+use tokio::{sync::Notify, time::Instant};
+
+/// The statement that runs now is to end.
+const CANCEL: u8 = 1;
+/// The connection is to end.
+const TERMINATE: u8 = 2;
+
+/// Requests from other tasks to one connection.
+#[derive(Default, Debug)]
+pub(crate) struct Interrupt {
+    flags: AtomicU8,
+    wake: Notify,
+}
+
+impl Interrupt {
+    fn raise(&self, flag: u8) {
+        self.flags.fetch_or(flag, Ordering::SeqCst);
+        self.wake.notify_waiters();
+    }
+
+    /// A cancel that came between two statements is for neither.
+    pub(crate) fn clear_cancel(&self) {
+        if self.flags.load(Ordering::Relaxed) & CANCEL != 0 {
+            self.flags.fetch_and(!CANCEL, Ordering::SeqCst);
+        }
+    }
+
+    pub(crate) fn terminating(&self) -> bool {
+        self.flags.load(Ordering::Relaxed) & TERMINATE != 0
+    }
+
+    fn pending(&self) -> Option<SqlError> {
+        match self.flags.load(Ordering::SeqCst) {
+            0 => None,
+            flags if flags & TERMINATE != 0 => Some(terminated()),
+            _ => Some(canceled("canceling statement due to user request")),
+        }
+    }
+
+    async fn wait(&self, flags: u8) {
+        let mut woken = pin!(self.wake.notified());
+        loop {
+            // Registered before the look at the flags, so that no request falls in between.
+            woken.as_mut().enable();
+            if self.flags.load(Ordering::SeqCst) & flags != 0 {
+                return;
+            }
+            woken.as_mut().await;
+            woken.set(self.wake.notified());
+        }
+    }
+
+    /// Ends when the connection is to end.
+    pub(crate) async fn terminated(&self) {
+        self.wait(TERMINATE).await;
+    }
+}
+
+fn canceled(why: &str) -> SqlError {
+    SqlError::new(sqlstate::QUERY_CANCELED, why)
+}
+
+/// 57P01.
+pub(crate) fn terminated() -> SqlError {
+    SqlError::new(sqlstate::ADMIN_SHUTDOWN, "terminating connection due to administrator command")
+}
+
+/// What may stop the statement that runs now.
+#[derive(Clone, Debug)]
+pub(crate) struct Guard {
+    interrupt: Arc<Interrupt>,
+    deadline: Option<Instant>,
+}
+
+impl Guard {
+    pub(crate) fn new(interrupt: Arc<Interrupt>) -> Self {
+        Self { interrupt, deadline: None }
+    }
+
+    /// Sets or lifts the time by which the statement must have ended.
+    pub(crate) fn set_deadline(&mut self, deadline: Option<Instant>) {
+        self.deadline = deadline;
+    }
+
+    /// # Errors
+    /// 57014 or 57P01 if the statement is to end.
+    pub(crate) fn check(&self) -> Result<(), SqlError> {
+        if let Some(error) = self.interrupt.pending() {
+            return Err(error);
+        }
+        match self.deadline {
+            Some(deadline) if Instant::now() >= deadline => Err(timed_out()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Runs `work` until it ends or is to be stopped; stopping drops it.
+    ///
+    /// # Errors
+    /// 57014 or 57P01.
+    pub(crate) async fn run<F: Future>(&self, work: F) -> Result<F::Output, SqlError> {
+        let mut work = pin!(work);
+        // Most work is done at once; it pays for neither a waiter nor a timer.
+        if let Poll::Ready(output) = futures::poll!(work.as_mut()) {
+            return Ok(output);
+        }
+        tokio::select! {
+            biased;
+            error = self.stopped() => Err(error),
+            output = work => Ok(output),
+        }
+    }
+
+    async fn stopped(&self) -> SqlError {
+        let asked = async {
+            self.interrupt.wait(CANCEL | TERMINATE).await;
+            self.interrupt
+                .pending()
+                .unwrap_or_else(|| canceled("canceling statement due to user request"))
+        };
+        match self.deadline {
+            None => asked.await,
+            Some(deadline) => tokio::select! {
+                error = asked => error,
+                () = tokio::time::sleep_until(deadline) => timed_out(),
+            },
+        }
+    }
+}
+
+fn timed_out() -> SqlError {
+    canceled("canceling statement due to statement timeout")
+}
+
+/// Everybody who is connected, by process number.
+#[derive(Debug)]
+pub struct Connections {
+    by_pid: Mutex<HashMap<i32, Entry>>,
+    next_pid: AtomicI32,
+    count: AtomicUsize,
+    max: usize,
+}
+
+#[derive(Debug)]
+struct Entry {
+    interrupt: Arc<Interrupt>,
+    /// What a cancel request must present; empty until the session has started.
+    secret: Vec<u8>,
+}
+
+impl Connections {
+    /// `max`: how many may be connected at a time.
+    #[must_use]
+    pub fn new(max: usize) -> Arc<Self> {
+        Arc::new(Self {
+            by_pid: Mutex::default(),
+            next_pid: AtomicI32::new(1),
+            count: AtomicUsize::new(0),
+            max,
+        })
+    }
+
+    /// How many are connected.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// Registers a connection. `None`: there are as many as may be.
+    pub(crate) fn register(self: &Arc<Self>, secret: Vec<u8>) -> Option<Registration> {
+        if self.count.fetch_add(1, Ordering::SeqCst) >= self.max {
+            self.count.fetch_sub(1, Ordering::SeqCst);
+            return None;
+        }
+        let interrupt = Arc::new(Interrupt::default());
+        let mut by_pid = self.by_pid.lock();
+        let pid = loop {
+            let pid = self.next_pid.fetch_add(1, Ordering::Relaxed) & i32::MAX;
+            if pid != 0 && !by_pid.contains_key(&pid) {
+                break pid;
+            }
+        };
+        by_pid.insert(pid, Entry { interrupt: interrupt.clone(), secret });
+        Some(Registration { connections: self.clone(), pid, interrupt })
+    }
+
+    /// Serves a cancel request. One that does not match is ignored without a word.
+    pub(crate) fn cancel(&self, pid: i32, secret: &[u8]) {
+        if let Some(entry) = self.by_pid.lock().get(&pid)
+            && !secret.is_empty()
+            && same_bytes(&entry.secret, secret)
+        {
+            entry.interrupt.raise(CANCEL);
+        }
+    }
+
+    /// Asks every connection to end.
+    pub(crate) fn terminate_all(&self) {
+        for entry in self.by_pid.lock().values() {
+            entry.interrupt.raise(TERMINATE);
+        }
+    }
+}
+
+/// Compares without telling by the time it takes where the first difference is.
+fn same_bytes(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).fold(0, |all, (a, b)| all | (a ^ b)) == 0
+}
+
+/// A place among the connections, given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Registration {
+    connections: Arc<Connections>,
+    pub(crate) pid: i32,
+    pub(crate) interrupt: Arc<Interrupt>,
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        self.connections.by_pid.lock().remove(&self.pid);
+        self.connections.count.fetch_sub(1, Ordering::SeqCst);
+    }
+}

@@ -1,0 +1,144 @@
+//! Results on their way to the client.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use datafusion::execution::SendableRecordBatchStream;
+use futures::StreamExt;
+use glaredb_engine::{
+    error::{SqlError, sqlstate},
+    session::api::{FieldDescription, ParamValue},
+};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::{
+    connection::{Channel, Failure},
+    frontend::{Format, Formats},
+    output::FLUSH_AT,
+};
+use crate::{encode::RowEncoder, errors::datafusion_error};
+
+/// The formats a Bind asked for, kept beyond the message.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) enum ResultFormats {
+    #[default]
+    AllText,
+    AllBinary,
+    Each(Vec<Format>),
+}
+
+impl ResultFormats {
+    /// `columns`: how many the statement gives.
+    ///
+    /// # Errors
+    /// 08P01 if there are neither none nor one nor as many codes.
+    pub(crate) fn new(codes: &Formats<'_>, columns: usize) -> Result<Self, SqlError> {
+        match codes.len() {
+            0 => Ok(Self::AllText),
+            1 if codes.get(0) == Format::Binary => Ok(Self::AllBinary),
+            1 => Ok(Self::AllText),
+            count if count == columns => Ok(Self::Each((0..count).map(|i| codes.get(i)).collect())),
+            count => Err(SqlError::new(
+                sqlstate::PROTOCOL_VIOLATION,
+                format!("bind message has {count} result formats but query has {columns} columns"),
+            )),
+        }
+    }
+
+    pub(crate) fn get(&self, index: usize) -> Format {
+        match self {
+            Self::AllText => Format::Text,
+            Self::AllBinary => Format::Binary,
+            Self::Each(formats) => formats.get(index).copied().unwrap_or_default(),
+        }
+    }
+}
+
+/// A statement with its parameters, ready to run, running, or done.
+pub(crate) struct Portal<P> {
+    /// `None` for an empty query string.
+    pub(crate) prepared: Option<Arc<P>>,
+    pub(crate) formats: ResultFormats,
+    pub(crate) state: PortalState,
+}
+
+pub(crate) enum PortalState {
+    Bound(Vec<ParamValue>),
+    /// Rows are left after a row limit.
+    Suspended(Box<Rows>),
+    /// All rows were sent; the tag of a SELECT can be had again, with no rows.
+    RowsSent(String),
+    /// Not to be run again.
+    Done,
+}
+
+/// How far [`Rows::send`] came.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Sent {
+    pub(crate) rows: u64,
+    /// The row limit was met.
+    pub(crate) suspended: bool,
+}
+
+/// A stream of batches being sent as DataRow messages.
+pub(crate) struct Rows {
+    encoder: RowEncoder,
+    stream: SendableRecordBatchStream,
+    tag: String,
+    /// The batch at hand and the first of its rows not yet sent.
+    batch: Option<(RecordBatch, usize)>,
+}
+
+impl Rows {
+    pub(crate) fn new(
+        fields: &[FieldDescription],
+        formats: &ResultFormats,
+        stream: SendableRecordBatchStream,
+        tag: String,
+    ) -> Result<Self, SqlError> {
+        let encoder = RowEncoder::new(fields, |index| formats.get(index))?;
+        Ok(Self { encoder, stream, tag, batch: None })
+    }
+
+    pub(crate) fn into_tag(self) -> String {
+        self.tag
+    }
+
+    /// Sends up to `limit` rows, all for 0. Buffered output is written out as it grows.
+    pub(crate) async fn send<IO: AsyncRead + AsyncWrite + Unpin + Send>(
+        &mut self,
+        channel: &mut Channel<IO>,
+        limit: usize,
+    ) -> Result<Sent, Failure> {
+        let mut rows = 0;
+        loop {
+            channel.guard.check()?;
+            let (batch, from) = match &mut self.batch {
+                Some(batch) => batch,
+                none => match channel.guard.run(self.stream.next()).await? {
+                    None => return Ok(Sent { rows, suspended: false }),
+                    Some(Err(error)) => return Err(datafusion_error(error).into()),
+                    Some(Ok(batch)) => none.insert((batch, 0)),
+                },
+            };
+            let left = batch.num_rows() - *from;
+            let wanted = match limit {
+                0 => left,
+                _ => left.min(limit - usize::try_from(rows).unwrap_or(limit)),
+            };
+            let sent =
+                self.encoder.encode(batch, *from, wanted, &mut channel.output.buffer, FLUSH_AT)?;
+            *from += sent;
+            rows += sent as u64;
+            if *from == batch.num_rows() {
+                self.batch = None;
+            }
+            if channel.output.buffer.len() >= FLUSH_AT {
+                channel.flush_guarded().await?;
+            }
+            if limit != 0 && rows >= limit as u64 {
+                return Ok(Sent { rows, suspended: true });
+            }
+        }
+    }
+}

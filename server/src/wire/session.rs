@@ -1,0 +1,87 @@
+//! The seam between the wire and sessions.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use glaredb_engine::{
+    error::SqlError,
+    session::api::{Execution, FieldDescription, Notice, ParamValue, TransactionStatus},
+    types::PgType,
+};
+
+/// What a client says of itself when it connects.
+#[derive(Clone, Debug, Default)]
+pub struct StartupParameters {
+    pub user: String,
+    /// The user's name if the client named none.
+    pub database: String,
+    /// Settings by name, from `options` and from parameters of their own, later ones win.
+    pub settings: Vec<(String, String)>,
+    /// The number `pg_backend_pid()` shows and a cancel request names.
+    pub backend_pid: i32,
+}
+
+/// Opens sessions. One per server; cheap to share.
+pub trait SessionFactory: Send + Sync + 'static {
+    type Session: SqlSession;
+
+    /// # Errors
+    /// 28000 for a role, 3D000 for a database that does not exist, what a bad setting gives.
+    fn connect(
+        &self,
+        parameters: StartupParameters,
+    ) -> impl Future<Output = Result<Self::Session, SqlError>> + Send;
+}
+
+/// A prepared statement; kept by name by the connection.
+pub trait PreparedStatement: Send + Sync + 'static {
+    fn parameter_types(&self) -> &[PgType];
+    /// `None` if the statement gives no rows.
+    fn fields(&self) -> Option<&[FieldDescription]>;
+}
+
+/// One client's session.
+///
+/// 1. A future of a session may be dropped at any await (cancel, timeout, lost client). What was
+///    handed to the leader commits or not on its own; the session is told by
+///    [`SqlSession::statement_failed`] and goes on from there.
+/// 2. Statements between [`SqlSession::begin_block`] and [`SqlSession::end_block`] are one
+///    transaction unless they say BEGIN and COMMIT themselves. Without them a statement commits
+///    before its `execute` (or the stream of its rows) ends.
+pub trait SqlSession: Send + 'static {
+    type Statement: Send;
+    type Prepared: PreparedStatement;
+
+    fn parse(&mut self, sql: &str) -> Result<Vec<Self::Statement>, SqlError>;
+
+    fn begin_block(&mut self);
+
+    /// Commits the implicit transaction of a block, or rolls it back if a statement failed.
+    fn end_block(&mut self) -> impl Future<Output = Result<(), SqlError>> + Send;
+
+    /// `parameter_types`: what the client declared, by position; `None` is to be found out.
+    fn prepare(
+        &mut self,
+        statement: Self::Statement,
+        parameter_types: &[Option<PgType>],
+    ) -> impl Future<Output = Result<Arc<Self::Prepared>, SqlError>> + Send;
+
+    fn execute(
+        &mut self,
+        prepared: &Arc<Self::Prepared>,
+        parameters: Vec<ParamValue>,
+    ) -> impl Future<Output = Result<Execution, SqlError>> + Send;
+
+    /// The statement just run did not end well, for a reason the session may not have seen: its
+    /// rows failed half-way, it was cancelled, or a parameter of it could not be read.
+    fn statement_failed(&mut self);
+
+    fn status(&self) -> TransactionStatus;
+
+    fn take_notices(&mut self) -> Vec<Notice>;
+
+    /// Settings to report to the client: all reportable ones at first, then those that changed.
+    fn take_reports(&mut self) -> Vec<(&'static str, String)>;
+
+    /// `statement_timeout`, `None` for none.
+    fn statement_timeout(&self) -> Option<Duration>;
+}

@@ -1,0 +1,116 @@
+//! The simple query protocol: one message, any number of statements, one ReadyForQuery.
+
+use glaredb_engine::{
+    error::{SqlError, sqlstate},
+    session::api::{Execution, TransactionStatus},
+};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::{
+    connection::{Connection, End, Failure},
+    frontend::Format,
+    portal::{ResultFormats, Rows},
+    session::{PreparedStatement, SqlSession},
+};
+
+impl<S: SqlSession, IO: AsyncRead + AsyncWrite + Unpin + Send> Connection<S, IO> {
+    /// Runs the statements one after the other; an error ends the query. Several statements are one
+    /// transaction unless they say otherwise.
+    pub(crate) async fn simple_query(&mut self, sql: &str) -> Result<(), Failure> {
+        self.clear_cancel();
+        self.extended.drop_unnamed();
+        // Extended messages that no Sync ended have a transaction of their own.
+        if self.extended.take_block() {
+            self.end_block().await?;
+        }
+        self.arm();
+        let statements = self.session.parse(sql)?;
+        if statements.is_empty() {
+            self.channel.output.empty_query();
+            return self.ready().await;
+        }
+        let block = statements.len() > 1;
+        if block {
+            self.session.begin_block();
+            self.extended.open_block();
+        }
+        let last = statements.len() - 1;
+        for (index, statement) in statements.into_iter().enumerate() {
+            self.arm();
+            self.simple_statement(statement, block && index == last).await?;
+        }
+        self.ready().await
+    }
+
+    /// After an error: the implicit transaction is rolled back, the client may go on.
+    pub(crate) async fn finish_simple_query(&mut self) -> Result<(), End> {
+        let finished = async {
+            if self.extended.take_block()
+                && let Err(Failure::Sql(error)) = self.end_block().await
+            {
+                self.report(&error)?;
+            }
+            self.ready().await
+        };
+        match finished.await {
+            Ok(()) => Ok(()),
+            Err(Failure::End(end)) => Err(end),
+            Err(Failure::Sql(error)) => Err(End::Fatal(error)),
+        }
+    }
+
+    /// `commit`: the implicit transaction ends before the client is told of success.
+    async fn simple_statement(
+        &mut self,
+        statement: S::Statement,
+        commit: bool,
+    ) -> Result<(), Failure> {
+        let started = self.metrics.clock();
+        let guard = self.channel.guard.clone();
+        let prepared = guard.run(self.session.prepare(statement, &[])).await??;
+        if let Some(unknown) = prepared.parameter_types().first() {
+            return Err(SqlError::new(sqlstate::UNDEFINED_PARAMETER, "there is no parameter $1")
+                .detail(format!("its type would be {}", unknown.sql_name()))
+                .into());
+        }
+        let execution = guard.run(self.session.execute(&prepared, Vec::new())).await??;
+        self.send_notices();
+        let (tag, rows) = match execution {
+            Execution::Empty => {
+                self.channel.output.empty_query();
+                (None, 0)
+            }
+            Execution::Command { tag } => (Some(tag), 0),
+            Execution::Rows { fields, stream, tag } => {
+                self.channel.output.row_description(&fields, |_| Format::Text);
+                let formats = ResultFormats::default();
+                let mut rows = Rows::new(&fields, &formats, stream, tag)?;
+                let sent = rows.send(&mut self.channel, 0).await?;
+                self.metrics.rows_sent.add(sent.rows);
+                (Some(rows.into_tag()), sent.rows)
+            }
+            Execution::CopyIn(copy) => (Some(self.copy_in(copy).await?), 0),
+            Execution::CopyOut(copy) => (Some(self.copy_out(copy).await?), 0),
+        };
+        if commit && self.extended.take_block() {
+            self.end_block().await?;
+        }
+        self.send_notices();
+        if let Some(tag) = tag {
+            self.channel.output.command_complete(&tag, rows);
+            self.extended.forget_deallocated(&tag);
+        }
+        self.metrics.statement_done(started);
+        Ok(())
+    }
+
+    /// Ends the implicit transaction of several statements.
+    pub(crate) async fn end_block(&mut self) -> Result<(), Failure> {
+        let guard = self.channel.guard.clone();
+        guard.run(self.session.end_block()).await??;
+        debug_assert!(
+            self.session.status() != TransactionStatus::Failed || !self.extended.in_block()
+        );
+        Ok(())
+    }
+}
