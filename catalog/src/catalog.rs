@@ -30,10 +30,12 @@ pub struct Catalog {
     inner_oids: Arc<BTreeMap<Oid, Oid>>,
     storages: Arc<BTreeMap<TableId, Oid>>,
     /// By schema, then by name of table or index.
-    names: Arc<BTreeMap<Oid, Arc<BTreeMap<Arc<str>, Named>>>>,
+    names: Arc<BTreeMap<Oid, Arc<NamesInSchema>>>,
     next_oid: Oid,
     next_table_id: TableId,
 }
+
+type NamesInSchema = BTreeMap<Arc<str>, Named>;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Named {

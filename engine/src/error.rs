@@ -10,7 +10,8 @@ pub struct SqlError {
     pub detail: Option<String>,
     pub hint: Option<String>,
     pub position: Option<usize>,
-    pub object: ObjectNames,
+    // Boxed, so that a `Result` stays small.
+    pub object: Box<ObjectNames>,
 }
 
 /// The object an error is about, for the fields drivers read.
@@ -30,7 +31,7 @@ impl SqlError {
             detail: None,
             hint: None,
             position: None,
-            object: ObjectNames::default(),
+            object: Box::default(),
         }
     }
 

@@ -5,6 +5,7 @@ use std::{
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
+    sync::OnceLock,
     time::{Duration, Instant},
 };
 
@@ -13,9 +14,20 @@ use tempfile::TempDir;
 /// How long a start (with recovery) may take before the test fails.
 const START_SECONDS_MAX: u64 = 120;
 
-/// The binary under test: `GLAREDB_BIN`, else the one that was built beside this test.
+static BINARY: OnceLock<PathBuf> = OnceLock::new();
+
+/// Use this binary from now on; the first call counts.
+pub fn set_binary(path: PathBuf) {
+    BINARY.get_or_init(|| path);
+}
+
+/// The binary under test: what [`set_binary`] said, else `GLAREDB_BIN`, else the one that was built
+/// beside this test.
 #[must_use]
 pub fn binary() -> PathBuf {
+    if let Some(path) = BINARY.get() {
+        return path.clone();
+    }
     if let Some(path) = std::env::var_os("GLAREDB_BIN") {
         return path.into();
     }

@@ -1,0 +1,75 @@
+//! Starting: on nothing, and on a log of 1 GiB.
+
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use glaredb_tests::{
+    client,
+    server::{Options, Server},
+};
+
+use crate::report::Report;
+
+pub(crate) fn empty_start(report: &mut Report) {
+    let mut times = Vec::new();
+    for _ in 0..5 {
+        let begin = Instant::now();
+        let server = Server::start();
+        times.push(begin.elapsed());
+        drop(server);
+    }
+    times.sort();
+    report.bound(
+        "empty start until the first query is answered",
+        times[2],
+        Duration::from_millis(500),
+    );
+}
+
+/// Recovery of about 1 GiB of TPC-B log, key indexes ready: checkpoints are held off, pgbench runs
+/// until the log is that large, then kill -9.
+pub(crate) fn recovery(report: &mut Report) {
+    const LOG_BYTES: u64 = 1 << 30;
+    // No checkpoint until far beyond what is written here.
+    let options = || Options {
+        arguments: vec!["--checkpoint-log-bytes".into(), (64_u64 << 30).to_string()],
+        ..Options::default()
+    };
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let data = folder.path().join("data");
+    let mut server = Server::start_in(&data, options());
+    client::pgbench(server.port, &["-i", "-q", "-s", "10"]).expect("pgbench -i");
+    let begin = Instant::now();
+    while log_bytes(&data.join("log")) < LOG_BYTES {
+        assert!(begin.elapsed() < Duration::from_secs(1800), "the log does not reach 1 GiB");
+        client::pgbench(
+            server.port,
+            &["-n", "-M", "prepared", "-c", "16", "-j", "2", "-T", "20", "--max-tries=10000"],
+        )
+        .expect("pgbench");
+    }
+    let written = log_bytes(&data.join("log"));
+    server.kill();
+    let begin = Instant::now();
+    let server = Server::start_in(&data, options());
+    let taken = begin.elapsed();
+    report.note("log replayed", &format!("{} MiB", written >> 20));
+    // For comparison at exactly 1 GiB.
+    let scaled = taken.mul_f64(LOG_BYTES as f64 / written as f64);
+    report.bound("recovery of 1 GiB of TPC-B log", scaled, Duration::from_secs(20));
+    drop(server);
+}
+
+/// Bytes of all files below a folder.
+fn log_bytes(folder: &Path) -> u64 {
+    let Ok(entries) = std::fs::read_dir(folder) else { return 0 };
+    entries
+        .flatten()
+        .map(|entry| {
+            let path = entry.path();
+            if path.is_dir() { log_bytes(&path) } else { entry.metadata().map_or(0, |m| m.len()) }
+        })
+        .sum()
+}

@@ -1,0 +1,69 @@
+//! Measures GlareDB beside PostgreSQL 15 and DuckDB: same machine, same run, in turn, medians.
+//!
+//! ```text
+//! glaredb-benches --glaredb PATH [--only NAME,…] [--rounds N] [--seconds N]
+//! ```
+//! Every measurement prints as it ends; the table at the end is markdown, with the ratio that the
+//! project promises and the latency of a bare fdatasync beside it.
+
+mod analytics;
+mod lifecycle;
+mod report;
+mod small_statements;
+
+use std::path::PathBuf;
+
+use clap::Parser;
+use report::Report;
+
+/// What to measure, and for how long.
+#[derive(Parser)]
+struct Arguments {
+    /// The release binary.
+    #[arg(long)]
+    glaredb: PathBuf,
+    /// Only these: insert, tpcb, select, tpch, copy, start, recovery, checkpoint.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+    /// Rounds of each pgbench measurement, the two servers in turn.
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// Seconds of each pgbench run.
+    #[arg(long, default_value_t = 10)]
+    seconds: u32,
+    /// Scale factor of TPC-H.
+    #[arg(long, default_value = "1")]
+    tpch_scale: String,
+}
+
+impl Arguments {
+    fn wants(&self, name: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|only| only == name)
+    }
+}
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn main() {
+    let arguments = Arguments::parse();
+    assert!(arguments.glaredb.exists(), "{} is not built", arguments.glaredb.display());
+    glaredb_tests::server::set_binary(arguments.glaredb.clone());
+
+    let mut report = Report::default();
+    report.note("fdatasync of one 8 KiB write", &report::fdatasync_latency());
+    let load = small_statements::Load { rounds: arguments.rounds, seconds: arguments.seconds };
+    if ["insert", "tpcb", "select"].iter().any(|name| arguments.wants(name)) {
+        let wanted = |name: &str| arguments.wants(name);
+        small_statements::measure(&load, &wanted, &mut report);
+    }
+    if ["tpch", "copy", "checkpoint"].iter().any(|name| arguments.wants(name)) {
+        let wanted = |name: &str| arguments.wants(name);
+        analytics::measure(&arguments.tpch_scale, &wanted, &mut report).await;
+    }
+    if arguments.wants("start") {
+        lifecycle::empty_start(&mut report);
+    }
+    if arguments.wants("recovery") {
+        lifecycle::recovery(&mut report);
+    }
+    report.print();
+}

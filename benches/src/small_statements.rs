@@ -1,0 +1,88 @@
+//! pgbench, unmodified, against both servers in turn.
+
+use glaredb_tests::{client, peer::Postgres, server::Server};
+
+use crate::report::{Report, median};
+
+pub(crate) struct Load {
+    pub(crate) rounds: usize,
+    pub(crate) seconds: u32,
+}
+
+const CLIENTS: &str = "8";
+
+/// fsync stays on, which is PostgreSQL's default; a quarter of the machine for its buffers.
+pub(crate) const POSTGRES_SETTINGS: [&str; 3] =
+    ["shared_buffers = '4GB'", "max_wal_size = '8GB'", "checkpoint_timeout = '30min'"];
+
+pub(crate) fn measure(load: &Load, wanted: &dyn Fn(&str) -> bool, report: &mut Report) {
+    let ours = Server::start();
+    let peer = Postgres::start(&POSTGRES_SETTINGS);
+    let ports = [ours.port, peer.port];
+    if wanted("insert") {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let script = folder.path().join("insert.sql");
+        std::fs::write(
+            &script,
+            "\\set a random(1, 1000000000)\ninsert into one_row (a, b) values (:a, 'some text of a row');\n",
+        )
+        .expect("a script");
+        for port in ports {
+            client::psql(port, "postgres", &["-q", "-c", "create table one_row (a int, b text)"])
+                .expect("a table");
+        }
+        let script = script.to_string_lossy().into_owned();
+        for protocol in ["simple", "prepared"] {
+            let (a, b) = in_turn(load, ports, &["-n", "-M", protocol, "-f", &script]);
+            report.rate(&format!("single-row INSERT, 8 clients, {protocol}"), "tps", a, b, 0.7);
+        }
+    }
+    if wanted("tpcb") || wanted("select") {
+        for port in ports {
+            client::pgbench(port, &["-i", "-q", "-s", "10"]).expect("pgbench -i");
+        }
+    }
+    if wanted("tpcb") {
+        for protocol in ["simple", "prepared"] {
+            let (a, b) = in_turn(
+                load,
+                ports,
+                &["-n", "-M", protocol, "-b", "tpcb-like", "--max-tries=10000"],
+            );
+            report.rate(&format!("TPC-B scale 10, 8 clients, {protocol}"), "tps", a, b, 0.5);
+        }
+    }
+    if wanted("select") {
+        // The point path comes with a later step: shown, nothing promised.
+        for protocol in ["simple", "prepared"] {
+            let (a, b) = in_turn(load, ports, &["-n", "-M", protocol, "-S"]);
+            report.rate(&format!("select-only scale 10, 8 clients, {protocol}"), "tps", a, b, 0.0);
+        }
+    }
+}
+
+/// Transactions per second of both, medians over rounds in which each runs once.
+fn in_turn(load: &Load, ports: [u16; 2], arguments: &[&str]) -> (f64, f64) {
+    let mut rates = [Vec::new(), Vec::new()];
+    let seconds = load.seconds.to_string();
+    for _ in 0..load.rounds {
+        for (rates, port) in rates.iter_mut().zip(ports) {
+            let mut all = vec!["-c", CLIENTS, "-j", "2", "-T", &seconds];
+            all.extend_from_slice(arguments);
+            let text = client::pgbench(port, &all).unwrap_or_else(|e| panic!("pgbench: {e}"));
+            rates.push(tps(&text));
+        }
+    }
+    let [ours, peer] = rates;
+    (median(ours), median(peer))
+}
+
+/// `tps = 1234.5 (without initial connection time)`.
+pub(crate) fn tps(report: &str) -> f64 {
+    report
+        .lines()
+        .find_map(|line| line.strip_prefix("tps = "))
+        .and_then(|rest| rest.split_whitespace().next())
+        .and_then(|number| number.parse().ok())
+        .unwrap_or_else(|| panic!("no tps in:\n{report}"))
+}
