@@ -6,3 +6,5 @@ pub mod commit;
 pub mod env;
 pub mod ids;
 pub mod log;
+#[cfg(feature = "testing")]
+pub mod sim;

@@ -23,12 +23,12 @@ pub struct Panicked {
 
 /// A running thread. Dropping the handle lets it run on.
 pub struct JoinHandle {
-    wait: Box<dyn FnOnce() -> Result<(), Panicked> + Send>,
+    wait: Box<dyn FnOnce() -> Result<(), Panicked> + Send + Sync>,
 }
 
 impl JoinHandle {
     /// For implementations of [`Threads`]: `wait` blocks until the thread has ended.
-    pub fn new(wait: Box<dyn FnOnce() -> Result<(), Panicked> + Send>) -> Self {
+    pub fn new(wait: Box<dyn FnOnce() -> Result<(), Panicked> + Send + Sync>) -> Self {
         Self { wait }
     }
 

@@ -1,32 +1,20 @@
-//! The `Wal` of one node.
+//! The `Wal` of one node: a segment store that nothing is truncated from.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
+use parking_lot::{Condvar, Mutex};
 
-use crate::{
-    env::{DiskError, Env},
-    ids::{DatabaseId, EntryIndex, LogId, Term},
-    log::wal::{Entry, Wal, WalError},
+pub use super::error::OpenError;
+use super::{
+    format::Vote,
+    segment_store::SegmentStore,
+    wal::{Entry, Wal, WalError},
 };
-
-/// Why a log cannot be opened. Nothing was changed on disk, except after `Disk`.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum OpenError {
-    #[error("{file} belongs to database {found:032x}, this one is {expected:032x}")]
-    Foreign { file: String, expected: u128, found: u128 },
-    #[error("{file} belongs to log {}, this one is {}", found.0, expected.0)]
-    ForeignLog { file: String, expected: LogId, found: LogId },
-    #[error("{file} has format version {found}, this program reads up to {supported}")]
-    Newer { file: String, supported: u32, found: u32 },
-    #[error("{file} is corrupt at byte {offset}: {reason}")]
-    Corrupt { file: String, offset: u64, reason: String },
-    #[error(transparent)]
-    Disk(#[from] DiskError),
-    /// The options contradict themselves.
-    #[error("log options: {0}")]
-    Options(String),
-}
+use crate::{
+    env::{DiskError, Env, JoinHandle},
+    ids::{DatabaseId, EntryIndex, LogId, Term},
+};
 
 /// How a log is kept.
 #[derive(Clone, Debug)]
@@ -62,59 +50,170 @@ pub struct OpenReport {
 
 /// A log on the local disk.
 pub struct LocalWal {
-    log_id: LogId,
+    store: Arc<SegmentStore>,
+    term: Term,
+    preparer: Option<Preparer>,
 }
 
 impl LocalWal {
-    /// Open the log in `directory` of the environment's disk, or make an empty one there.
+    /// Open the log in `directory` of the environment's disk, or make an empty one there. The
+    /// caller makes sure that nobody else has it open.
     pub fn open(
-        _env: &Env,
-        _directory: &str,
-        _database_id: DatabaseId,
+        env: &Env,
+        directory: &str,
+        database_id: DatabaseId,
         log_id: LogId,
-        _options: LocalWalOptions,
+        options: LocalWalOptions,
     ) -> Result<(Arc<Self>, OpenReport), OpenError> {
-        let unbuilt = "the local log is not built yet".to_owned();
-        let _ = Self { log_id };
-        Err(OpenError::Options(unbuilt))
+        let file_bytes = options.file_bytes;
+        let (store, report) = SegmentStore::open(env, directory, database_id, log_id, file_bytes)?;
+        let store = Arc::new(store);
+        let term = store.marks().vote.term.max(store.last().term).next();
+        store.save_vote(Vote { term, node: 0, committed: true }).map_err(|error| {
+            OpenError::Disk(DiskError::Io {
+                operation: "noting the term",
+                path: directory.to_owned(),
+                reason: error.to_string(),
+            })
+        })?;
+        let preparer = if options.preallocate_in_background {
+            Some(Preparer::start(env, &store)?)
+        } else {
+            None
+        };
+        let report = OpenReport {
+            created: report.created,
+            first: store.first(),
+            last: store.last().index,
+            term,
+            torn_bytes: report.torn_bytes,
+        };
+        Ok((Arc::new(Self { store, term, preparer }), report))
     }
 
     /// Note durably that everything synced so far was, so that a later damage to the last entries
     /// is told from an unfinished write; for an orderly end. The log stays usable.
     pub fn close(&self) -> Result<(), WalError> {
-        Err(WalError::Indeterminate("the local log is not built yet".to_owned()))
+        let durable = self.store.sync()?;
+        self.store.save_committed(durable)
     }
 }
 
 impl Wal for LocalWal {
     fn log_id(&self) -> LogId {
-        self.log_id
+        self.store.log_id()
     }
+
     fn term(&self) -> Term {
-        Term::MIN
+        self.term.max(self.store.last().term)
     }
+
     fn last(&self) -> EntryIndex {
-        EntryIndex::MIN
+        self.store.last().index
     }
+
     fn durable(&self) -> EntryIndex {
-        EntryIndex::MIN
+        self.store.durable()
     }
+
     fn first(&self) -> EntryIndex {
-        EntryIndex(1)
+        self.store.first()
     }
-    fn reserve(&self, _bytes: u64) -> Result<(), WalError> {
-        self.close()
+
+    fn reserve(&self, bytes: u64) -> Result<(), WalError> {
+        self.store.reserve(bytes)
     }
-    fn append(&self, _term: Term, _body: Bytes) -> Result<EntryIndex, WalError> {
-        self.close().map(|()| EntryIndex::MIN)
+
+    fn append(&self, term: Term, body: Bytes) -> Result<EntryIndex, WalError> {
+        if term < self.term {
+            return Err(WalError::Fenced { requested: term, current: self.term() });
+        }
+        let index = self.store.append(term, &body)?;
+        if self.store.spare_wanted()
+            && let Some(preparer) = &self.preparer
+        {
+            preparer.wake();
+        }
+        Ok(index)
     }
+
     fn sync(&self) -> Result<EntryIndex, WalError> {
-        self.close().map(|()| EntryIndex::MIN)
+        self.store.sync()
     }
-    fn read(&self, _from: EntryIndex, _bytes_max: usize) -> Result<Vec<Entry>, WalError> {
-        self.close().map(|()| Vec::new())
+
+    fn read(&self, from: EntryIndex, bytes_max: usize) -> Result<Vec<Entry>, WalError> {
+        self.store.read(from, bytes_max)
     }
-    fn cut_prefix(&self, _before: EntryIndex) -> Result<(), WalError> {
-        self.close()
+
+    fn cut_prefix(&self, before: EntryIndex) -> Result<(), WalError> {
+        self.store.cut_prefix(before)
+    }
+}
+
+/// The thread that prepares the next file while the current one fills.
+struct Preparer {
+    signal: Arc<Signal>,
+    thread: Option<JoinHandle>,
+}
+
+#[derive(Default)]
+struct Signal {
+    state: Mutex<SignalState>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct SignalState {
+    wanted: bool,
+    stopped: bool,
+}
+
+impl Preparer {
+    fn start(env: &Env, store: &Arc<SegmentStore>) -> Result<Self, OpenError> {
+        let signal = Arc::new(Signal::default());
+        signal.state.lock().wanted = store.spare_wanted();
+        let (store, seen) = (Arc::clone(store), Arc::clone(&signal));
+        let body = Box::new(move || {
+            while seen.wait() {
+                // Out of space now: the append or reserve that needs the file tries again. A disk
+                // that fails is reported by whatever the log is asked next.
+                if let Err(error) = store.prepare_spare() {
+                    tracing::warn!(%error, "the next file of the log is not prepared");
+                }
+            }
+        });
+        let thread = env.threads.spawn("log-prepare", body).map_err(|error| {
+            OpenError::Options(format!("files cannot be prepared in the background: {error}"))
+        })?;
+        Ok(Self { signal, thread: Some(thread) })
+    }
+
+    fn wake(&self) {
+        self.signal.state.lock().wanted = true;
+        self.signal.changed.notify_one();
+    }
+}
+
+impl Signal {
+    /// Wait until a file is wanted (true) or the log is closed (false).
+    fn wait(&self) -> bool {
+        let mut state = self.state.lock();
+        while !state.wanted && !state.stopped {
+            self.changed.wait(&mut state);
+        }
+        state.wanted = false;
+        !state.stopped
+    }
+}
+
+impl Drop for Preparer {
+    fn drop(&mut self) {
+        self.signal.state.lock().stopped = true;
+        self.signal.changed.notify_one();
+        if let Some(thread) = self.thread.take()
+            && let Err(panicked) = thread.join()
+        {
+            tracing::error!(%panicked, "while the next file of the log was prepared");
+        }
     }
 }

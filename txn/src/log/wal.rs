@@ -17,7 +17,7 @@ pub struct Entry {
 pub const ENTRY_BYTES_MAX: usize = 1 << 20;
 
 /// What an entry takes in the log beside its body, at most: frame header and padding.
-pub const FRAME_BYTES: usize = 40;
+pub const FRAME_BYTES: usize = 48;
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WalError {
@@ -41,6 +41,12 @@ pub enum WalError {
     /// The entries asked for are no longer in the log.
     #[error("entry {} was cut from the log, which begins at {}", from.0, first.0)]
     Cut { from: EntryIndex, first: EntryIndex },
+    /// The operating system cannot read the log now. Nothing was changed or lost by the attempt.
+    #[error("log cannot be read: {0}")]
+    Unreadable(String),
+    /// The call contradicts the state of the log: a bug of the caller. Nothing was changed.
+    #[error("log misused: {0}")]
+    Misuse(String),
     /// A cut that would go beyond the end of the log. Nothing was cut.
     #[error("cannot cut the log before {}, it ends at {}", before.0, last.0)]
     BeyondEnd { before: EntryIndex, last: EntryIndex },

@@ -1,0 +1,122 @@
+//! The contracts of the log, on the real disk and on the simulated one.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use glaredb_txn::{
+    env::Env,
+    ids::{DatabaseId, LogId},
+    log::{
+        conformance::{self, StoreHarness, WalHarness},
+        local::{LocalWal, LocalWalOptions},
+        segment_store::SegmentStore,
+        wal::{FRAME_BYTES, Wal},
+    },
+    sim::{Operation, SimEnv},
+};
+
+const DATABASE: DatabaseId = DatabaseId(7);
+const LOG: LogId = LogId(3);
+const FILE_BYTES: u64 = 16 << 10;
+/// A file's head is 4 KiB.
+const ENTRY_BYTES_MAX: usize = FILE_BYTES as usize - 4096 - FRAME_BYTES;
+
+fn open_wal(env: &Env, background: bool) -> Arc<LocalWal> {
+    let options = LocalWalOptions { file_bytes: FILE_BYTES, preallocate_in_background: background };
+    LocalWal::open(env, "log/0", DATABASE, LOG, options).expect("the log opens").0
+}
+
+fn open_store(env: &Env) -> SegmentStore {
+    SegmentStore::open(env, "log/0", DATABASE, LOG, FILE_BYTES).expect("the store opens").0
+}
+
+struct Simulated(SimEnv);
+
+impl WalHarness for Simulated {
+    fn open(&mut self) -> Arc<dyn Wal> {
+        open_wal(&self.0.env(), false)
+    }
+    fn crash(&mut self) {
+        self.0.disk.crash();
+    }
+    fn set_full(&mut self, full: bool) -> bool {
+        self.0.disk.set_capacity(full.then(|| self.0.disk.used_bytes()));
+        true
+    }
+    fn fail_next_sync(&mut self) -> bool {
+        self.0.disk.fail_after(Operation::Sync, ".log", 1);
+        true
+    }
+    fn entry_bytes_max(&self) -> usize {
+        ENTRY_BYTES_MAX
+    }
+}
+
+impl StoreHarness for Simulated {
+    fn open(&mut self) -> SegmentStore {
+        open_store(&self.0.env())
+    }
+    fn crash(&mut self) {
+        self.0.disk.crash();
+    }
+}
+
+struct Real(tempfile::TempDir, Env);
+
+impl Real {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let env = Env::real(directory.path());
+        Self(directory, env)
+    }
+}
+
+impl WalHarness for Real {
+    fn open(&mut self) -> Arc<dyn Wal> {
+        assert!(self.0.path().exists());
+        open_wal(&self.1, true)
+    }
+    fn crash(&mut self) {}
+    fn entry_bytes_max(&self) -> usize {
+        ENTRY_BYTES_MAX
+    }
+}
+
+impl StoreHarness for Real {
+    fn open(&mut self) -> SegmentStore {
+        open_store(&self.1)
+    }
+    fn crash(&mut self) {}
+}
+
+#[test]
+fn local_wal_on_the_simulated_disk() {
+    let seed = AtomicU64::new(1);
+    for _ in 0..10 {
+        conformance::wal(&|| {
+            Box::new(Simulated(SimEnv::new(seed.fetch_add(1, Ordering::Relaxed))))
+        });
+    }
+}
+
+#[test]
+fn local_wal_on_the_real_disk() {
+    conformance::wal(&|| Box::new(Real::new()));
+}
+
+#[test]
+fn segment_store_on_the_simulated_disk() {
+    let seed = AtomicU64::new(1);
+    for _ in 0..50 {
+        conformance::segment_store(&|| {
+            Box::new(Simulated(SimEnv::new(seed.fetch_add(1, Ordering::Relaxed))))
+        });
+    }
+}
+
+#[test]
+fn segment_store_on_the_real_disk() {
+    conformance::segment_store(&|| Box::new(Real::new()));
+}
