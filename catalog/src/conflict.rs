@@ -212,3 +212,6 @@ fn possessions_key(role: Oid) -> Bytes {
     key.put_u32(role);
     key.freeze()
 }
+
+#[cfg(test)]
+mod tests;

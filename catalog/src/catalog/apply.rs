@@ -11,7 +11,7 @@ use glaredb_txn::ids::TableId;
 use super::{Catalog, Named};
 use crate::{
     CatalogChange, ChangeError, ObjectKind,
-    descriptor::{COLUMNS_MAX, NAME_BYTES_MAX, Oid, Table, builtin},
+    descriptor::{COLUMNS_MAX, DESCRIPTOR_BYTES_MAX, NAME_BYTES_MAX, Oid, Table, builtin},
 };
 
 impl Catalog {
@@ -317,6 +317,12 @@ fn check_table(table: &Table) -> Result<(), ChangeError> {
                 column.name
             ));
         }
+    }
+    let bytes = table.encode().len();
+    if bytes > DESCRIPTOR_BYTES_MAX {
+        return malformed(format!(
+            "its descriptor has {bytes} bytes, {DESCRIPTOR_BYTES_MAX} are allowed"
+        ));
     }
     let Some(key) = &table.primary_key else { return Ok(()) };
     check_name(kind, &key.name)?;

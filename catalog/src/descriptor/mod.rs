@@ -25,6 +25,10 @@ pub const NAME_BYTES_MAX: usize = 63;
 /// Most columns a table may have, as in PostgreSQL.
 pub const COLUMNS_MAX: usize = 1600;
 
+/// Largest encoding of one descriptor: it has to fit a log entry and a metastore transaction beside
+/// others. 1,600 columns with names of full length take 160 KB.
+pub const DESCRIPTOR_BYTES_MAX: usize = 256 << 10;
+
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Database {
     pub oid: Oid,

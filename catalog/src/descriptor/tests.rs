@@ -1,1 +1,135 @@
+//! Golden bytes: what an older build wrote must be read by every newer one.
 
+use std::{collections::BTreeMap, fmt::Write};
+
+use glaredb_txn::ids::{SchemaVersion, TableId};
+
+use super::{Column, Database, DecodeError, PrimaryKey, Role, Schema, Table, builtin};
+use crate::CatalogChange;
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("a string takes it");
+        text
+    })
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    let text: String = text.split_whitespace().collect();
+    (0..text.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&text[at..at + 2], 16).expect("hex"))
+        .collect()
+}
+
+fn table() -> Table {
+    let column = |id: u32, name: &str, type_oid, typmod, not_null| Column {
+        id,
+        number: i16::try_from(id).expect("small"),
+        name: name.into(),
+        type_oid,
+        typmod,
+        not_null,
+        default: None,
+        default_oid: 0,
+    };
+    let mut balance = column(3, "balance", 1700, 655_366, false);
+    balance.default = Some("0.00".into());
+    balance.default_oid = 16_392;
+    Table {
+        oid: 16_385,
+        name: "accounts".into(),
+        schema_oid: builtin::SCHEMA_PUBLIC,
+        owner: builtin::ROLE_POSTGRES,
+        row_type_oid: 16_387,
+        array_type_oid: 16_386,
+        storage: TableId(7),
+        version: SchemaVersion(3),
+        columns: vec![column(1, "id", 23, -1, true), column(2, "owner", 1043, 44, true), balance],
+        next_column_id: 4,
+        primary_key: Some(PrimaryKey {
+            oid: 16_390,
+            constraint_oid: 16_391,
+            name: "accounts_pkey".into(),
+            columns: vec![2, 1],
+        }),
+        options: BTreeMap::from([("fillfactor".into(), "100".into())]),
+    }
+}
+
+fn role() -> Role {
+    Role {
+        oid: 16_400,
+        name: "reader".into(),
+        superuser: false,
+        login: true,
+        inherit: true,
+        create_role: false,
+        create_database: false,
+        replication: false,
+        bypass_row_security: false,
+        connection_limit: -1,
+    }
+}
+
+fn change() -> CatalogChange {
+    let mut change = CatalogChange::default();
+    change.create_table(table());
+    change.create_schema(Schema { oid: 16_410, name: "sales".into(), owner: 10 });
+    change.upsert_databases.push(Database { oid: 5, name: "postgres".into(), owner: 10 });
+    change.upsert_roles.push(role());
+    change.drop_tables = vec![16_411];
+    change.drop_schemas = vec![16_412];
+    change.drop_roles = vec![16_413];
+    change.drop_databases = vec![16_414];
+    change
+}
+
+macro_rules! golden {
+    ($test:ident, $file:literal, $type:ty, $value:expr) => {
+        #[test]
+        fn $test() {
+            let golden = include_str!(concat!("../../golden/", $file));
+            let value: $type = $value;
+            let bytes = value.encode();
+            assert_eq!(
+                hex(&bytes),
+                hex(&unhex(golden)),
+                "{} changed; a new format needs a new version and keeps the old decoder",
+                $file
+            );
+            assert_eq!(<$type>::decode(&unhex(golden)), Ok(value));
+        }
+    };
+}
+golden!(table_is_as_documented, "table-v1.hex", Table, table());
+golden!(role_is_as_documented, "role-v1.hex", Role, role());
+golden!(change_is_as_documented, "change-v1.hex", CatalogChange, change());
+golden!(bootstrap_is_as_documented, "bootstrap-v1.hex", CatalogChange, builtin::bootstrap());
+
+#[test]
+fn refuses_what_it_cannot_read() {
+    assert_eq!(Table::decode(&[]), Err(DecodeError::Empty { what: "table descriptor" }));
+    let mut newer = table().encode().to_vec();
+    newer[0] = 2;
+    let refused = DecodeError::Newer { what: "table descriptor", found: 2 };
+    assert_eq!(Table::decode(&newer), Err(refused));
+    let garbage = Table::decode(&[1, 0xff, 0xff, 0xff]);
+    assert!(matches!(garbage, Err(DecodeError::Malformed { .. })), "{garbage:?}");
+    // A column numbered 70000: tag 9 (columns), tag 2 (number).
+    let out_of_range = [1, 0x4a, 4, 0x10, 0xe0, 0xc5, 0x08];
+    let refused = DecodeError::OutOfRange { what: "column", field: "number", value: 70_000 };
+    assert_eq!(Table::decode(&out_of_range), Err(refused));
+}
+
+#[test]
+fn never_panics_on_damaged_bytes() {
+    let bytes = change().encode().to_vec();
+    for at in 0..bytes.len() {
+        for flip in [0x01, 0x80, 0xff] {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= flip;
+            let _ = CatalogChange::decode(&damaged);
+        }
+    }
+}

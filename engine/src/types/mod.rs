@@ -23,7 +23,6 @@
 //! | oid, regclass and kin (catalog only) | UInt32 |
 //! | arrays (catalog only) | List |
 
-pub mod text;
 mod time_zone;
 
 use std::{collections::HashMap, sync::Arc};
@@ -49,7 +48,7 @@ pub enum PgType {
     Text,
     /// Length limit in characters.
     Varchar(Option<u32>),
-    /// `char(n)`: kept without trailing blanks, which do not count; text output pads it again.
+    /// `char(n)`: blank-padded; trailing blanks do not count in comparisons.
     Bpchar(u32),
     /// The one-byte internal type `"char"`.
     Char,

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use datafusion::execution::SendableRecordBatchStream;
 use futures::StreamExt;
 use glaredb_engine::{
     error::{SqlError, sqlstate},
-    session::api::{FieldDescription, ParamValue, RowStream},
+    session::api::{FieldDescription, ParamValue},
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -15,7 +16,7 @@ use super::{
     frontend::{Format, Formats},
     output::FLUSH_AT,
 };
-use crate::encode::RowEncoder;
+use crate::{encode::RowEncoder, errors::datafusion_error};
 
 /// The formats a Bind asked for, kept beyond the message.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -82,7 +83,7 @@ pub(crate) struct Sent {
 /// A stream of batches being sent as DataRow messages.
 pub(crate) struct Rows {
     encoder: RowEncoder,
-    stream: RowStream,
+    stream: SendableRecordBatchStream,
     tag: String,
     /// The batch at hand and the first of its rows not yet sent.
     batch: Option<(RecordBatch, usize)>,
@@ -92,7 +93,7 @@ impl Rows {
     pub(crate) fn new(
         fields: &[FieldDescription],
         formats: &ResultFormats,
-        stream: RowStream,
+        stream: SendableRecordBatchStream,
         tag: String,
     ) -> Result<Self, SqlError> {
         let encoder = RowEncoder::new(fields, |index| formats.get(index))?;
@@ -116,7 +117,7 @@ impl Rows {
                 Some(batch) => batch,
                 none => match channel.guard.run(self.stream.next()).await? {
                     None => return Ok(Sent { rows, suspended: false }),
-                    Some(Err(error)) => return Err(error.into()),
+                    Some(Err(error)) => return Err(datafusion_error(error).into()),
                     Some(Ok(batch)) => none.insert((batch, 0)),
                 },
             };
