@@ -108,11 +108,7 @@ impl SqlSession for BareSession {
     ) -> Result<Execution, SqlError> {
         let frame = self.context.sql(&prepared.sql).await.map_err(datafusion_error)?;
         let stream = frame.execute_stream().await.map_err(datafusion_error)?;
-        let schema = stream.schema();
-        let stream = Box::pin(datafusion::physical_plan::stream::RecordBatchStreamAdapter::new(
-            schema,
-            stream.map_ok(|batch| batch),
-        ));
+        let stream = Box::pin(stream.map_err(datafusion_error));
         Ok(Execution::Rows {
             fields: prepared.fields.clone(),
             stream,

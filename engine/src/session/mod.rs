@@ -1,3 +1,265 @@
 //! SQL sessions: what a connection is to the engine. Knows no wire protocol.
+//!
+//! A session runs one statement at a time. Each reads a registered snapshot; what a transaction
+//! writes is gathered privately and sent to the leader at COMMIT.
+
+#![allow(dead_code)]
 
 pub mod api;
+pub mod engine;
+pub mod settings;
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+pub use self::{
+    api::{
+        CopyChunk, CopyIn, CopyOut, CopySink, Execution, FieldDescription, Notice, ParamValue,
+        RowStream, TransactionStatus,
+    },
+    engine::Engine,
+    settings::Settings,
+};
+use crate::{error::SqlError, query::statement::Statement, types::PgType};
+
+/// Who a session is.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// An existing role that may log in.
+    pub role: String,
+    pub database: String,
+    /// What `pg_backend_pid()` says and a cancel request names.
+    pub process_id: i32,
+}
+
+/// A statement ready to be executed with parameters, any number of times.
+#[derive(Debug)]
+pub struct Prepared {
+    statement: Option<Statement>,
+    param_types: Vec<PgType>,
+    fields: Option<Arc<[FieldDescription]>>,
+}
+
+impl Prepared {
+    /// Types of `$1`, `$2`, ….
+    #[must_use]
+    pub fn param_types(&self) -> &[PgType] {
+        &self.param_types
+    }
+
+    /// Columns of the result; `None` for a statement that returns no rows.
+    #[must_use]
+    pub fn fields(&self) -> Option<&Arc<[FieldDescription]>> {
+        self.fields.as_ref()
+    }
+
+    /// `None`: the empty query string.
+    #[must_use]
+    pub fn statement(&self) -> Option<&Statement> {
+        self.statement.as_ref()
+    }
+}
+
+/// One connection's state.
+pub struct Session {
+    engine: Arc<Engine>,
+    identity: Arc<Identity>,
+    settings: Settings,
+    block: Block,
+    failed: Arc<AtomicBool>,
+    notices: Vec<Notice>,
+    reported: HashMap<&'static str, String>,
+    prepared: HashMap<String, Arc<Prepared>>,
+}
+
+/// Where a transaction came from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Block {
+    /// Every statement is a transaction.
+    Autocommit,
+    /// Several statements of one message or pipeline.
+    Implicit,
+    /// BEGIN.
+    Explicit,
+}
+
+impl Session {
+    /// `startup`: run-time parameters of the start-up message.
+    ///
+    /// # Errors
+    /// 42704, 22023 for those parameters.
+    pub fn new(
+        engine: Arc<Engine>,
+        identity: Identity,
+        startup: &[(String, String)],
+    ) -> Result<Self, SqlError> {
+        let role = [("session_authorization", identity.role.as_str())];
+        let startup = startup.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let settings = Settings::new(role.into_iter().chain(startup))?;
+        Ok(Self {
+            engine,
+            identity: Arc::new(identity),
+            settings,
+            block: Block::Autocommit,
+            failed: Arc::default(),
+            notices: Vec::new(),
+            reported: HashMap::new(),
+            prepared: HashMap::new(),
+        })
+    }
+
+    #[must_use]
+    pub fn engine(&self) -> &Arc<Engine> {
+        &self.engine
+    }
+
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    #[must_use]
+    pub fn status(&self) -> TransactionStatus {
+        match self.block {
+            Block::Explicit if self.failed.load(Relaxed) => TransactionStatus::Failed,
+            Block::Explicit => TransactionStatus::InBlock,
+            Block::Implicit | Block::Autocommit => TransactionStatus::Idle,
+        }
+    }
+
+    /// Notices since the last call, to be sent before the response they belong to.
+    pub fn take_notices(&mut self) -> Vec<Notice> {
+        std::mem::take(&mut self.notices)
+    }
+
+    /// Reportable parameters: all of them at first, then those that changed since the last call.
+    pub fn take_reports(&mut self) -> Vec<(&'static str, String)> {
+        let mut changes = Vec::new();
+        for (name, value) in self.settings.reported() {
+            if self.reported.get(name).is_none_or(|before| before != value) {
+                changes.push((name, value.to_owned()));
+            }
+        }
+        self.reported.extend(changes.iter().cloned());
+        changes
+    }
+
+    /// The statements of a query string; none for an empty one.
+    ///
+    /// # Errors
+    /// 42601 and kin, with position.
+    pub fn parse(&self, sql: &str) -> Result<Vec<Statement>, SqlError> {
+        crate::query::parser::parse(sql)
+    }
+
+    /// Opens an implicit transaction, unless a block is open: what follows commits together.
+    pub fn begin_block(&mut self) {
+        if self.block == Block::Autocommit {
+            self.block = Block::Implicit;
+        }
+    }
+
+    /// Ends the implicit transaction, if one is open: commits it, or rolls it back if it failed. A
+    /// block that BEGIN opened stays open.
+    ///
+    /// # Errors
+    /// Those of COMMIT.
+    pub async fn end_block(&mut self) -> Result<(), SqlError> {
+        if self.block == Block::Implicit {
+            self.block = Block::Autocommit;
+        }
+        Ok(())
+    }
+
+    /// The statement just run did not end well, for a reason the session may not have seen (its
+    /// future was dropped, its rows could not be sent): the open transaction, implicit or not, can
+    /// only be rolled back.
+    pub fn statement_failed(&mut self) {
+        if self.block != Block::Autocommit {
+            self.failed.store(true, Relaxed);
+        }
+    }
+
+    /// Longest run of a statement, which the server enforces by dropping its future or stream.
+    #[must_use]
+    pub fn statement_timeout(&self) -> Option<Duration> {
+        let ms = self.settings.derived().statement_timeout_ms;
+        (ms > 0).then(|| Duration::from_millis(ms))
+    }
+
+    /// Plans a statement. `statement`: `None` for the empty query string. `param_types`: what the
+    /// client declared; the others are inferred.
+    ///
+    /// # Errors
+    /// Of planning; 25P02 in a failed block.
+    pub async fn prepare(
+        &mut self,
+        statement: Option<Statement>,
+        param_types: &[Option<PgType>],
+    ) -> Result<Arc<Prepared>, SqlError> {
+        let _ = (statement, param_types);
+        Err(SqlError::not_supported("preparing statements"))
+    }
+
+    /// Executes a prepared statement.
+    ///
+    /// # Errors
+    /// Whatever the statement says; 08P01 for a wrong number of parameters.
+    pub async fn execute(
+        &mut self,
+        prepared: &Arc<Prepared>,
+        params: Vec<ParamValue>,
+    ) -> Result<Execution, SqlError> {
+        let _ = (prepared, params);
+        Err(SqlError::not_supported("executing statements"))
+    }
+
+    /// Keeps a prepared statement by name, for the protocol and for EXECUTE. The empty name is
+    /// replaced silently.
+    ///
+    /// # Errors
+    /// 42P05 for a name in use.
+    pub fn store_prepared(&mut self, name: &str, prepared: Arc<Prepared>) -> Result<(), SqlError> {
+        if !name.is_empty() && self.prepared.contains_key(name) {
+            return Err(SqlError::new(
+                crate::error::sqlstate::DUPLICATE_PREPARED_STATEMENT,
+                format!("prepared statement \"{name}\" already exists"),
+            ));
+        }
+        self.prepared.insert(name.to_owned(), prepared);
+        Ok(())
+    }
+
+    /// The prepared statement of that name.
+    ///
+    /// # Errors
+    /// 26000.
+    pub fn prepared(&self, name: &str) -> Result<Arc<Prepared>, SqlError> {
+        self.prepared.get(name).cloned().ok_or_else(|| {
+            SqlError::new(
+                crate::error::sqlstate::INVALID_SQL_STATEMENT_NAME,
+                if name.is_empty() {
+                    "unnamed prepared statement does not exist".to_owned()
+                } else {
+                    format!("prepared statement \"{name}\" does not exist")
+                },
+            )
+        })
+    }
+
+    /// Forgets a prepared statement; no error if there is none.
+    pub fn close_prepared(&mut self, name: &str) {
+        self.prepared.remove(name);
+    }
+}

@@ -23,6 +23,7 @@
 //! | oid, regclass and kin (catalog only) | UInt32 |
 //! | arrays (catalog only) | List |
 
+pub mod text;
 mod time_zone;
 
 use std::{collections::HashMap, sync::Arc};
@@ -48,7 +49,7 @@ pub enum PgType {
     Text,
     /// Length limit in characters.
     Varchar(Option<u32>),
-    /// `char(n)`: blank-padded; trailing blanks do not count in comparisons.
+    /// `char(n)`: kept without trailing blanks, which do not count; text output pads it again.
     Bpchar(u32),
     /// The one-byte internal type `"char"`.
     Char,

@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use datafusion::execution::SendableRecordBatchStream;
 use futures::StreamExt;
 use glaredb_engine::{
     error::{SqlError, sqlstate},
-    session::api::{FieldDescription, ParamValue},
+    session::api::{FieldDescription, ParamValue, RowStream},
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -16,7 +15,7 @@ use super::{
     frontend::{Format, Formats},
     output::FLUSH_AT,
 };
-use crate::{encode::RowEncoder, errors::datafusion_error};
+use crate::encode::RowEncoder;
 
 /// The formats a Bind asked for, kept beyond the message.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -83,7 +82,7 @@ pub(crate) struct Sent {
 /// A stream of batches being sent as DataRow messages.
 pub(crate) struct Rows {
     encoder: RowEncoder,
-    stream: SendableRecordBatchStream,
+    stream: RowStream,
     tag: String,
     /// The batch at hand and the first of its rows not yet sent.
     batch: Option<(RecordBatch, usize)>,
@@ -93,7 +92,7 @@ impl Rows {
     pub(crate) fn new(
         fields: &[FieldDescription],
         formats: &ResultFormats,
-        stream: SendableRecordBatchStream,
+        stream: RowStream,
         tag: String,
     ) -> Result<Self, SqlError> {
         let encoder = RowEncoder::new(fields, |index| formats.get(index))?;
@@ -117,7 +116,7 @@ impl Rows {
                 Some(batch) => batch,
                 none => match channel.guard.run(self.stream.next()).await? {
                     None => return Ok(Sent { rows, suspended: false }),
-                    Some(Err(error)) => return Err(datafusion_error(error).into()),
+                    Some(Err(error)) => return Err(error.into()),
                     Some(Ok(batch)) => none.insert((batch, 0)),
                 },
             };

@@ -1,0 +1,205 @@
+//! Run-time parameters: SET, SHOW, RESET. They obey transactions: what SET did in a transaction
+//! that rolls back is undone, what SET LOCAL did ends with its transaction.
+
+mod table;
+
+use std::sync::Arc;
+
+use table::{DateStyle, Kind};
+pub use table::{Parameter, Source, parameters};
+
+use crate::{
+    error::{SqlError, sqlstate},
+    query::statement::IsolationLevel,
+    types::{
+        TimeZone,
+        text::{ByteaOutput, FormatSettings},
+    },
+};
+
+/// The settings of one session.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// By index into [`parameters`].
+    current: Vec<String>,
+    /// What holds after the transaction commits.
+    session: Vec<String>,
+    /// What holds if it rolls back.
+    at_begin: Option<Vec<String>>,
+    /// What RESET goes back to: start-up parameters over the defaults.
+    reset: Vec<String>,
+    derived: Arc<Derived>,
+}
+
+/// Values in the form they are used.
+#[derive(Clone, Debug)]
+pub struct Derived {
+    pub format: FormatSettings,
+    pub search_path: Vec<String>,
+    /// 0: none.
+    pub statement_timeout_ms: u64,
+    pub default_isolation: IsolationLevel,
+    pub default_read_only: bool,
+}
+
+impl Settings {
+    /// The defaults, with the parameters of the start-up message over them.
+    ///
+    /// # Errors
+    /// 42704 for a parameter there is none of, 22023 for a value it does not take.
+    pub fn new<'a>(
+        startup: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Result<Self, SqlError> {
+        let defaults: Vec<String> = parameters().iter().map(|p| p.default.to_owned()).collect();
+        let mut settings = Self {
+            derived: Arc::new(derive(&defaults)?),
+            current: defaults.clone(),
+            session: defaults.clone(),
+            at_begin: None,
+            reset: defaults,
+        };
+        for (name, value) in startup {
+            let index = index_of(name)?;
+            settings.reset[index] = settings.validate(index, &[value.to_owned()])?;
+        }
+        settings.current.clone_from(&settings.reset);
+        settings.session.clone_from(&settings.reset);
+        settings.derived = Arc::new(derive(&settings.current)?);
+        Ok(settings)
+    }
+
+    /// As SHOW prints it.
+    ///
+    /// # Errors
+    /// 42704.
+    pub fn show(&self, name: &str) -> Result<&str, SqlError> {
+        Ok(&self.current[index_of(name)?])
+    }
+
+    /// Every parameter with its value, by name.
+    pub fn all(&self) -> impl Iterator<Item = (&'static Parameter, &str)> {
+        parameters().iter().zip(self.current.iter().map(String::as_str))
+    }
+
+    /// Parameters the client is told of at start and when they change.
+    pub fn reported(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.all().filter(|(p, _)| p.reported).map(|(p, value)| (p.name, value))
+    }
+
+    #[must_use]
+    pub fn derived(&self) -> &Arc<Derived> {
+        &self.derived
+    }
+
+    /// SET: `values` are the items of a list; `None` is DEFAULT.
+    ///
+    /// # Errors
+    /// 42704, 22023, 55P02 for a parameter that cannot be changed.
+    pub fn set(
+        &mut self,
+        name: &str,
+        values: Option<&[String]>,
+        local: bool,
+    ) -> Result<(), SqlError> {
+        let index = index_of(name)?;
+        let parameter = &parameters()[index];
+        if parameter.read_only {
+            return Err(SqlError::new(
+                "55P02",
+                format!("parameter \"{}\" cannot be changed", parameter.name),
+            ));
+        }
+        let value = match values {
+            Some(values) => self.validate(index, values)?,
+            None => self.reset[index].clone(),
+        };
+        let mut current = self.current.clone();
+        current[index].clone_from(&value);
+        self.derived = Arc::new(derive(&current)?);
+        self.current = current;
+        if !local {
+            self.session[index] = value;
+        }
+        Ok(())
+    }
+
+    /// RESET ALL.
+    pub fn reset_all(&mut self) -> Result<(), SqlError> {
+        self.current.clone_from(&self.reset);
+        self.session.clone_from(&self.reset);
+        self.derived = Arc::new(derive(&self.current)?);
+        Ok(())
+    }
+
+    pub(super) fn begin(&mut self) {
+        self.at_begin = Some(self.session.clone());
+    }
+
+    pub(super) fn end(&mut self, committed: bool) {
+        let Some(at_begin) = self.at_begin.take() else { return };
+        if !committed {
+            self.session = at_begin;
+        }
+        if self.current != self.session {
+            self.current.clone_from(&self.session);
+            // Every value was derived from before.
+            if let Ok(derived) = derive(&self.current) {
+                self.derived = Arc::new(derived);
+            }
+        }
+    }
+
+    /// The value in the form SHOW prints.
+    fn validate(&self, index: usize, values: &[String]) -> Result<String, SqlError> {
+        let parameter = &parameters()[index];
+        if values.len() != 1 && !matches!(parameter.kind, Kind::List | Kind::DateStyle) {
+            return Err(SqlError::new(
+                sqlstate::INVALID_PARAMETER_VALUE,
+                format!("SET {} takes only one argument", parameter.name),
+            ));
+        }
+        parameter.validate(values, &self.current[index])
+    }
+}
+
+fn index_of(name: &str) -> Result<usize, SqlError> {
+    table::find(name).ok_or_else(|| {
+        SqlError::new(
+            sqlstate::UNDEFINED_OBJECT,
+            format!("unrecognized configuration parameter \"{name}\""),
+        )
+    })
+}
+
+fn derive(values: &[String]) -> Result<Derived, SqlError> {
+    let value = |name: &str| index_of(name).map(|index| values[index].as_str());
+    let number = |name: &str| {
+        value(name).map(|v| v.trim_end_matches(|c: char| c.is_ascii_alphabetic()).parse::<i64>())
+    };
+    let wrong = |name: &str| SqlError::internal(format!("parameter {name} has no usable value"));
+    let date_style = DateStyle::parse(value("datestyle")?).ok_or_else(|| wrong("DateStyle"))?;
+    Ok(Derived {
+        format: FormatSettings {
+            time_zone: TimeZone::parse(value("timezone")?).ok_or_else(|| wrong("TimeZone"))?,
+            date_order: date_style.order,
+            extra_float_digits: number("extra_float_digits")?
+                .map_err(|_| wrong("extra_float_digits"))? as i32,
+            bytea_output: match value("bytea_output")? {
+                "escape" => ByteaOutput::Escape,
+                _ => ByteaOutput::Hex,
+            },
+        },
+        search_path: table::split_list(value("search_path")?),
+        statement_timeout_ms: table::milliseconds(value("statement_timeout")?)
+            .ok_or_else(|| wrong("statement_timeout"))?,
+        default_isolation: match value("default_transaction_isolation")? {
+            "repeatable read" => IsolationLevel::RepeatableRead,
+            "serializable" => IsolationLevel::Serializable,
+            _ => IsolationLevel::ReadCommitted,
+        },
+        default_read_only: value("default_transaction_read_only")? == "on",
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,437 @@
+//! The parameters there are, and what values they take.
+
+use crate::{
+    error::{SqlError, sqlstate},
+    types::{TimeZone, text::DateOrder},
+};
+
+/// A run-time parameter.
+#[derive(Debug)]
+pub struct Parameter {
+    /// As SHOW ALL prints it.
+    pub name: &'static str,
+    pub(super) kind: Kind,
+    pub default: &'static str,
+    pub description: &'static str,
+    /// Sent to the client in ParameterStatus.
+    pub reported: bool,
+    /// Fixed by the server.
+    pub read_only: bool,
+}
+
+/// Where `pg_settings.source` says a value comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Source {
+    Default,
+    Session,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Kind {
+    Bool,
+    /// Bounds.
+    Int(i64, i64),
+    /// Stored in milliseconds.
+    Milliseconds,
+    /// Stored in kB.
+    Kilobytes,
+    Text,
+    Enum(&'static [&'static str]),
+    /// Values PostgreSQL takes, of which those listed first work and the others get 0A000.
+    Partly(&'static [&'static str], &'static [&'static str]),
+    /// Identifiers.
+    List,
+    TimeZone,
+    DateStyle,
+    Encoding,
+}
+
+const fn parameter(
+    name: &'static str,
+    kind: Kind,
+    default: &'static str,
+    description: &'static str,
+) -> Parameter {
+    Parameter { name, kind, default, description, reported: false, read_only: false }
+}
+
+const fn reported(parameter: Parameter) -> Parameter {
+    Parameter { reported: true, ..parameter }
+}
+
+const fn fixed(parameter: Parameter) -> Parameter {
+    Parameter { read_only: true, ..parameter }
+}
+
+const ISOLATION: Kind =
+    Kind::Partly(&["read committed", "repeatable read", "read uncommitted"], &["serializable"]);
+const MESSAGES: Kind = Kind::Enum(&[
+    "debug5", "debug4", "debug3", "debug2", "debug1", "log", "notice", "warning", "error",
+]);
+
+/// By name, in the order of SHOW ALL.
+static PARAMETERS: [Parameter; 42] = [
+    reported(parameter("application_name", Kind::Text, "", "Name of the client's application.")),
+    parameter("array_nulls", Kind::Enum(&["on"]), "on", "Whether NULL in array input is a null."),
+    parameter("bytea_output", Kind::Enum(&["hex", "escape"]), "hex", "Output format of bytea."),
+    parameter(
+        "check_function_bodies",
+        Kind::Bool,
+        "on",
+        "Whether function bodies are checked when created.",
+    ),
+    reported(parameter("client_encoding", Kind::Encoding, "UTF8", "Encoding of the client.")),
+    parameter("client_min_messages", MESSAGES, "notice", "Least severe message the client gets."),
+    reported(parameter("DateStyle", Kind::DateStyle, "ISO, MDY", "Format of dates and times.")),
+    parameter(
+        "default_table_access_method",
+        Kind::Enum(&["heap"]),
+        "heap",
+        "Access method of new tables.",
+    ),
+    parameter("default_tablespace", Kind::Enum(&[""]), "", "Tablespace of new tables."),
+    parameter(
+        "default_transaction_isolation",
+        ISOLATION,
+        "read committed",
+        "Isolation level of new transactions.",
+    ),
+    reported(parameter(
+        "default_transaction_read_only",
+        Kind::Bool,
+        "off",
+        "Whether new transactions are read only.",
+    )),
+    parameter("enable_seqscan", Kind::Bool, "on", "Accepted, without effect on plans."),
+    parameter(
+        "extra_float_digits",
+        Kind::Int(-15, 3),
+        "1",
+        "Digits of floating point output; above 0 is exact.",
+    ),
+    parameter(
+        "from_collapse_limit",
+        Kind::Int(1, i32::MAX as i64),
+        "8",
+        "Accepted, without effect.",
+    ),
+    parameter("geqo", Kind::Bool, "on", "Accepted, without effect on plans."),
+    parameter(
+        "idle_in_transaction_session_timeout",
+        Kind::Milliseconds,
+        "0",
+        "Longest idle time in a transaction; only 0, none, has an effect.",
+    ),
+    reported(fixed(parameter("in_hot_standby", Kind::Bool, "off", "Whether this is a standby."))),
+    reported(fixed(parameter("integer_datetimes", Kind::Bool, "on", "Timestamps are integers."))),
+    reported(parameter(
+        "IntervalStyle",
+        Kind::Partly(&["postgres"], &["postgres_verbose", "sql_standard", "iso_8601"]),
+        "postgres",
+        "Format of intervals.",
+    )),
+    reported(fixed(parameter("is_superuser", Kind::Bool, "on", "Whether the user is superuser."))),
+    parameter("jit", Kind::Bool, "off", "Accepted, without effect."),
+    parameter(
+        "join_collapse_limit",
+        Kind::Int(1, i32::MAX as i64),
+        "8",
+        "Accepted, without effect.",
+    ),
+    fixed(parameter("lc_collate", Kind::Text, "C", "Order of strings: by code point.")),
+    fixed(parameter("lc_ctype", Kind::Text, "C.UTF-8", "Classes of characters.")),
+    parameter("lc_messages", Kind::Text, "C", "Language of messages; always English."),
+    parameter("lc_monetary", Kind::Text, "C", "Format of money."),
+    parameter("lc_numeric", Kind::Text, "C", "Format of numbers."),
+    parameter("lc_time", Kind::Text, "C", "Names of days and months."),
+    parameter(
+        "lock_timeout",
+        Kind::Milliseconds,
+        "0",
+        "Longest wait for a lock; nothing waits yet.",
+    ),
+    parameter(
+        "maintenance_work_mem",
+        Kind::Kilobytes,
+        "64MB",
+        "Accepted, without effect: memory is one bounded pool.",
+    ),
+    fixed(parameter("max_identifier_length", Kind::Int(63, 63), "63", "Longest identifier.")),
+    parameter("row_security", Kind::Bool, "on", "Accepted; there are no row policies."),
+    parameter("search_path", Kind::List, "\"$user\", public", "Schemas searched for tables."),
+    reported(fixed(parameter("server_encoding", Kind::Text, "UTF8", "Encoding of the database."))),
+    reported(fixed(parameter(
+        "server_version",
+        Kind::Text,
+        "15.0",
+        "PostgreSQL's version spoken.",
+    ))),
+    fixed(parameter("server_version_num", Kind::Text, "150000", "The same as a number.")),
+    reported(parameter("session_authorization", Kind::Text, "postgres", "The session's user.")),
+    reported(parameter(
+        "standard_conforming_strings",
+        Kind::Partly(&["on"], &["off"]),
+        "on",
+        "Whether '…' takes backslashes literally.",
+    )),
+    parameter("statement_timeout", Kind::Milliseconds, "0", "Longest run of a statement."),
+    parameter(
+        "synchronous_commit",
+        Kind::Partly(&["on", "local", "remote_write", "remote_apply"], &["off"]),
+        "on",
+        "A commit is durable when it returns.",
+    ),
+    reported(parameter("TimeZone", Kind::TimeZone, "UTC", "Zone of times shown and read.")),
+    parameter("work_mem", Kind::Kilobytes, "4MB", "Accepted, without effect."),
+];
+
+/// Every parameter, by name.
+#[must_use]
+pub fn parameters() -> &'static [Parameter] {
+    &PARAMETERS
+}
+
+pub(super) fn find(name: &str) -> Option<usize> {
+    PARAMETERS.iter().position(|p| p.name.eq_ignore_ascii_case(name))
+}
+
+impl Parameter {
+    /// `pg_settings.vartype`.
+    #[must_use]
+    pub fn type_name(&self) -> &'static str {
+        match self.kind {
+            Kind::Bool => "bool",
+            Kind::Int(..) | Kind::Milliseconds | Kind::Kilobytes => "integer",
+            Kind::Enum(_) | Kind::Partly(..) => "enum",
+            _ => "string",
+        }
+    }
+
+    /// The value as SHOW prints it.
+    pub(super) fn validate(&self, values: &[String], current: &str) -> Result<String, SqlError> {
+        let value = values.first().map_or("", String::as_str);
+        match self.kind {
+            Kind::Bool => match crate::types::text::parse_boolean(value) {
+                Ok(on) => Ok(if on { "on" } else { "off" }.to_owned()),
+                Err(_) => Err(SqlError::new(
+                    sqlstate::INVALID_PARAMETER_VALUE,
+                    format!("parameter \"{}\" requires a Boolean value", self.name),
+                )),
+            },
+            Kind::Int(least, most) => {
+                let number: i64 = value.trim().parse().map_err(|_| self.invalid(value))?;
+                if (least..=most).contains(&number) {
+                    Ok(number.to_string())
+                } else {
+                    Err(self.out_of_range(number, least, most, ""))
+                }
+            }
+            Kind::Milliseconds => {
+                let ms = milliseconds(value).ok_or_else(|| self.invalid(value))?;
+                match i64::try_from(ms) {
+                    Ok(ms) if ms <= i64::from(i32::MAX) => Ok(show_milliseconds(ms as u64)),
+                    _ => Err(self.out_of_range(i64::MAX, 0, i64::from(i32::MAX), " ms")),
+                }
+            }
+            Kind::Kilobytes => {
+                kilobytes(value).map(show_kilobytes).ok_or_else(|| self.invalid(value))
+            }
+            Kind::Text => Ok(value.to_owned()),
+            Kind::Enum(allowed) => self.one_of(value, allowed, &[]),
+            Kind::Partly(allowed, refused) => self.one_of(value, allowed, refused),
+            Kind::List => Ok(join_list(values)),
+            Kind::TimeZone => TimeZone::parse(value)
+                .map(|zone| zone.name().to_string())
+                .ok_or_else(|| self.invalid(value)),
+            Kind::DateStyle => self.date_style(values, current),
+            Kind::Encoding => match value.to_ascii_uppercase().replace(['-', '_'], "").as_str() {
+                "UTF8" | "UNICODE" => Ok("UTF8".to_owned()),
+                _ => Err(SqlError::not_supported(format!("client encoding \"{value}\""))),
+            },
+        }
+    }
+
+    fn one_of(&self, value: &str, allowed: &[&str], refused: &[&str]) -> Result<String, SqlError> {
+        let wanted = match value.to_ascii_lowercase().as_str() {
+            "true" | "yes" | "1" if allowed.contains(&"on") => "on".to_owned(),
+            "false" | "no" | "0" if refused.contains(&"off") => "off".to_owned(),
+            other => other.to_owned(),
+        };
+        if allowed.contains(&wanted.as_str()) {
+            Ok(wanted)
+        } else if refused.contains(&wanted.as_str()) {
+            Err(SqlError::not_supported(format!("{} = {wanted}", self.name)))
+        } else {
+            let mut all: Vec<&str> = allowed.to_vec();
+            all.extend(refused);
+            Err(self.invalid(value).hint(format!("Available values: {}.", all.join(", "))))
+        }
+    }
+
+    fn date_style(&self, values: &[String], current: &str) -> Result<String, SqlError> {
+        let joined = values.join(",");
+        let mut style = DateStyle::parse(current).unwrap_or(DateStyle { order: DateOrder::Mdy });
+        for word in joined.split(',').map(str::trim) {
+            match word.to_ascii_lowercase().as_str() {
+                "iso" | "default" => {}
+                "mdy" | "us" | "noneuro" | "noneuropean" => style.order = DateOrder::Mdy,
+                "dmy" | "euro" | "european" => style.order = DateOrder::Dmy,
+                "ymd" => style.order = DateOrder::Ymd,
+                "sql" | "postgres" | "german" => {
+                    return Err(SqlError::not_supported(format!("DateStyle {word}")));
+                }
+                _ => return Err(self.invalid(&joined)),
+            }
+        }
+        Ok(style.show().to_owned())
+    }
+
+    fn invalid(&self, value: &str) -> SqlError {
+        SqlError::new(
+            sqlstate::INVALID_PARAMETER_VALUE,
+            format!("invalid value for parameter \"{}\": \"{value}\"", self.name),
+        )
+    }
+
+    fn out_of_range(&self, number: i64, least: i64, most: i64, unit: &str) -> SqlError {
+        SqlError::new(
+            sqlstate::INVALID_PARAMETER_VALUE,
+            format!(
+                "{number}{unit} is outside the valid range for parameter \"{}\" ({least} .. {most})",
+                self.name
+            ),
+        )
+    }
+}
+
+/// Output is ISO always.
+#[derive(Clone, Copy)]
+pub(super) struct DateStyle {
+    pub order: DateOrder,
+}
+
+impl DateStyle {
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let order = match text.rsplit(',').next()?.trim() {
+            "MDY" => DateOrder::Mdy,
+            "DMY" => DateOrder::Dmy,
+            "YMD" => DateOrder::Ymd,
+            _ => return None,
+        };
+        Some(Self { order })
+    }
+
+    fn show(self) -> &'static str {
+        match self.order {
+            DateOrder::Mdy => "ISO, MDY",
+            DateOrder::Dmy => "ISO, DMY",
+            DateOrder::Ymd => "ISO, YMD",
+        }
+    }
+}
+
+/// A number with a unit: `500`, `30s`, `1.5 min`.
+fn with_unit(text: &str, units: &[(&str, f64)]) -> Option<f64> {
+    let text = text.trim();
+    let digits = text.bytes().take_while(|b| b.is_ascii_digit() || *b == b'.').count();
+    let number: f64 = text[..digits].parse().ok()?;
+    let unit = text[digits..].trim();
+    let factor = units.iter().find(|(name, _)| *name == unit)?.1;
+    Some((number * factor).round())
+}
+
+pub(super) fn milliseconds(text: &str) -> Option<u64> {
+    const UNITS: [(&str, f64); 7] = [
+        ("", 1.0),
+        ("us", 0.001),
+        ("ms", 1.0),
+        ("s", 1000.0),
+        ("min", 60_000.0),
+        ("h", 3_600_000.0),
+        ("d", 86_400_000.0),
+    ];
+    with_unit(text, &UNITS).map(|ms| ms as u64)
+}
+
+fn show_milliseconds(ms: u64) -> String {
+    if ms == 0 {
+        return "0".to_owned();
+    }
+    for (unit, factor) in [("d", 86_400_000), ("h", 3_600_000), ("min", 60_000), ("s", 1000)] {
+        if ms.is_multiple_of(factor) {
+            return format!("{}{unit}", ms / factor);
+        }
+    }
+    format!("{ms}ms")
+}
+
+fn kilobytes(text: &str) -> Option<u64> {
+    const UNITS: [(&str, f64); 6] = [
+        ("", 1.0),
+        ("B", 1.0 / 1024.0),
+        ("kB", 1.0),
+        ("MB", 1024.0),
+        ("GB", 1_048_576.0),
+        ("TB", 1_073_741_824.0),
+    ];
+    with_unit(text, &UNITS).map(|kb| kb as u64)
+}
+
+fn show_kilobytes(kb: u64) -> String {
+    for (unit, factor) in [("TB", 1 << 30), ("GB", 1 << 20), ("MB", 1 << 10)] {
+        if kb > 0 && kb.is_multiple_of(factor) {
+            return format!("{}{unit}", kb / factor);
+        }
+    }
+    format!("{kb}kB")
+}
+
+/// Items of a list of identifiers; `"` quotes one.
+pub(super) fn split_list(text: &str) -> Vec<String> {
+    let mut items = Vec::new();
+    let mut rest = text.trim();
+    while !rest.is_empty() {
+        let (item, after) = if let Some(quoted) = rest.strip_prefix('"') {
+            let mut item = String::new();
+            let mut end = quoted.len();
+            let mut symbols = quoted.char_indices().peekable();
+            while let Some((at, symbol)) = symbols.next() {
+                if symbol != '"' {
+                    item.push(symbol);
+                } else if symbols.peek().is_some_and(|(_, next)| *next == '"') {
+                    item.push('"');
+                    symbols.next();
+                } else {
+                    end = at + 1;
+                    break;
+                }
+            }
+            (item, quoted.get(end..).unwrap_or(""))
+        } else {
+            let end = rest.find(',').unwrap_or(rest.len());
+            (rest[..end].trim().to_lowercase(), &rest[end..])
+        };
+        items.push(item);
+        rest = after.trim_start().strip_prefix(',').unwrap_or("").trim_start();
+    }
+    items.retain(|item| !item.is_empty());
+    items
+}
+
+/// A single item is a list already, as a start-up parameter or a quoted SET brings it; several are
+/// items as they are.
+fn join_list(values: &[String]) -> String {
+    let items: Vec<String> = match values {
+        [one] if one.contains(['"', ',']) => split_list(one),
+        _ => values.to_vec(),
+    };
+    if items.iter().all(String::is_empty) {
+        return "\"\"".to_owned();
+    }
+    let quoted = items.iter().map(|item| {
+        let plain = item.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+            && !item.as_bytes().first().is_some_and(u8::is_ascii_digit);
+        if plain { item.clone() } else { format!("\"{}\"", item.replace('"', "\"\"")) }
+    });
+    quoted.collect::<Vec<_>>().join(", ")
+}

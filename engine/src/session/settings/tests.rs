@@ -1,0 +1,79 @@
+use super::*;
+
+fn settings() -> Settings {
+    Settings::new([]).expect("the defaults are valid")
+}
+
+fn set(settings: &mut Settings, name: &str, value: &str) -> Result<String, SqlError> {
+    settings.set(name, Some(&[value.to_owned()]), false)?;
+    settings.show(name).map(str::to_owned)
+}
+
+#[test]
+fn parameters_are_sorted_and_their_defaults_valid() {
+    let names: Vec<String> = parameters().iter().map(|p| p.name.to_ascii_lowercase()).collect();
+    assert!(names.is_sorted(), "{names:?}");
+    for parameter in parameters() {
+        let shown = parameter.validate(&[parameter.default.to_owned()], parameter.default);
+        assert_eq!(shown.as_deref(), Ok(parameter.default), "{}", parameter.name);
+    }
+}
+
+#[test]
+fn values_are_validated_and_shown_as_postgres_does() {
+    let mut s = settings();
+    for (name, value, shown) in [
+        ("statement_timeout", "1500", "1500ms"),
+        ("statement_timeout", "2 min", "2min"),
+        ("work_mem", "65536", "64MB"),
+        ("timezone", "america/new_york", "America/New_York"),
+        ("datestyle", "European", "ISO, DMY"),
+        ("client_encoding", "utf-8", "UTF8"),
+        ("jit", "true", "on"),
+        ("search_path", "s1, \"Two\"", "s1, \"Two\""),
+        ("search_path", "", "\"\""),
+    ] {
+        assert_eq!(set(&mut s, name, value).as_deref(), Ok(shown), "{name} = {value}");
+    }
+    for (name, value, state) in [
+        ("nonsense", "1", "42704"),
+        ("statement_timeout", "soon", "22023"),
+        ("statement_timeout", "-1", "22023"),
+        ("extra_float_digits", "4", "22023"),
+        ("timezone", "Mars/Olympus", "22023"),
+        ("datestyle", "german", "0A000"),
+        ("server_version", "16", "55P02"),
+        ("default_transaction_isolation", "serializable", "0A000"),
+        ("default_transaction_isolation", "chaos", "22023"),
+        ("client_encoding", "latin1", "0A000"),
+    ] {
+        assert_eq!(set(&mut s, name, value).expect_err(name).sqlstate, state, "{name} = {value}");
+    }
+}
+
+#[test]
+fn settings_follow_their_transaction() {
+    let mut s = settings();
+    s.begin();
+    set(&mut s, "timezone", "Asia/Tokyo").expect("a zone");
+    s.set("work_mem", Some(&["8MB".to_owned()]), true).expect("a size");
+    assert_eq!(s.show("work_mem"), Ok("8MB"));
+    s.end(true);
+    assert_eq!((s.show("timezone"), s.show("work_mem")), (Ok("Asia/Tokyo"), Ok("4MB")));
+    s.begin();
+    set(&mut s, "timezone", "UTC").expect("a zone");
+    s.end(false);
+    assert_eq!(s.show("timezone"), Ok("Asia/Tokyo"));
+    assert_eq!(s.derived().format.time_zone, TimeZone::parse("Asia/Tokyo").expect("a zone"));
+    s.reset_all().expect("defaults are valid");
+    assert_eq!(s.show("TimeZone"), Ok("UTC"));
+}
+
+#[test]
+fn start_up_parameters_are_what_reset_goes_back_to() {
+    let mut s = Settings::new([("TimeZone", "Asia/Tokyo")]).expect("a zone");
+    set(&mut s, "timezone", "UTC").expect("a zone");
+    s.set("timezone", None, false).expect("the default");
+    assert_eq!(s.show("timezone"), Ok("Asia/Tokyo"));
+    assert_eq!(Settings::new([("colour", "red")]).expect_err("unknown").sqlstate, "42704");
+}

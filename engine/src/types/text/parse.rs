@@ -1,0 +1,500 @@
+//! Text to values of Arrow columns.
+
+use std::sync::Arc;
+
+use arrow::{
+    array::{
+        ArrayBuilder, ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder,
+        Decimal256Builder, FixedSizeBinaryBuilder, Float32Builder, Float64Builder, Int16Builder,
+        Int32Builder, Int64Builder, IntervalMonthDayNanoBuilder, StringViewBuilder,
+        Time64MicrosecondBuilder, TimestampMicrosecondBuilder, UInt32Builder,
+    },
+    datatypes::DataType,
+};
+use datafusion::scalar::ScalarValue;
+
+use super::{
+    FormatSettings, canonical_numeric, datetime, interval::parse_interval, numeric, parse_decimal,
+};
+use crate::{
+    error::{SqlError, sqlstate},
+    types::{NumericShape, PgType},
+};
+
+/// One value from text.
+///
+/// # Errors
+/// 22P02, 22003, 22007, 22008, 22001 as PostgreSQL words them; 0A000 for arrays.
+pub fn parse_text(
+    text: &str,
+    pg_type: &PgType,
+    settings: &FormatSettings,
+) -> Result<ScalarValue, SqlError> {
+    let mut builder = ColumnBuilder::new(pg_type, 1)?;
+    builder.append(text, settings)?;
+    ScalarValue::try_from_array(&builder.finish(), 0)
+        .map_err(|error| SqlError::internal(error.to_string()))
+}
+
+/// Builds a column of a type from texts.
+pub struct ColumnBuilder {
+    pg_type: PgType,
+    values: Values,
+    /// Bytes of texts and byte strings appended since the last `finish`.
+    bytes: usize,
+}
+
+enum Values {
+    Bool(BooleanBuilder),
+    Int2(Int16Builder),
+    Int4(Int32Builder),
+    Int8(Int64Builder),
+    Float4(Float32Builder),
+    Float8(Float64Builder),
+    Decimal128(Decimal128Builder, NumericShape),
+    Decimal256(Decimal256Builder, NumericShape),
+    /// Bare numeric: canonical text.
+    Numeric(StringViewBuilder),
+    Text(StringViewBuilder, Length),
+    Bytea(BinaryBuilder),
+    Date(Date32Builder),
+    Time(Time64MicrosecondBuilder),
+    Timestamp(TimestampMicrosecondBuilder),
+    Timestamptz(TimestampMicrosecondBuilder),
+    Interval(IntervalMonthDayNanoBuilder),
+    Uuid(FixedSizeBinaryBuilder),
+    Oid(UInt32Builder),
+}
+
+/// What a string type does with length.
+#[derive(Clone, Copy)]
+enum Length {
+    Any,
+    /// Too many characters are refused unless the excess is blanks.
+    Varchar(usize),
+    /// The same; kept without trailing blanks.
+    Bpchar(usize),
+}
+
+impl ColumnBuilder {
+    /// # Errors
+    /// 0A000 for arrays and types that have no values.
+    pub fn new(pg_type: &PgType, capacity: usize) -> Result<Self, SqlError> {
+        let strings = || StringViewBuilder::with_capacity(capacity).with_fixed_block_size(1 << 20);
+        let values = match pg_type {
+            PgType::Bool => Values::Bool(BooleanBuilder::with_capacity(capacity)),
+            PgType::Int2 => Values::Int2(Int16Builder::with_capacity(capacity)),
+            PgType::Int4 => Values::Int4(Int32Builder::with_capacity(capacity)),
+            PgType::Int8 => Values::Int8(Int64Builder::with_capacity(capacity)),
+            PgType::Float4 => Values::Float4(Float32Builder::with_capacity(capacity)),
+            PgType::Float8 => Values::Float8(Float64Builder::with_capacity(capacity)),
+            PgType::Numeric(None) => Values::Numeric(strings()),
+            PgType::Numeric(Some(shape)) if shape.precision <= 38 => Values::Decimal128(
+                Decimal128Builder::with_capacity(capacity).with_data_type(pg_type.arrow_type()),
+                *shape,
+            ),
+            PgType::Numeric(Some(shape)) => Values::Decimal256(
+                Decimal256Builder::with_capacity(capacity).with_data_type(pg_type.arrow_type()),
+                *shape,
+            ),
+            PgType::Varchar(Some(n)) => Values::Text(strings(), Length::Varchar(*n as usize)),
+            PgType::Bpchar(n) => Values::Text(strings(), Length::Bpchar(*n as usize)),
+            PgType::Text
+            | PgType::Varchar(None)
+            | PgType::Char
+            | PgType::Name
+            | PgType::Unknown
+            | PgType::Void => Values::Text(strings(), Length::Any),
+            PgType::Bytea => Values::Bytea(BinaryBuilder::with_capacity(capacity, 0)),
+            PgType::Date => Values::Date(Date32Builder::with_capacity(capacity)),
+            PgType::Time => Values::Time(Time64MicrosecondBuilder::with_capacity(capacity)),
+            PgType::Timestamp => {
+                Values::Timestamp(TimestampMicrosecondBuilder::with_capacity(capacity))
+            }
+            PgType::Timestamptz => Values::Timestamptz(
+                TimestampMicrosecondBuilder::with_capacity(capacity).with_timezone("UTC"),
+            ),
+            PgType::Interval => {
+                Values::Interval(IntervalMonthDayNanoBuilder::with_capacity(capacity))
+            }
+            PgType::Uuid => Values::Uuid(FixedSizeBinaryBuilder::with_capacity(capacity, 16)),
+            PgType::Oid
+            | PgType::Regclass
+            | PgType::Regtype
+            | PgType::Regproc
+            | PgType::Regnamespace
+            | PgType::Regrole => Values::Oid(UInt32Builder::with_capacity(capacity)),
+            PgType::Array(_) => {
+                return Err(SqlError::not_supported(format!(
+                    "input of values of type {}",
+                    pg_type.sql_name()
+                )));
+            }
+        };
+        Ok(Self { pg_type: pg_type.clone(), values, bytes: 0 })
+    }
+
+    /// Number of values so far.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match &self.values {
+            Values::Bool(b) => b.len(),
+            Values::Int2(b) => b.len(),
+            Values::Int4(b) => b.len(),
+            Values::Int8(b) => b.len(),
+            Values::Float4(b) => b.len(),
+            Values::Float8(b) => b.len(),
+            Values::Decimal128(b, _) => b.len(),
+            Values::Decimal256(b, _) => b.len(),
+            Values::Numeric(b) | Values::Text(b, _) => b.len(),
+            Values::Bytea(b) => b.len(),
+            Values::Date(b) => b.len(),
+            Values::Time(b) => b.len(),
+            Values::Timestamp(b) | Values::Timestamptz(b) => b.len(),
+            Values::Interval(b) => b.len(),
+            Values::Uuid(b) => b.len(),
+            Values::Oid(b) => b.len(),
+        }
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub fn append_null(&mut self) {
+        match &mut self.values {
+            Values::Bool(b) => b.append_null(),
+            Values::Int2(b) => b.append_null(),
+            Values::Int4(b) => b.append_null(),
+            Values::Int8(b) => b.append_null(),
+            Values::Float4(b) => b.append_null(),
+            Values::Float8(b) => b.append_null(),
+            Values::Decimal128(b, _) => b.append_null(),
+            Values::Decimal256(b, _) => b.append_null(),
+            Values::Numeric(b) | Values::Text(b, _) => b.append_null(),
+            Values::Bytea(b) => b.append_null(),
+            Values::Date(b) => b.append_null(),
+            Values::Time(b) => b.append_null(),
+            Values::Timestamp(b) | Values::Timestamptz(b) => b.append_null(),
+            Values::Interval(b) => b.append_null(),
+            Values::Uuid(b) => b.append_null(),
+            Values::Oid(b) => b.append_null(),
+        }
+    }
+
+    /// Appends the value that `text` writes. After an error the column is as before.
+    pub fn append(&mut self, text: &str, settings: &FormatSettings) -> Result<(), SqlError> {
+        match &mut self.values {
+            Values::Bool(b) => b.append_value(boolean(text)?),
+            Values::Int2(b) => {
+                let value = integer(text, "smallint")?;
+                b.append_value(i16::try_from(value).map_err(|_| out_of_range(text, "smallint"))?);
+            }
+            Values::Int4(b) => {
+                let value = integer(text, "integer")?;
+                b.append_value(i32::try_from(value).map_err(|_| out_of_range(text, "integer"))?);
+            }
+            Values::Int8(b) => b.append_value(integer(text, "bigint")?),
+            Values::Float4(b) => b.append_value(float4(text)?),
+            Values::Float8(b) => b.append_value(float8(text)?),
+            Values::Decimal128(b, shape) => {
+                let fast =
+                    numeric::parse_decimal_fast(text.as_bytes(), shape.precision, shape.scale);
+                let value = match fast {
+                    Some(value) => value,
+                    None => parse_decimal(text, *shape)?
+                        .to_i128()
+                        .ok_or_else(|| numeric::overflow(*shape))?,
+                };
+                b.append_value(value);
+            }
+            Values::Decimal256(b, shape) => b.append_value(parse_decimal(text, *shape)?),
+            Values::Numeric(b) => {
+                let canonical = canonical_numeric(text)?;
+                self.bytes += canonical.len();
+                b.append_value(canonical);
+            }
+            Values::Text(b, length) => {
+                let text = fit(text, *length, &self.pg_type)?;
+                self.bytes += text.len();
+                b.append_value(text);
+            }
+            Values::Bytea(b) => {
+                let bytes = bytea(text)?;
+                self.bytes += bytes.len();
+                b.append_value(bytes);
+            }
+            Values::Date(b) => b.append_value(datetime::parse_date(text, settings)?),
+            Values::Time(b) => b.append_value(datetime::parse_time(text, settings)?),
+            Values::Timestamp(b) => b.append_value(datetime::parse_timestamp(text, settings)?),
+            Values::Timestamptz(b) => b.append_value(datetime::parse_timestamptz(text, settings)?),
+            Values::Interval(b) => b.append_value(parse_interval(text)?),
+            Values::Uuid(b) => b
+                .append_value(uuid(text)?)
+                .map_err(|error| SqlError::internal(error.to_string()))?,
+            Values::Oid(b) => {
+                let value = integer(text, "oid")?;
+                // PostgreSQL takes negative OIDs as their two's complement.
+                let value = u32::try_from(value)
+                    .or_else(|_| i32::try_from(value).map(i32::cast_unsigned))
+                    .map_err(|_| out_of_range(text, "oid"))?;
+                b.append_value(value);
+            }
+        }
+        Ok(())
+    }
+
+    /// Rough size of the column so far.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        let width = self.pg_type.arrow_type().primitive_width().unwrap_or(16);
+        self.len() * width + self.bytes
+    }
+
+    /// The column, of the type's Arrow type; the builder is empty again.
+    pub fn finish(&mut self) -> ArrayRef {
+        self.bytes = 0;
+        match &mut self.values {
+            Values::Bool(b) => Arc::new(b.finish()),
+            Values::Int2(b) => Arc::new(b.finish()),
+            Values::Int4(b) => Arc::new(b.finish()),
+            Values::Int8(b) => Arc::new(b.finish()),
+            Values::Float4(b) => Arc::new(b.finish()),
+            Values::Float8(b) => Arc::new(b.finish()),
+            Values::Decimal128(b, _) => Arc::new(b.finish()),
+            Values::Decimal256(b, _) => Arc::new(b.finish()),
+            Values::Numeric(b) | Values::Text(b, _) => Arc::new(b.finish()),
+            Values::Bytea(b) => Arc::new(b.finish()),
+            Values::Date(b) => Arc::new(b.finish()),
+            Values::Time(b) => Arc::new(b.finish()),
+            Values::Timestamp(b) | Values::Timestamptz(b) => Arc::new(b.finish()),
+            Values::Interval(b) => Arc::new(b.finish()),
+            Values::Uuid(b) => Arc::new(b.finish()),
+            Values::Oid(b) => Arc::new(b.finish()),
+        }
+    }
+
+    /// Arrow type of what [`finish`](Self::finish) gives.
+    #[must_use]
+    pub fn data_type(&self) -> DataType {
+        self.pg_type.arrow_type()
+    }
+}
+
+fn invalid(text: &str, type_name: &str) -> SqlError {
+    SqlError::new(
+        sqlstate::INVALID_TEXT_REPRESENTATION,
+        format!("invalid input syntax for type {type_name}: \"{text}\""),
+    )
+}
+
+fn out_of_range(text: &str, type_name: &str) -> SqlError {
+    SqlError::new(
+        sqlstate::NUMERIC_VALUE_OUT_OF_RANGE,
+        format!("value \"{text}\" is out of range for type {type_name}"),
+    )
+}
+
+/// Unique prefixes of true, false, yes, no, on, off, and 1 and 0.
+pub fn boolean(text: &str) -> Result<bool, SqlError> {
+    match text {
+        "t" | "true" => return Ok(true),
+        "f" | "false" => return Ok(false),
+        _ => {}
+    }
+    let word = text.trim().to_ascii_lowercase();
+    let prefix_of = |whole: &str, least: usize| word.len() >= least && whole.starts_with(&word);
+    if word == "1" || prefix_of("true", 1) || prefix_of("yes", 1) || word == "on" {
+        Ok(true)
+    } else if word == "0" || prefix_of("false", 1) || prefix_of("no", 1) || prefix_of("off", 2) {
+        Ok(false)
+    } else {
+        Err(invalid(text, "boolean"))
+    }
+}
+
+fn integer(text: &str, type_name: &str) -> Result<i64, SqlError> {
+    let bytes = text.as_bytes();
+    // At most 18 digits cannot overflow.
+    let (negative, digits) = match bytes.first() {
+        Some(b'-') => (true, &bytes[1..]),
+        _ => (false, bytes),
+    };
+    if (1..=18).contains(&digits.len()) {
+        let mut value = 0i64;
+        let mut plain = true;
+        for byte in digits {
+            plain &= byte.is_ascii_digit();
+            value = value.wrapping_mul(10).wrapping_add(i64::from(byte.wrapping_sub(b'0')));
+        }
+        if plain {
+            return Ok(if negative { -value } else { value });
+        }
+    }
+    let trimmed = text.trim();
+    trimmed.parse::<i64>().map_err(|_| {
+        let digits = trimmed.strip_prefix(['-', '+']).unwrap_or(trimmed);
+        if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) {
+            out_of_range(text, type_name)
+        } else {
+            invalid(text, type_name)
+        }
+    })
+}
+
+/// Rust's syntax of numbers is PostgreSQL's but for the names of what is no number.
+fn special_float(text: &str) -> Option<f64> {
+    Some(match text.to_ascii_lowercase().as_str() {
+        "nan" => f64::NAN,
+        "infinity" | "+infinity" | "inf" | "+inf" => f64::INFINITY,
+        "-infinity" | "-inf" => f64::NEG_INFINITY,
+        _ => return None,
+    })
+}
+
+fn float8(text: &str) -> Result<f64, SqlError> {
+    const NAME: &str = "double precision";
+    let trimmed = text.trim();
+    if let Some(value) = special_float(trimmed) {
+        return Ok(value);
+    }
+    let value: f64 = trimmed.parse().map_err(|_| invalid(text, NAME))?;
+    if value.is_nan() {
+        return Err(invalid(text, NAME));
+    }
+    if value.is_infinite() || (value == 0.0 && has_nonzero_digit(trimmed)) {
+        return Err(SqlError::new(
+            sqlstate::NUMERIC_VALUE_OUT_OF_RANGE,
+            format!("\"{trimmed}\" is out of range for type double precision"),
+        ));
+    }
+    Ok(value)
+}
+
+fn float4(text: &str) -> Result<f32, SqlError> {
+    const NAME: &str = "real";
+    let trimmed = text.trim();
+    if let Some(value) = special_float(trimmed) {
+        return Ok(value as f32);
+    }
+    let value: f32 = trimmed.parse().map_err(|_| invalid(text, NAME))?;
+    if value.is_infinite() || (value == 0.0 && has_nonzero_digit(trimmed)) {
+        return Err(SqlError::new(
+            sqlstate::NUMERIC_VALUE_OUT_OF_RANGE,
+            format!("\"{trimmed}\" is out of range for type real"),
+        ));
+    }
+    Ok(value)
+}
+
+/// In the mantissa: a number that became zero though it is none underflowed.
+fn has_nonzero_digit(text: &str) -> bool {
+    text.bytes().take_while(|b| !matches!(b, b'e' | b'E')).any(|b| matches!(b, b'1'..=b'9'))
+}
+
+fn fit<'a>(text: &'a str, length: Length, pg_type: &PgType) -> Result<&'a str, SqlError> {
+    let (limit, text) = match length {
+        Length::Any => return Ok(text),
+        Length::Varchar(limit) => (limit, text),
+        Length::Bpchar(limit) => (limit, text.trim_end_matches(' ')),
+    };
+    // Bytes are at least as many as characters.
+    if text.len() <= limit {
+        return Ok(text);
+    }
+    match text.char_indices().nth(limit) {
+        None => Ok(text),
+        Some((end, _)) if text[end..].bytes().all(|b| b == b' ') => Ok(&text[..end]),
+        Some(_) => Err(too_long(pg_type)),
+    }
+}
+
+/// 22001.
+#[must_use]
+pub(crate) fn too_long(pg_type: &PgType) -> SqlError {
+    SqlError::new(
+        sqlstate::STRING_DATA_RIGHT_TRUNCATION,
+        format!("value too long for type {}", pg_type.sql_name()),
+    )
+}
+
+pub(crate) fn bytea(text: &str) -> Result<Vec<u8>, SqlError> {
+    let Some(hex) = text.strip_prefix("\\x").or_else(|| text.strip_prefix("\\X")) else {
+        return bytea_escaped(text);
+    };
+    let mut bytes = Vec::with_capacity(hex.len() / 2);
+    let mut high: Option<u8> = None;
+    for symbol in hex.chars() {
+        if symbol.is_ascii_whitespace() && high.is_none() {
+            continue;
+        }
+        let digit = symbol.to_digit(16).ok_or_else(|| {
+            SqlError::new(
+                sqlstate::INVALID_PARAMETER_VALUE,
+                format!("invalid hexadecimal digit: \"{symbol}\""),
+            )
+        })? as u8;
+        match high.take() {
+            Some(high) => bytes.push(high << 4 | digit),
+            None => high = Some(digit),
+        }
+    }
+    if high.is_some() {
+        return Err(SqlError::new(
+            sqlstate::INVALID_PARAMETER_VALUE,
+            "invalid hexadecimal data: odd number of digits",
+        ));
+    }
+    Ok(bytes)
+}
+
+fn bytea_escaped(text: &str) -> Result<Vec<u8>, SqlError> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, after)) = rest.split_first() {
+        if first != b'\\' {
+            bytes.push(first);
+            rest = after;
+            continue;
+        }
+        match after {
+            [b'\\', ..] => {
+                bytes.push(b'\\');
+                rest = &after[1..];
+            }
+            [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', ..] => {
+                bytes.push((a - b'0') << 6 | (b - b'0') << 3 | (c - b'0'));
+                rest = &after[3..];
+            }
+            _ => return Err(invalid(text, "bytea")),
+        }
+    }
+    Ok(bytes)
+}
+
+fn uuid(text: &str) -> Result<[u8; 16], SqlError> {
+    let trimmed = text.strip_prefix('{').and_then(|t| t.strip_suffix('}')).unwrap_or(text);
+    let mut bytes = [0u8; 16];
+    let mut digits = 0;
+    let mut after_hyphen = true;
+    for symbol in trimmed.chars() {
+        if symbol == '-' {
+            // A hyphen after any group of four digits.
+            if after_hyphen || digits % 4 != 0 {
+                return Err(invalid(text, "uuid"));
+            }
+            after_hyphen = true;
+            continue;
+        }
+        let digit = symbol.to_digit(16).filter(|_| digits < 32);
+        let digit = digit.ok_or_else(|| invalid(text, "uuid"))? as u8;
+        bytes[digits / 2] = bytes[digits / 2] << 4 | digit;
+        digits += 1;
+        after_hyphen = false;
+    }
+    if digits == 32 && !after_hyphen { Ok(bytes) } else { Err(invalid(text, "uuid")) }
+}
+
+#[cfg(test)]
+mod tests;
