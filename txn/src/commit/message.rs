@@ -9,10 +9,26 @@
 //!                        ◀────────── Committed{position, timestamp} | Conflict | Refused
 //!   Resolve{id} ────────────────────────────▶ what became of it; an unknown id is aborted first
 //! ```
+//!
+//! Bytes: `docs/formats/messages.md`.
+
+mod encoding;
+mod key_writes;
 
 use bytes::Bytes;
 
+pub use self::{
+    encoding::{FORMAT_VERSION, decode_answer, decode_request, encode_answer, encode_request},
+    key_writes::{KeyWriteRef, KeyWrites},
+};
 use crate::ids::{CommitId, IndexId, Position, SchemaVersion, TableId, Timestamp};
+use crate::log::wal::ENTRY_BYTES_MAX;
+
+/// Payload of one `Commit` or `Part` at most, in bytes. What is larger is sent in parts.
+pub const PAYLOAD_BYTES_MAX: usize = ENTRY_BYTES_MAX - PLACED_GROWTH_BYTES_MAX - 1024;
+
+/// A placed payload may exceed the request's by at most this much (resolved locators, seals).
+pub const PLACED_GROWTH_BYTES_MAX: usize = 64 * 1024;
 
 /// What a commit did to a key. Foreign keys look at `Added` and `Removed` only.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,12 +50,22 @@ pub struct KeyWrite {
     pub base: Position,
 }
 
+/// Which changes of an asserted key matter.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Watch {
+    /// That the key is there, or is not: a change in place does not matter. What foreign keys ask.
+    Presence,
+    /// Any change: what a serializable read asks.
+    Any,
+}
+
 /// What must not have changed since `base`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Scope {
     Key {
         index: IndexId,
         key: Bytes,
+        watch: Watch,
     },
     /// Any write to the table at all: what TRUNCATE and DDL assert.
     Table,
@@ -58,12 +84,15 @@ pub struct CommitRequest {
     /// Schema version under which the session planned its writes, one per table written or
     /// asserted; another version at the leader refuses the commit.
     pub schema_versions: Vec<(TableId, SchemaVersion)>,
-    pub writes: Vec<KeyWrite>,
+    pub writes: KeyWrites,
+    /// Tables written without naming keys: rows inserted under fresh row ids cannot collide, but
+    /// `Scope::Table` has to see them. Tables that occur in `writes` need not be repeated.
+    pub unkeyed: Vec<TableId>,
     pub assertions: Vec<Assertion>,
     /// Number of `Part` messages sent before under this id.
     pub parts: u32,
-    /// The state machine's write set, opaque here; `StateMachine::place` turns it into the payload
-    /// of the log record.
+    /// The state machine's write set, opaque here; `Placement::place` turns it into the payload
+    /// of the log record. At most `PAYLOAD_BYTES_MAX`.
     pub payload: Bytes,
 }
 
@@ -72,6 +101,7 @@ pub struct Part {
     pub id: CommitId,
     /// 0, 1, 2, …; a gap is refused.
     pub sequence: u32,
+    /// At most `PAYLOAD_BYTES_MAX`.
     pub payload: Bytes,
 }
 
@@ -80,9 +110,10 @@ pub struct Part {
 pub enum Request {
     Commit(CommitRequest),
     Part(Part),
-    /// The session gave up: its private chunks are dropped.
+    /// The session gave up: its private chunks are dropped, and the id can never commit. Answered
+    /// like `Resolve`: with `Committed`, should the commit have come first.
     Abort(CommitId),
-    /// What became of `id`? An id the leader does not know is first made impossible by an abort
+    /// What became of `id`? An id that has not committed is first made impossible by an abort
     /// marker in the log, so that a late commit with it is refused.
     Resolve(CommitId),
 }
@@ -96,6 +127,7 @@ pub enum Answer {
     },
     /// A part is in the log (not necessarily durable).
     PartAccepted,
+    /// The id will never commit; that is durable.
     Aborted,
     /// Another commit, at `at`, wrote what this one wrote or asserted. Sent when `at` is published,
     /// so that a retry sees it. SQLSTATE 40001.
@@ -123,9 +155,12 @@ pub enum Refusal {
     /// 53100.
     #[error("{0}")]
     DiskFull(String),
-    /// The id was aborted or already used. 40000.
+    /// An abort marker or a resolution came first. 40000.
     #[error("commit id {0} is aborted")]
     IdAborted(CommitId),
+    /// A commit with this id is in the log already; `Resolve` tells what became of it. XX000.
+    #[error("commit id {0} is already used")]
+    IdUsed(CommitId),
     /// Below the floor of remembered ids: never "aborted". 08007.
     #[error("commit id {0} is older than the ids remembered")]
     IdForgotten(CommitId),
@@ -135,6 +170,9 @@ pub enum Refusal {
     /// 57P01.
     #[error("the server is shutting down")]
     ShuttingDown,
+    /// The log or the state failed and the node stopped; reads go on. 58030-like.
+    #[error("the server accepts no more writes: {0}")]
+    Stopped(String),
     /// A message that does not decode, a part out of order: a bug of the sender. XX000.
     #[error("malformed request: {0}")]
     Malformed(String),
