@@ -19,7 +19,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use glaredb_txn::{
-    commit::message::{Assertion, KeyWrite, Mark, Scope},
+    commit::message::{Assertion, KeyWrite, Mark, Scope, Watch},
     ids::{EntryIndex, IndexId, LogId, Position, TableId},
 };
 
@@ -105,7 +105,7 @@ impl Builder<'_> {
     }
 
     fn assert(&mut self, key: Bytes) {
-        let scope = Scope::Key { index: IndexId::KEY, key };
+        let scope = Scope::Key { index: IndexId::KEY, key, watch: Watch::Any };
         let assertion = Assertion { table: TableId::CATALOG, scope, base: self.base };
         if !self.claims.assertions.contains(&assertion) {
             self.claims.assertions.push(assertion);
