@@ -9,33 +9,38 @@
 
 use std::{
     fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
+        mpsc::{Receiver, SyncSender, sync_channel},
     },
     time::Duration,
 };
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 
+pub use super::pipeline::{AnswerCallback, Metrics, OnFatal, Reply};
 use super::{
     commit_ids::CommitIds,
     message::Answer,
+    pipeline::{self, Durable, Pipeline, PipelineParts, Taken, panic_text},
     snapshots::{Snapshots, Stopped},
     state_machine::{Apply, Placement},
-    time::{TimestampWindow, WindowError},
+    time::TimestampWindow,
 };
 use crate::{
-    env::{Env, SpawnError},
+    env::{Clock, Env, JoinHandle, SpawnError},
     ids::{CommitId, Position, Term},
     log::wal::Wal,
 };
 
-/// Called once with the encoded answer, on whichever thread has it. It must not block.
-pub type Reply = Box<dyn FnOnce(Bytes) + Send>;
+/// Durable batches that may wait to be applied: a slow apply holds up the log.
+const DURABLE_BATCHES_MAX: usize = 4;
 
-/// Called once when the node stops accepting writes because log or state failed. Reads may go on.
-pub type OnFatal = Box<dyn FnOnce(&Stopped) + Send>;
+/// How often the keeper looks without being asked.
+const KEEP_EVERY: Duration = Duration::from_secs(5);
 
 /// What a leader is made of.
 pub struct LeaderParts {
@@ -47,7 +52,7 @@ pub struct LeaderParts {
     /// What became of which id, and what everything is applied up to: after `recovery::replay`,
     /// the end of the log.
     pub ids: Arc<CommitIds>,
-    /// This leadership's term, above every term in the log.
+    /// This leadership's term: `log::local::OpenReport::term`.
     pub term: Term,
     pub on_fatal: OnFatal,
 }
@@ -67,12 +72,10 @@ impl Default for LeaderOptions {
 
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    #[error("no timestamps: {0}")]
-    Window(#[from] WindowError),
+    #[error(transparent)]
+    Pipeline(#[from] pipeline::StartError),
     #[error(transparent)]
     Spawn(#[from] SpawnError),
-    #[error("the log ends at entry {last}, but everything is applied up to {applied}")]
-    NotReplayed { last: crate::ids::EntryIndex, applied: Position },
 }
 
 /// Whether commits are accepted.
@@ -80,30 +83,8 @@ pub enum StartError {
 pub enum Status {
     Running,
     ShuttingDown,
-    /// Log or state failed; only a restart helps.
+    /// Log or state failed; only a restart helps. Reads go on.
     Stopped(Stopped),
-}
-
-/// Counters since the start.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct Metrics {
-    pub commits: u64,
-    pub conflicts: u64,
-    pub refusals: u64,
-    pub parts: u64,
-    pub aborts: u64,
-    pub controls: u64,
-    /// Entries appended, and bytes of their bodies.
-    pub entries: u64,
-    pub log_bytes: u64,
-    pub syncs: u64,
-    /// Time spent in append and sync, and in apply, in nanoseconds.
-    pub sync_ns: u64,
-    pub apply_ns: u64,
-    pub window_extensions: u64,
-    /// What the resolver holds now.
-    pub resolver_keys: u64,
-    pub resolver_bytes: u64,
 }
 
 /// Starts leaders.
@@ -118,33 +99,111 @@ impl Leader {
         parts: LeaderParts,
         options: LeaderOptions,
     ) -> Result<LeaderHandle, StartError> {
-        let _ = options;
+        let LeaderParts { wal, placement, apply, window, ids, term, on_fatal } = parts;
+        let parts = PipelineParts { wal, placement, window, ids, term, on_fatal };
+        let pipeline = Pipeline::start(env, parts, options.resolver_bytes_max)?;
         let inner = Inner {
-            snapshots: Snapshots::new(parts.ids.applied()),
-            ids: parts.ids,
-            term: parts.term,
+            pipeline: Arc::clone(&pipeline),
+            term,
             start: env.random.next_u64(),
             next_number: AtomicU64::new(1),
+            threads: Mutex::default(),
         };
-        Ok(LeaderHandle { inner: Arc::new(inner) })
+        // Dropping the handle on an error ends the threads that run already.
+        let handle = LeaderHandle { inner: Arc::new(inner) };
+        let (to_apply, durable) = sync_channel(DURABLE_BATCHES_MAX);
+        let clock = Arc::clone(&env.clock);
+        handle
+            .spawn(env, "commit-log", move |pipeline| log_thread(pipeline, &to_apply, &*clock))?;
+        let clock = Arc::clone(&env.clock);
+        handle.spawn(env, "commit-apply", move |pipeline| {
+            apply_thread(pipeline, &durable, apply, &*clock);
+        })?;
+        handle.spawn(env, "commit-keeper", keeper_thread)?;
+        Ok(handle)
     }
 }
 
+fn log_thread(pipeline: &Pipeline, to_apply: &SyncSender<Durable>, clock: &dyn Clock) {
+    while let Taken::Batch(batch) = pipeline.wait_batch() {
+        let started = clock.monotonic();
+        let Ok(durable) = pipeline.append(batch).and_then(|appended| pipeline.sync(appended))
+        else {
+            return;
+        };
+        pipeline.spent(nanoseconds(clock.monotonic() - started), 0);
+        // If nobody applies any more, the pipeline is stopped and the batch answers for itself.
+        if to_apply.send(durable).is_err() {
+            return;
+        }
+    }
+}
+
+fn apply_thread(
+    pipeline: &Pipeline,
+    batches: &Receiver<Durable>,
+    mut apply: Box<dyn Apply>,
+    clock: &dyn Clock,
+) {
+    while let Ok(durable) = batches.recv() {
+        let started = clock.monotonic();
+        let Ok(applied) = pipeline.apply(durable, &mut *apply, usize::MAX) else { return };
+        pipeline.spent(0, nanoseconds(clock.monotonic() - started));
+        pipeline.publish(applied);
+    }
+}
+
+fn keeper_thread(pipeline: &Pipeline) {
+    while pipeline.wait_keep(KEEP_EVERY) {
+        pipeline.keep();
+    }
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
 struct Inner {
-    snapshots: Arc<Snapshots>,
-    ids: Arc<CommitIds>,
+    pipeline: Arc<Pipeline>,
     term: Term,
     start: u64,
     next_number: AtomicU64,
+    threads: Mutex<Vec<JoinHandle>>,
 }
 
-/// Reaches the leader from any thread. Cheap to clone.
+/// The last handle is gone: what is placed is still logged, applied and answered.
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.pipeline.shut_down();
+    }
+}
+
+/// Reaches the leader from any thread. Cheap to clone; when the last clone is dropped, the leader
+/// shuts down.
 #[derive(Clone)]
 pub struct LeaderHandle {
     inner: Arc<Inner>,
 }
 
 impl LeaderHandle {
+    /// A panic on one of the leader's threads stops the node.
+    fn spawn(
+        &self,
+        env: &Env,
+        name: &'static str,
+        body: impl FnOnce(&Pipeline) + Send + 'static,
+    ) -> Result<(), SpawnError> {
+        let pipeline = Arc::clone(&self.inner.pipeline);
+        let guarded = move || {
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| body(&pipeline))) {
+                pipeline.stop(&format!("{name} panicked: {}", panic_text(&*panic)));
+            }
+        };
+        let thread = env.threads.spawn(name, Box::new(guarded))?;
+        self.inner.threads.lock().push(thread);
+        Ok(())
+    }
+
     /// A fresh id, taken right before the commit (or the first part) is submitted.
     #[must_use]
     pub fn new_commit_id(&self) -> CommitId {
@@ -152,58 +211,90 @@ impl LeaderHandle {
         CommitId { term: self.inner.term, start: self.inner.start, number }
     }
 
-    /// What to wait before submitting a commit or a part; see `Throttle`.
+    /// What to wait before submitting a commit or a part; see `state_machine::Throttle`.
     #[must_use]
     pub fn throttle(&self) -> Option<Duration> {
-        None
+        self.inner.pipeline.throttle().delay()
     }
 
     /// Sends an encoded `message::Request`; `reply` gets the encoded `message::Answer`, exactly
-    /// once. Does not wait: resolving and placing happen on the caller's thread, the rest on others.
+    /// once, perhaps before this returns. Does not wait: resolving and placing happen on the
+    /// caller's thread, the rest on others.
+    ///
+    /// A commit of which parts were sent and which is not answered `Committed` has to be followed
+    /// by an `Abort`, else its parts stay open.
     pub fn submit(&self, request: Bytes, reply: Reply) {
-        drop(request);
-        let stopped = super::message::Refusal::Stopped("not built yet".into());
-        reply(super::message::encode_answer(&Answer::Refused(stopped)));
+        self.inner.pipeline.submit(request, reply);
     }
 
-    /// Logs a control record with what `Placement::place_control` makes of `request`. The reply is
-    /// `Committed` when the record is applied and published, else `Refused` or `Unknown`.
-    pub fn control(&self, request: Bytes, reply: Box<dyn FnOnce(Answer) + Send>) {
-        drop(request);
-        reply(Answer::Refused(super::message::Refusal::Stopped("not built yet".into())));
+    /// Logs a control record with what `Placement::place_control` makes of `request`. The callback
+    /// gets `Committed` when the record is applied and published, else `Refused` or `Unknown`.
+    pub fn control(&self, request: Bytes, callback: AnswerCallback) {
+        self.inner.pipeline.control(request, callback);
     }
 
-    /// As `control`; waits for the answer. Not on a thread that must not block.
+    /// As `control`; waits for the answer. Not on a thread that must not block, and not on one of
+    /// the leader's own.
     #[must_use]
     pub fn control_wait(&self, request: Bytes) -> Answer {
-        drop(request);
-        Answer::Refused(super::message::Refusal::Stopped("not built yet".into()))
+        let (send, answer) = sync_channel(1);
+        self.control(
+            request,
+            Box::new(move |answer| {
+                // The receiver waits below, and there is room for one.
+                let _ = send.send(answer);
+            }),
+        );
+        answer.recv().expect("everyone is answered")
     }
 
     #[must_use]
     pub fn snapshots(&self) -> &Arc<Snapshots> {
-        &self.inner.snapshots
+        self.inner.pipeline.snapshots()
     }
 
     /// What became of which id, up to what is applied.
     #[must_use]
     pub fn commit_ids(&self) -> &Arc<CommitIds> {
-        &self.inner.ids
+        self.inner.pipeline.commit_ids()
+    }
+
+    /// The log must not be cut above this, whatever a checkpoint says.
+    #[must_use]
+    pub fn oldest_open_part(&self) -> Option<Position> {
+        self.inner.pipeline.oldest_open_part()
     }
 
     #[must_use]
     pub fn status(&self) -> Status {
-        Status::Running
+        match self.inner.pipeline.ended() {
+            None => Status::Running,
+            Some(None) => Status::ShuttingDown,
+            Some(Some(stopped)) => Status::Stopped(stopped),
+        }
     }
 
     #[must_use]
     pub fn metrics(&self) -> Metrics {
-        Metrics::default()
+        self.inner.pipeline.metrics()
+    }
+
+    /// Stops the node: something that the state needs has failed elsewhere.
+    pub fn stop(&self, reason: &str) {
+        self.inner.pipeline.stop(reason);
     }
 
     /// Refuses new requests, waits until everything accepted is answered and the threads have
-    /// ended. Idempotent.
-    pub fn shutdown(&self) {}
+    /// ended. Idempotent. Not on one of the leader's threads, hence not in a reply.
+    pub fn shutdown(&self) {
+        self.inner.pipeline.shut_down();
+        let threads = std::mem::take(&mut *self.inner.threads.lock());
+        for thread in threads {
+            if let Err(panicked) = thread.join() {
+                tracing::error!(%panicked, "a thread of the leader panicked");
+            }
+        }
+    }
 }
 
 impl fmt::Debug for LeaderHandle {

@@ -21,7 +21,9 @@ pub use self::{
     encoding::{FORMAT_VERSION, decode_answer, decode_request, encode_answer, encode_request},
     key_writes::{KeyWriteRef, KeyWrites},
 };
-use crate::ids::{CommitId, IndexId, Position, SchemaVersion, TableId, Timestamp};
+use crate::ids::{
+    CommitId, EntryIndex, IndexId, LogId, Position, SchemaVersion, TableId, Timestamp,
+};
 use crate::log::wal::ENTRY_BYTES_MAX;
 
 /// Payload of one `Commit` or `Part` at most, in bytes. What is larger is sent in parts.
@@ -38,6 +40,11 @@ pub enum Mark {
     Removed = 2,
     Changed = 3,
 }
+
+/// Base of a write that does not mind who wrote the key before: it never conflicts itself, while
+/// others conflict with it.
+pub const NEVER_CONFLICTS: Position =
+    Position { log: LogId::MAX, index: EntryIndex::MAX, ordinal: u32::MAX };
 
 /// A key that the transaction wrote. `base` is the position of the snapshot of the statement that
 /// looked the key up: the commit is refused if another commit after `base` wrote the same key.

@@ -25,8 +25,9 @@ pub const WINDOW_AHEAD: Duration = Duration::from_secs(120);
 /// The window is extended when less than this is left: the metastore may be away for as long.
 pub const WINDOW_LOW: Duration = Duration::from_secs(60);
 
-/// Largest clock reading that is believed (the year 4199); a clock beyond it is ignored.
-pub const CLOCK_MS_MAX: u64 = (u64::MAX >> Timestamp::COUNTER_BITS) - 1;
+/// Largest clock reading that is believed (the year 4199); a clock beyond it is ignored. There is
+/// room for windows above it.
+pub const CLOCK_MS_MAX: u64 = (u64::MAX >> Timestamp::COUNTER_BITS) - (1 << 30);
 
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum WindowError {
@@ -85,6 +86,10 @@ impl Stamper {
         if wanted < bound { Ok(wanted) } else { Err(WindowExhausted { wanted }) }
     }
 
+    pub(crate) fn last(&self) -> Timestamp {
+        self.last
+    }
+
     /// `timestamp` stands in the log.
     pub(crate) fn used(&mut self, timestamp: Timestamp) {
         assert!(timestamp > self.last, "timestamps grow: {} then {timestamp}", self.last);
@@ -96,7 +101,7 @@ impl Stamper {
 pub(crate) fn window_target(last: Timestamp, clock_ms: u64, ahead: Duration) -> Timestamp {
     let from = last.max(clock_timestamp(clock_ms)).millis();
     let ahead_ms = u64::try_from(ahead.as_millis()).unwrap_or(u64::MAX);
-    clock_timestamp(from.saturating_add(ahead_ms).min(CLOCK_MS_MAX))
+    Timestamp::from_millis(from.saturating_add(ahead_ms).min(CLOCK_MS_MAX + (1 << 29)))
 }
 
 /// A clock beyond what a timestamp can hold counts as no clock at all.
@@ -204,7 +209,8 @@ mod tests {
         let last = Timestamp::from_millis(50);
         assert_eq!(window_target(last, 10, ahead), Timestamp::from_millis(150));
         assert_eq!(window_target(last, 80, ahead), Timestamp::from_millis(180));
-        assert_eq!(window_target(last, CLOCK_MS_MAX, ahead).millis(), CLOCK_MS_MAX);
+        let latest = window_target(last, CLOCK_MS_MAX, ahead);
+        assert!(latest > Timestamp::from_millis(CLOCK_MS_MAX), "there is room above any clock");
     }
 
     #[cfg(feature = "testing")]
