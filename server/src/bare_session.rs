@@ -1,14 +1,14 @@
 //! A session straight on DataFusion, without tables: what the wire runs on until the engine has
 //! sessions.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use datafusion::prelude::SessionContext;
 use futures::TryStreamExt;
 use glaredb_engine::{
     error::{SqlError, sqlstate},
     session::api::{Execution, FieldDescription, Notice, ParamValue, TransactionStatus},
-    types::PgType,
+    types::{PgType, text::FormatSettings},
 };
 
 use crate::{
@@ -21,6 +21,8 @@ pub struct BareSessions;
 pub struct BareSession {
     context: SessionContext,
     reports: Vec<(&'static str, String)>,
+    prepared: HashMap<String, Arc<BareStatement>>,
+    format: FormatSettings,
 }
 
 pub struct BareStatement {
@@ -50,6 +52,8 @@ impl SessionFactory for BareSessions {
         }
         Ok(BareSession {
             context: SessionContext::new(),
+            prepared: HashMap::new(),
+            format: FormatSettings::default(),
             reports: vec![
                 ("server_version", "15.0".to_owned()),
                 ("server_encoding", "UTF8".to_owned()),
@@ -66,7 +70,7 @@ impl SqlSession for BareSession {
     type Statement = String;
     type Prepared = BareStatement;
 
-    fn parse(&mut self, sql: &str) -> Result<Vec<String>, SqlError> {
+    fn parse(&self, sql: &str) -> Result<Vec<String>, SqlError> {
         let sql = sql.trim().trim_end_matches(';');
         Ok(if sql.is_empty() { Vec::new() } else { vec![sql.to_owned()] })
     }
@@ -79,9 +83,10 @@ impl SqlSession for BareSession {
 
     async fn prepare(
         &mut self,
-        sql: String,
+        sql: Option<String>,
         _: &[Option<PgType>],
     ) -> Result<Arc<BareStatement>, SqlError> {
+        let sql = sql.ok_or_else(|| SqlError::not_supported("an empty statement"))?;
         let frame = self
             .context
             .sql(&sql)
@@ -116,6 +121,24 @@ impl SqlSession for BareSession {
         })
     }
 
+    fn store_prepared(&mut self, name: &str, one: Arc<BareStatement>) -> Result<(), SqlError> {
+        self.prepared.insert(name.to_owned(), one);
+        Ok(())
+    }
+
+    fn prepared(&self, name: &str) -> Result<Arc<BareStatement>, SqlError> {
+        self.prepared.get(name).cloned().ok_or_else(|| {
+            SqlError::new(
+                sqlstate::INVALID_SQL_STATEMENT_NAME,
+                format!("prepared statement \"{name}\" does not exist"),
+            )
+        })
+    }
+
+    fn close_prepared(&mut self, name: &str) {
+        self.prepared.remove(name);
+    }
+
     fn statement_failed(&mut self) {}
 
     fn status(&self) -> TransactionStatus {
@@ -128,6 +151,10 @@ impl SqlSession for BareSession {
 
     fn take_reports(&mut self) -> Vec<(&'static str, String)> {
         std::mem::take(&mut self.reports)
+    }
+
+    fn format_settings(&self) -> &FormatSettings {
+        &self.format
     }
 
     fn statement_timeout(&self) -> Option<std::time::Duration> {

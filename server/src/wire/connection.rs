@@ -197,8 +197,7 @@ impl<S: SqlSession, IO: AsyncRead + AsyncWrite + Unpin + Send> Connection<S, IO>
             Message::Describe { target, name } => self.describe(target, name),
             Message::Execute { portal, row_limit } => self.execute(portal, row_limit).await,
             Message::Close { target, name } => {
-                self.extended.close(target, name);
-                self.channel.output.close_complete();
+                self.close(target, name);
                 Ok(())
             }
             Message::Flush => self.channel.flush().await,

@@ -17,11 +17,9 @@ use super::{
 };
 use crate::decode;
 
-/// Statements and portals by name, and where the connection is between two Syncs.
+/// Portals by name, and where the connection is between two Syncs.
 pub(crate) struct Extended<P> {
-    statements: HashMap<String, Stored<P>>,
     portals: HashMap<String, Portal<P>>,
-    unnamed_statement: Option<Stored<P>>,
     unnamed_portal: Option<Portal<P>>,
     /// An error came: everything up to the next Sync is ignored.
     skipping: bool,
@@ -34,9 +32,7 @@ pub(crate) struct Extended<P> {
 impl<P> Default for Extended<P> {
     fn default() -> Self {
         Self {
-            statements: HashMap::new(),
             portals: HashMap::new(),
-            unnamed_statement: None,
             unnamed_portal: None,
             skipping: false,
             open: false,
@@ -45,26 +41,13 @@ impl<P> Default for Extended<P> {
     }
 }
 
-/// A prepared statement; `None` for an empty query string.
-struct Stored<P>(Option<Arc<P>>);
-
-impl<P> Clone for Stored<P> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone())
-    }
-}
-
-impl<P: PreparedStatement> Extended<P> {
+impl<P> Extended<P> {
     pub(crate) fn skipping(&self) -> bool {
         self.skipping
     }
 
     pub(crate) fn skip_to_sync(&mut self) {
         self.skipping = true;
-    }
-
-    pub(crate) fn in_block(&self) -> bool {
-        self.block
     }
 
     pub(crate) fn open_block(&mut self) {
@@ -76,8 +59,7 @@ impl<P: PreparedStatement> Extended<P> {
         std::mem::take(&mut self.block)
     }
 
-    pub(crate) fn drop_unnamed(&mut self) {
-        self.unnamed_statement = None;
+    pub(crate) fn drop_unnamed_portal(&mut self) {
         self.unnamed_portal = None;
     }
 
@@ -89,41 +71,11 @@ impl<P: PreparedStatement> Extended<P> {
         }
     }
 
-    /// SQL can drop what the protocol prepared.
-    pub(crate) fn forget_deallocated(&mut self, tag: &str) {
-        if matches!(tag, "DEALLOCATE ALL" | "DISCARD ALL") {
-            self.statements.clear();
-            self.unnamed_statement = None;
-        }
-        if matches!(tag, "CLOSE CURSOR ALL" | "DISCARD ALL") {
-            self.drop_portals();
-        }
-    }
-
-    pub(crate) fn close(&mut self, target: Target, name: &str) {
-        match (target, name) {
-            (Target::Statement, "") => self.unnamed_statement = None,
-            (Target::Portal, "") => self.unnamed_portal = None,
-            (Target::Statement, name) => drop(self.statements.remove(name)),
-            (Target::Portal, name) => drop(self.portals.remove(name)),
-        }
-    }
-
-    fn statement(&self, name: &str) -> Result<&Stored<P>, SqlError> {
+    fn close_portal(&mut self, name: &str) {
         if name.is_empty() {
-            self.unnamed_statement.as_ref().ok_or_else(|| {
-                SqlError::new(
-                    sqlstate::INVALID_SQL_STATEMENT_NAME,
-                    "unnamed prepared statement does not exist",
-                )
-            })
+            self.unnamed_portal = None;
         } else {
-            self.statements.get(name).ok_or_else(|| {
-                SqlError::new(
-                    sqlstate::INVALID_SQL_STATEMENT_NAME,
-                    format!("prepared statement \"{name}\" does not exist"),
-                )
-            })
+            self.portals.remove(name);
         }
     }
 
@@ -148,6 +100,15 @@ impl<S: SqlSession, IO: AsyncRead + AsyncWrite + Unpin + Send> Connection<S, IO>
         }
     }
 
+    pub(crate) fn close(&mut self, target: Target, name: &str) {
+        self.open();
+        match target {
+            Target::Statement => self.session.close_prepared(name),
+            Target::Portal => self.extended.close_portal(name),
+        }
+        self.channel.output.close_complete();
+    }
+
     pub(crate) async fn parse(
         &mut self,
         name: &str,
@@ -155,35 +116,19 @@ impl<S: SqlSession, IO: AsyncRead + AsyncWrite + Unpin + Send> Connection<S, IO>
         parameter_types: ParameterTypes<'_>,
     ) -> Result<(), Failure> {
         self.open();
-        if !name.is_empty() && self.extended.statements.contains_key(name) {
+        self.arm();
+        let types = declared_types(parameter_types)?;
+        let mut statements = self.session.parse(sql)?;
+        if statements.len() > 1 {
             return Err(SqlError::new(
-                sqlstate::DUPLICATE_PREPARED_STATEMENT,
-                format!("prepared statement \"{name}\" already exists"),
+                sqlstate::SYNTAX_ERROR,
+                "cannot insert multiple commands into a prepared statement",
             )
             .into());
         }
-        let types = declared_types(parameter_types)?;
-        let mut statements = self.session.parse(sql)?;
-        let prepared = match (statements.pop(), statements.is_empty()) {
-            (None, _) => None,
-            (Some(statement), true) => {
-                self.arm();
-                let guard = self.channel.guard.clone();
-                Some(guard.run(self.session.prepare(statement, &types)).await??)
-            }
-            (Some(_), false) => {
-                return Err(SqlError::new(
-                    sqlstate::SYNTAX_ERROR,
-                    "cannot insert multiple commands into a prepared statement",
-                )
-                .into());
-            }
-        };
-        if name.is_empty() {
-            self.extended.unnamed_statement = Some(Stored(prepared));
-        } else {
-            self.extended.statements.insert(name.to_owned(), Stored(prepared));
-        }
+        let guard = self.channel.guard.clone();
+        let prepared = guard.run(self.session.prepare(statements.pop(), &types)).await??;
+        self.session.store_prepared(name, prepared)?;
         self.send_notices();
         self.channel.output.parse_complete();
         Ok(())
@@ -191,8 +136,8 @@ impl<S: SqlSession, IO: AsyncRead + AsyncWrite + Unpin + Send> Connection<S, IO>
 
     pub(crate) fn bind(&mut self, bind: &Bind<'_>) -> Result<(), Failure> {
         self.open();
-        let stored = self.extended.statement(bind.statement)?;
-        let types = stored.0.as_ref().map_or(&[][..], |prepared| prepared.parameter_types());
+        let prepared = self.session.prepared(bind.statement)?;
+        let types = prepared.parameter_types();
         if types.len() != bind.parameter_count {
             return Err(SqlError::new(
                 sqlstate::PROTOCOL_VIOLATION,
@@ -205,18 +150,19 @@ impl<S: SqlSession, IO: AsyncRead + AsyncWrite + Unpin + Send> Connection<S, IO>
             )
             .into());
         }
+        let settings = self.session.format_settings();
         let parameters = bind
             .parameters()
             .zip(types)
             .enumerate()
             .map(|(index, (value, pg_type))| {
-                decode::parameter(pg_type, value, bind.parameter_formats.get(index), index + 1)
+                let format = bind.parameter_formats.get(index);
+                decode::parameter(pg_type, value, format, index + 1, settings)
             })
             .collect::<Result<_, _>>()?;
-        let columns = stored.0.as_ref().and_then(|p| p.fields()).map_or(0, <[_]>::len);
+        let columns = prepared.fields().map_or(0, <[_]>::len);
         let formats = ResultFormats::new(&bind.result_formats, columns)?;
-        let portal =
-            Portal { prepared: stored.0.clone(), formats, state: PortalState::Bound(parameters) };
+        let portal = Portal { prepared, formats, state: PortalState::Bound(parameters) };
         if bind.portal.is_empty() {
             self.extended.unnamed_portal = Some(portal);
         } else if self.extended.portals.contains_key(bind.portal) {
@@ -237,18 +183,16 @@ impl<S: SqlSession, IO: AsyncRead + AsyncWrite + Unpin + Send> Connection<S, IO>
         let output = &mut self.channel.output;
         match target {
             Target::Statement => {
-                let stored = self.extended.statement(name)?;
-                let prepared = stored.0.as_ref();
-                let types = prepared.map_or(&[][..], |p| p.parameter_types());
-                output.parameter_description(types.iter().map(PgType::oid));
-                match prepared.and_then(|p| p.fields()) {
+                let prepared = self.session.prepared(name)?;
+                output.parameter_description(prepared.parameter_types().iter().map(PgType::oid));
+                match prepared.fields() {
                     Some(fields) => output.row_description(fields, |_| Format::Text),
                     None => output.no_data(),
                 }
             }
             Target::Portal => {
                 let portal = self.extended.portal(name)?;
-                match portal.prepared.as_ref().and_then(|p| p.fields()) {
+                match portal.prepared.fields() {
                     Some(fields) => output.row_description(fields, |i| portal.formats.get(i)),
                     None => output.no_data(),
                 }
@@ -263,15 +207,10 @@ impl<S: SqlSession, IO: AsyncRead + AsyncWrite + Unpin + Send> Connection<S, IO>
         let portal = self.extended.portal(name)?;
         let formats = portal.formats.clone();
         match std::mem::replace(&mut portal.state, PortalState::Done) {
-            PortalState::Bound(parameters) => match portal.prepared.clone() {
-                None => {
-                    self.channel.output.empty_query();
-                    Ok(())
-                }
-                Some(prepared) => {
-                    self.execute_bound(name, &prepared, parameters, &formats, row_limit).await
-                }
-            },
+            PortalState::Bound(parameters) => {
+                let prepared = portal.prepared.clone();
+                self.execute_bound(name, &prepared, parameters, &formats, row_limit).await
+            }
             PortalState::Suspended(rows) => self.send_rows(name, rows, row_limit).await,
             PortalState::RowsSent(tag) => {
                 self.channel.output.command_complete(&tag, 0);
@@ -322,7 +261,6 @@ impl<S: SqlSession, IO: AsyncRead + AsyncWrite + Unpin + Send> Connection<S, IO>
             Execution::CopyOut(copy) => self.copy_out(copy).await?,
         };
         self.channel.output.command_complete(&tag, 0);
-        self.extended.forget_deallocated(&tag);
         self.metrics.statement_done(started);
         Ok(())
     }
@@ -333,7 +271,8 @@ impl<S: SqlSession, IO: AsyncRead + AsyncWrite + Unpin + Send> Connection<S, IO>
         mut rows: Box<Rows>,
         row_limit: usize,
     ) -> Result<(), Failure> {
-        let sent = rows.send(&mut self.channel, row_limit).await?;
+        let settings = self.session.format_settings();
+        let sent = rows.send(&mut self.channel, settings, row_limit).await?;
         self.metrics.rows_sent.add(sent.rows);
         self.send_notices();
         let state = if sent.suspended {
@@ -365,7 +304,7 @@ impl<S: SqlSession, IO: AsyncRead + AsyncWrite + Unpin + Send> Connection<S, IO>
     }
 }
 
-fn portal_state<P: PreparedStatement>(extended: &mut Extended<P>, name: &str, state: PortalState) {
+fn portal_state<P>(extended: &mut Extended<P>, name: &str, state: PortalState) {
     if let Ok(portal) = extended.portal(name) {
         portal.state = state;
     }
@@ -393,8 +332,9 @@ fn described_as(
 fn declared_types(oids: ParameterTypes<'_>) -> Result<Vec<Option<PgType>>, SqlError> {
     oids.iter()
         .map(|oid| match oid {
-            // "unknown" is what a driver says for a string without a type.
-            0 | 705 => Ok(None),
+            // "unknown" is what a driver says for a string without a type; char without a
+            // length is not a type of a column.
+            0 | 705 | 1042 => Ok(None),
             oid => PgType::from_oid(oid, -1).map(Some).ok_or_else(|| {
                 SqlError::new(
                     sqlstate::UNDEFINED_OBJECT,

@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     future::Future,
+    panic::AssertUnwindSafe,
     pin::pin,
     sync::{
         Arc,
@@ -11,6 +12,7 @@ use std::{
     task::Poll,
 };
 
+use futures::FutureExt;
 use glaredb_engine::error::{SqlError, sqlstate};
 use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Instant};
@@ -109,21 +111,32 @@ impl Guard {
         }
     }
 
-    /// Runs `work` until it ends or is to be stopped; stopping drops it.
+    /// Runs `work` until it ends or is to be stopped; stopping drops it. A panic ends the statement,
+    /// not the connection.
     ///
     /// # Errors
-    /// 57014 or 57P01.
+    /// 57014 or 57P01; XX000 for a panic.
     pub(crate) async fn run<F: Future>(&self, work: F) -> Result<F::Output, SqlError> {
-        let mut work = pin!(work);
+        // What a panic leaves behind is dropped or told that its statement failed.
+        let mut work = pin!(AssertUnwindSafe(work).catch_unwind());
         // Most work is done at once; it pays for neither a waiter nor a timer.
-        if let Poll::Ready(output) = futures::poll!(work.as_mut()) {
-            return Ok(output);
-        }
-        tokio::select! {
-            biased;
-            error = self.stopped() => Err(error),
-            output = work => Ok(output),
-        }
+        let output = match futures::poll!(work.as_mut()) {
+            Poll::Ready(output) => output,
+            Poll::Pending => tokio::select! {
+                biased;
+                error = self.stopped() => return Err(error),
+                output = work => output,
+            },
+        };
+        output.map_err(|panic| {
+            let message = panic
+                .downcast_ref::<&str>()
+                .map(|text| (*text).to_owned())
+                .or_else(|| panic.downcast_ref::<String>().cloned())
+                .unwrap_or_default();
+            tracing::error!(message, "a statement panicked");
+            SqlError::internal(format!("the statement ended in an internal error: {message}"))
+        })
     }
 
     async fn stopped(&self) -> SqlError {

@@ -11,6 +11,7 @@
 
 mod connection;
 mod copy;
+mod engine_session;
 mod extended;
 mod frontend;
 mod input;
@@ -23,6 +24,7 @@ mod simple;
 mod startup;
 
 pub use frontend::Format;
+pub(crate) use frontend::invalid_utf8;
 pub use interrupt::Connections;
 pub use listener::{Listener, ListenerOptions, NodeState};
 pub use session::{PreparedStatement, SessionFactory, SqlSession, StartupParameters};

@@ -204,7 +204,10 @@ impl Output {
     }
 
     pub(crate) fn notice(&mut self, notice: &Notice) {
-        let fields = notice_fields(notice.severity, notice.sqlstate, &notice.message);
+        let mut fields = notice_fields(notice.severity, notice.sqlstate, &notice.message);
+        for (code, value) in [(b'D', &notice.detail), (b'H', &notice.hint)] {
+            fields.extend(value.clone().map(|value| (code, without_zeros(value))));
+        }
         self.message(&NoticeResponse::new(fields));
     }
 

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
 use futures::StreamExt;
 use glaredb_engine::{
     error::{SqlError, sqlstate},
     session::api::{FieldDescription, ParamValue, RowStream},
+    types::text::FormatSettings,
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -15,7 +15,7 @@ use super::{
     frontend::{Format, Formats},
     output::FLUSH_AT,
 };
-use crate::encode::RowEncoder;
+use crate::encode::{Columns, RowEncoder};
 
 /// The formats a Bind asked for, kept beyond the message.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -55,8 +55,7 @@ impl ResultFormats {
 
 /// A statement with its parameters, ready to run, running, or done.
 pub(crate) struct Portal<P> {
-    /// `None` for an empty query string.
-    pub(crate) prepared: Option<Arc<P>>,
+    pub(crate) prepared: Arc<P>,
     pub(crate) formats: ResultFormats,
     pub(crate) state: PortalState,
 }
@@ -85,7 +84,7 @@ pub(crate) struct Rows {
     stream: RowStream,
     tag: String,
     /// The batch at hand and the first of its rows not yet sent.
-    batch: Option<(RecordBatch, usize)>,
+    batch: Option<(Columns, usize)>,
 }
 
 impl Rows {
@@ -107,6 +106,7 @@ impl Rows {
     pub(crate) async fn send<IO: AsyncRead + AsyncWrite + Unpin + Send>(
         &mut self,
         channel: &mut Channel<IO>,
+        settings: &FormatSettings,
         limit: usize,
     ) -> Result<Sent, Failure> {
         let mut rows = 0;
@@ -117,19 +117,20 @@ impl Rows {
                 none => match channel.guard.run(self.stream.next()).await? {
                     None => return Ok(Sent { rows, suspended: false }),
                     Some(Err(error)) => return Err(error.into()),
-                    Some(Ok(batch)) => none.insert((batch, 0)),
+                    Some(Ok(batch)) => none.insert((self.encoder.columns(&batch)?, 0)),
                 },
             };
-            let left = batch.num_rows() - *from;
+            let left = batch.rows() - *from;
             let wanted = match limit {
                 0 => left,
                 _ => left.min(limit - usize::try_from(rows).unwrap_or(limit)),
             };
+            let out = &mut channel.output.buffer;
             let sent =
-                self.encoder.encode(batch, *from, wanted, &mut channel.output.buffer, FLUSH_AT)?;
+                self.encoder.encode(batch, *from..*from + wanted, settings, out, FLUSH_AT)?;
             *from += sent;
             rows += sent as u64;
-            if *from == batch.num_rows() {
+            if *from == batch.rows() {
                 self.batch = None;
             }
             if channel.output.buffer.len() >= FLUSH_AT {

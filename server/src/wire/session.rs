@@ -5,7 +5,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 use glaredb_engine::{
     error::SqlError,
     session::api::{Execution, FieldDescription, Notice, ParamValue, TransactionStatus},
-    types::PgType,
+    types::{PgType, text::FormatSettings},
 };
 
 /// What a client says of itself when it connects.
@@ -32,7 +32,7 @@ pub trait SessionFactory: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Self::Session, SqlError>> + Send;
 }
 
-/// A prepared statement; kept by name by the connection.
+/// A prepared statement.
 pub trait PreparedStatement: Send + Sync + 'static {
     fn parameter_types(&self) -> &[PgType];
     /// `None` if the statement gives no rows.
@@ -51,17 +51,18 @@ pub trait SqlSession: Send + 'static {
     type Statement: Send;
     type Prepared: PreparedStatement;
 
-    fn parse(&mut self, sql: &str) -> Result<Vec<Self::Statement>, SqlError>;
+    fn parse(&self, sql: &str) -> Result<Vec<Self::Statement>, SqlError>;
 
     fn begin_block(&mut self);
 
     /// Commits the implicit transaction of a block, or rolls it back if a statement failed.
     fn end_block(&mut self) -> impl Future<Output = Result<(), SqlError>> + Send;
 
-    /// `parameter_types`: what the client declared, by position; `None` is to be found out.
+    /// `statement`: `None` for an empty query string. `parameter_types`: what the client declared,
+    /// by position; `None` is to be found out.
     fn prepare(
         &mut self,
-        statement: Self::Statement,
+        statement: Option<Self::Statement>,
         parameter_types: &[Option<PgType>],
     ) -> impl Future<Output = Result<Arc<Self::Prepared>, SqlError>> + Send;
 
@@ -70,6 +71,19 @@ pub trait SqlSession: Send + 'static {
         prepared: &Arc<Self::Prepared>,
         parameters: Vec<ParamValue>,
     ) -> impl Future<Output = Result<Execution, SqlError>> + Send;
+
+    /// Keeps a prepared statement by name; the empty name is replaced silently.
+    ///
+    /// # Errors
+    /// 42P05 for a name in use.
+    fn store_prepared(&mut self, name: &str, prepared: Arc<Self::Prepared>)
+    -> Result<(), SqlError>;
+
+    /// # Errors
+    /// 26000 if there is none of that name.
+    fn prepared(&self, name: &str) -> Result<Arc<Self::Prepared>, SqlError>;
+
+    fn close_prepared(&mut self, name: &str);
 
     /// The statement just run did not end well, for a reason the session may not have seen: its
     /// rows failed half-way, it was cancelled, or a parameter of it could not be read.
@@ -84,4 +98,7 @@ pub trait SqlSession: Send + 'static {
 
     /// `statement_timeout`, `None` for none.
     fn statement_timeout(&self) -> Option<Duration>;
+
+    /// What the text of values depends on.
+    fn format_settings(&self) -> &FormatSettings;
 }

@@ -2,7 +2,7 @@
 
 use glaredb_engine::{
     error::{SqlError, sqlstate},
-    session::api::{Execution, TransactionStatus},
+    session::api::Execution,
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -18,7 +18,8 @@ impl<S: SqlSession, IO: AsyncRead + AsyncWrite + Unpin + Send> Connection<S, IO>
     /// transaction unless they say otherwise.
     pub(crate) async fn simple_query(&mut self, sql: &str) -> Result<(), Failure> {
         self.clear_cancel();
-        self.extended.drop_unnamed();
+        self.extended.drop_unnamed_portal();
+        self.session.close_prepared("");
         // Extended messages that no Sync ended have a transaction of their own.
         if self.extended.take_block() {
             self.end_block().await?;
@@ -67,7 +68,7 @@ impl<S: SqlSession, IO: AsyncRead + AsyncWrite + Unpin + Send> Connection<S, IO>
     ) -> Result<(), Failure> {
         let started = self.metrics.clock();
         let guard = self.channel.guard.clone();
-        let prepared = guard.run(self.session.prepare(statement, &[])).await??;
+        let prepared = guard.run(self.session.prepare(Some(statement), &[])).await??;
         if let Some(unknown) = prepared.parameter_types().first() {
             return Err(SqlError::new(sqlstate::UNDEFINED_PARAMETER, "there is no parameter $1")
                 .detail(format!("its type would be {}", unknown.sql_name()))
@@ -85,7 +86,8 @@ impl<S: SqlSession, IO: AsyncRead + AsyncWrite + Unpin + Send> Connection<S, IO>
                 self.channel.output.row_description(&fields, |_| Format::Text);
                 let formats = ResultFormats::default();
                 let mut rows = Rows::new(&fields, &formats, stream, tag)?;
-                let sent = rows.send(&mut self.channel, 0).await?;
+                let settings = self.session.format_settings();
+                let sent = rows.send(&mut self.channel, settings, 0).await?;
                 self.metrics.rows_sent.add(sent.rows);
                 (Some(rows.into_tag()), sent.rows)
             }
@@ -98,7 +100,6 @@ impl<S: SqlSession, IO: AsyncRead + AsyncWrite + Unpin + Send> Connection<S, IO>
         self.send_notices();
         if let Some(tag) = tag {
             self.channel.output.command_complete(&tag, rows);
-            self.extended.forget_deallocated(&tag);
         }
         self.metrics.statement_done(started);
         Ok(())
@@ -108,9 +109,6 @@ impl<S: SqlSession, IO: AsyncRead + AsyncWrite + Unpin + Send> Connection<S, IO>
     pub(crate) async fn end_block(&mut self) -> Result<(), Failure> {
         let guard = self.channel.guard.clone();
         guard.run(self.session.end_block()).await??;
-        debug_assert!(
-            self.session.status() != TransactionStatus::Failed || !self.extended.in_block()
-        );
         Ok(())
     }
 }

@@ -25,7 +25,7 @@ pub(super) const US_PER_SECOND: i64 = 1_000_000;
 pub(super) const US_PER_DAY: i64 = 86_400 * US_PER_SECOND;
 /// First and last day PostgreSQL's `date` reaches: 4714-11-24 BC and the end of 5874897.
 const DATE_MIN: i64 = -2_440_588;
-const DATE_MAX: i64 = 2_145_042_541;
+const DATE_MAX: i64 = 2_145_042_905;
 /// The same for timestamps; what is beyond the µs since 1970 is refused.
 const TIMESTAMP_MIN: i128 = DATE_MIN as i128 * US_PER_DAY as i128;
 

@@ -1,0 +1,217 @@
+//! Values in PostgreSQL's binary format.
+
+use arrow::datatypes::IntervalMonthDayNano;
+use datafusion::scalar::ScalarValue;
+use glaredb_engine::{
+    error::{SqlError, sqlstate},
+    types::{
+        PgType,
+        text::{FormatSettings, canonical_numeric, parse_text},
+    },
+};
+
+use super::{null, numeric, string, utf8};
+
+/// Days and microseconds between 1970-01-01 and 2000-01-01, where PostgreSQL counts from.
+const EPOCH_DAYS: i32 = 10_957;
+const EPOCH_US: i64 = EPOCH_DAYS as i64 * 86_400_000_000;
+const DAY_US: i64 = 86_400_000_000;
+/// Range of PostgreSQL's dates and timestamps, counted from 2000-01-01.
+const DATES: std::ops::Range<i32> = -2_451_545..2_145_031_949;
+const TIMESTAMPS: std::ops::Range<i64> = -211_813_488_000_000_000..9_223_371_331_200_000_000;
+
+pub(super) fn value(
+    pg_type: &PgType,
+    value: &[u8],
+    number: usize,
+    settings: &FormatSettings,
+) -> Result<ScalarValue, SqlError> {
+    let wrong = || {
+        SqlError::new(
+            sqlstate::INVALID_BINARY_REPRESENTATION,
+            format!("incorrect binary data format in bind parameter {number}"),
+        )
+        .detail(format!("{} bytes for type {}", value.len(), pg_type.sql_name()))
+    };
+    Ok(match pg_type {
+        PgType::Bool => match value {
+            [byte] => ScalarValue::Boolean(Some(*byte != 0)),
+            _ => return Err(wrong()),
+        },
+        PgType::Int2 => {
+            ScalarValue::Int16(Some(i16::from_be_bytes(fixed(value).ok_or_else(wrong)?)))
+        }
+        PgType::Int4 => {
+            ScalarValue::Int32(Some(i32::from_be_bytes(fixed(value).ok_or_else(wrong)?)))
+        }
+        PgType::Int8 => {
+            ScalarValue::Int64(Some(i64::from_be_bytes(fixed(value).ok_or_else(wrong)?)))
+        }
+        PgType::Oid
+        | PgType::Regclass
+        | PgType::Regtype
+        | PgType::Regproc
+        | PgType::Regnamespace
+        | PgType::Regrole => {
+            ScalarValue::UInt32(Some(u32::from_be_bytes(fixed(value).ok_or_else(wrong)?)))
+        }
+        PgType::Float4 => {
+            ScalarValue::Float32(Some(f32::from_be_bytes(fixed(value).ok_or_else(wrong)?)))
+        }
+        PgType::Float8 => {
+            ScalarValue::Float64(Some(f64::from_be_bytes(fixed(value).ok_or_else(wrong)?)))
+        }
+        PgType::Text
+        | PgType::Varchar(_)
+        | PgType::Bpchar(_)
+        | PgType::Char
+        | PgType::Name
+        | PgType::Unknown => {
+            let text = utf8(value)?;
+            if text.contains('\0') {
+                return Err(SqlError::new(
+                    sqlstate::CHARACTER_NOT_IN_REPERTOIRE,
+                    "invalid byte sequence for encoding \"UTF8\": 0x00",
+                ));
+            }
+            string(pg_type, text).ok_or_else(wrong)?
+        }
+        PgType::Bytea => ScalarValue::Binary(Some(value.to_vec())),
+        PgType::Uuid if value.len() == 16 => ScalarValue::FixedSizeBinary(16, Some(value.to_vec())),
+        PgType::Date => ScalarValue::Date32(Some(date(fixed(value).ok_or_else(wrong)?)?)),
+        PgType::Time => {
+            let us = i64::from_be_bytes(fixed(value).ok_or_else(wrong)?);
+            if !(0..=DAY_US).contains(&us) {
+                return Err(out_of_range("time", us));
+            }
+            ScalarValue::Time64Microsecond(Some(us))
+        }
+        PgType::Timestamp => {
+            let us = timestamp(fixed(value).ok_or_else(wrong)?)?;
+            ScalarValue::TimestampMicrosecond(Some(us), None)
+        }
+        PgType::Timestamptz => {
+            let us = timestamp(fixed(value).ok_or_else(wrong)?)?;
+            ScalarValue::TimestampMicrosecond(Some(us), Some("UTC".into()))
+        }
+        PgType::Interval => {
+            ScalarValue::IntervalMonthDayNano(Some(interval(fixed(value).ok_or_else(wrong)?)?))
+        }
+        PgType::Numeric(shape) => {
+            let text = numeric::read_binary(value).ok_or_else(wrong)?;
+            match shape {
+                None => ScalarValue::Utf8View(Some(canonical_numeric(&text)?)),
+                Some(_) => parse_text(&text, pg_type, settings)?,
+            }
+        }
+        PgType::Array(of) => return array(of, value, number, settings),
+        PgType::Uuid | PgType::Void => return Err(wrong()),
+    })
+}
+
+fn fixed<const N: usize>(value: &[u8]) -> Option<[u8; N]> {
+    value.try_into().ok()
+}
+
+fn out_of_range(type_name: &str, value: i64) -> SqlError {
+    SqlError::new(
+        sqlstate::DATETIME_FIELD_OVERFLOW,
+        format!("{type_name} out of range: binary value {value}"),
+    )
+}
+
+/// The infinities are the same in both countings.
+fn date(value: [u8; 4]) -> Result<i32, SqlError> {
+    match i32::from_be_bytes(value) {
+        infinite @ (i32::MIN | i32::MAX) => Ok(infinite),
+        days if DATES.contains(&days) => Ok(days + EPOCH_DAYS),
+        days => Err(out_of_range("date", days.into())),
+    }
+}
+
+fn timestamp(value: [u8; 8]) -> Result<i64, SqlError> {
+    match i64::from_be_bytes(value) {
+        infinite @ (i64::MIN | i64::MAX) => Ok(infinite),
+        us if TIMESTAMPS.contains(&us) => us
+            .checked_add(EPOCH_US)
+            .filter(|us| *us != i64::MAX)
+            .ok_or_else(|| out_of_range("timestamp", us)),
+        us => Err(out_of_range("timestamp", us)),
+    }
+}
+
+fn interval(value: [u8; 16]) -> Result<IntervalMonthDayNano, SqlError> {
+    let (us, rest) = value.split_at(8);
+    let (days, months) = rest.split_at(4);
+    let us = i64::from_be_bytes(us.try_into().expect("eight bytes"));
+    Ok(IntervalMonthDayNano {
+        months: i32::from_be_bytes(months.try_into().expect("four bytes")),
+        days: i32::from_be_bytes(days.try_into().expect("four bytes")),
+        nanoseconds: us.checked_mul(1000).ok_or_else(|| out_of_range("interval", us))?,
+    })
+}
+
+/// An array of one dimension.
+fn array(
+    of: &PgType,
+    bytes: &[u8],
+    number: usize,
+    settings: &FormatSettings,
+) -> Result<ScalarValue, SqlError> {
+    let wrong = || {
+        SqlError::new(
+            sqlstate::INVALID_BINARY_REPRESENTATION,
+            format!("incorrect binary data format in bind parameter {number}"),
+        )
+    };
+    let mut rest = bytes;
+    let mut next = || -> Option<i32> {
+        let (field, after) = rest.split_first_chunk::<4>()?;
+        rest = after;
+        Some(i32::from_be_bytes(*field))
+    };
+    let (dimensions, _nulls, element) = (
+        next().ok_or_else(wrong)?,
+        next().ok_or_else(wrong)?,
+        next().ok_or_else(wrong)?.cast_unsigned(),
+    );
+    if element != of.oid() {
+        return Err(SqlError::new(
+            sqlstate::DATATYPE_MISMATCH,
+            format!(
+                "binary array of element type {element} for parameter {number}, not {}",
+                of.oid()
+            ),
+        ));
+    }
+    let count = match dimensions {
+        0 => 0,
+        1 => {
+            let (count, _lower_bound) = (next().ok_or_else(wrong)?, next().ok_or_else(wrong)?);
+            usize::try_from(count).map_err(|_| wrong())?
+        }
+        more => return Err(SqlError::not_supported(format!("an array of {more} dimensions"))),
+    };
+    // Every value takes at least its length.
+    if count > rest.len() / 4 {
+        return Err(wrong());
+    }
+    let mut values = Vec::with_capacity(count);
+    for _ in 0..count {
+        let (length, after) = rest.split_first_chunk::<4>().ok_or_else(wrong)?;
+        rest = after;
+        match i32::from_be_bytes(*length) {
+            -1 => values.push(null(of)?),
+            length => {
+                let length = usize::try_from(length).map_err(|_| wrong())?;
+                let (element, after) = rest.split_at_checked(length).ok_or_else(wrong)?;
+                rest = after;
+                values.push(value(of, element, number, settings)?);
+            }
+        }
+    }
+    if !rest.is_empty() {
+        return Err(wrong());
+    }
+    Ok(ScalarValue::List(ScalarValue::new_list_nullable(&values, &of.arrow_type())))
+}

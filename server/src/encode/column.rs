@@ -1,0 +1,344 @@
+//! One column of a batch, resolved to how its values are written.
+
+use std::borrow::Cow;
+
+use arrow::{
+    array::{
+        Array, ArrayRef, AsArray, BinaryArray, BooleanArray, FixedSizeBinaryArray, ListArray,
+        PrimitiveArray, StringViewArray,
+    },
+    datatypes::{
+        ArrowPrimitiveType, DataType, Date32Type, Decimal128Type, Decimal256Type, Float32Type,
+        Float64Type, Int16Type, Int32Type, Int64Type, IntervalMonthDayNanoType,
+        Time64MicrosecondType, TimestampMicrosecondType, UInt32Type,
+    },
+};
+use glaredb_engine::{
+    error::{SqlError, sqlstate},
+    types::{
+        PgType,
+        text::{FormatSettings, TextEncoder, write_decimal128, write_decimal256},
+    },
+};
+
+use super::numeric;
+use crate::wire::Format;
+
+/// Days and microseconds between 1970-01-01 and 2000-01-01, where PostgreSQL counts from.
+const EPOCH_DAYS: i32 = 10_957;
+const EPOCH_US: i64 = EPOCH_DAYS as i64 * 86_400_000_000;
+
+pub(super) enum Column<'a> {
+    Int2Text(&'a PrimitiveArray<Int16Type>),
+    Int4Text(&'a PrimitiveArray<Int32Type>),
+    Int8Text(&'a PrimitiveArray<Int64Type>),
+    /// Strings that are the same in both formats.
+    String(&'a StringViewArray),
+    Text(TextEncoder<'a>),
+    Bool(&'a BooleanArray),
+    Int2(&'a PrimitiveArray<Int16Type>),
+    Int4(&'a PrimitiveArray<Int32Type>),
+    Int8(&'a PrimitiveArray<Int64Type>),
+    Oid(&'a PrimitiveArray<UInt32Type>),
+    Float4(&'a PrimitiveArray<Float32Type>),
+    Float8(&'a PrimitiveArray<Float64Type>),
+    /// Blank-padded to so many characters; kept without the blanks.
+    Bpchar(&'a StringViewArray, usize),
+    Bytea(&'a BinaryArray),
+    Uuid(&'a FixedSizeBinaryArray),
+    Date(&'a PrimitiveArray<Date32Type>),
+    Time(&'a PrimitiveArray<Time64MicrosecondType>),
+    Timestamp(&'a PrimitiveArray<TimestampMicrosecondType>),
+    Interval(&'a PrimitiveArray<IntervalMonthDayNanoType>),
+    NumericText(&'a StringViewArray),
+    Decimal128(&'a PrimitiveArray<Decimal128Type>, i8),
+    Decimal256(&'a PrimitiveArray<Decimal256Type>, i8),
+    Void,
+    Array(&'a ListArray, &'a PgType, &'a FormatSettings),
+}
+
+/// `array` in the Arrow type of `pg_type`, cast if an expression gave another one.
+pub(super) fn as_stored(
+    array: &ArrayRef,
+    pg_type: &PgType,
+    format: Format,
+) -> Result<ArrayRef, SqlError> {
+    let wanted = pg_type.arrow_type();
+    if array.data_type().equals_datatype(&wanted) {
+        return Ok(array.clone());
+    }
+    match arrow::compute::cast(array.as_ref(), &wanted) {
+        Ok(cast) => Ok(cast),
+        // As text, what Arrow shows is better than nothing.
+        Err(_) if format == Format::Text => Ok(array.clone()),
+        Err(error) => Err(SqlError::not_supported(format!(
+            "the binary format of {} in a column of type {} ({error})",
+            array.data_type(),
+            pg_type.sql_name()
+        ))),
+    }
+}
+
+impl<'a> Column<'a> {
+    /// `array` comes from [`as_stored`].
+    pub(super) fn new(
+        array: &'a ArrayRef,
+        pg_type: &'a PgType,
+        format: Format,
+        settings: &'a FormatSettings,
+    ) -> Result<Self, SqlError> {
+        match format {
+            Format::Text => Ok(Self::text(array, pg_type, settings)),
+            Format::Binary => Self::binary(array, pg_type, settings),
+        }
+    }
+
+    fn text(array: &'a ArrayRef, pg_type: &'a PgType, settings: &'a FormatSettings) -> Self {
+        match (array.data_type(), pg_type) {
+            (DataType::Int16, _) => Self::Int2Text(array.as_primitive()),
+            (DataType::Int32, _) => Self::Int4Text(array.as_primitive()),
+            (DataType::Int64, _) => Self::Int8Text(array.as_primitive()),
+            (DataType::Utf8View, PgType::Bpchar(_)) => {
+                Self::Text(TextEncoder::new(array, pg_type, settings))
+            }
+            (DataType::Utf8View, _) => Self::String(array.as_string_view()),
+            _ => Self::Text(TextEncoder::new(array, pg_type, settings)),
+        }
+    }
+
+    fn binary(
+        array: &'a ArrayRef,
+        pg_type: &'a PgType,
+        settings: &'a FormatSettings,
+    ) -> Result<Self, SqlError> {
+        Ok(match pg_type {
+            PgType::Bool => Self::Bool(array.as_boolean()),
+            PgType::Int2 => Self::Int2(array.as_primitive()),
+            PgType::Int4 => Self::Int4(array.as_primitive()),
+            PgType::Int8 => Self::Int8(array.as_primitive()),
+            PgType::Oid
+            | PgType::Regclass
+            | PgType::Regtype
+            | PgType::Regproc
+            | PgType::Regnamespace
+            | PgType::Regrole => Self::Oid(array.as_primitive()),
+            PgType::Float4 => Self::Float4(array.as_primitive()),
+            PgType::Float8 => Self::Float8(array.as_primitive()),
+            PgType::Text | PgType::Varchar(_) | PgType::Name | PgType::Unknown | PgType::Char => {
+                Self::String(array.as_string_view())
+            }
+            PgType::Bpchar(n) => Self::Bpchar(array.as_string_view(), *n as usize),
+            PgType::Bytea => Self::Bytea(array.as_binary()),
+            PgType::Uuid => Self::Uuid(array.as_fixed_size_binary()),
+            PgType::Date => Self::Date(array.as_primitive()),
+            PgType::Time => Self::Time(array.as_primitive()),
+            PgType::Timestamp | PgType::Timestamptz => Self::Timestamp(array.as_primitive()),
+            PgType::Interval => Self::Interval(array.as_primitive()),
+            PgType::Numeric(None) => Self::NumericText(array.as_string_view()),
+            PgType::Numeric(Some(shape)) if shape.precision <= 38 => {
+                Self::Decimal128(array.as_primitive(), shape.scale)
+            }
+            PgType::Numeric(Some(shape)) => Self::Decimal256(array.as_primitive(), shape.scale),
+            PgType::Void => Self::Void,
+            PgType::Array(of) if matches!(**of, PgType::Array(_)) => {
+                return Err(SqlError::not_supported("the binary format of nested arrays"));
+            }
+            PgType::Array(of) => Self::Array(array.as_list(), of, settings),
+        })
+    }
+
+    /// Appends the length and the bytes of the value in `row`.
+    pub(super) fn write(&self, row: usize, out: &mut Vec<u8>) -> Result<(), SqlError> {
+        match self {
+            Self::Int2Text(a) => integer_text(a, row, out),
+            Self::Int4Text(a) => integer_text(a, row, out),
+            Self::Int8Text(a) => integer_text(a, row, out),
+            Self::String(a) => bytes(a.is_null(row), || a.value(row).as_bytes(), out),
+            Self::Text(a) if a.is_null(row) => null(out),
+            Self::Text(a) => counted(out, |out| a.write(row, out)),
+            Self::Bool(a) if a.is_null(row) => null(out),
+            Self::Bool(a) => fixed([u8::from(a.value(row))], out),
+            Self::Int2(a) => primitive(a, row, out, |v| v.to_be_bytes()),
+            Self::Int4(a) => primitive(a, row, out, |v| v.to_be_bytes()),
+            Self::Int8(a) => primitive(a, row, out, |v| v.to_be_bytes()),
+            Self::Oid(a) => primitive(a, row, out, |v| v.to_be_bytes()),
+            Self::Float4(a) => primitive(a, row, out, |v| v.to_be_bytes()),
+            Self::Float8(a) => primitive(a, row, out, |v| v.to_be_bytes()),
+            Self::Date(a) => primitive(a, row, out, |v| date(v).to_be_bytes()),
+            Self::Time(a) => primitive(a, row, out, |v| v.to_be_bytes()),
+            Self::Timestamp(a) if a.is_null(row) => null(out),
+            Self::Timestamp(a) => fixed(timestamp(a.value(row))?.to_be_bytes(), out),
+            Self::Bpchar(a, _) if a.is_null(row) => null(out),
+            Self::Bpchar(a, length) => counted(out, |out| {
+                let value = a.value(row);
+                out.extend_from_slice(value.as_bytes());
+                let missing = length.saturating_sub(value.chars().count());
+                out.resize(out.len() + missing, b' ');
+            }),
+            Self::Bytea(a) => bytes(a.is_null(row), || a.value(row), out),
+            Self::Uuid(a) => bytes(a.is_null(row), || a.value(row), out),
+            Self::Interval(a) => primitive(a, row, out, |v| {
+                let us = (v.nanoseconds / 1000).to_be_bytes();
+                let (days, months) = (v.days.to_be_bytes(), v.months.to_be_bytes());
+                let mut value = [0; 16];
+                value[..8].copy_from_slice(&us);
+                value[8..12].copy_from_slice(&days);
+                value[12..].copy_from_slice(&months);
+                value
+            }),
+            Self::NumericText(a) if a.is_null(row) => null(out),
+            Self::NumericText(a) => return numeric_binary(a.value(row).as_bytes(), out),
+            Self::Decimal128(a, _) if a.is_null(row) => null(out),
+            Self::Decimal128(a, scale) => {
+                let mut digits = Vec::with_capacity(48);
+                write_decimal128(a.value(row), *scale, &mut digits);
+                return numeric_binary(&digits, out);
+            }
+            Self::Decimal256(a, _) if a.is_null(row) => null(out),
+            Self::Decimal256(a, scale) => {
+                let mut digits = Vec::with_capacity(80);
+                write_decimal256(a.value(row), *scale, &mut digits);
+                return numeric_binary(&digits, out);
+            }
+            Self::Void => fixed([], out),
+            Self::Array(a, _, _) if a.is_null(row) => null(out),
+            Self::Array(a, of, settings) => {
+                let start = begin(out);
+                array(&a.value(row), of, settings, out)?;
+                end(start, out);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn null(out: &mut Vec<u8>) {
+    out.extend_from_slice(&(-1i32).to_be_bytes());
+}
+
+/// A value of known width.
+fn fixed<const N: usize>(value: [u8; N], out: &mut Vec<u8>) {
+    out.extend_from_slice(&(N as u32).to_be_bytes());
+    out.extend_from_slice(&value);
+}
+
+fn primitive<T: ArrowPrimitiveType, const N: usize>(
+    array: &PrimitiveArray<T>,
+    row: usize,
+    out: &mut Vec<u8>,
+    encode: impl Fn(T::Native) -> [u8; N],
+) {
+    if array.is_null(row) {
+        null(out);
+    } else {
+        fixed(encode(array.value(row)), out);
+    }
+}
+
+fn bytes<'a>(is_null: bool, value: impl FnOnce() -> &'a [u8], out: &mut Vec<u8>) {
+    if is_null {
+        return null(out);
+    }
+    let value = value();
+    // A value does not outgrow its array, whose offsets and views are 32-bit.
+    out.extend_from_slice(&(value.len() as u32).to_be_bytes());
+    out.extend_from_slice(value);
+}
+
+fn begin(out: &mut Vec<u8>) -> usize {
+    out.extend_from_slice(&[0; 4]);
+    out.len()
+}
+
+fn end(start: usize, out: &mut [u8]) {
+    let length = (out.len() - start) as u32;
+    out[start - 4..start].copy_from_slice(&length.to_be_bytes());
+}
+
+/// A value whose length is known after it is written.
+fn counted(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    let start = begin(out);
+    write(out);
+    end(start, out);
+}
+
+fn integer_text<T>(array: &PrimitiveArray<T>, row: usize, out: &mut Vec<u8>)
+where
+    T: ArrowPrimitiveType,
+    T::Native: Into<i64>,
+{
+    if array.is_null(row) {
+        return null(out);
+    }
+    let value: i64 = array.value(row).into();
+    let mut digits = [0u8; 20];
+    let mut at = digits.len();
+    let mut rest = value.unsigned_abs();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    if value < 0 {
+        at -= 1;
+        digits[at] = b'-';
+    }
+    let text = &digits[at..];
+    out.extend_from_slice(&(text.len() as u32).to_be_bytes());
+    out.extend_from_slice(text);
+}
+
+/// Days since 2000-01-01; the infinities are the same in both countings.
+fn date(days: i32) -> i32 {
+    if matches!(days, i32::MIN | i32::MAX) { days } else { days.wrapping_sub(EPOCH_DAYS) }
+}
+
+/// Microseconds since 2000-01-01; the infinities are the same in both countings.
+fn timestamp(us: i64) -> Result<i64, SqlError> {
+    if matches!(us, i64::MIN | i64::MAX) {
+        return Ok(us);
+    }
+    us.checked_sub(EPOCH_US).ok_or_else(|| {
+        SqlError::new(
+            sqlstate::DATETIME_FIELD_OVERFLOW,
+            format!("timestamp out of range: {us} microseconds from 1970"),
+        )
+    })
+}
+
+fn numeric_binary(text: &[u8], out: &mut Vec<u8>) -> Result<(), SqlError> {
+    let start = begin(out);
+    if !numeric::write_binary(text, out) {
+        let shown: Cow<'_, str> = String::from_utf8_lossy(text);
+        return Err(SqlError::new(
+            sqlstate::DATA_CORRUPTED,
+            format!("stored numeric value \"{shown}\" is not a number"),
+        ));
+    }
+    end(start, out);
+    Ok(())
+}
+
+/// One dimension, numbered from 1.
+fn array(
+    values: &ArrayRef,
+    of: &PgType,
+    settings: &FormatSettings,
+    out: &mut Vec<u8>,
+) -> Result<(), SqlError> {
+    let values = as_stored(values, of, Format::Binary)?;
+    let dimensions = u32::from(!values.is_empty());
+    out.extend_from_slice(&dimensions.to_be_bytes());
+    out.extend_from_slice(&u32::from(values.null_count() > 0).to_be_bytes());
+    out.extend_from_slice(&of.oid().to_be_bytes());
+    if dimensions == 0 {
+        return Ok(());
+    }
+    out.extend_from_slice(&(values.len() as u32).to_be_bytes());
+    out.extend_from_slice(&1u32.to_be_bytes());
+    let column = Column::binary(&values, of, settings)?;
+    (0..values.len()).try_for_each(|row| column.write(row, out))
+}

@@ -1,0 +1,94 @@
+//! The engine's sessions behind the wire's seam.
+
+use std::{sync::Arc, time::Duration};
+
+use glaredb_engine::{
+    error::SqlError,
+    query::statement::Statement,
+    session::{
+        Prepared, Session,
+        api::{Execution, FieldDescription, Notice, ParamValue, TransactionStatus},
+    },
+    types::{PgType, text::FormatSettings},
+};
+
+use super::session::{PreparedStatement, SqlSession};
+
+impl PreparedStatement for Prepared {
+    fn parameter_types(&self) -> &[PgType] {
+        self.param_types()
+    }
+
+    fn fields(&self) -> Option<&[FieldDescription]> {
+        Self::fields(self).map(|fields| &fields[..])
+    }
+}
+
+impl SqlSession for Session {
+    type Statement = Statement;
+    type Prepared = Prepared;
+
+    fn parse(&self, sql: &str) -> Result<Vec<Statement>, SqlError> {
+        Self::parse(self, sql)
+    }
+
+    fn begin_block(&mut self) {
+        Self::begin_block(self);
+    }
+
+    async fn end_block(&mut self) -> Result<(), SqlError> {
+        Self::end_block(self).await
+    }
+
+    async fn prepare(
+        &mut self,
+        statement: Option<Statement>,
+        parameter_types: &[Option<PgType>],
+    ) -> Result<Arc<Prepared>, SqlError> {
+        Self::prepare(self, statement, parameter_types).await
+    }
+
+    async fn execute(
+        &mut self,
+        prepared: &Arc<Prepared>,
+        parameters: Vec<ParamValue>,
+    ) -> Result<Execution, SqlError> {
+        Self::execute(self, prepared, parameters).await
+    }
+
+    fn store_prepared(&mut self, name: &str, prepared: Arc<Prepared>) -> Result<(), SqlError> {
+        Self::store_prepared(self, name, prepared)
+    }
+
+    fn prepared(&self, name: &str) -> Result<Arc<Prepared>, SqlError> {
+        Self::prepared(self, name)
+    }
+
+    fn close_prepared(&mut self, name: &str) {
+        Self::close_prepared(self, name);
+    }
+
+    fn statement_failed(&mut self) {
+        Self::statement_failed(self);
+    }
+
+    fn status(&self) -> TransactionStatus {
+        Self::status(self)
+    }
+
+    fn take_notices(&mut self) -> Vec<Notice> {
+        Self::take_notices(self)
+    }
+
+    fn take_reports(&mut self) -> Vec<(&'static str, String)> {
+        Self::take_reports(self)
+    }
+
+    fn statement_timeout(&self) -> Option<Duration> {
+        Self::statement_timeout(self)
+    }
+
+    fn format_settings(&self) -> &FormatSettings {
+        &self.settings().derived().format
+    }
+}
