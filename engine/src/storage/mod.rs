@@ -6,13 +6,20 @@
 //! [`table::Table::view`] at a timestamp. Storage knows nothing of statements, plans or sessions.
 
 pub mod apply;
+mod background;
 pub mod budget;
+pub mod checkpoint;
+mod checkpointing;
 pub mod chunk;
 pub mod codec;
+pub mod database;
 pub mod error;
+mod horizon;
 pub mod key_index;
+pub mod objects;
 pub mod placement;
 pub mod record;
+pub mod recovery;
 pub mod schema;
 pub mod state;
 pub mod state_hash;

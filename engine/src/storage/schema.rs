@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
+use glaredb_catalog::descriptor;
 use glaredb_txn::ids::SchemaVersion;
 
 use super::{StorageError, codec::key::KeyEncoder};
@@ -62,6 +63,28 @@ impl TableSchema {
             key_encoder,
             arrow: Arc::new(Schema::new(fields)),
         })
+    }
+
+    /// Of a table as the catalog describes it. Errors: a type of a newer version of the program, a
+    /// key column that is not there or that no key can have.
+    pub fn from_descriptor(table: &descriptor::Table) -> Result<Self, StorageError> {
+        let mut columns = Vec::with_capacity(table.columns.len());
+        for column in &table.columns {
+            let pg_type = PgType::from_oid(column.type_oid, column.typmod).ok_or_else(|| {
+                StorageError::Invalid(format!(
+                    "column \"{}\" of table \"{}\" has unknown type {} with modifier {}",
+                    column.name, table.name, column.type_oid, column.typmod
+                ))
+            })?;
+            columns.push(ColumnSchema {
+                id: column.id,
+                name: column.name.clone(),
+                pg_type,
+                not_null: column.not_null,
+            });
+        }
+        let key = table.primary_key.as_ref().map(|_| table.key_column_indexes());
+        Self::new(table.version, columns, key)
     }
 
     #[must_use]

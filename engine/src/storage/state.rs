@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use glaredb_catalog::Catalog;
 use glaredb_txn::ids::{CommitId, Position, RowId, SegmentId, TableId, Timestamp};
 
 use super::{budget::Budget, schema::TableSchema, table::Table};
@@ -43,6 +44,12 @@ impl State {
         (Position::ZERO, Timestamp::ZERO)
     }
 
+    /// The catalog that a snapshot at `at` sees. `at` is published and not below the horizon.
+    #[must_use]
+    pub fn catalog_at(&self, _at: Timestamp) -> Arc<Catalog> {
+        Arc::new(Catalog::empty())
+    }
+
     #[must_use]
     pub fn horizon(&self) -> Timestamp {
         Timestamp::ZERO
@@ -61,6 +68,8 @@ impl State {
 /// commits go on.
 #[derive(Clone, Debug)]
 pub struct StateImage {
+    /// The catalog at `position`.
+    pub catalog: Arc<Catalog>,
     pub position: Position,
     pub timestamp: Timestamp,
     pub horizon: Timestamp,

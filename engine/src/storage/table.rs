@@ -81,6 +81,12 @@ impl Table {
         self.stats().rows_live
     }
 
+    /// Hash of the rows alive as of the last applied record (`state_hash`).
+    #[must_use]
+    pub fn state_hash(&self) -> u64 {
+        0
+    }
+
     #[must_use]
     pub fn stats(&self) -> TableStats {
         TableStats::default()

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use arrow::{array::RecordBatch, buffer::BooleanBuffer};
 use bytes::Bytes;
+use glaredb_catalog::CatalogChange;
 use glaredb_txn::{
     commit::message::{Assertion, KeyWrite},
     ids::{Locator, Position, RowId, SchemaVersion, SegmentId, TableId},
@@ -135,6 +136,10 @@ impl WriteSet {
     ) -> Result<usize, StorageError> {
         Err(StorageError::Invalid("write sets are not built".into()))
     }
+
+    /// Change the catalog at the commit. Several statements' changes are joined in order. The caller
+    /// adds the claims of `glaredb_catalog::conflict` to the commit's writes and assertions.
+    pub fn change_catalog(&mut self, _change: CatalogChange) {}
 
     /// Encode complete parts of what was gathered so far and forget their rows (not their keys), so
     /// that a bulk load streams with bounded memory. Only for transactions that will not read their

@@ -1,0 +1,231 @@
+//! One database, open: the state, the leader of its log, and the work behind commits.
+//!
+//! ```text
+//! open:  metastore ─▶ checkpoint ─▶ replay of the log ─▶ leader ─▶ (first start: bootstrap commit)
+//! then:  commits ──▶ leader ──▶ state          sessions read the state at published snapshots
+//!        every second: the horizon is logged   now and then: a checkpoint, and the log is cut
+//! ```
+//!
+//! The data directory is the root of `Env::disk`; `docs/formats/data-dir.md` says what is in it.
+//! Whoever opens one holds its lock file.
+
+mod bootstrap;
+mod metrics;
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use glaredb_catalog::Catalog;
+use glaredb_txn::{
+    commit::{
+        leader::{Leader, LeaderHandle, LeaderOptions, LeaderParts},
+        message::{Answer, CommitRequest, Refusal, Request, decode_answer, encode_request},
+        snapshots::Snapshots,
+        time::{TimestampWindow, WindowError},
+    },
+    env::Env,
+    ids::{DatabaseId, Snapshot, TableId, Timestamp},
+    log::local::LocalWalOptions,
+};
+use tokio::sync::{oneshot, watch};
+
+use super::{
+    background::{Background, Captures, Shared},
+    budget::{BUDGET_BYTES_DEFAULT, Budget},
+    checkpoint::{CheckpointError, CheckpointSummary},
+    placement::StoragePlacement,
+    recovery::{OpenError, Recovered, RecoveryPhase, RecoveryProgress, recover},
+    state::State,
+    table::Table,
+};
+
+pub use metrics::DatabaseMetrics;
+
+/// How to open a database.
+#[derive(Clone, Debug)]
+pub struct OpenOptions {
+    /// Memory for chunks, indexes and write sets.
+    pub budget_bytes: u64,
+    /// A checkpoint is written when the log has grown by this much since the last one.
+    pub checkpoint_log_bytes: u64,
+    /// How often the horizon is logged while it moves.
+    pub horizon_interval: Duration,
+    pub log: LocalWalOptions,
+    /// Follows the opening; the caller keeps a clone to ask.
+    pub progress: Arc<RecoveryProgress>,
+}
+
+impl Default for OpenOptions {
+    fn default() -> Self {
+        Self {
+            budget_bytes: BUDGET_BYTES_DEFAULT,
+            checkpoint_log_bytes: 256 << 20,
+            horizon_interval: Duration::from_secs(1),
+            log: LocalWalOptions::default(),
+            progress: Arc::default(),
+        }
+    }
+}
+
+/// Why the node must stop: log, state or metastore failed. Reads may go on until it does.
+pub type Fatal = Arc<str>;
+
+/// See the module's description.
+pub struct Database {
+    shared: Arc<Shared>,
+    background: Background,
+    fatal: watch::Receiver<Option<Fatal>>,
+}
+
+impl Database {
+    /// Recovers and starts. Blocks for as long as that takes: not for a thread that must not.
+    pub fn open(options: OpenOptions, env: Env) -> Result<Arc<Self>, OpenError> {
+        let progress = Arc::clone(&options.progress);
+        let budget = Budget::new(options.budget_bytes);
+        let mut recovered = recover(&env, budget, options.log.clone(), &progress)?;
+        let (fatal_sender, fatal) = watch::channel(None);
+        let fatal_sender = Arc::new(fatal_sender);
+        let captures = Captures::attach(&mut recovered);
+        let leader = start_leader(&env, &mut recovered, Arc::clone(&fatal_sender))?;
+        let shared =
+            Arc::new(Shared::new(env, &options, recovered, leader, captures, fatal_sender));
+        bootstrap::bootstrap(&shared)?;
+        let background = Background::start(&shared)?;
+        progress.begin(RecoveryPhase::Ready, 0);
+        Ok(Arc::new(Self { shared, background, fatal }))
+    }
+
+    #[must_use]
+    pub fn id(&self) -> DatabaseId {
+        self.shared.database
+    }
+
+    #[must_use]
+    pub fn env(&self) -> &Env {
+        &self.shared.env
+    }
+
+    #[must_use]
+    pub fn budget(&self) -> &Arc<Budget> {
+        self.shared.state.budget()
+    }
+
+    #[must_use]
+    pub fn state(&self) -> &Arc<State> {
+        &self.shared.state
+    }
+
+    /// Published snapshots; readers `register` theirs.
+    #[must_use]
+    pub fn snapshots(&self) -> &Arc<Snapshots> {
+        self.leader().snapshots()
+    }
+
+    /// The catalog that `snapshot`, a registered one, sees.
+    #[must_use]
+    pub fn catalog_at(&self, snapshot: &Snapshot) -> Arc<Catalog> {
+        self.shared.state.catalog_at(snapshot.timestamp)
+    }
+
+    /// The storage with this id; also one that was dropped, while some snapshot may read it.
+    #[must_use]
+    pub fn table(&self, table: TableId) -> Option<Arc<Table>> {
+        self.shared.state.table(table)
+    }
+
+    #[must_use]
+    pub fn leader(&self) -> &LeaderHandle {
+        &self.shared.leader
+    }
+
+    /// Commits. Waits first if the delta is near its budget.
+    pub async fn commit(&self, request: CommitRequest) -> Answer {
+        self.send(Request::Commit(request)).await
+    }
+
+    /// Sends any request to the leader; commits and parts wait first if the delta is near its
+    /// budget. `Answer::Unknown` if the answer got lost.
+    pub async fn send(&self, request: Request) -> Answer {
+        if matches!(request, Request::Commit(_) | Request::Part(_))
+            && let Some(delay) = self.leader().throttle()
+        {
+            wait(delay).await;
+        }
+        let (sender, receiver) = oneshot::channel::<Bytes>();
+        let reply = move |answer| {
+            // A receiver that is gone belongs to a client that is.
+            let _ = sender.send(answer);
+        };
+        self.leader().submit(encode_request(&request), Box::new(reply));
+        match receiver.await {
+            Ok(answer) => decode_answer(&answer).unwrap_or_else(|error| {
+                Answer::Refused(Refusal::Malformed(format!("answer of the leader: {error}")))
+            }),
+            Err(_) => Answer::Unknown("the leader ended without an answer".to_owned()),
+        }
+    }
+
+    /// Writes a checkpoint now, after the one under way if there is one.
+    pub async fn checkpoint_now(&self) -> Result<CheckpointSummary, CheckpointError> {
+        match self.background.request_checkpoint().await {
+            Ok(result) => result,
+            Err(_) => Err(CheckpointError::ShuttingDown),
+        }
+    }
+
+    /// Changes to `Some` once the node must stop.
+    #[must_use]
+    pub fn fatal(&self) -> watch::Receiver<Option<Fatal>> {
+        self.fatal.clone()
+    }
+
+    #[must_use]
+    pub fn metrics(&self) -> DatabaseMetrics {
+        metrics::collect(&self.shared)
+    }
+
+    /// Ends in order: refuses new commits, answers those accepted, writes a checkpoint if there is
+    /// anything new. Blocks. Idempotent.
+    pub fn shutdown(&self) {
+        self.background.stop(&self.shared);
+    }
+}
+
+/// Stands in for the window in the metastore until that is there.
+struct UnboundedWindow;
+
+impl TimestampWindow for UnboundedWindow {
+    fn upper_bound(&self) -> Timestamp {
+        Timestamp::INFINITY
+    }
+
+    fn extend(&self, _to: Timestamp) -> Result<Timestamp, WindowError> {
+        Ok(Timestamp::INFINITY)
+    }
+}
+
+fn start_leader(
+    env: &Env,
+    recovered: &mut Recovered,
+    fatal: Arc<watch::Sender<Option<Fatal>>>,
+) -> Result<LeaderHandle, OpenError> {
+    let window = UnboundedWindow;
+    let parts = LeaderParts {
+        wal: recovered.wal.clone(),
+        placement: Box::new(StoragePlacement::new(Arc::clone(&recovered.state))),
+        apply: Box::new(recovered.applier.take().expect("a leader is started once")),
+        window: Arc::new(window),
+        ids: Arc::clone(&recovered.ids),
+        term: recovered.leadership.term(),
+        on_fatal: Box::new(move |stopped| {
+            fatal.send_replace(Some(Arc::clone(&stopped.0)));
+        }),
+    };
+    Ok(Leader::start(env, parts, LeaderOptions::default())?)
+}
+
+/// Sessions call this on their own runtime: no part of the core sleeps here.
+#[allow(clippy::disallowed_methods, reason = "the session's own runtime waits, not the core")]
+async fn wait(delay: Duration) {
+    tokio::time::sleep(delay).await;
+}

@@ -1,0 +1,72 @@
+//! Numbers for `/metrics`.
+
+use std::{sync::atomic::Ordering::Relaxed, time::Duration};
+
+use glaredb_txn::{
+    commit::leader,
+    ids::{EntryIndex, Snapshot, Timestamp},
+    log::wal::Wal,
+};
+
+use crate::storage::background::Shared;
+
+/// A database's numbers at one moment; counters count since the start.
+#[derive(Clone, Debug)]
+pub struct DatabaseMetrics {
+    pub leader: leader::Metrics,
+    pub published: Snapshot,
+    /// Newest entry of the log, and newest durable one.
+    pub log_last: EntryIndex,
+    pub log_durable: EntryIndex,
+    /// Oldest entry that is kept.
+    pub log_first: EntryIndex,
+    /// Bytes of entries since the last checkpoint began.
+    pub log_bytes_since_checkpoint: u64,
+    pub checkpoints: u64,
+    pub checkpoint_failures: u64,
+    /// Duration of the last checkpoint.
+    pub checkpoint_duration: Duration,
+    /// Bytes written by all checkpoints, and needed by the current one.
+    pub checkpoint_bytes_written: u64,
+    pub checkpoint_bytes: u64,
+    pub recovery: Duration,
+    /// Oldest timestamp that may still be read, as logged.
+    pub horizon: Timestamp,
+    /// How far it is behind the published snapshot.
+    pub horizon_age: Duration,
+    pub registered_snapshots: usize,
+    /// Memory of the delta, and its limit.
+    pub delta_bytes: u64,
+    pub budget_bytes: u64,
+    pub tables: usize,
+}
+
+pub(super) fn collect(shared: &Shared) -> DatabaseMetrics {
+    let leader = shared.leader.metrics();
+    let snapshots = shared.leader.snapshots();
+    let published = snapshots.published();
+    let horizon = shared.state.horizon();
+    let behind_ms = published.timestamp.millis().saturating_sub(horizon.millis());
+    let counters = &shared.counters;
+    let budget = shared.state.budget();
+    DatabaseMetrics {
+        published,
+        log_last: shared.wal.last(),
+        log_durable: shared.wal.durable(),
+        log_first: shared.wal.first(),
+        log_bytes_since_checkpoint: shared.log_bytes_since_checkpoint(),
+        checkpoints: counters.checkpoints.load(Relaxed),
+        checkpoint_failures: counters.failures.load(Relaxed),
+        checkpoint_duration: Duration::from_micros(counters.last_us.load(Relaxed)),
+        checkpoint_bytes_written: counters.bytes_written.load(Relaxed),
+        checkpoint_bytes: shared.store.current().map_or(0, |c| c.manifest.bytes()),
+        recovery: shared.recovery,
+        horizon,
+        horizon_age: Duration::from_millis(behind_ms),
+        registered_snapshots: snapshots.registered(),
+        delta_bytes: budget.used_bytes(),
+        budget_bytes: budget.limit_bytes(),
+        tables: shared.state.tables().len(),
+        leader,
+    }
+}

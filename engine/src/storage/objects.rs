@@ -1,0 +1,128 @@
+//! The object directory: where checkpoints are, and later segments, deletion objects, side files
+//! and remaps. One contract, so that a directory on the local disk and a bucket of an object store
+//! are the same to everything above.
+//!
+//! Objects are whole and immutable: written once, read any number of times, deleted once. A name
+//! is never used twice, because a reader that holds a name must get the bytes it was told about
+//! or `NotFound`, never other bytes.
+
+mod directory;
+
+#[cfg(feature = "testing")]
+pub mod conformance;
+
+use std::fmt;
+
+use bytes::Bytes;
+
+pub use directory::{ObjectDirectory, Pace};
+
+/// Name of an object: parts of letters, digits, `-`, `_` and `.`, joined by `/`, such as
+/// `checkpoint/00000000000004d2-9f3c5e1700aa41b2/manifest`. No part is empty, `.` or `..`, so a
+/// name can never point outside of its directory.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectName(String);
+
+/// A name is at most this long: what S3 allows, and any file system.
+const NAME_BYTES_MAX: usize = 1024;
+
+impl ObjectName {
+    pub fn new(name: impl Into<String>) -> Result<Self, ObjectError> {
+        let name = name.into();
+        let part_is_valid = |part: &str| {
+            !part.is_empty()
+                && part.len() <= 200
+                && !part.starts_with('.')
+                && part
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+        };
+        if name.len() <= NAME_BYTES_MAX && name.split('/').all(part_is_valid) {
+            Ok(Self(name))
+        } else {
+            Err(ObjectError::InvalidName(name))
+        }
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ObjectName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for ObjectName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+/// An object that exists.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ObjectEntry {
+    pub name: ObjectName,
+    /// Bytes.
+    pub size: u64,
+}
+
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ObjectError {
+    /// Determinate: there is no such object.
+    #[error("object {0} does not exist")]
+    NotFound(ObjectName),
+    /// Determinate: nothing was written. Names are never reused, so this is a fault of the caller
+    /// or the late success of an earlier attempt: read back to tell.
+    #[error("object {0} exists already")]
+    AlreadyExists(ObjectName),
+    /// Determinate: nothing was written, there may be space again later.
+    #[error("no space left for object {name}: {reason}")]
+    Full { name: ObjectName, reason: String },
+    /// Indeterminate for a write: the object may exist or not, and no one may rely on either.
+    #[error("object {name}: {reason}")]
+    Io { name: String, reason: String },
+    #[error("{0:?} is not an object name")]
+    InvalidName(String),
+}
+
+/// Where objects are.
+///
+/// Obligations of an implementation, each checked by the conformance suite
+/// (`objects::conformance`):
+/// 1. `put` creates: a name that exists is refused with `AlreadyExists` and keeps its bytes.
+/// 2. When `put` returned Ok the whole object survives a crash. Before that a crash leaves the
+///    whole object or none; `get` and `list` never show part of one.
+/// 3. `get` gives exactly the bytes that were put, else `NotFound`.
+/// 4. `list` gives every object whose name starts with `prefix`, in order of name.
+/// 5. `delete` of a name that does not exist is Ok. After it returned Ok the object does not come
+///    back, except that a crash right after may bring it back whole.
+pub trait Objects: Send + Sync {
+    fn put(&self, name: &ObjectName, body: &[u8]) -> Result<(), ObjectError>;
+
+    fn get(&self, name: &ObjectName) -> Result<Bytes, ObjectError>;
+
+    fn list(&self, prefix: &str) -> Result<Vec<ObjectEntry>, ObjectError>;
+
+    fn delete(&self, name: &ObjectName) -> Result<(), ObjectError>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_cannot_leave_the_directory() {
+        for good in ["a", "checkpoint/00ff-1/manifest", "a/b.c_d-e"] {
+            assert_eq!(ObjectName::new(good).expect("valid").as_str(), good);
+        }
+        for bad in
+            ["", "/", "/a", "a/", "a//b", ".", "..", "a/../b", "a/.hidden", "a b", "a\\b", "ä"]
+        {
+            assert!(ObjectName::new(bad).is_err(), "{bad:?}");
+        }
+        assert!(ObjectName::new("x/".repeat(600) + "x").is_err());
+    }
+}

@@ -1,0 +1,210 @@
+//! From what lies on disk to the state at the end of the log.
+//!
+//! ```text
+//! metastore.redb ─▶ database id, pointer to the checkpoint, term
+//! objects/       ─▶ the state at Q                     (none: the empty state)
+//! log/           ─▶ every record after Q, applied      (`txn::commit::recovery::replay`)
+//! ```
+//!
+//! Nothing is guessed: a checkpoint that is corrupt, a log that begins too late or ends too early
+//! is an error that names it, and the operator decides what to restore.
+
+mod progress;
+
+use std::{sync::Arc, time::Duration};
+
+use glaredb_catalog::metastore::{
+    EmbeddedMetastore, IdentityError, Leadership, LeadershipError, Metastore, MetastoreError,
+    open_identity,
+};
+use glaredb_txn::{
+    commit::{
+        commit_ids::CommitIds,
+        leader::StartError,
+        recovery::{Progress, ReplayError, replay},
+        state_machine::Apply,
+    },
+    env::Env,
+    ids::{DatabaseId, LogId, Term},
+    log::{
+        local::{LocalWal, LocalWalOptions, OpenError as LogOpenError},
+        wal::Wal,
+    },
+};
+
+use super::{
+    StorageError,
+    apply::Applier,
+    budget::Budget,
+    checkpoint::{self, CheckpointError, Current, find_current},
+    objects::{ObjectDirectory, ObjectError, Objects},
+    state::{LoadedState, State},
+};
+
+pub use progress::{RecoveryPhase, RecoveryProgress};
+
+/// Names in the data directory (docs/formats/data-dir.md).
+pub const METASTORE_FILE: &str = "metastore.redb";
+pub const LOG_DIRECTORY: &str = "log";
+pub const OBJECT_DIRECTORY: &str = "objects";
+
+/// There is one log in this step; nothing below assumes it.
+pub const LOG: LogId = LogId(0);
+
+/// Why a database cannot be opened. What is on disk stays as it is.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("metastore: {0}")]
+    Metastore(#[from] MetastoreError),
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    #[error(transparent)]
+    Leadership(#[from] LeadershipError),
+    #[error("log: {0}")]
+    Log(#[from] LogOpenError),
+    #[error(transparent)]
+    Objects(#[from] ObjectError),
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    #[error("loading the checkpoint: {0}")]
+    Load(StorageError),
+    #[error("commit ids of checkpoint {name}: {reason}")]
+    CommitIds { name: String, reason: String },
+    #[error("replay: {0}")]
+    Replay(#[from] ReplayError),
+    #[error("leader: {0}")]
+    Start(#[from] StartError),
+    #[error("first start: {0}")]
+    Bootstrap(String),
+    #[error("{0}")]
+    Thread(#[from] glaredb_txn::env::SpawnError),
+}
+
+/// The state at the end of the log, and everything that was opened on the way.
+pub struct Recovered {
+    pub database: DatabaseId,
+    pub leadership: Leadership,
+    pub wal: Arc<LocalWal>,
+    pub objects: Arc<ObjectDirectory>,
+    /// Taken when the leader starts.
+    pub applier: Option<Applier>,
+    pub state: Arc<State>,
+    pub ids: Arc<CommitIds>,
+    pub checkpoint: Option<Current>,
+    /// Bytes of entries that were replayed: what the log has grown by since the checkpoint.
+    pub replayed_bytes: u64,
+    /// Records that were applied.
+    pub replayed_records: u64,
+    pub took: Duration,
+}
+
+/// Opens everything below the root of `env.disk` and replays. Changes nothing but: an empty
+/// directory gets an identity, the term grows, unfinished uploads and torn log tails go.
+pub fn recover(
+    env: &Env,
+    budget: Arc<Budget>,
+    log_options: LocalWalOptions,
+    progress: &RecoveryProgress,
+) -> Result<Recovered, OpenError> {
+    let started = env.clock.monotonic();
+    progress.begin(RecoveryPhase::Opening, 0);
+    let metastore: Arc<dyn Metastore> =
+        Arc::new(EmbeddedMetastore::open(env.clone(), METASTORE_FILE)?);
+    let database = open_identity(&*metastore, &*env.random, None)?.database_id;
+    let (wal, report) = LocalWal::open(env, LOG_DIRECTORY, database, LOG, log_options)?;
+    if report.torn_bytes > 0 {
+        tracing::info!(bytes = report.torn_bytes, "cut an unfinished write off the log");
+    }
+    let objects = Arc::new(ObjectDirectory::open(env, OBJECT_DIRECTORY)?);
+    let current = find_current(&*objects, &*metastore, database, LOG)?;
+
+    let (state, ids) = match &current {
+        None => (State::empty(budget), CommitIds::new(LOG)),
+        Some(current) => load(&*objects, database, current, budget, progress)?,
+    };
+    let ids = Arc::new(ids);
+    let mut applier = Applier::new(Arc::clone(&state));
+    let replayed = replay_log(env, &*wal, &ids, &mut applier, progress)?;
+
+    // The log notes its own term at every opening; the metastore's must not be below.
+    let above = Term(report.term.0.saturating_sub(1));
+    let leadership = Leadership::begin(metastore, &*env.random, above)?;
+    progress.begin(RecoveryPhase::Starting, 0);
+    Ok(Recovered {
+        database,
+        leadership,
+        wal,
+        objects,
+        applier: Some(applier),
+        state,
+        ids,
+        checkpoint: current,
+        replayed_bytes: replayed.bytes,
+        replayed_records: replayed.records,
+        took: env.clock.monotonic().saturating_sub(started),
+    })
+}
+
+fn load(
+    objects: &dyn Objects,
+    database: DatabaseId,
+    current: &Current,
+    budget: Arc<Budget>,
+    progress: &RecoveryProgress,
+) -> Result<(Arc<State>, CommitIds), OpenError> {
+    let Current { name, manifest } = current;
+    progress.begin(RecoveryPhase::LoadingCheckpoint, manifest.bytes());
+    tracing::info!(
+        checkpoint = %name, position = %manifest.at, bytes = manifest.bytes(), rows = manifest.rows(),
+        "loading the checkpoint"
+    );
+    let image = checkpoint::load(objects, database, name, manifest, &mut |bytes| {
+        progress.advance(bytes);
+    })?;
+    let ids = CommitIds::import(&manifest.commit_ids)
+        .map_err(|e| OpenError::CommitIds { name: name.to_string(), reason: e.to_string() })?;
+    let state = State::load(budget, LoadedState { image }).map_err(OpenError::Load)?;
+    for table in &manifest.tables {
+        let computed = state.table(table.table).map_or(0, |t| t.state_hash());
+        if computed != table.state_hash {
+            let (table, expected) = (table.table, table.state_hash);
+            return Err(CheckpointError::StateHash { table, computed, expected }.into());
+        }
+    }
+    Ok((state, ids))
+}
+
+/// Replays what comes after the state; returns how much that was.
+fn replay_log(
+    env: &Env,
+    wal: &dyn Wal,
+    ids: &CommitIds,
+    apply: &mut dyn Apply,
+    progress: &RecoveryProgress,
+) -> Result<Progress, OpenError> {
+    progress.begin(RecoveryPhase::ReplayingLog, 0);
+    let started = env.clock.monotonic();
+    let mut said = started;
+    let mut last = Progress { entries: 0, entries_total: 0, records: 0, bytes: 0 };
+    let end = replay(wal, ids, apply, &mut |now| {
+        progress.replayed(&now);
+        last = now;
+        let at = env.clock.monotonic();
+        if at.saturating_sub(said) >= Duration::from_secs(1) {
+            said = at;
+            tracing::info!(
+                entries = now.entries,
+                of = now.entries_total,
+                records = now.records,
+                bytes = now.bytes,
+                "replaying the log"
+            );
+        }
+    })?;
+    let seconds = env.clock.monotonic().saturating_sub(started).as_secs_f64();
+    tracing::info!(
+        position = %end.position, entries = last.entries, records = last.records, bytes = last.bytes,
+        seconds, "replayed the log"
+    );
+    Ok(last)
+}
