@@ -23,12 +23,14 @@ mod leadership;
 mod leases;
 mod redb_backend;
 mod trailing;
+mod window;
 
 pub use checkpoint_pointer::{CheckpointPointer, read_checkpoint, write_checkpoint};
 pub use embedded::EmbeddedMetastore;
 pub use identity::{FORMAT_VERSION, Identity, IdentityError, open_identity};
 pub use leadership::{FencedOutcome, Leadership, LeadershipError};
 pub use trailing::{Progress, TrailingError, TrailingWriter, read_catalog};
+pub use window::MetastoreWindow;
 
 /// Most conditions plus writes in one transaction (etcd's default is 128).
 pub const TRANSACTION_OPERATIONS_MAX: usize = 128;

@@ -15,16 +15,15 @@ mod metrics;
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use glaredb_catalog::Catalog;
+use glaredb_catalog::{Catalog, metastore::MetastoreWindow};
 use glaredb_txn::{
     commit::{
         leader::{Leader, LeaderHandle, LeaderOptions, LeaderParts},
         message::{Answer, CommitRequest, Refusal, Request, decode_answer, encode_request},
         snapshots::Snapshots,
-        time::{TimestampWindow, WindowError},
     },
     env::Env,
-    ids::{DatabaseId, Snapshot, TableId, Timestamp},
+    ids::{DatabaseId, Snapshot, TableId},
     log::local::LocalWalOptions,
 };
 use tokio::sync::{oneshot, watch};
@@ -34,7 +33,7 @@ use super::{
     budget::{BUDGET_BYTES_DEFAULT, Budget},
     checkpoint::{CheckpointError, CheckpointSummary},
     placement::StoragePlacement,
-    recovery::{OpenError, Recovered, RecoveryPhase, RecoveryProgress, recover},
+    recovery::{LOG, OpenError, Recovered, RecoveryPhase, RecoveryProgress, recover},
     state::State,
     table::Table,
 };
@@ -191,25 +190,12 @@ impl Database {
     }
 }
 
-/// Stands in for the window in the metastore until that is there.
-struct UnboundedWindow;
-
-impl TimestampWindow for UnboundedWindow {
-    fn upper_bound(&self) -> Timestamp {
-        Timestamp::INFINITY
-    }
-
-    fn extend(&self, _to: Timestamp) -> Result<Timestamp, WindowError> {
-        Ok(Timestamp::INFINITY)
-    }
-}
-
 fn start_leader(
     env: &Env,
     recovered: &mut Recovered,
     fatal: Arc<watch::Sender<Option<Fatal>>>,
 ) -> Result<LeaderHandle, OpenError> {
-    let window = UnboundedWindow;
+    let window = MetastoreWindow::open(recovered.leadership.clone(), LOG)?;
     let parts = LeaderParts {
         wal: recovered.wal.clone(),
         placement: Box::new(StoragePlacement::new(Arc::clone(&recovered.state))),

@@ -1,4 +1,4 @@
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use arrow::{
     array::{ArrayRef, Int64Array, RecordBatch, StringArray},
@@ -241,7 +241,31 @@ fn the_golden_section_is_read() {
     assert_eq!(back.batch, block(&[0, 1, 2, 5, 6]).batch);
     assert_eq!(back.rows, [0, 1, 2, 5, 6]);
     let fates = decode_fates(include_bytes!("golden/deletions.bin")).expect("decodes");
-    let by_segment: BTreeMap<_, _> = fates.iter().map(|f| (f.segment.0, f)).collect();
-    assert_eq!(by_segment[&3].deletions, [(7, Timestamp(1 << 50))]);
-    assert_eq!(by_segment[&9].present.as_deref(), Some(&[0, 1, 2, 8][..]));
+    assert_eq!(fates, golden_fates());
+}
+
+fn golden_fates() -> Vec<ChunkFate> {
+    let deletions = vec![(7, Timestamp(1 << 50))];
+    vec![
+        ChunkFate { segment: SegmentId(3), present: None, deletions },
+        ChunkFate { segment: SegmentId(9), present: Some(vec![0, 1, 2, 8]), deletions: vec![] },
+    ]
+}
+
+/// Writes the golden files anew, for a new format version: `cargo test golden -- --ignored`.
+#[test]
+#[ignore = "changes the golden files"]
+fn write_the_golden_files() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/storage/checkpoint/golden");
+    let write = |file: &str, bytes: &[u8]| {
+        std::fs::write(format!("{folder}/{file}"), bytes).expect("writable");
+    };
+    write("manifest.bin", &manifest().encode(DATABASE));
+    let mut w = Writer::new();
+    let rows = ChunkRows::of(&[block(&[0, 1, 2, 5, 6])], &schema()).expect("one block");
+    rows.encode(&mut w).expect("encodes");
+    write("rows.bin", w.as_slice());
+    w.clear();
+    encode_fates(&golden_fates(), &mut w);
+    write("deletions.bin", w.as_slice());
 }
