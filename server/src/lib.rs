@@ -8,4 +8,5 @@ mod errors;
 pub mod lock_file;
 pub mod logging;
 pub mod metrics;
+pub mod pg_catalog;
 pub mod wire;

@@ -8,6 +8,7 @@
 pub mod api;
 pub mod engine;
 pub mod settings;
+pub mod statement_context;
 
 use std::{
     collections::HashMap,
@@ -25,6 +26,7 @@ pub use self::{
     },
     engine::Engine,
     settings::Settings,
+    statement_context::StatementContext,
 };
 use crate::{error::SqlError, query::statement::Statement, types::PgType};
 
