@@ -52,6 +52,8 @@ struct End {
     fault: Option<(String, FrameFault)>,
     /// All files end before the cut: a reset was interrupted after it was noted.
     replaced: bool,
+    /// Where the entries begin that nothing says were durable.
+    unsynced_offset: u64,
 }
 
 impl SegmentStore {
@@ -251,8 +253,9 @@ fn check_files(files: &VecDeque<Arc<LogFile>>, marks: &Marks) -> Result<End, Ope
             torn_bytes: 0,
             fault: None,
             replaced: false,
+            unsynced_offset: DATA_OFFSET,
         },
-        Some(newest) => check_newest(newest)?,
+        Some(newest) => check_newest(newest, marks.committed)?,
     };
     if end.last.index < marks.cut.index {
         end = End { last: marks.cut, torn_bytes: 0, replaced: true, ..end };
@@ -266,13 +269,34 @@ fn check_files(files: &VecDeque<Arc<LogFile>>, marks: &Marks) -> Result<End, Ope
         let reason = format!("entries up to {committed} were durable: {fault}");
         return Err(OpenError::corrupt(&file, end.write_offset, reason));
     }
-    if let (Some(newest), 1..) = (files.back(), end.torn_bytes) {
-        newest.file.allocate_zeroed(end.write_offset, end.torn_bytes)?;
+    if let Some(newest) = files.back() {
+        if end.torn_bytes > 0 {
+            newest.file.allocate_zeroed(end.write_offset, end.torn_bytes)?;
+        }
+        write_again(newest, &end)?;
     }
     for file in files {
         file.file.sync_data()?;
     }
     Ok(end)
+}
+
+/// Write what was read once more, as far as nothing says that it was durable. When a sync failed
+/// and only the process went, not the machine, the page cache still shows what the disk may not
+/// have, and a sync alone would leave it so: the kernel takes those pages for clean.
+fn write_again(newest: &LogFile, end: &End) -> Result<(), DiskError> {
+    const PIECE_BYTES: u64 = 1 << 20;
+    let block = newest.activation.encode(&newest.identity);
+    newest.file.write_at(ACTIVATION_OFFSET, &block)?;
+    let mut offset = end.unsynced_offset;
+    while offset < end.write_offset {
+        let piece = PIECE_BYTES.min(end.write_offset - offset);
+        let mut bytes = vec![0; piece as usize];
+        let got = newest.file.read_at(offset, &mut bytes)?;
+        newest.file.write_at(offset, &bytes[..got])?;
+        offset += piece;
+    }
+    Ok(())
 }
 
 /// A file that is followed by another is whole up to where that one begins.
@@ -302,11 +326,21 @@ fn check_sealed(file: &LogFile, next: &LogFile) -> Result<(), OpenError> {
 }
 
 /// The newest file may end in an unfinished write.
-fn check_newest(file: &LogFile) -> Result<End, OpenError> {
+fn check_newest(file: &LogFile, committed: EntryIndex) -> Result<End, OpenError> {
     let mut scan = FrameScan::new(&*file.file, &file.identity, file.previous());
+    // Offsets of the entries that no mark and no later frame says were durable.
+    let mut durable = committed;
+    let mut unsynced = VecDeque::new();
     let fault = loop {
         match scan.next_frame()? {
-            Ok(frame) => file.note(frame.header.id.index, frame.offset),
+            Ok(frame) => {
+                file.note(frame.header.id.index, frame.offset);
+                durable = durable.max(frame.header.durable);
+                unsynced.push_back((frame.header.id.index, frame.offset));
+                while unsynced.front().is_some_and(|(index, _)| *index <= durable) {
+                    unsynced.pop_front();
+                }
+            }
             Err(fault) => break fault,
         }
     };
@@ -324,5 +358,6 @@ fn check_newest(file: &LogFile) -> Result<End, OpenError> {
         torn_bytes: tail.used_bytes,
         fault: Some((file.path.clone(), fault)),
         replaced: false,
+        unsynced_offset: unsynced.front().map_or(tail.offset, |(_, offset)| *offset),
     })
 }
