@@ -80,7 +80,12 @@ impl Model {
 
     /// Does the store hold what this log may have become? The log as it is from now on.
     pub(crate) fn found(&self, store: &SegmentStore) -> Result<Self, String> {
-        let marks = Marks { vote: self.vote, committed: EntryIndex(self.committed), cut: self.cut };
+        let marks = Marks {
+            vote: self.vote,
+            committed: EntryIndex(self.committed),
+            cut: self.cut,
+            newest_file: store.marks().newest_file,
+        };
         if store.marks() != marks {
             return Err(format!("the marks should be {marks:?}, they are {:?}", store.marks()));
         }

@@ -40,6 +40,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 pub(crate) use self::file::{FileHead, parse_file_name};
 pub use self::recovery::StoreReport;
+pub(crate) use self::recovery::examine;
 use self::{file::LogFile, read::Cursor, spare::Spares};
 use crate::{
     env::{DiskError, Env},
@@ -85,6 +86,8 @@ pub struct SegmentStore {
     /// `synced.durable`, readable while a sync is under way.
     durable: AtomicU64,
     spare_wanted: AtomicBool,
+    /// Sequence of the active file.
+    newest_file: AtomicU64,
 }
 
 struct State {
@@ -220,10 +223,7 @@ impl SegmentStore {
     /// Go on in a new file.
     fn rotate(&self, state: &mut State) -> Result<(), WalError> {
         let spare = self.spares.lock().take().map_err(|error| self.full_or_fail(error))?;
-        if let Err(error) = self.seal(state, "log::rotate::seal") {
-            self.spares.lock().put_back(spare);
-            return Err(error);
-        }
+        self.seal(state, "log::rotate::seal")?;
         let activation =
             Activation { first: state.last.index.next(), previous_term: state.last.term };
         self.activate(state, spare, activation)
@@ -259,6 +259,7 @@ impl SegmentStore {
             .and_then(|()| fault::point("log::rotate::sync", &spare.path))
             .and_then(|()| spare.file.sync_data())
             .map_err(|error| self.fail(&error))?;
+        self.newest_file.store(spare.identity.sequence, Ordering::Release);
         state.files.push_back(Arc::new(spare.activate(activation)));
         state.write_offset = DATA_OFFSET;
         self.spare_wanted.store(true, Ordering::Relaxed);
@@ -315,14 +316,27 @@ impl SegmentStore {
         self.save(&mut marks, Marks { committed, ..old }, "log::marks::committed")
     }
 
+    /// Bring the marks up to date with the newest file, so that its loss is noticed from now on.
+    pub fn note_newest_file(&self) -> Result<(), WalError> {
+        self.check()?;
+        let mut marks = self.marks.lock();
+        let old = marks.get();
+        if old.newest_file >= self.newest_file.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        self.save(&mut marks, old, "log::marks::newest_file")
+    }
+
     fn save(
         &self,
         file: &mut MutexGuard<'_, MarksFile>,
         marks: Marks,
         point: &'static str,
     ) -> Result<(), WalError> {
+        // A file is begun durably before it is noted here.
+        let newest_file = self.newest_file.load(Ordering::Acquire);
         fault::point(point, &self.directory)
-            .and_then(|()| file.save(marks))
+            .and_then(|()| file.save(Marks { newest_file, ..marks }))
             .map_err(|error| self.fail(&error))
     }
 

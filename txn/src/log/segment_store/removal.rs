@@ -125,7 +125,7 @@ impl SegmentStore {
     }
 
     /// Files that no longer count. What cannot be removed now, the next opening removes.
-    fn remove_files(&self, point: &'static str, files: VecDeque<Arc<LogFile>>) {
+    pub(super) fn remove_files(&self, point: &'static str, files: VecDeque<Arc<LogFile>>) {
         if files.is_empty() {
             return;
         }
