@@ -1,8 +1,10 @@
 //! A random life of a log, and the model that says what may be found after each crash.
 
+#![allow(dead_code, reason = "each test that includes this module uses its part of it")]
+
 mod model;
 
-use std::ops::AddAssign;
+use std::{ops::AddAssign, sync::Arc};
 
 use glaredb_txn::{
     ids::{DatabaseId, EntryIndex, LogId, Term},
@@ -12,7 +14,7 @@ use glaredb_txn::{
         segment_store::SegmentStore,
         wal::WalError,
     },
-    sim::{Operation, Rng, SimEnv},
+    sim::{Operation, Rng, SimDisk, SimEnv},
 };
 
 use model::{Item, Model};
@@ -75,7 +77,7 @@ impl Met {
     }
 }
 
-struct Life {
+pub(crate) struct Life {
     rng: Rng,
     sim: SimEnv,
     file_bytes: u64,
@@ -359,7 +361,7 @@ pub(crate) fn at_every_step() {
     assert!(steps > 300, "only {steps} steps");
 }
 
-fn fixed_life(seed: u64) -> Life {
+pub(crate) fn fixed_life(seed: u64) -> Life {
     Life {
         rng: Rng::new(seed),
         sim: SimEnv::new(seed),
@@ -372,16 +374,35 @@ fn fixed_life(seed: u64) -> Life {
 }
 
 impl Life {
+    pub(crate) fn disk(&self) -> Arc<SimDisk> {
+        Arc::clone(&self.sim.disk)
+    }
+
+    /// Open the log and hold it against the model.
+    pub(crate) fn open_again(&mut self) -> Result<(), OpenError> {
+        self.open().map(|_| ())
+    }
+
+    /// Open the log, whatever it holds.
+    pub(crate) fn open_unchecked(&mut self) -> Result<(), OpenError> {
+        let env = self.sim.env();
+        SegmentStore::open(&env, "log", DATABASE, LOG, self.file_bytes).map(|_| ())
+    }
+
     /// Everything a log can do, once or more. False when it did not come to the end.
-    fn act(&mut self) -> bool {
+    pub(crate) fn act(&mut self) -> bool {
         let Ok(store) = self.open() else { return false };
         let mut actions: Vec<Action> = Vec::new();
         for _ in 0..8 {
             actions.extend([Self::append, Self::append, Self::append, Self::sync]);
         }
+        actions.push(|life, store| life.note(store.note_newest_file(), |_| {}));
         actions.push(|life, store| {
             let vote = Vote { term: Term(9), node: 1, committed: true };
             life.note(store.save_vote(vote), |model| model.vote = vote)
+        });
+        actions.push(|life, store| {
+            life.note(store.save_committed(EntryIndex(2)), |model| model.committed = 2)
         });
         actions.extend([Self::truncate, Self::append, Self::sync, Self::cut, Self::append]);
         actions.push(|life, store| life.note(store.reserve(20_000), |_| {}));

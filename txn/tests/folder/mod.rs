@@ -1,5 +1,7 @@
 //! A small log with everything in it, for tests that look at its bytes.
 
+#![allow(dead_code, reason = "each test that includes this module uses its part of it")]
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use glaredb_txn::{
