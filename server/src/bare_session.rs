@@ -16,16 +16,16 @@ use crate::{
     wire::{PreparedStatement, SessionFactory, SqlSession, StartupParameters},
 };
 
-pub struct BareSessions;
+pub(crate) struct BareSessions;
 
-pub struct BareSession {
+pub(crate) struct BareSession {
     context: SessionContext,
     reports: Vec<(&'static str, String)>,
     prepared: HashMap<String, Arc<BareStatement>>,
     format: FormatSettings,
 }
 
-pub struct BareStatement {
+pub(crate) struct BareStatement {
     sql: String,
     fields: Arc<[FieldDescription]>,
 }

@@ -1,6 +1,7 @@
 //! The server: PostgreSQL's wire protocol, the command line, the admin port.
 
-pub mod bare_session;
+pub mod admin;
+mod bare_session;
 pub mod cli;
 mod decode;
 mod encode;
@@ -8,5 +9,6 @@ mod errors;
 pub mod lock_file;
 pub mod logging;
 pub mod metrics;
-pub mod pg_catalog;
+pub mod node;
+pub mod store;
 pub mod wire;

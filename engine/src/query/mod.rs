@@ -13,6 +13,5 @@ pub mod errors;
 pub mod functions;
 pub mod parser;
 pub mod planner;
-pub mod scan;
 pub mod statement;
 pub mod type_names;

@@ -1,5 +1,7 @@
 //! The command line.
 
+mod checkpoint_show;
+mod log_dump;
 mod server;
 
 use std::process::ExitCode;
@@ -18,12 +20,32 @@ struct Arguments {
 enum Command {
     /// Run a database.
     Server(server::ServerArguments),
+    /// Look at a log that no server is using.
+    #[command(subcommand)]
+    Log(LogCommand),
+    /// Look at the checkpoints of a database that no server is using.
+    #[command(subcommand)]
+    Checkpoint(CheckpointCommand),
+}
+
+#[derive(Subcommand, Debug)]
+enum LogCommand {
+    /// Print every entry and record.
+    Dump(log_dump::DumpArguments),
+}
+
+#[derive(Subcommand, Debug)]
+enum CheckpointCommand {
+    /// Print what each checkpoint holds, and check it.
+    Show(checkpoint_show::ShowArguments),
 }
 
 /// Reads the command line and does what it says.
 #[must_use]
 pub fn run() -> ExitCode {
     match Arguments::parse().command {
-        Command::Server(arguments) => server::run(&arguments),
+        Command::Server(arguments) => server::run(arguments),
+        Command::Log(LogCommand::Dump(arguments)) => log_dump::run(&arguments),
+        Command::Checkpoint(CheckpointCommand::Show(arguments)) => checkpoint_show::run(&arguments),
     }
 }

@@ -1,21 +1,15 @@
 //! `glaredb server`.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr},
     path::PathBuf,
     process::ExitCode,
-    sync::Arc,
 };
 
-use parking_lot::RwLock;
-use tokio::signal::unix::{SignalKind, signal};
-
 use crate::{
-    bare_session::BareSessions,
-    lock_file::LockFile,
     logging::{self, LogFormat},
-    metrics::Metrics,
-    wire::{Connections, Listener, ListenerOptions, NodeState},
+    node::{self, NodeOptions},
+    store::StoreOptions,
 };
 
 #[derive(clap::Args, Debug)]
@@ -27,65 +21,101 @@ pub(crate) struct ServerArguments {
     #[arg(long, value_name = "DIR")]
     data_dir: PathBuf,
     /// Address to listen on.
-    #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    #[arg(long, value_name = "ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     listen: IpAddr,
     /// Allow an address that other machines reach: whoever connects is trusted.
     #[arg(long)]
     insecure: bool,
+    /// Port for /metrics, /healthz and /readyz, on loopback. 0: none.
+    #[arg(long, value_name = "PORT", default_value_t = 5433)]
+    admin_port: u16,
     /// Form of log lines.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
+    /// Memory for data and queries together, such as 4GiB or 512MiB. Without it, half of the
+    /// machine's.
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    memory_limit: Option<u64>,
+    /// Most clients at a time.
+    #[arg(long, value_name = "COUNT", default_value_t = 1000)]
+    max_connections: usize,
 }
 
-pub(crate) fn run(arguments: &ServerArguments) -> ExitCode {
+/// Exit code 0 after a clean stop, 1 otherwise.
+pub(crate) fn run(arguments: ServerArguments) -> ExitCode {
     logging::init(arguments.log_format);
-    match serve(arguments) {
+    let memory = arguments.memory_limit.unwrap_or_else(|| machine_memory() / 2);
+    let options = NodeOptions {
+        listen: arguments.listen,
+        port: arguments.port,
+        admin_port: (arguments.admin_port != 0).then_some(arguments.admin_port),
+        data_dir: arguments.data_dir,
+        insecure: arguments.insecure,
+        connections_max: arguments.max_connections,
+        // Data stays, queries come and go: more for the former.
+        store: StoreOptions {
+            delta_budget_bytes: memory / 5 * 3,
+            query_memory_bytes: usize::try_from(memory / 5 * 2).unwrap_or(usize::MAX),
+        },
+    };
+    match node::run(options) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(message) => {
-            tracing::error!("{message}");
-            ExitCode::FAILURE
+        Err(error) => {
+            tracing::error!("{error}");
+            // Not by returning: what is left of the node must not hold up the end of the process.
+            std::process::exit(1)
         }
     }
 }
 
-fn serve(arguments: &ServerArguments) -> Result<(), String> {
-    if !arguments.listen.is_loopback() && !arguments.insecure {
-        return Err(format!(
-            "{} can be reached from other machines, and every client would be trusted; \
-             listen on 127.0.0.1, or say --insecure if that is what you want",
-            arguments.listen
-        ));
+/// Memory of the machine, or what its control group allows; 4 GiB if neither is known.
+fn machine_memory() -> u64 {
+    let total = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
+        let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+        line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
+    });
+    let group = std::fs::read_to_string("/sys/fs/cgroup/memory.max")
+        .ok()
+        .and_then(|text| text.trim().parse::<u64>().ok());
+    let total = total.map_or(4 << 30, |kib| kib << 10);
+    group.map_or(total, |group| group.min(total))
+}
+
+/// Bytes, with an optional unit in powers of 1024.
+fn parse_size(text: &str) -> Result<u64, String> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let shift = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 0,
+        "k" | "kb" | "kib" => 10,
+        "m" | "mb" | "mib" => 20,
+        "g" | "gb" | "gib" => 30,
+        "t" | "tb" | "tib" => 40,
+        _ => return Err(format!("{text}: a number with B, KiB, MiB, GiB or TiB is expected")),
+    };
+    let bytes = number
+        .parse::<u64>()
+        .ok()
+        .and_then(|number| number.checked_mul(1 << shift))
+        .ok_or_else(|| format!("{text} is not a size"))?;
+    if bytes < 64 << 20 {
+        return Err(format!("{text} is too little, 64MiB is the least"));
     }
-    std::fs::create_dir_all(&arguments.data_dir)
-        .map_err(|error| format!("data directory {}: {error}", arguments.data_dir.display()))?;
-    let _lock = LockFile::acquire(&arguments.data_dir).map_err(|error| error.to_string())?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| format!("threads: {error}"))?;
-    runtime.block_on(async {
-        let address = SocketAddr::new(arguments.listen, arguments.port);
-        let socket = tokio::net::TcpListener::bind(address)
-            .await
-            .map_err(|error| format!("cannot listen on {address}: {error}"))?;
-        let options = ListenerOptions {
-            connections: Connections::new(1000),
-            state: Arc::new(RwLock::new(NodeState::Running(Arc::new(BareSessions)))),
-            metrics: Arc::new(Metrics::default()),
-        };
-        let mut terminate =
-            signal(SignalKind::terminate()).map_err(|error| format!("signals: {error}"))?;
-        let mut interrupt =
-            signal(SignalKind::interrupt()).map_err(|error| format!("signals: {error}"))?;
-        tracing::info!("ready: psql -h {} -p {} -U postgres", address.ip(), address.port());
-        Listener::new(socket, options)
-            .run(async {
-                tokio::select! {
-                    _ = terminate.recv() => {}
-                    _ = interrupt.recv() => {}
-                }
-            })
-            .await;
-        Ok(())
-    })
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_units() {
+        assert_eq!(parse_size("1GiB"), Ok(1 << 30));
+        assert_eq!(parse_size("512 mb"), Ok(512 << 20));
+        assert_eq!(parse_size("134217728"), Ok(128 << 20));
+        assert!(parse_size("1MiB").is_err());
+        assert!(parse_size("GiB").is_err());
+        assert!(parse_size("1XiB").is_err());
+        assert!(parse_size("99999999999TiB").is_err());
+    }
 }

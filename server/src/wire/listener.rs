@@ -29,8 +29,8 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What new connections meet.
 pub enum NodeState<F> {
-    /// 57P03 until recovery is through; the text says how far it is.
-    Starting(String),
+    /// 57P03 until recovery is through; the function says how far it is.
+    Starting(Arc<dyn Fn() -> String + Send + Sync>),
     Running(Arc<F>),
     /// 57P03, for good.
     Stopping,
@@ -181,7 +181,7 @@ async fn start<F: SessionFactory>(
                 sqlstate::CANNOT_CONNECT_NOW,
                 "the database system is starting up",
             )
-            .detail(progress.clone()));
+            .detail(progress()));
         }
         NodeState::Stopping => {
             return Err(SqlError::new(

@@ -1,0 +1,352 @@
+//! One node, from its first breath to its last: lock, sockets, recovery, sessions, stop.
+//!
+//! ```text
+//! lock ─▶ bind ─▶ accept (57P03) ─▶ recover ─▶ accept ─▶ signal ─▶ end sessions ─▶ close, exit 0
+//!                                      │                     └ again ▶ exit at once
+//!                                      └ fails, or the log does later ▶ exit 1, never hang
+//! ```
+
+use std::{
+    fmt::Write,
+    io,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use glaredb_engine::storage::recovery::RecoveryProgress;
+use parking_lot::RwLock;
+use tokio::{
+    net::TcpListener,
+    runtime::Runtime,
+    signal::unix::{Signal, SignalKind, signal},
+    sync::watch,
+    task::JoinHandle,
+};
+
+use crate::{
+    admin::{self, Observed},
+    lock_file::{LockError, LockFile},
+    metrics::{self, Metrics},
+    store::{Sessions, Store, StoreError, StoreOptions},
+    wire::{Connections, Listener, ListenerOptions, NodeState},
+};
+
+/// After a fatal error sessions get this long to tell their clients.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// How to run a node.
+#[derive(Clone, Debug)]
+pub struct NodeOptions {
+    pub listen: IpAddr,
+    pub port: u16,
+    /// `None`: no admin port. It listens on loopback only.
+    pub admin_port: Option<u16>,
+    pub data_dir: PathBuf,
+    /// Listen where other machines reach it though every client is trusted.
+    pub insecure: bool,
+    pub connections_max: usize,
+    pub store: StoreOptions,
+}
+
+/// Why a node did not start or had to stop.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    #[error(
+        "{0} can be reached from other machines, and every client would be trusted; listen on \
+         127.0.0.1, or say --insecure if that is what you want"
+    )]
+    NotLoopback(IpAddr),
+    #[error("data directory {}: {source}", path.display())]
+    DataDirectory { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    #[error("cannot listen on {address}: {}", listen_reason(source))]
+    Listen { address: SocketAddr, source: io::Error },
+    #[error("signals, threads: {0}")]
+    System(#[from] io::Error),
+    #[error(transparent)]
+    Open(#[from] StoreError),
+    /// The log, the state or the metastore failed.
+    #[error("the node must stop: {0}")]
+    Fatal(Arc<str>),
+}
+
+fn listen_reason(error: &io::Error) -> String {
+    if error.kind() == io::ErrorKind::AddrInUse {
+        "the port is in use, by another server perhaps; choose one with --port".to_owned()
+    } else {
+        error.to_string()
+    }
+}
+
+/// What ended a running node.
+enum Ending {
+    Signal,
+    Fatal(Arc<str>),
+}
+
+/// Runs a node until it is told to stop.
+///
+/// # Errors
+/// It could not start, or the log failed. The process is to exit then, with whatever threads are
+/// left: one of them may wait for a disk for ever.
+pub fn run(options: NodeOptions) -> Result<(), NodeError> {
+    if !options.listen.is_loopback() && !options.insecure {
+        return Err(NodeError::NotLoopback(options.listen));
+    }
+    std::fs::create_dir_all(&options.data_dir)
+        .map_err(|source| NodeError::DataDirectory { path: options.data_dir.clone(), source })?;
+    let _lock = LockFile::acquire(&options.data_dir)?;
+    let sessions = runtime("session")?;
+    let queries = runtime("query")?;
+    let ended = sessions.block_on(serve(options, &queries));
+    queries.shutdown_timeout(Duration::from_millis(100));
+    sessions.shutdown_timeout(Duration::from_millis(100));
+    ended
+}
+
+/// Sessions and queries have threads of their own, so that analytics do not starve commits.
+fn runtime(name: &'static str) -> Result<Runtime, io::Error> {
+    tokio::runtime::Builder::new_multi_thread().thread_name(name).enable_all().build()
+}
+
+async fn serve(options: NodeOptions, queries: &Runtime) -> Result<(), NodeError> {
+    let mut signals = Signals::new()?;
+    let socket = bind(SocketAddr::new(options.listen, options.port)).await?;
+    let address = socket.local_addr()?;
+    let node = Arc::new(Node::new(options.connections_max));
+    let (stop, stopped) = watch::channel(false);
+    start_admin(&options, &node, stopped.clone()).await?;
+    let listener = tokio::spawn(Listener::new(socket, node.shared()).run(until(stopped)));
+
+    let opening = node.open(options.store.clone(), options.data_dir.clone(), queries);
+    tokio::pin!(opening);
+    let store = tokio::select! {
+        store = &mut opening => store?,
+        () = signals.next() => {
+            // Recovery writes nothing that a kill could harm.
+            tracing::info!("stopped while starting up");
+            return Ok(());
+        }
+    };
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        data_dir = %options.data_dir.display(),
+        "ready: psql -h {} -p {} -U postgres",
+        address.ip(),
+        address.port()
+    );
+    let mut fatal = store.fatal();
+    let ending = tokio::select! {
+        () = signals.next() => Ending::Signal,
+        failed = fatal.wait_for(Option::is_some) => match failed {
+            Ok(reason) => Ending::Fatal(reason.clone().unwrap_or_default()),
+            // The store is gone without a reason, which it never is while it is held here.
+            Err(_) => Ending::Fatal("the database ended".into()),
+        },
+    };
+    stop.send_replace(true);
+    match ending {
+        Ending::Fatal(reason) => {
+            tracing::error!(%reason, "the node must stop");
+            node.fatal.set(reason.clone()).ok();
+            let _ = tokio::time::timeout(FAREWELL, listener).await;
+            Err(NodeError::Fatal(reason))
+        }
+        Ending::Signal => {
+            tracing::info!(connections = node.connections.count(), "stopping");
+            tokio::select! {
+                () = close(listener, store) => tracing::info!("stopped"),
+                () = signals.next() => tracing::warn!("stopped at once, by a second signal"),
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Ends sessions, then the database.
+async fn close(listener: JoinHandle<()>, store: Arc<Store>) {
+    if let Err(error) = listener.await {
+        tracing::error!(%error, "the listener ended badly");
+    }
+    if let Err(error) = tokio::task::spawn_blocking(move || store.shutdown()).await {
+        tracing::error!(%error, "the database ended badly");
+    }
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, NodeError> {
+    TcpListener::bind(address).await.map_err(|source| NodeError::Listen { address, source })
+}
+
+async fn until(mut stopped: watch::Receiver<bool>) {
+    // An error means that the sender is gone, and with it the node.
+    let _ = stopped.wait_for(|stopped| *stopped).await;
+}
+
+async fn start_admin(
+    options: &NodeOptions,
+    node: &Arc<Node>,
+    stopped: watch::Receiver<bool>,
+) -> Result<(), NodeError> {
+    let Some(port) = options.admin_port else { return Ok(()) };
+    let loopback = if options.listen.is_ipv6() {
+        IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1u16])
+    } else {
+        IpAddr::from([127, 0, 0, 1])
+    };
+    let socket = bind(SocketAddr::new(loopback, port)).await?;
+    tracing::debug!(address = %socket.local_addr()?, "admin port");
+    let node: Arc<dyn Observed> = node.clone();
+    tokio::spawn(async move {
+        if let Err(error) = admin::serve(socket, node, until(stopped)).await {
+            tracing::error!(%error, "the admin port ended");
+        }
+    });
+    Ok(())
+}
+
+/// SIGTERM and SIGINT.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// What the parts of a node share.
+struct Node {
+    connections: Arc<Connections>,
+    state: Arc<RwLock<NodeState<Sessions>>>,
+    metrics: Arc<Metrics>,
+    store: OnceLock<Arc<Store>>,
+    fatal: OnceLock<Arc<str>>,
+}
+
+impl Node {
+    fn new(connections_max: usize) -> Self {
+        Self {
+            connections: Connections::new(connections_max),
+            state: Arc::new(RwLock::new(NodeState::Starting(Arc::new(String::new)))),
+            metrics: Arc::default(),
+            store: OnceLock::new(),
+            fatal: OnceLock::new(),
+        }
+    }
+
+    fn shared(&self) -> ListenerOptions<Sessions> {
+        ListenerOptions {
+            connections: self.connections.clone(),
+            state: self.state.clone(),
+            metrics: self.metrics.clone(),
+        }
+    }
+
+    /// Recovers the database and lets clients in.
+    async fn open(
+        &self,
+        options: StoreOptions,
+        data_dir: PathBuf,
+        queries: &Runtime,
+    ) -> Result<Arc<Store>, NodeError> {
+        let progress = Arc::<RecoveryProgress>::default();
+        let shown = progress.clone();
+        *self.state.write() = NodeState::Starting(Arc::new(move || shown.to_string()));
+        let (done, report) = watch::channel(false);
+        let reporter = tokio::spawn(report_progress(progress.clone(), report));
+        let queries = queries.handle().clone();
+        let opening = tokio::task::spawn_blocking(move || {
+            Store::open(&options, &data_dir, progress, &queries)
+        });
+        let opened = opening.await;
+        done.send_replace(true);
+        let _ = reporter.await;
+        let (store, sessions) =
+            opened.map_err(|error| StoreError::Panicked(error.to_string()))??;
+        let store = Arc::new(store);
+        self.store.set(store.clone()).ok();
+        *self.state.write() = NodeState::Running(Arc::new(sessions));
+        Ok(store)
+    }
+}
+
+/// Says every second how far recovery is, if it takes that long.
+async fn report_progress(progress: Arc<RecoveryProgress>, mut done: watch::Receiver<bool>) {
+    let step = Duration::from_secs(1);
+    while tokio::time::timeout(step, done.wait_for(|done| *done)).await.is_err() {
+        tracing::info!("starting up: {progress}");
+    }
+}
+
+impl Observed for Node {
+    fn health(&self) -> Result<(), String> {
+        self.fatal.get().map_or(Ok(()), |reason| Err(reason.to_string()))
+    }
+
+    fn readiness(&self) -> Result<(), String> {
+        self.health()?;
+        match &*self.state.read() {
+            NodeState::Running(_) => Ok(()),
+            NodeState::Starting(progress) => Err(format!("starting up: {}", progress())),
+            NodeState::Stopping => Err("shutting down".to_owned()),
+        }
+    }
+
+    fn metrics(&self) -> String {
+        let mut out = String::new();
+        let _ = writeln!(
+            out,
+            "# HELP glaredb_build_info Version of the server.\n\
+             # TYPE glaredb_build_info gauge\n\
+             glaredb_build_info{{version=\"{}\"}} 1",
+            env!("CARGO_PKG_VERSION")
+        );
+        metrics::write_gauge(
+            "glaredb_ready",
+            "Whether clients are served.",
+            f64::from(u8::from(self.readiness().is_ok())),
+            &mut out,
+        );
+        metrics::write_gauge(
+            "glaredb_connections",
+            "Clients connected now.",
+            self.connections.count() as f64,
+            &mut out,
+        );
+        self.metrics.write(&mut out);
+        if let Some(bytes) = resident_bytes() {
+            metrics::write_gauge(
+                "process_resident_memory_bytes",
+                "Resident memory of the process.",
+                bytes as f64,
+                &mut out,
+            );
+        }
+        if let Some(store) = self.store.get() {
+            store.write_metrics(&mut out);
+        }
+        out
+    }
+}
+
+/// Resident memory as the kernel counts it.
+fn resident_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib << 10)
+}

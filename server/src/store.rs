@@ -1,0 +1,133 @@
+//! The database under the sessions: opened once, closed once.
+
+use std::{path::Path, sync::Arc};
+
+use glaredb_engine::storage::{
+    database::{Database, Fatal, OpenOptions},
+    recovery::{OpenError, RecoveryProgress},
+};
+use glaredb_txn::env::Env;
+use tokio::{runtime::Handle, sync::watch};
+
+pub(crate) use crate::bare_session::BareSessions as Sessions;
+use crate::metrics::{write_counter, write_gauge};
+
+/// How to open a database.
+#[derive(Clone, Debug)]
+pub struct StoreOptions {
+    /// Memory for what is not in segments: chunks, indexes, write sets.
+    pub delta_budget_bytes: u64,
+    /// Memory all running queries share.
+    pub query_memory_bytes: usize,
+}
+
+/// Why a database does not open.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("the database does not open: {0}")]
+    Open(#[from] OpenError),
+    #[error("opening the database ended badly: {0}")]
+    Panicked(String),
+}
+
+pub(crate) struct Store {
+    database: Arc<Database>,
+}
+
+impl Store {
+    /// Recovers the database. Blocks for as long as that takes.
+    pub(crate) fn open(
+        options: &StoreOptions,
+        data_dir: &Path,
+        progress: Arc<RecoveryProgress>,
+        queries: &Handle,
+    ) -> Result<(Self, Sessions), StoreError> {
+        let open = OpenOptions {
+            budget_bytes: options.delta_budget_bytes,
+            progress,
+            ..OpenOptions::default()
+        };
+        let database = Database::open(open, Env::real(data_dir))?;
+        let _ = (queries, options.query_memory_bytes);
+        Ok((Self { database }, Sessions))
+    }
+
+    /// Changes to `Some` once the node must stop.
+    pub(crate) fn fatal(&self) -> watch::Receiver<Option<Fatal>> {
+        self.database.fatal()
+    }
+
+    /// Blocks until all is written.
+    pub(crate) fn shutdown(&self) {
+        self.database.shutdown();
+    }
+
+    /// Appends the numbers of log, commits, checkpoints and memory.
+    pub(crate) fn write_metrics(&self, out: &mut String) {
+        let numbers = self.database.metrics();
+        let leader = &numbers.leader;
+        for (name, help, value) in [
+            ("commits", "Commits acknowledged.", leader.commits),
+            ("commit_conflicts", "Commits refused with 40001.", leader.conflicts),
+            ("commit_refusals", "Commits refused for other reasons.", leader.refusals),
+            ("commit_aborts", "Abort markers logged.", leader.aborts),
+            ("log_entries", "Group commits appended to the log.", leader.entries),
+            ("log_batches", "Syncs of the log.", leader.batches),
+            ("log_bytes", "Bytes appended to the log.", leader.log_bytes),
+            ("checkpoints", "Checkpoints written.", numbers.checkpoints),
+            ("checkpoint_failures", "Checkpoints given up.", numbers.checkpoint_failures),
+            (
+                "checkpoint_written_bytes",
+                "Bytes written by checkpoints.",
+                numbers.checkpoint_bytes_written,
+            ),
+        ] {
+            write_counter(&format!("glaredb_{name}_total"), help, value, out);
+        }
+        let seconds = |ns: u64| ns as f64 / 1e9;
+        for (name, help, value) in [
+            ("log_seconds", "Time spent appending and syncing.", seconds(leader.log_ns)),
+            ("apply_seconds", "Time spent applying.", seconds(leader.apply_ns)),
+            ("resolver_keys", "Keys the resolver remembers.", leader.resolver_keys as f64),
+            ("resolver_bytes", "Memory of the resolver.", leader.resolver_bytes as f64),
+            ("log_last_entry", "Newest entry of the log.", numbers.log_last.0 as f64),
+            ("log_durable_entry", "Newest durable entry.", numbers.log_durable.0 as f64),
+            ("log_first_entry", "Oldest entry kept.", numbers.log_first.0 as f64),
+            (
+                "log_since_checkpoint_bytes",
+                "Growth of the log since the last checkpoint began.",
+                numbers.log_bytes_since_checkpoint as f64,
+            ),
+            (
+                "checkpoint_last_seconds",
+                "Duration of the last checkpoint.",
+                numbers.checkpoint_duration.as_secs_f64(),
+            ),
+            (
+                "checkpoint_bytes",
+                "Size of the current checkpoint.",
+                numbers.checkpoint_bytes as f64,
+            ),
+            (
+                "recovery_seconds",
+                "How long the last start's recovery took.",
+                numbers.recovery.as_secs_f64(),
+            ),
+            (
+                "horizon_age_seconds",
+                "How far the oldest readable snapshot is behind the newest.",
+                numbers.horizon_age.as_secs_f64(),
+            ),
+            ("snapshots", "Snapshots in use.", numbers.registered_snapshots as f64),
+            (
+                "delta_bytes",
+                "Memory of chunks, indexes and write sets.",
+                numbers.delta_bytes as f64,
+            ),
+            ("delta_budget_bytes", "Limit of that memory.", numbers.budget_bytes as f64),
+            ("tables", "Tables.", numbers.tables as f64),
+        ] {
+            write_gauge(&format!("glaredb_{name}"), help, value, out);
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! How running statements are stopped.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout};
+
+use crate::{
+    raw::{Raw, kinds, message, query},
+    scripted::Server,
+};
+
+/// How soon a cancelled statement must have ended.
+const SOON: Duration = Duration::from_millis(200);
+
+async fn canceled(raw: &mut Raw, port: u16) -> Vec<crate::raw::Reply> {
+    let started = Instant::now();
+    Raw::cancel(port, raw.pid, &raw.secret).await;
+    let replies = timeout(Duration::from_secs(5), raw.until_ready()).await.expect("it ends");
+    assert!(started.elapsed() < SOON, "took {:?}", started.elapsed());
+    let error = replies.iter().find(|reply| reply.kind == 'E').expect("an error");
+    assert_eq!(error.sqlstate(), "57014");
+    assert_eq!(error.field('M').as_deref(), Some("canceling statement due to user request"));
+    replies
+}
+
+#[tokio::test]
+async fn executing_streaming_and_waiting_statements_are_cancelled() {
+    let server = Server::start().await;
+    let mut raw = Raw::start(server.port).await;
+    for script in ["sleep", "stall", "endless"] {
+        raw.send(&query(script)).await;
+        if script == "endless" {
+            raw.until('D').await;
+        } else {
+            tokio::time::timeout(Duration::from_millis(20), raw.reply()).await.ok();
+        }
+        canceled(&mut raw, server.port).await;
+        assert_eq!(kinds(&raw.query("rows 1").await), "TDCZ", "after {script}");
+    }
+}
+
+#[tokio::test]
+async fn a_copy_that_waits_for_data_is_cancelled() {
+    let server = Server::start().await;
+    let mut raw = Raw::start(server.port).await;
+    raw.send(&[query("copyin"), message('d', b"x\n")].concat()).await;
+    raw.until('G').await;
+    canceled(&mut raw, server.port).await;
+    assert!(server.factory.copied.lock().expect("no panic").is_empty());
+    raw.send(&[message('d', b"y\n"), message('c', &[])].concat()).await;
+    assert_eq!(kinds(&raw.query("rows 1").await), "TDCZ");
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_can_be_cancelled() {
+    let server = Server::start().await;
+    let mut raw = Raw::start(server.port).await;
+    raw.send(&query("endless")).await;
+    // Long enough for every buffer on the way to fill up.
+    tokio::time::timeout(Duration::from_millis(300), std::future::pending::<()>()).await.ok();
+    Raw::cancel(server.port, raw.pid, &raw.secret).await;
+    let replies = timeout(Duration::from_secs(20), raw.until_ready()).await.expect("it ends");
+    assert_eq!(replies[replies.len() - 2].sqlstate(), "57014");
+}
+
+#[tokio::test]
+async fn the_wrong_secret_cancels_nothing() {
+    let server = Server::start().await;
+    let mut raw = Raw::start(server.port).await;
+    raw.send(&query("sleep")).await;
+    let mut wrong = raw.secret.clone();
+    wrong[0] ^= 1;
+    Raw::cancel(server.port, raw.pid, &wrong).await;
+    Raw::cancel(server.port, raw.pid + 1, &raw.secret.clone()).await;
+    let waited = timeout(Duration::from_millis(100), raw.reply()).await;
+    assert!(waited.is_err(), "{waited:?}");
+    canceled(&mut raw, server.port).await;
+}
+
+#[tokio::test]
+async fn a_cancel_between_statements_is_for_neither() {
+    let server = Server::start().await;
+    let mut raw = Raw::start(server.port).await;
+    raw.query("rows 1").await;
+    Raw::cancel(server.port, raw.pid, &raw.secret.clone()).await;
+    assert_eq!(kinds(&raw.query("rows 1").await), "TDCZ");
+}
+
+#[tokio::test]
+async fn a_statement_timeout_ends_it() {
+    let server = Server::start().await;
+    let mut raw = Raw::start(server.port).await;
+    raw.query("timeout 50").await;
+    for script in ["sleep", "stall", "endless"] {
+        let started = Instant::now();
+        let replies = raw.query(script).await;
+        let error = &replies[replies.len() - 2];
+        assert_eq!(error.sqlstate(), "57014", "{script}");
+        assert_eq!(
+            error.field('M').as_deref(),
+            Some("canceling statement due to statement timeout")
+        );
+        assert!(started.elapsed() >= Duration::from_millis(45), "{script}");
+    }
+    raw.query("timeout 60000").await;
+    assert_eq!(kinds(&raw.query("rows 1").await), "TDCZ");
+}
+
+#[tokio::test]
+async fn a_driver_cancels_with_the_long_secret_of_protocol_3_2() {
+    let server = Server::start().await;
+    let mut raw = Raw::open(server.port).await;
+    raw.send(&crate::raw::startup(2, &[("user", "postgres")])).await;
+    let greeting = raw.until_ready().await;
+    let key = &greeting.iter().find(|reply| reply.kind == 'K').expect("a key").body;
+    raw.pid = i32::from_be_bytes(key[..4].try_into().expect("four bytes"));
+    raw.secret = key[4..].to_vec();
+    raw.send(&query("sleep")).await;
+    canceled(&mut raw, server.port).await;
+
+    let client = server.connect().await;
+    let token = client.cancel_token();
+    let sleeping = tokio::spawn(async move { client.batch_execute("sleep").await });
+    tokio::time::timeout(Duration::from_millis(50), std::future::pending::<()>()).await.ok();
+    token.cancel_query(tokio_postgres::NoTls).await.expect("sent");
+    let error = sleeping.await.expect("no panic").expect_err("cancelled");
+    assert_eq!(error.code().map(|code| code.code()), Some("57014"));
+}
