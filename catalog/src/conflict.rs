@@ -19,18 +19,14 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use glaredb_txn::{
-    commit::message::{Assertion, KeyWrite, Mark, Scope, Watch},
-    ids::{EntryIndex, IndexId, LogId, Position, TableId},
+    commit::message::{Assertion, KeyWrite, Mark, NEVER_CONFLICTS, Scope, Watch},
+    ids::{IndexId, Position, TableId},
 };
 
 use crate::{
     Catalog, CatalogChange, ObjectKind,
     descriptor::{Oid, Table},
 };
-
-/// Base of a written key whose writer does not mind who wrote it before: later than every commit.
-pub const NEVER_CONFLICTS: Position =
-    Position { log: LogId::MAX, index: EntryIndex::MAX, ordinal: u32::MAX };
 
 /// Keys with which a DDL commit enters the resolver.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]

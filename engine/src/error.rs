@@ -21,6 +21,8 @@ pub struct ObjectNames {
     pub table: Option<String>,
     pub column: Option<String>,
     pub constraint: Option<String>,
+    /// Where it happened, such as the line of a COPY.
+    pub context: Option<String>,
 }
 
 impl SqlError {
@@ -54,6 +56,12 @@ impl SqlError {
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    #[must_use]
+    pub fn context(mut self, context: impl Into<String>) -> Self {
+        self.object.context = Some(context.into());
         self
     }
 

@@ -10,5 +10,6 @@ pub mod lock_file;
 pub mod logging;
 pub mod metrics;
 pub mod node;
+pub mod pg_catalog;
 pub mod store;
 pub mod wire;

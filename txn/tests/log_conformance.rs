@@ -12,7 +12,7 @@ use glaredb_txn::{
         conformance::{self, StoreHarness, WalHarness},
         local::{LocalWal, LocalWalOptions},
         segment_store::SegmentStore,
-        wal::{FRAME_BYTES, Wal},
+        wal::{FRAME_BYTES, Wal, WalError},
     },
     sim::{Operation, SimEnv},
 };
@@ -119,4 +119,15 @@ fn segment_store_on_the_simulated_disk() {
 #[test]
 fn segment_store_on_the_real_disk() {
     conformance::segment_store(&|| Box::new(Real::new()));
+}
+
+#[test]
+fn a_reservation_that_fails_gives_back_what_it_took() {
+    let sim = SimEnv::new(1);
+    let store = open_store(&sim.env());
+    let used = sim.disk.used_bytes();
+    sim.disk.set_capacity(Some(used + 10 * FILE_BYTES));
+    assert!(matches!(store.reserve(20 * FILE_BYTES), Err(WalError::Full(_))));
+    assert_eq!(sim.disk.used_bytes(), used);
+    assert_eq!(store.reserve(2 * FILE_BYTES), Ok(()));
 }

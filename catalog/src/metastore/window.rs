@@ -51,14 +51,14 @@ impl MetastoreWindow {
                 Some(entry) => decode(&key, &entry.value)?,
                 None => Timestamp::ZERO,
             };
-            if stored >= to {
-                return Ok(stored);
-            }
+            // Written even where the stored bound suffices: a successor may have stored that, and
+            // only the fence tells.
+            let bound = stored.max(to);
             let write = Transaction::new()
                 .when_unchanged(key.clone(), entry.as_ref())
-                .put(key.clone(), encode(to));
+                .put(key.clone(), encode(bound));
             if let FencedOutcome::Applied(_) = self.leadership.commit(write)? {
-                return Ok(to);
+                return Ok(bound);
             }
         }
         let reason = format!("the window changed {ATTEMPTS_MAX} times while it was extended");
@@ -149,6 +149,7 @@ mod tests {
 
         let next = MetastoreWindow::open(begin(), LOG).expect("open");
         assert_eq!(next.upper_bound(), Timestamp(100));
+        assert_eq!(next.extend(Timestamp(300)), Ok(Timestamp(300)));
         let fenced = window.extend(Timestamp(200));
         assert!(matches!(fenced, Err(WindowError::Fenced { .. })), "{fenced:?}");
     }

@@ -13,5 +13,6 @@ pub mod errors;
 pub mod functions;
 pub mod parser;
 pub mod planner;
+pub mod scan;
 pub mod statement;
 pub mod type_names;

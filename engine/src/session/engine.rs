@@ -1,19 +1,33 @@
 //! What all sessions of a process share.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use datafusion::{
     catalog::TableProvider,
+    datasource::provider_as_source,
     error::DataFusionError,
     execution::{
-        memory_pool::FairSpillPool,
-        runtime_env::{RuntimeEnv, RuntimeEnvBuilder},
+        SessionState, SessionStateBuilder,
+        memory_pool::{FairSpillPool, MemoryPool},
+        runtime_env::RuntimeEnvBuilder,
     },
+    prelude::SessionConfig,
 };
-use glaredb_catalog::Catalog;
+use glaredb_catalog::{Allocator, Catalog, descriptor::Table as TableDescriptor};
+use glaredb_txn::ids::TableId;
+use parking_lot::{Mutex, RwLock};
 
-use super::Settings;
-use crate::{error::SqlError, query::functions::Functions};
+use super::{Settings, table_schema::table_schema};
+use crate::{
+    error::SqlError,
+    query::{
+        functions::Functions,
+        planner::{ResolvedColumn, ResolvedTable},
+        scan::{StatementView, StoredTable, TableFacts},
+    },
+    storage::database::Database,
+    types::TimeZone,
+};
 
 /// Tables that are not stored but computed: `pg_catalog`, `information_schema`.
 pub trait SystemTables: Send + Sync {
@@ -50,11 +64,12 @@ pub struct SystemTableContext<'a> {
 
 /// How to build an [`Engine`].
 pub struct EngineOptions {
+    pub database: Arc<Database>,
     /// Memory all running queries share; what does not fit is spilled or refused with 53200.
     pub query_memory_bytes: usize,
     /// Threads a query uses.
     pub query_threads: usize,
-    /// Where queries that scan a lot run, so that they do not starve small statements.
+    /// Where queries that read a lot run, so that they do not starve small statements.
     pub query_runtime: tokio::runtime::Handle,
     pub system_tables: Arc<dyn SystemTables>,
     pub functions: Functions,
@@ -62,12 +77,28 @@ pub struct EngineOptions {
 
 /// The database with what it takes to run statements on it.
 pub struct Engine {
-    runtime: Arc<RuntimeEnv>,
-    query_threads: usize,
+    database: Arc<Database>,
+    allocator: Allocator,
+    /// Rules and settings of DataFusion; each statement has a copy.
+    template: SessionState,
     query_runtime: tokio::runtime::Handle,
     system_tables: Arc<dyn SystemTables>,
     functions: Arc<Functions>,
+    /// By OID.
+    resolved: Mutex<HashMap<u32, KnownTable>>,
+    facts: RwLock<HashMap<TableId, Arc<TableFacts>>>,
 }
+
+/// A table as the planner sees it, valid while its descriptor and its statistics are the same.
+struct KnownTable {
+    descriptor: Arc<TableDescriptor>,
+    facts: Option<Arc<TableFacts>>,
+    schema_name: String,
+    resolved: ResolvedTable,
+}
+
+/// Most tables whose resolved form is kept.
+const RESOLVED_MAX: usize = 10_000;
 
 impl Engine {
     /// # Errors
@@ -78,25 +109,51 @@ impl Engine {
             .with_memory_pool(Arc::new(FairSpillPool::new(options.query_memory_bytes)))
             .build_arc()
             .map_err(internal)?;
+        let mut config = SessionConfig::new()
+            .with_target_partitions(options.query_threads.max(1))
+            .with_information_schema(false);
+        let settings = config.options_mut();
+        settings.sql_parser.enable_ident_normalization = false;
+        settings.execution.time_zone = Some("UTC".to_owned());
+        let template =
+            SessionStateBuilder::new().with_config(config).with_runtime_env(runtime).build();
+        let snapshot = options.database.snapshots().register();
+        let catalog = options.database.catalog_at(&snapshot.snapshot());
         Ok(Arc::new(Self {
-            runtime,
-            query_threads: options.query_threads.max(1),
+            allocator: Allocator::after(&catalog),
+            database: options.database,
+            template,
             query_runtime: options.query_runtime,
             system_tables: options.system_tables,
             functions: Arc::new(options.functions),
+            resolved: Mutex::default(),
+            facts: RwLock::default(),
         }))
     }
 
-    pub(super) fn runtime(&self) -> &Arc<RuntimeEnv> {
-        &self.runtime
+    #[must_use]
+    pub fn database(&self) -> &Arc<Database> {
+        &self.database
     }
 
-    pub(super) fn query_threads(&self) -> usize {
-        self.query_threads
+    /// Microseconds since 1970-01-01 UTC.
+    pub(super) fn now_us(&self) -> i64 {
+        let ms = self.database.env().clock.now_ms();
+        i64::try_from(ms).unwrap_or(i64::MAX / 1000).saturating_mul(1000)
+    }
+
+    /// Ids of new objects.
+    pub(super) fn allocator(&self) -> &Allocator {
+        &self.allocator
     }
 
     pub(super) fn query_runtime(&self) -> &tokio::runtime::Handle {
         &self.query_runtime
+    }
+
+    /// The memory all queries share.
+    pub(super) fn memory_pool(&self) -> Arc<dyn MemoryPool> {
+        Arc::clone(&self.template.runtime_env().memory_pool)
     }
 
     pub(super) fn system_tables(&self) -> &dyn SystemTables {
@@ -106,4 +163,95 @@ impl Engine {
     pub(super) fn functions(&self) -> &Arc<Functions> {
         &self.functions
     }
+
+    /// DataFusion's state for a statement that sees `view`.
+    pub(super) fn session_state(
+        &self,
+        view: Arc<StatementView>,
+        settings: &Settings,
+    ) -> SessionState {
+        let mut state = self.template.clone();
+        let config = state.config_mut();
+        config.set_extension(view);
+        let zone = &settings.derived().format.time_zone;
+        if *zone != TimeZone::UTC {
+            config.options_mut().execution.time_zone = Some(zone.name().to_string());
+        }
+        state
+    }
+
+    /// A user table as the planner sees it.
+    pub(super) fn resolved_table(
+        &self,
+        schema_name: &str,
+        descriptor: &Arc<TableDescriptor>,
+    ) -> Result<ResolvedTable, SqlError> {
+        let facts = self.facts(descriptor.storage);
+        let mut resolved = self.resolved.lock();
+        if let Some(known) = resolved.get(&descriptor.oid)
+            && (Arc::ptr_eq(&known.descriptor, descriptor) || known.descriptor == *descriptor)
+            && known.schema_name == schema_name
+            && same(known.facts.as_ref(), facts.as_ref())
+        {
+            return Ok(known.resolved.clone());
+        }
+        let table = resolve(schema_name, descriptor, facts.clone())?;
+        if resolved.len() >= RESOLVED_MAX {
+            resolved.clear();
+        }
+        let known = KnownTable {
+            descriptor: Arc::clone(descriptor),
+            facts,
+            schema_name: schema_name.to_owned(),
+            resolved: table.clone(),
+        };
+        resolved.insert(descriptor.oid, known);
+        Ok(table)
+    }
+
+    /// What ANALYZE found out about a table.
+    #[must_use]
+    pub fn facts(&self, table: TableId) -> Option<Arc<TableFacts>> {
+        self.facts.read().get(&table).cloned()
+    }
+
+    pub(super) fn set_facts(&self, table: TableId, facts: TableFacts) {
+        self.facts.write().insert(table, Arc::new(facts));
+    }
+}
+
+fn same(a: Option<&Arc<TableFacts>>, b: Option<&Arc<TableFacts>>) -> bool {
+    match (a, b) {
+        (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+        (None, None) => true,
+        _ => false,
+    }
+}
+
+fn resolve(
+    schema_name: &str,
+    descriptor: &TableDescriptor,
+    facts: Option<Arc<TableFacts>>,
+) -> Result<ResolvedTable, SqlError> {
+    let schema = Arc::new(table_schema(descriptor)?);
+    let columns = descriptor.columns.iter().zip(schema.columns());
+    let columns = columns
+        .map(|(column, stored)| ResolvedColumn {
+            name: column.name.clone(),
+            number: column.number,
+            pg_type: stored.pg_type.clone(),
+            not_null: column.not_null,
+            default: column.default.clone(),
+        })
+        .collect();
+    let stored = StoredTable::new(descriptor.storage, schema, facts);
+    Ok(ResolvedTable {
+        oid: descriptor.oid,
+        schema: schema_name.to_owned(),
+        name: descriptor.name.clone(),
+        columns,
+        primary_key: descriptor.key_column_indexes(),
+        source: provider_as_source(Arc::new(stored)),
+        is_system: false,
+    })
 }

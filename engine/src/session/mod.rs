@@ -3,11 +3,26 @@
 //! A session runs one statement at a time. Each reads a registered snapshot; what a transaction
 //! writes is gathered privately and sent to the leader at COMMIT.
 
-#![allow(dead_code)]
-
 pub mod api;
 pub mod engine;
 pub mod settings;
+pub mod statement_context;
+
+mod analyze;
+mod context;
+mod copy;
+mod ddl;
+mod dml;
+pub(crate) mod errors;
+mod execute;
+mod explain;
+mod point;
+mod prepare;
+mod run;
+mod set;
+mod table_schema;
+mod transaction;
+mod transaction_control;
 
 use std::{
     collections::HashMap,
@@ -18,15 +33,24 @@ use std::{
     time::Duration,
 };
 
+use parking_lot::Mutex;
+
+use self::transaction::Transaction;
 pub use self::{
     api::{
         CopyChunk, CopyIn, CopyOut, CopySink, Execution, FieldDescription, Notice, ParamValue,
         RowStream, TransactionStatus,
     },
-    engine::Engine,
+    engine::{Engine, EngineOptions},
+    prepare::Prepared,
     settings::Settings,
+    statement_context::StatementContext,
 };
-use crate::{error::SqlError, query::statement::Statement, types::PgType};
+use crate::{
+    error::{SqlError, sqlstate},
+    query::statement::Statement,
+    types::PgType,
+};
 
 /// Who a session is.
 #[derive(Clone, Debug)]
@@ -38,40 +62,17 @@ pub struct Identity {
     pub process_id: i32,
 }
 
-/// A statement ready to be executed with parameters, any number of times.
-#[derive(Debug)]
-pub struct Prepared {
-    statement: Option<Statement>,
-    param_types: Vec<PgType>,
-    fields: Option<Arc<[FieldDescription]>>,
-}
-
-impl Prepared {
-    /// Types of `$1`, `$2`, ….
-    #[must_use]
-    pub fn param_types(&self) -> &[PgType] {
-        &self.param_types
-    }
-
-    /// Columns of the result; `None` for a statement that returns no rows.
-    #[must_use]
-    pub fn fields(&self) -> Option<&Arc<[FieldDescription]>> {
-        self.fields.as_ref()
-    }
-
-    /// `None`: the empty query string.
-    #[must_use]
-    pub fn statement(&self) -> Option<&Statement> {
-        self.statement.as_ref()
-    }
-}
-
 /// One connection's state.
 pub struct Session {
     engine: Arc<Engine>,
     identity: Arc<Identity>,
     settings: Settings,
     block: Block,
+    /// Between `begin_block` and `end_block`.
+    implicit: bool,
+    /// Of the block that is open, from its first statement on.
+    transaction: Option<Arc<Mutex<Transaction>>>,
+    /// Of the open transaction; its streams set it too.
     failed: Arc<AtomicBool>,
     notices: Vec<Notice>,
     reported: HashMap<&'static str, String>,
@@ -93,12 +94,14 @@ impl Session {
     /// `startup`: run-time parameters of the start-up message.
     ///
     /// # Errors
-    /// 42704, 22023 for those parameters.
+    /// 28000 for a role that may not log in, 3D000 for an unknown database; 42704, 22023 for the
+    /// parameters.
     pub fn new(
         engine: Arc<Engine>,
         identity: Identity,
         startup: &[(String, String)],
     ) -> Result<Self, SqlError> {
+        check_identity(&engine, &identity)?;
         let role = [("session_authorization", identity.role.as_str())];
         let startup = startup.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let settings = Settings::new(role.into_iter().chain(startup))?;
@@ -107,6 +110,8 @@ impl Session {
             identity: Arc::new(identity),
             settings,
             block: Block::Autocommit,
+            implicit: false,
+            transaction: None,
             failed: Arc::default(),
             notices: Vec::new(),
             reported: HashMap::new(),
@@ -165,6 +170,7 @@ impl Session {
 
     /// Opens an implicit transaction, unless a block is open: what follows commits together.
     pub fn begin_block(&mut self) {
+        self.implicit = true;
         if self.block == Block::Autocommit {
             self.block = Block::Implicit;
         }
@@ -176,10 +182,17 @@ impl Session {
     /// # Errors
     /// Those of COMMIT.
     pub async fn end_block(&mut self) -> Result<(), SqlError> {
-        if self.block == Block::Implicit {
-            self.block = Block::Autocommit;
+        self.implicit = false;
+        if self.block != Block::Implicit {
+            return Ok(());
         }
-        Ok(())
+        let failed = self.failed.load(Relaxed);
+        let transaction = self.leave_block();
+        if failed {
+            self.settings.end(false);
+            return Ok(());
+        }
+        self.commit(transaction).await
     }
 
     /// The statement just run did not end well, for a reason the session may not have seen (its
@@ -208,8 +221,11 @@ impl Session {
         statement: Option<Statement>,
         param_types: &[Option<PgType>],
     ) -> Result<Arc<Prepared>, SqlError> {
-        let _ = (statement, param_types);
-        Err(SqlError::not_supported("preparing statements"))
+        let result = self.prepare_statement(statement, param_types);
+        if result.is_err() {
+            self.statement_failed();
+        }
+        result.map(Arc::new)
     }
 
     /// Executes a prepared statement.
@@ -221,8 +237,11 @@ impl Session {
         prepared: &Arc<Prepared>,
         params: Vec<ParamValue>,
     ) -> Result<Execution, SqlError> {
-        let _ = (prepared, params);
-        Err(SqlError::not_supported("executing statements"))
+        let result = self.execute_prepared(prepared, &params).await;
+        if result.is_err() {
+            self.statement_failed();
+        }
+        result
     }
 
     /// Keeps a prepared statement by name, for the protocol and for EXECUTE. The empty name is
@@ -233,7 +252,7 @@ impl Session {
     pub fn store_prepared(&mut self, name: &str, prepared: Arc<Prepared>) -> Result<(), SqlError> {
         if !name.is_empty() && self.prepared.contains_key(name) {
             return Err(SqlError::new(
-                crate::error::sqlstate::DUPLICATE_PREPARED_STATEMENT,
+                sqlstate::DUPLICATE_PREPARED_STATEMENT,
                 format!("prepared statement \"{name}\" already exists"),
             ));
         }
@@ -248,7 +267,7 @@ impl Session {
     pub fn prepared(&self, name: &str) -> Result<Arc<Prepared>, SqlError> {
         self.prepared.get(name).cloned().ok_or_else(|| {
             SqlError::new(
-                crate::error::sqlstate::INVALID_SQL_STATEMENT_NAME,
+                sqlstate::INVALID_SQL_STATEMENT_NAME,
                 if name.is_empty() {
                     "unnamed prepared statement does not exist".to_owned()
                 } else {
@@ -262,4 +281,31 @@ impl Session {
     pub fn close_prepared(&mut self, name: &str) {
         self.prepared.remove(name);
     }
+}
+
+fn check_identity(engine: &Engine, identity: &Identity) -> Result<(), SqlError> {
+    let snapshot = engine.database().snapshots().register();
+    let catalog = engine.database().catalog_at(&snapshot.snapshot());
+    match catalog.role(&identity.role) {
+        Some(role) if role.login => {}
+        Some(_) => {
+            return Err(SqlError::new(
+                sqlstate::INVALID_AUTHORIZATION,
+                format!("role \"{}\" is not permitted to log in", identity.role),
+            ));
+        }
+        None => {
+            return Err(SqlError::new(
+                sqlstate::INVALID_AUTHORIZATION,
+                format!("role \"{}\" does not exist", identity.role),
+            ));
+        }
+    }
+    if catalog.database(&identity.database).is_none() {
+        return Err(SqlError::new(
+            sqlstate::INVALID_CATALOG_NAME,
+            format!("database \"{}\" does not exist", identity.database),
+        ));
+    }
+    Ok(())
 }

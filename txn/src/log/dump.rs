@@ -1,16 +1,17 @@
 //! Reading a log's folder without changing it: for `glaredb log dump`, and for the curious.
 //!
 //! Everything is reported as it is found; nothing is refused. Damage in one file does not keep the
-//! others from being shown.
+//! others from being shown; [`Dump::check`] gives the verdict.
 
 use bytes::Bytes;
 
 pub use super::scan::{FrameFault, Stray, Tail};
 use super::{
+    error::OpenError,
     format::{Activation, BlockError, EntryId, Identity, MarkBlock},
     marks::{self, MARKS_FILE},
     scan::FrameScan,
-    segment_store::{FileHead, parse_file_name},
+    segment_store::{FileHead, examine, parse_file_name},
 };
 use crate::{
     env::{Disk, DiskError},
@@ -44,31 +45,7 @@ pub enum Item {
         body: Bytes,
     },
     /// A file's frames end.
-    End {
-        file: String,
-        fault: FrameFault,
-        tail: Tail,
-        /// Another active file follows, which begins at this entry: everything before must be here.
-        next_first: Option<EntryIndex>,
-    },
-}
-
-impl Item {
-    /// Does this item say that something is lost or damaged, beyond what a crash explains?
-    pub fn is_damage(&self) -> bool {
-        match self {
-            Self::Marks { copies, .. } => copies.iter().all(Result::is_err),
-            Self::File { bytes, identity, activation, .. } => match identity {
-                Err(_) => true,
-                Ok(identity) => {
-                    identity.file_bytes != *bytes
-                        || !matches!(activation, Ok(_) | Err(BlockError::Empty))
-                }
-            },
-            Self::Frame { .. } => false,
-            Self::End { tail, .. } => tail.proof.is_some(),
-        }
-    }
+    End { file: String, fault: FrameFault, tail: Tail },
 }
 
 /// A log's folder.
@@ -108,22 +85,29 @@ impl<'d> Dump<'d> {
             .map(|name| FileHead::read(&*self.disk.open_read_only(&self.path(name))?))
             .collect::<Result<Vec<_>, _>>()?;
         for (at, name) in self.files.iter().enumerate() {
-            self.visit_file(name, &heads[at], &heads[at + 1..], visit)?;
+            self.visit_file(name, &heads[at..], visit)?;
         }
         Ok(())
+    }
+
+    /// What opening the log would say: the verdict on all that `visit` shows. A tail that a crash
+    /// explains is fine.
+    pub fn check(&self) -> Result<(), OpenError> {
+        examine(self.disk, &self.directory)
     }
 
     fn path(&self, name: &str) -> String {
         format!("{}/{name}", self.directory)
     }
 
+    /// `heads` begins with that of file `name`; those of newer files follow.
     fn visit_file<E: From<DiskError>>(
         &self,
         name: &str,
-        head: &FileHead,
-        newer: &[FileHead],
+        heads: &[FileHead],
         visit: &mut dyn FnMut(Item) -> Result<(), E>,
     ) -> Result<(), E> {
+        let (head, newer) = heads.split_first().expect("the file's own head is there");
         let file = self.disk.open_read_only(&self.path(name))?;
         visit(Item::File {
             file: name.to_owned(),
@@ -159,8 +143,7 @@ impl<'d> Dump<'d> {
                 })?,
                 Err(fault) => {
                     let (file, tail) = (name.to_owned(), scan.tail()?);
-                    let next_first = newer.iter().map(|(_, first)| *first).min();
-                    return visit(Item::End { file, fault, tail, next_first });
+                    return visit(Item::End { file, fault, tail });
                 }
             }
         }

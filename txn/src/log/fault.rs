@@ -23,6 +23,7 @@ pub(super) fn point(point: &'static str, path: &str) -> Result<(), DiskError> {
 pub const POINTS: &[&str] = &[
     "log::marks::vote",
     "log::marks::committed",
+    "log::marks::newest_file",
     "log::marks::first",
     "log::marks::second",
     "log::prepare::create",

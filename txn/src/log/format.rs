@@ -234,6 +234,9 @@ pub struct Marks {
     pub committed: EntryIndex,
     /// Newest entry that was cut from the front.
     pub cut: EntryId,
+    /// Sequence of the newest file that was begun when the marks were written: it, or a newer one,
+    /// must be there.
+    pub newest_file: u64,
 }
 
 /// One of the two copies of the marks.
@@ -248,11 +251,11 @@ pub struct MarkBlock {
 
 impl MarkBlock {
     pub fn encode(&self) -> [u8; BLOCK_BYTES] {
-        let Marks { vote, committed, cut } = &self.marks;
+        let Marks { vote, committed, cut, newest_file } = &self.marks;
         let mut writer = Writer::new();
         writer.u128(self.database_id.0).u32(self.log_id.0).u64(self.sequence);
         writer.u64(vote.term.0).u64(vote.node).bool(vote.committed);
-        writer.u64(committed.0).u64(cut.term.0).u64(cut.index.0);
+        writer.u64(committed.0).u64(cut.term.0).u64(cut.index.0).u64(*newest_file);
         encode_block(MARKS_MAGIC, writer.as_slice())
     }
 
@@ -273,6 +276,7 @@ impl MarkBlock {
                     Term(number(&mut reader, "term")?),
                     EntryIndex(number(&mut reader, "cut index")?),
                 ),
+                newest_file: reader.u64()?,
             },
         };
         reader.finish()?;

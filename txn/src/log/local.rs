@@ -177,7 +177,9 @@ impl Preparer {
             while seen.wait() {
                 // Out of space now: the append or reserve that needs the file tries again. A disk
                 // that fails is reported by whatever the log is asked next.
-                if let Err(error) = store.prepare_spare() {
+                // A new file was begun, most likely: the marks shall know it.
+                let done = store.prepare_spare().and_then(|()| store.note_newest_file());
+                if let Err(error) = done {
                     tracing::warn!(%error, "the next file of the log is not prepared");
                 }
             }

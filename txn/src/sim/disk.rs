@@ -10,10 +10,7 @@ mod inode;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
 };
 
 use parking_lot::Mutex;
@@ -41,7 +38,6 @@ struct State {
     name_changes: Vec<NameChange>,
     directories: BTreeSet<String>,
     capacity_bytes: Option<u64>,
-    used_bytes: Arc<AtomicU64>,
     faults: Faults,
     /// Grows with every crash: files opened before are dead.
     boots: u64,
@@ -94,7 +90,6 @@ impl SimDisk {
             name_changes: Vec::new(),
             directories: BTreeSet::new(),
             capacity_bytes: None,
-            used_bytes: Arc::new(AtomicU64::new(0)),
             faults: Faults::default(),
             boots: 0,
         };
@@ -137,7 +132,7 @@ impl SimDisk {
 
     /// Bytes in use.
     pub fn used_bytes(&self) -> u64 {
-        self.state.lock().used_bytes.load(Ordering::Relaxed)
+        self.state.lock().used_bytes()
     }
 
     /// Let the power go at the `count`-th operation from now that changes the disk (1 is the next
@@ -179,6 +174,11 @@ impl SimDisk {
 }
 
 impl State {
+    /// A file without a name takes no space, even if it is open.
+    fn used_bytes(&self) -> u64 {
+        self.names.values().map(|inode| inode.lock().allocated_bytes()).sum()
+    }
+
     /// Count an operation; may fail it.
     fn begin(&mut self, operation: Operation, path: &str) -> Result<(), DiskError> {
         self.faults.begin(operation, path)
@@ -225,7 +225,7 @@ impl Disk for SimDisk {
             Err(error) => return Err(error),
         }
         state.check_directory(parent(path))?;
-        let inode = Arc::new(Mutex::new(Inode::new(Arc::clone(&state.used_bytes))));
+        let inode = Arc::new(Mutex::new(Inode::default()));
         let change = NameChange::Add { path: path.to_owned(), inode: Arc::clone(&inode) };
         change.apply(&mut state.names);
         state.name_changes.push(change);
@@ -345,15 +345,16 @@ impl SimFile {
         if begun.is_err() && !state.faults.just_failed() {
             return begun;
         }
-        let mut inode = self.inode.lock();
+        let inode = self.inode.lock();
         let growth = inode.growth(offset + len);
-        let used = state.used_bytes.load(Ordering::Relaxed);
+        drop(inode);
+        let used = state.used_bytes();
         if growth > 0 && state.capacity_bytes.is_some_and(|capacity| used + growth > capacity) {
             begun?;
             return Err(DiskError::NoSpace { path: self.path.clone() });
         }
         // A write that fails may have arrived all the same, or in part: the crash decides.
-        write(&mut inode);
+        write(&mut self.inode.lock());
         begun
     }
 }

@@ -21,13 +21,13 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// By index into [`parameters`].
-    current: Vec<String>,
+    current: Arc<Vec<String>>,
     /// What holds after the transaction commits.
-    session: Vec<String>,
+    session: Arc<Vec<String>>,
     /// What holds if it rolls back.
-    at_begin: Option<Vec<String>>,
+    at_begin: Option<Arc<Vec<String>>>,
     /// What RESET goes back to: start-up parameters over the defaults.
-    reset: Vec<String>,
+    reset: Arc<Vec<String>>,
     derived: Arc<Derived>,
 }
 
@@ -51,6 +51,7 @@ impl Settings {
         startup: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> Result<Self, SqlError> {
         let defaults: Vec<String> = parameters().iter().map(|p| p.default.to_owned()).collect();
+        let defaults = Arc::new(defaults);
         let mut settings = Self {
             derived: Arc::new(derive(&defaults)?),
             current: defaults.clone(),
@@ -60,7 +61,8 @@ impl Settings {
         };
         for (name, value) in startup {
             let index = index_of(name)?;
-            settings.reset[index] = settings.validate(index, &[value.to_owned()])?;
+            let value = settings.validate(index, &[value.to_owned()])?;
+            Arc::make_mut(&mut settings.reset)[index] = value;
         }
         settings.current.clone_from(&settings.reset);
         settings.session.clone_from(&settings.reset);
@@ -113,12 +115,12 @@ impl Settings {
             Some(values) => self.validate(index, values)?,
             None => self.reset[index].clone(),
         };
-        let mut current = self.current.clone();
+        let mut current = Vec::clone(&self.current);
         current[index].clone_from(&value);
         self.derived = Arc::new(derive(&current)?);
-        self.current = current;
+        self.current = Arc::new(current);
         if !local {
-            self.session[index] = value;
+            Arc::make_mut(&mut self.session)[index] = value;
         }
         Ok(())
     }

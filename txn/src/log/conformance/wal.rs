@@ -266,6 +266,9 @@ fn a_full_disk_leaves_no_trace(make: Make<'_>) {
     assert_eq!(refused, 3, "the disk is full some time");
     check_content(&*wal, 1, &lens);
     assert!(matches!(wal.reserve(1 << 30), Err(WalError::Full(_))));
+    assert!(harness.set_full(false));
+    assert_eq!(wal.reserve(20_000), Ok(()), "space is back");
+    assert!(harness.set_full(true));
     assert_eq!(wal.sync(), Ok(wal.last()), "what is in the log can be synced");
     harness.crash();
     drop(wal);

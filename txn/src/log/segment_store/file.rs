@@ -5,7 +5,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use crate::{
-    env::{Disk, DiskError, DiskFile},
+    env::{DiskError, DiskFile},
     ids::EntryIndex,
     log::{
         error::OpenError,
@@ -83,13 +83,12 @@ impl PreparedFile {
         }
     }
 
-    /// Open a file found in the log's directory; its size and identity are checked.
-    pub(super) fn open(
-        disk: &dyn Disk,
+    /// Check size and identity of a file found in the log's directory.
+    pub(super) fn check(
+        file: Arc<dyn DiskFile>,
         path: String,
         sequence: u64,
     ) -> Result<(Self, Result<Activation, BlockError>), OpenError> {
-        let file = disk.open(&path)?;
         let head = FileHead::read(&*file)?;
         let identity =
             head.identity.map_err(|error| OpenError::block(&path, IDENTITY_OFFSET, &error))?;

@@ -23,7 +23,9 @@
 //!   in the page cache only.
 
 mod file;
+mod read;
 mod recovery;
+mod removal;
 mod spare;
 
 use std::{
@@ -34,23 +36,23 @@ use std::{
     },
 };
 
-use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 
 pub(crate) use self::file::{FileHead, parse_file_name};
 pub use self::recovery::StoreReport;
-use self::{file::LogFile, spare::Spares};
+pub(crate) use self::recovery::examine;
+use self::{file::LogFile, read::Cursor, spare::Spares};
 use crate::{
     env::{DiskError, Env},
     ids::{EntryIndex, LogId, Term},
     log::{
         fault,
         format::{
-            ACTIVATION_OFFSET, Activation, DATA_OFFSET, EntryId, FRAME_HEADER_BYTES, FrameHeader,
-            Marks, Vote, encode_frame, frame_bytes,
+            ACTIVATION_OFFSET, Activation, DATA_OFFSET, EntryId, Marks, Vote, encode_frame,
+            frame_bytes,
         },
         marks::MarksFile,
-        wal::{ENTRY_BYTES_MAX, Entry, FRAME_BYTES, WalError},
+        wal::{FRAME_BYTES, WalError},
     },
 };
 
@@ -84,6 +86,8 @@ pub struct SegmentStore {
     /// `synced.durable`, readable while a sync is under way.
     durable: AtomicU64,
     spare_wanted: AtomicBool,
+    /// Sequence of the active file.
+    newest_file: AtomicU64,
 }
 
 struct State {
@@ -93,17 +97,9 @@ struct State {
     last: EntryId,
     /// Where the next frame goes in the active file.
     write_offset: u64,
-    /// Where the last `read` ended: the next one usually goes on there.
     cursor: Option<Cursor>,
     /// Memory of the frame being written.
     frame: Vec<u8>,
-}
-
-#[derive(Clone, Copy)]
-struct Cursor {
-    sequence: u64,
-    index: EntryIndex,
-    offset: u64,
 }
 
 /// What is durable. Its lock is held while a sync runs, so that no sync that succeeds after one
@@ -114,32 +110,9 @@ struct Synced {
     truncations: u64,
 }
 
-/// A piece of a read: entries from `index` up to, not including, `end`, all in `file`.
-struct ReadPlan {
-    file: Arc<LogFile>,
-    /// The frame at `offset` holds this entry, at or before `index`.
-    start: EntryIndex,
-    offset: u64,
-    index: EntryIndex,
-    end: EntryIndex,
-}
-
 impl State {
     fn active(&self) -> &Arc<LogFile> {
         self.files.back().expect("a store always has an active file")
-    }
-
-    fn plan(&self, index: EntryIndex) -> ReadPlan {
-        let at = self.files.partition_point(|file| file.first() <= index);
-        let file = &self.files[at.checked_sub(1).expect("index is not below the first file")];
-        let end = self.files.get(at).map_or(self.last.index.next(), |next| next.first());
-        let (start, offset) = match self.cursor {
-            Some(cursor) if cursor.index == index && cursor.sequence == file.identity.sequence => {
-                (index, cursor.offset)
-            }
-            _ => file.offset_before(index),
-        };
-        ReadPlan { file: Arc::clone(file), start, offset, index, end }
     }
 }
 
@@ -250,10 +223,7 @@ impl SegmentStore {
     /// Go on in a new file.
     fn rotate(&self, state: &mut State) -> Result<(), WalError> {
         let spare = self.spares.lock().take().map_err(|error| self.full_or_fail(error))?;
-        if let Err(error) = self.seal(state, "log::rotate::seal") {
-            self.spares.lock().put_back(spare);
-            return Err(error);
-        }
+        self.seal(state, "log::rotate::seal")?;
         let activation =
             Activation { first: state.last.index.next(), previous_term: state.last.term };
         self.activate(state, spare, activation)
@@ -289,6 +259,7 @@ impl SegmentStore {
             .and_then(|()| fault::point("log::rotate::sync", &spare.path))
             .and_then(|()| spare.file.sync_data())
             .map_err(|error| self.fail(&error))?;
+        self.newest_file.store(spare.identity.sequence, Ordering::Release);
         state.files.push_back(Arc::new(spare.activate(activation)));
         state.write_offset = DATA_OFFSET;
         self.spare_wanted.store(true, Ordering::Relaxed);
@@ -321,168 +292,6 @@ impl SegmentStore {
         }
     }
 
-    /// Entries from `from` on, at most about `bytes_max` of bodies, at least one if there is one.
-    pub fn read(&self, from: EntryIndex, bytes_max: usize) -> Result<Vec<Entry>, WalError> {
-        let mut entries = Vec::new();
-        let mut next = from;
-        let mut bytes = 0;
-        while entries.is_empty() || bytes < bytes_max {
-            let plan = {
-                let state = self.state.lock();
-                if next < state.first {
-                    return Err(WalError::Cut { from, first: state.first });
-                }
-                if next > state.last.index {
-                    break;
-                }
-                state.plan(next)
-            };
-            let offset = read_entries(&plan, bytes_max - bytes.min(bytes_max), &mut entries)?;
-            let last = entries.last().expect("a read gives at least one entry");
-            next = last.index.next();
-            bytes = entries.iter().map(|entry| entry.body.len()).sum();
-            let sequence = plan.file.identity.sequence;
-            self.state.lock().cursor = Some(Cursor { sequence, index: next, offset });
-        }
-        Ok(entries)
-    }
-
-    /// Term of an entry, or of the newest one that was cut.
-    pub fn term_of(&self, index: EntryIndex) -> Result<Term, WalError> {
-        let cut = self.marks.lock().get().cut;
-        if index == cut.index {
-            return Ok(cut.term);
-        }
-        let plan = {
-            let state = self.state.lock();
-            if index == state.last.index {
-                return Ok(state.last.term);
-            }
-            if index < state.first {
-                return Err(WalError::Cut { from: index, first: state.first });
-            }
-            if index > state.last.index {
-                let reason = format!("the log ends at {}", state.last.index.0);
-                return Err(WalError::Misuse(format!("term of entry {}: {reason}", index.0)));
-            }
-            state.plan(index)
-        };
-        let mut entry = Vec::with_capacity(1);
-        read_entries(&plan, 0, &mut entry)?;
-        Ok(entry[0].term)
-    }
-
-    /// Remove `from` and everything after it. Durable and atomic.
-    pub fn truncate_suffix(&self, from: EntryIndex) -> Result<(), WalError> {
-        self.check()?;
-        let marks = self.marks.lock();
-        let Marks { committed, cut, .. } = marks.get();
-        if from <= committed {
-            let reason = format!("entries up to {} are committed", committed.0);
-            return Err(WalError::Misuse(format!("truncation from entry {}: {reason}", from.0)));
-        }
-        let mut guard = self.state.lock();
-        let state = &mut *guard;
-        if from > state.last.index {
-            return Ok(());
-        }
-        if from < state.first {
-            return Err(WalError::Cut { from, first: state.first });
-        }
-        let previous = EntryIndex(from.0 - 1);
-        let previous_term = if previous == cut.index {
-            cut.term
-        } else {
-            let mut entry = Vec::with_capacity(1);
-            read_entries(&state.plan(previous), 0, &mut entry)?;
-            entry[0].term
-        };
-        let spare = self.spares.lock().take().map_err(|error| self.full_or_fail(error))?;
-        // What stays of the active file must be durable before a later file says so.
-        self.seal(state, "log::truncate::seal")?;
-        self.activate(state, spare, Activation { first: from, previous_term })?;
-        state.last = EntryId::new(previous_term, previous);
-        state.cursor = None;
-        let mut synced = self.synced.lock();
-        synced.truncations += 1;
-        self.set_durable(&mut synced, previous);
-        drop(synced);
-        let active = state.files.pop_back().expect("just activated");
-        let replaced =
-            state.files.split_off(state.files.partition_point(|file| file.first() < from));
-        state.files.push_back(active);
-        drop(guard);
-        self.remove_files("log::truncate::remove", replaced);
-        Ok(())
-    }
-
-    /// Drop entries below `before`: whole files only go, but none of those entries is readable
-    /// again. Durable on return.
-    pub fn cut_prefix(&self, before: EntryIndex) -> Result<(), WalError> {
-        self.check()?;
-        let last = self.last().index;
-        if before > last.next() {
-            return Err(WalError::BeyondEnd { before, last });
-        }
-        if before <= self.first() {
-            return Ok(());
-        }
-        let index = EntryIndex(before.0 - 1);
-        if self.durable() < index {
-            self.sync()?;
-        }
-        let cut = EntryId::new(self.term_of(index)?, index);
-        let mut marks = self.marks.lock();
-        let old = marks.get();
-        if old.cut.index >= cut.index {
-            return Ok(());
-        }
-        let committed = old.committed.max(cut.index);
-        self.save(&mut marks, Marks { cut, committed, ..old }, "log::cut::mark")?;
-        let mut state = self.state.lock();
-        state.first = before;
-        let mut unused = VecDeque::new();
-        while state.files.get(1).is_some_and(|next| next.first() <= before) {
-            unused.extend(state.files.pop_front());
-        }
-        drop(state);
-        drop(marks);
-        self.remove_files("log::cut::remove", unused);
-        Ok(())
-    }
-
-    /// Forget everything and go on after `to`, which lies at or beyond the end: what installing a
-    /// snapshot of another replica does. Durable on return.
-    pub fn reset(&self, to: EntryId) -> Result<(), WalError> {
-        self.check()?;
-        let mut marks = self.marks.lock();
-        let old = marks.get();
-        let mut guard = self.state.lock();
-        let state = &mut *guard;
-        if to.index < state.last.index {
-            let reason = format!("the log ends at {}", state.last.index.0);
-            return Err(WalError::Misuse(format!("reset to entry {}: {reason}", to.index.0)));
-        }
-        let spare = self.spares.lock().take().map_err(|error| self.full_or_fail(error))?;
-        let committed = old.committed.max(to.index);
-        self.save(&mut marks, Marks { cut: to, committed, ..old }, "log::cut::mark")?;
-        let activation = Activation { first: to.index.next(), previous_term: to.term };
-        self.activate(state, spare, activation)?;
-        state.last = to;
-        state.first = to.index.next();
-        state.cursor = None;
-        let mut synced = self.synced.lock();
-        synced.truncations += 1;
-        self.set_durable(&mut synced, to.index);
-        drop(synced);
-        let active = state.files.pop_back().expect("just activated");
-        let unused = std::mem::take(&mut state.files);
-        state.files.push_back(active);
-        drop(guard);
-        self.remove_files("log::cut::remove", unused);
-        Ok(())
-    }
-
     /// Note a vote.
     pub fn save_vote(&self, vote: Vote) -> Result<(), WalError> {
         self.check()?;
@@ -507,31 +316,28 @@ impl SegmentStore {
         self.save(&mut marks, Marks { committed, ..old }, "log::marks::committed")
     }
 
+    /// Bring the marks up to date with the newest file, so that its loss is noticed from now on.
+    pub fn note_newest_file(&self) -> Result<(), WalError> {
+        self.check()?;
+        let mut marks = self.marks.lock();
+        let old = marks.get();
+        if old.newest_file >= self.newest_file.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        self.save(&mut marks, old, "log::marks::newest_file")
+    }
+
     fn save(
         &self,
         file: &mut MutexGuard<'_, MarksFile>,
         marks: Marks,
         point: &'static str,
     ) -> Result<(), WalError> {
+        // A file is begun durably before it is noted here.
+        let newest_file = self.newest_file.load(Ordering::Acquire);
         fault::point(point, &self.directory)
-            .and_then(|()| file.save(marks))
+            .and_then(|()| file.save(Marks { newest_file, ..marks }))
             .map_err(|error| self.fail(&error))
-    }
-
-    /// Files that no longer count. What cannot be removed now, the next opening removes.
-    fn remove_files(&self, point: &'static str, files: VecDeque<Arc<LogFile>>) {
-        if files.is_empty() {
-            return;
-        }
-        let removed = files.iter().try_for_each(|file| {
-            fault::point(point, &file.path).and_then(|()| self.env.disk.remove(&file.path))
-        });
-        let synced = removed
-            .and_then(|()| fault::point("log::cut::sync_dir", &self.directory))
-            .and_then(|()| self.env.disk.sync_dir(&self.directory));
-        if let Err(error) = synced {
-            tracing::warn!(%error, "unused files of the log stay until the next start");
-        }
     }
 
     /// Refuse to go on after a failure.
@@ -579,94 +385,4 @@ fn fits(bytes: u64, waste: u64, file_sizes: impl Iterator<Item = u64>) -> bool {
         }
     }
     missing == 0
-}
-
-/// Read the entries of `plan`, at most about `bytes_max` of bodies but at least one; returns the
-/// offset behind the last one.
-fn read_entries(
-    plan: &ReadPlan,
-    bytes_max: usize,
-    entries: &mut Vec<Entry>,
-) -> Result<u64, WalError> {
-    /// For the frames between the noted offset and the entry asked for, and for frame headers.
-    const SLACK_BYTES: usize = 32 << 10;
-    let mut offset = plan.offset;
-    let mut expected = plan.start;
-    let mut taken = 0;
-    let mut any = false;
-    let mut read_bytes = bytes_max.saturating_add(SLACK_BYTES);
-    loop {
-        let buffer = read_piece(&plan.file, offset, read_bytes)?;
-        let mut at = 0;
-        while let Some(header) = frame_at(plan, &buffer, at, offset, expected)? {
-            let end = at + header.frame_bytes() as usize;
-            if end > buffer.len() {
-                break;
-            }
-            let body_start = at + FRAME_HEADER_BYTES;
-            if !header.body_matches(plan.file.seed, &buffer[body_start..end]) {
-                let reason = format!("the body of entry {} does not match its CRC32C", expected.0);
-                return Err(corrupt(&plan.file, offset + at as u64, &reason));
-            }
-            if expected >= plan.index {
-                let body = buffer.slice(body_start..body_start + header.body_len());
-                taken += body.len();
-                any = true;
-                entries.push(Entry { term: header.id.term, index: expected, body });
-            }
-            at = end;
-            expected = expected.next();
-            if expected == plan.end || (any && taken >= bytes_max) {
-                return Ok(offset + at as u64);
-            }
-        }
-        offset += at as u64;
-        if any {
-            return Ok(offset);
-        }
-        // Not even one whole frame of those asked for: the next piece holds one for sure.
-        read_bytes = frame_bytes(ENTRY_BYTES_MAX) + SLACK_BYTES;
-    }
-}
-
-/// The header of the frame of entry `expected`, `at` bytes into `buffer`, which was read from
-/// `offset`; `None` where the buffer ends.
-fn frame_at(
-    plan: &ReadPlan,
-    buffer: &[u8],
-    at: usize,
-    offset: u64,
-    expected: EntryIndex,
-) -> Result<Option<FrameHeader>, WalError> {
-    let Some(bytes) = buffer[at..].first_chunk::<FRAME_HEADER_BYTES>() else {
-        return Ok(None);
-    };
-    let refuse = |reason: &str| corrupt(&plan.file, offset + at as u64, reason);
-    let header = FrameHeader::decode(bytes, plan.file.seed)
-        .map_err(|error| refuse(&format!("entry {} is expected, {error}", expected.0)))?;
-    if header.id.index != expected || header.body_len() > ENTRY_BYTES_MAX {
-        return Err(refuse(&format!(
-            "entry {} is expected, entry {} of {} bytes is found",
-            expected.0, header.id.index.0, header.body_len
-        )));
-    }
-    Ok(Some(header))
-}
-
-fn read_piece(file: &LogFile, offset: u64, bytes: usize) -> Result<Bytes, WalError> {
-    let left = file.identity.file_bytes.saturating_sub(offset);
-    let mut buffer = vec![0; bytes.min(usize::try_from(left).unwrap_or(usize::MAX))];
-    let got = file
-        .file
-        .read_at(offset, &mut buffer)
-        .map_err(|error| WalError::Unreadable(error.to_string()))?;
-    if got < FRAME_HEADER_BYTES {
-        return Err(corrupt(file, offset, "the file ends"));
-    }
-    buffer.truncate(got);
-    Ok(buffer.into())
-}
-
-fn corrupt(file: &LogFile, offset: u64, reason: &str) -> WalError {
-    WalError::Corrupt(format!("{} at byte {offset}: {reason}", file.path))
 }

@@ -59,11 +59,6 @@ impl Spares {
         Ok(self.ready.pop_front().expect("prepare adds one or fails"))
     }
 
-    /// Give back what `take` gave; nothing was written to it.
-    pub(super) fn put_back(&mut self, file: PreparedFile) {
-        self.ready.push_front(file);
-    }
-
     /// Prepare one more file. After `NoSpace` nothing is left behind.
     pub(super) fn prepare(&mut self) -> Result<(), DiskError> {
         let sequence = self.next_sequence;

@@ -1,24 +1,17 @@
 //! One file of the simulated disk: what is seen, and what would survive.
 
-use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::collections::BTreeMap;
 
 use super::SECTOR_BYTES;
 use crate::sim::random::Rng;
 
+#[derive(Default)]
 pub(super) struct Inode {
     content: Vec<u8>,
     durable: Vec<u8>,
     /// Since the last sync, in order.
     unsynced: Vec<Change>,
     allocated_bytes: u64,
-    /// Of the whole disk.
-    used_bytes: Arc<AtomicU64>,
 }
 
 enum Change {
@@ -82,11 +75,6 @@ impl Change {
 }
 
 impl Inode {
-    pub(super) fn new(used_bytes: Arc<AtomicU64>) -> Self {
-        let (content, durable, unsynced) = (Vec::new(), Vec::new(), Vec::new());
-        Self { content, durable, unsynced, allocated_bytes: 0, used_bytes }
-    }
-
     pub(super) fn content(&self) -> &[u8] {
         &self.content
     }
@@ -96,10 +84,8 @@ impl Inode {
         end.saturating_sub(self.allocated_bytes)
     }
 
-    fn set_allocated(&mut self, bytes: u64) {
-        self.used_bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.used_bytes.fetch_sub(self.allocated_bytes, Ordering::Relaxed);
-        self.allocated_bytes = bytes;
+    pub(super) fn allocated_bytes(&self) -> u64 {
+        self.allocated_bytes
     }
 
     pub(super) fn read(&self, offset: u64, buffer: &mut [u8]) -> usize {
@@ -113,14 +99,14 @@ impl Inode {
         let offset = usize::try_from(offset).expect("a simulated file fits memory");
         write_into(&mut self.content, offset, bytes);
         self.unsynced.push(Change::Write { offset, bytes: bytes.to_vec() });
-        self.set_allocated(self.allocated_bytes.max((offset + bytes.len()) as u64));
+        self.allocated_bytes = self.allocated_bytes.max((offset + bytes.len()) as u64);
     }
 
     pub(super) fn set_len(&mut self, len: u64) {
         let len = usize::try_from(len).expect("a simulated file fits memory");
         self.content.resize(len, 0);
         self.unsynced.push(Change::SetLen(len));
-        self.set_allocated(self.allocated_bytes.min(len as u64));
+        self.allocated_bytes = self.allocated_bytes.min(len as u64);
     }
 
     pub(super) fn sync(&mut self) {
@@ -138,7 +124,7 @@ impl Inode {
     pub(super) fn lose_unsynced(&mut self, rng: &mut Rng, manner: LossManner) {
         self.settle(rng, manner);
         self.content = self.durable.clone();
-        self.set_allocated(self.content.len() as u64);
+        self.allocated_bytes = self.content.len() as u64;
     }
 
     pub(super) fn damage(&mut self, change: impl FnOnce(&mut Vec<u8>)) {
@@ -201,11 +187,5 @@ impl Inode {
                 }
             }
         }
-    }
-}
-
-impl Drop for Inode {
-    fn drop(&mut self) {
-        self.set_allocated(0);
     }
 }

@@ -1,0 +1,222 @@
+//! Reading a table: at a snapshot, with what the transaction itself wrote.
+//!
+//! ```text
+//! StoredTable (TableProvider) ── scan(projection, filters) ──▶ TableScanExec ──▶ n streams
+//!      │                              at the StatementView        that share one list of morsels
+//!      └─ part of logical plans, good for any statement
+//! ```
+//!
+//! Filters are evaluated here, on slices of the chunks' own arrays; where every row is visible and
+//! passes, nothing is copied. Filters that pin the whole primary key become a lookup.
+
+mod exec;
+mod key_lookup;
+mod morsel;
+mod statistics;
+mod stream;
+
+use std::sync::Arc;
+
+use arrow::{
+    array::RecordBatch,
+    datatypes::{DataType, Field, Schema, SchemaRef},
+};
+use async_trait::async_trait;
+use datafusion::{
+    catalog::{Session, TableProvider},
+    common::{
+        DFSchema, DataFusionError, Result,
+        tree_node::{TreeNode, TreeNodeRecursion},
+    },
+    logical_expr::{
+        Expr, TableProviderFilterPushDown, TableType,
+        physical_planning_context::PhysicalPlanningContext,
+    },
+    physical_expr::create_physical_expr,
+    physical_plan::ExecutionPlan,
+};
+use glaredb_txn::{commit::snapshots::SnapshotGuard, ids::TableId};
+use parking_lot::Mutex;
+
+use self::{exec::ReadColumns, morsel::Morsel};
+pub use self::{
+    exec::TableScanExec,
+    statistics::{ColumnFacts, TableFacts},
+};
+use crate::{
+    query::{errors::external, planner::LOCATOR_COLUMNS},
+    session::errors::storage_error,
+    storage::{StorageError, database::Database, schema::TableSchema, write_set::WriteSet},
+};
+
+/// What one statement sees. Its scans find it among the extensions of the `SessionConfig`.
+pub struct StatementView {
+    pub database: Arc<Database>,
+    /// Keeps the rows of the snapshot from being collected.
+    pub snapshot: Arc<SnapshotGuard>,
+    /// What the transaction wrote before this statement, if it wrote anything.
+    pub own: Option<Arc<Mutex<WriteSet>>>,
+}
+
+/// A table of the database. Which of its rows a scan sees is up to the [`StatementView`].
+#[derive(Clone)]
+pub struct StoredTable {
+    pub(crate) id: TableId,
+    pub(crate) schema: Arc<TableSchema>,
+    /// What ANALYZE found.
+    facts: Option<Arc<TableFacts>>,
+    /// Whether [`LOCATOR_COLUMNS`] stand in front of the columns.
+    hidden: bool,
+    arrow: SchemaRef,
+}
+
+impl std::fmt::Debug for StoredTable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "StoredTable({})", self.id)
+    }
+}
+
+impl StoredTable {
+    #[must_use]
+    pub fn new(id: TableId, schema: Arc<TableSchema>, facts: Option<Arc<TableFacts>>) -> Self {
+        let arrow = Arc::clone(schema.arrow());
+        Self { id, schema, facts, hidden: false, arrow }
+    }
+
+    /// The same with [`LOCATOR_COLUMNS`] in front.
+    #[must_use]
+    pub fn with_locators(&self) -> Self {
+        let types = [DataType::UInt64, DataType::UInt32, DataType::UInt64];
+        let hidden = LOCATOR_COLUMNS.iter().zip(types).map(|(name, t)| Field::new(*name, t, false));
+        let columns = self.schema.arrow().fields().iter().map(|field| field.as_ref().clone());
+        let arrow = Arc::new(Schema::new(hidden.chain(columns).collect::<Vec<_>>()));
+        Self { hidden: true, arrow, ..self.clone() }
+    }
+
+    /// The row whose primary key `filters` pin, in all columns of the provider's schema; `None` if
+    /// they do not pin it. The filters are still to be applied.
+    pub(crate) fn pinned_row(
+        &self,
+        view: &StatementView,
+        filters: &[&Expr],
+    ) -> Result<Option<RecordBatch>, StorageError> {
+        let Some(key) = key_lookup::pinned_key(self, filters.iter().copied()) else {
+            return Ok(None);
+        };
+        let all: Vec<usize> = (0..self.arrow.fields().len()).collect();
+        let read = ReadColumns::plain(self, &all);
+        key_lookup::lookup(self, view, &key, &read).map(Some)
+    }
+
+    /// Columns in front of the table's own.
+    fn hidden_columns(&self) -> usize {
+        if self.hidden { LOCATOR_COLUMNS.len() } else { 0 }
+    }
+
+    /// Everything there is to read. Deletions of the transaction are looked at now, so that what
+    /// the statement itself deletes does not change what it reads.
+    fn morsels(&self, view: &StatementView, threads: usize) -> Vec<Morsel> {
+        // A table that the transaction created has no storage yet.
+        let stored =
+            view.database.table(self.id).map(|table| table.view(view.snapshot.timestamp()));
+        let units = stored.as_ref().map_or(&[][..], |stored| stored.units());
+        let own = view.own.as_ref().map(|own| own.lock());
+        let writes = own.as_ref().and_then(|own| own.table(self.id));
+        let rows: usize = units.iter().map(|unit| unit.rows()).sum();
+        let size = morsel::rows_per_morsel(rows, threads);
+        let mut morsels = Vec::new();
+        for unit in units {
+            morsel::split_unit(unit, writes, size, &mut morsels);
+        }
+        for batch in writes.map(|writes| writes.own_batches()).unwrap_or_default() {
+            morsel::split_own(batch, size, &mut morsels);
+        }
+        morsels
+    }
+}
+
+#[async_trait]
+impl TableProvider for StoredTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.arrow)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    fn supports_filters_pushdown(
+        &self,
+        filters: &[&Expr],
+    ) -> Result<Vec<TableProviderFilterPushDown>> {
+        filters
+            .iter()
+            .map(|filter| {
+                Ok(if filter.is_volatile() || has_subquery(filter)? {
+                    TableProviderFilterPushDown::Unsupported
+                } else {
+                    TableProviderFilterPushDown::Exact
+                })
+            })
+            .collect()
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let view = state.config().get_extension::<StatementView>().ok_or_else(|| {
+            DataFusionError::Internal("a table is scanned outside of a statement".to_owned())
+        })?;
+        let projection: Vec<usize> = match projection {
+            Some(projection) => projection.clone(),
+            None => (0..self.arrow.fields().len()).collect(),
+        };
+        let read = ReadColumns::new(self, &projection, filters)?;
+        let schema = DFSchema::try_from(Arc::clone(read.schema()))?;
+        let context = PhysicalPlanningContext::default();
+        let physical = filters
+            .iter()
+            .map(|filter| create_physical_expr(filter, &schema, state.execution_props(), &context))
+            .collect::<Result<Vec<_>>>()?;
+        let threads = state.config().target_partitions();
+        let (morsels, statistics) = match key_lookup::pinned_key(self, filters) {
+            Some(key) => {
+                let rows = key_lookup::lookup(self, &view, &key, &read)
+                    .map_err(|error| external(storage_error(error)))?;
+                let statistics = statistics::of_rows(read.projected_schema(), rows.num_rows());
+                (vec![Morsel::Rows(rows)], statistics)
+            }
+            None => {
+                let rows =
+                    view.database.table(self.id).map_or(0, |table| table.row_count_estimate());
+                let statistics =
+                    statistics::estimate(self.facts.as_deref(), rows, &read, &physical)?;
+                (self.morsels(&view, threads), statistics)
+            }
+        };
+        let partitions = threads.min(morsels.len()).max(1);
+        let scan = TableScanExec::new(self.id, read, morsels, physical, limit, partitions);
+        Ok(Arc::new(scan.with_statistics(statistics).keeping(view)))
+    }
+}
+
+/// Subqueries are computed above the scan.
+fn has_subquery(filter: &Expr) -> Result<bool> {
+    let mut found = false;
+    filter.apply(|expr| {
+        found = matches!(
+            expr,
+            Expr::ScalarSubquery(_)
+                | Expr::InSubquery(_)
+                | Expr::Exists(_)
+                | Expr::SetComparison(_)
+                | Expr::OuterReferenceColumn(..)
+        );
+        Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    })?;
+    Ok(found)
+}

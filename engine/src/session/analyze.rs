@@ -1,0 +1,202 @@
+//! ANALYZE and VACUUM.
+//!
+//! ANALYZE reads a sample of slices spread over the table. What it finds stays in memory; a table
+//! that was never analyzed since the start is planned with its row count alone.
+
+mod distinct;
+
+use std::sync::Arc;
+
+use arrow::{
+    array::{Array, ArrayRef, RecordBatch},
+    datatypes::DataType,
+};
+use datafusion::{
+    functions_aggregate::min_max::{MaxAccumulator, MinAccumulator},
+    logical_expr::Accumulator,
+    scalar::ScalarValue,
+};
+use glaredb_catalog::descriptor::Table as TableDescriptor;
+
+use self::distinct::DistinctCounter;
+use super::{api::Execution, context::StatementContext};
+use crate::{
+    error::{SqlError, sqlstate},
+    query::{
+        errors::sql_error,
+        scan::{ColumnFacts, TableFacts},
+        statement::Vacuum,
+    },
+    storage::table::{ScanUnit, Visibility},
+};
+
+/// Rows read of a large table.
+const SAMPLE_ROWS: usize = 300_000;
+const SLICE_ROWS: usize = 8192;
+
+/// VACUUM: dead rows go by themselves once no snapshot sees them, so that all there is to do is to
+/// check the tables, and to ANALYZE if asked.
+pub(super) async fn vacuum(
+    context: &StatementContext,
+    vacuum: &Vacuum,
+) -> Result<Execution, SqlError> {
+    let tables = tables(context, vacuum)?;
+    if vacuum.analyze {
+        analyze_tables(context, &tables).await?;
+    }
+    Ok(Execution::Command { tag: "VACUUM".to_owned() })
+}
+
+pub(super) async fn analyze(
+    context: &StatementContext,
+    vacuum: &Vacuum,
+) -> Result<Execution, SqlError> {
+    analyze_tables(context, &tables(context, vacuum)?).await?;
+    Ok(Execution::Command { tag: "ANALYZE".to_owned() })
+}
+
+fn tables(
+    context: &StatementContext,
+    vacuum: &Vacuum,
+) -> Result<Vec<Arc<TableDescriptor>>, SqlError> {
+    if vacuum.tables.is_empty() {
+        return Ok(context.catalog.tables().cloned().collect());
+    }
+    let mut tables = Vec::new();
+    for named in &vacuum.tables {
+        let table = context.user_table(&named.name)?;
+        if let Some(column) = named.columns.iter().find(|column| table.column(column).is_none()) {
+            return Err(SqlError::new(
+                sqlstate::UNDEFINED_COLUMN,
+                format!("column \"{column}\" of relation \"{}\" does not exist", table.name),
+            ));
+        }
+        tables.push(Arc::clone(table));
+    }
+    Ok(tables)
+}
+
+async fn analyze_tables(
+    context: &StatementContext,
+    tables: &[Arc<TableDescriptor>],
+) -> Result<(), SqlError> {
+    for table in tables {
+        let Some(storage) = context.view.database.table(table.storage) else { continue };
+        let view = storage.view(context.view.snapshot.timestamp());
+        let mut sample = Sample::new(table.columns.len());
+        let slices = choose(view.units());
+        let all = slices.iter().map(|(_, range)| range.len()).sum::<usize>();
+        for (unit, range) in slices {
+            sample.add(unit, range)?;
+            // Between slices others have their turn, and a cancelled ANALYZE ends.
+            tokio::task::yield_now().await;
+        }
+        let held: usize = view.units().iter().map(ScanUnit::rows).sum();
+        context.engine.set_facts(table.storage, sample.finish(held, all));
+    }
+    Ok(())
+}
+
+/// Slices spread evenly over the units, at most [`SAMPLE_ROWS`] in all.
+fn choose(units: &[ScanUnit]) -> Vec<(&ScanUnit, std::ops::Range<usize>)> {
+    let mut slices = Vec::new();
+    for unit in units {
+        for start in (0..unit.rows()).step_by(SLICE_ROWS) {
+            slices.push((unit, start..unit.rows().min(start + SLICE_ROWS)));
+        }
+    }
+    let rows: usize = slices.iter().map(|(_, range)| range.len()).sum();
+    let step = rows.div_ceil(SAMPLE_ROWS).max(1);
+    slices.into_iter().step_by(step).collect()
+}
+
+struct Sample {
+    /// Visible rows.
+    rows: usize,
+    columns: Vec<ColumnSample>,
+}
+
+#[derive(Default)]
+struct ColumnSample {
+    nulls: usize,
+    distinct: DistinctCounter,
+    /// Made with the first values, for types that have an order.
+    bounds: Option<(MinAccumulator, MaxAccumulator)>,
+}
+
+impl Sample {
+    fn new(columns: usize) -> Self {
+        Self { rows: 0, columns: (0..columns).map(|_| ColumnSample::default()).collect() }
+    }
+
+    fn add(&mut self, unit: &ScanUnit, range: std::ops::Range<usize>) -> Result<(), SqlError> {
+        let internal = |error: arrow::error::ArrowError| SqlError::internal(error.to_string());
+        let ordinals: Vec<usize> = (0..self.columns.len()).collect();
+        let batch: RecordBatch = match unit.visible(range.clone()) {
+            Visibility::None => return Ok(()),
+            Visibility::All => unit.batch(range, &ordinals),
+            Visibility::Mask(mask) => {
+                let batch = unit.batch(range, &ordinals);
+                let mask = arrow::array::BooleanArray::new(mask, None);
+                arrow::compute::filter_record_batch(&batch, &mask).map_err(internal)?
+            }
+        };
+        self.rows += batch.num_rows();
+        for (sample, array) in self.columns.iter_mut().zip(batch.columns()) {
+            sample.nulls += array.null_count();
+            sample.distinct.add(array.as_ref())?;
+            if is_ordered(array.data_type()) && array.null_count() < array.len() {
+                sample.bound(array).map_err(sql_error)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// `held`: rows of all units; `read`: those of the slices that were read.
+    fn finish(self, held: usize, read: usize) -> TableFacts {
+        let scale = if read == 0 { 1.0 } else { held as f64 / read as f64 };
+        let sampled = self.rows;
+        let rows = (sampled as f64 * scale).round();
+        let columns = self.columns.into_iter().map(|mut column| {
+            let (min, max) = column.bounds();
+            let values = sampled - column.nulls;
+            ColumnFacts {
+                null_fraction: column.nulls as f64 / sampled.max(1) as f64,
+                distinct: column.distinct.estimate(values, scale),
+                min,
+                max,
+            }
+        });
+        TableFacts { rows: rows as u64, columns: columns.collect() }
+    }
+}
+
+impl ColumnSample {
+    fn bound(&mut self, array: &ArrayRef) -> datafusion::error::Result<()> {
+        if self.bounds.is_none() {
+            let data_type = array.data_type();
+            self.bounds =
+                Some((MinAccumulator::try_new(data_type)?, MaxAccumulator::try_new(data_type)?));
+        }
+        if let Some((min, max)) = &mut self.bounds {
+            min.update_batch(std::slice::from_ref(array))?;
+            max.update_batch(std::slice::from_ref(array))?;
+        }
+        Ok(())
+    }
+
+    fn bounds(&mut self) -> (Option<ScalarValue>, Option<ScalarValue>) {
+        match &mut self.bounds {
+            Some((min, max)) => (min.evaluate().ok(), max.evaluate().ok()),
+            None => (None, None),
+        }
+    }
+}
+
+/// Types whose least and greatest values the planner can use.
+fn is_ordered(data_type: &DataType) -> bool {
+    data_type.is_integer()
+        || data_type.is_floating()
+        || data_type.is_decimal()
+        || matches!(data_type, DataType::Date32 | DataType::Timestamp(..) | DataType::Utf8View)
+}

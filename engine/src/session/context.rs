@@ -1,0 +1,241 @@
+//! What one statement knows: its view, its catalog, the settings, and how names are found.
+
+use std::sync::Arc;
+
+use datafusion::{
+    datasource::{provider_as_source, source_as_provider},
+    execution::SessionState,
+    logical_expr::TableSource,
+};
+use glaredb_catalog::{Catalog, descriptor::Table as TableDescriptor};
+use parking_lot::Mutex;
+
+use super::{Engine, Identity, Settings, engine::SystemTableContext, transaction::Transaction};
+use crate::{
+    error::{SqlError, sqlstate},
+    query::{
+        planner::{PlanContext, ResolvedColumn, ResolvedTable, TableResolver},
+        scan::{StatementView, StoredTable},
+        statement::RelationName,
+    },
+    types::PgType,
+};
+
+/// Everything a statement is executed with.
+#[derive(Clone)]
+pub(super) struct StatementContext {
+    pub engine: Arc<Engine>,
+    pub identity: Arc<Identity>,
+    pub settings: Settings,
+    pub transaction: Arc<Mutex<Transaction>>,
+    /// Nothing follows in the transaction: what it wrote need not be readable.
+    pub is_last: bool,
+    pub view: Arc<StatementView>,
+    pub catalog: Arc<Catalog>,
+    pub transaction_start_us: i64,
+    pub statement_start_us: i64,
+}
+
+impl StatementContext {
+    /// Calls `plan` with what planning needs.
+    pub(super) fn plan<T>(
+        &self,
+        plan: impl FnOnce(&PlanContext<'_>) -> Result<T, SqlError>,
+    ) -> Result<T, SqlError> {
+        let setting = |name: &str| self.settings.show(name).ok().map(str::to_owned);
+        let context = PlanContext {
+            tables: self,
+            functions: self.engine.functions(),
+            search_path: &self.settings.derived().search_path,
+            database: &self.identity.database,
+            role: &self.identity.role,
+            session_role: &self.identity.role,
+            transaction_start_us: self.transaction_start_us,
+            statement_start_us: self.statement_start_us,
+            time_zone: &self.settings.derived().format.time_zone,
+            process_id: self.identity.process_id,
+            setting: &setting,
+        };
+        plan(&context)
+    }
+
+    /// DataFusion's state for this statement: its scans find the view in it.
+    pub(super) fn session_state(&self) -> SessionState {
+        self.engine.session_state(Arc::clone(&self.view), &self.settings)
+    }
+
+    /// The schemas searched for unqualified names of user objects, that exist.
+    pub(super) fn search_path(&self) -> impl Iterator<Item = &str> {
+        self.settings.derived().search_path.iter().map(|schema| match schema.as_str() {
+            "$user" => self.identity.role.as_str(),
+            schema => schema,
+        })
+    }
+
+    /// The schema a new object goes to.
+    ///
+    /// # Errors
+    /// 3F000.
+    pub(super) fn creation_schema(
+        &self,
+        name: &RelationName,
+    ) -> Result<Arc<glaredb_catalog::descriptor::Schema>, SqlError> {
+        match &name.schema {
+            Some(schema) => self.schema(schema),
+            None => self
+                .search_path()
+                .find_map(|schema| self.catalog.schema(schema).cloned())
+                .ok_or_else(|| {
+                    SqlError::new(
+                        sqlstate::INVALID_SCHEMA_NAME,
+                        "no schema has been selected to create in",
+                    )
+                }),
+        }
+        .and_then(|schema| {
+            if self.engine.system_tables().has_schema(&schema.name) {
+                return Err(SqlError::new(
+                    sqlstate::INSUFFICIENT_PRIVILEGE,
+                    format!("permission denied to create in schema \"{}\"", schema.name),
+                )
+                .detail("System catalog modifications are currently disallowed."));
+            }
+            Ok(schema)
+        })
+    }
+
+    pub(super) fn schema(
+        &self,
+        name: &str,
+    ) -> Result<Arc<glaredb_catalog::descriptor::Schema>, SqlError> {
+        self.catalog.schema(name).cloned().ok_or_else(|| {
+            SqlError::new(
+                sqlstate::INVALID_SCHEMA_NAME,
+                format!("schema \"{name}\" does not exist"),
+            )
+        })
+    }
+
+    /// A user table by name; `None` if there is none.
+    pub(super) fn find_table(&self, name: &RelationName) -> Option<&Arc<TableDescriptor>> {
+        match &name.schema {
+            Some(schema) => self.catalog.table(schema, &name.name),
+            None => self.search_path().find_map(|schema| self.catalog.table(schema, &name.name)),
+        }
+    }
+
+    /// A user table by name.
+    ///
+    /// # Errors
+    /// 42P01; 42809 for a system table.
+    pub(super) fn user_table(
+        &self,
+        name: &RelationName,
+    ) -> Result<&Arc<TableDescriptor>, SqlError> {
+        if let Some(table) = self.find_table(name) {
+            return Ok(table);
+        }
+        let schema = name.schema.as_deref().unwrap_or("pg_catalog");
+        if self.system_table(schema, &name.name).is_some() {
+            return Err(SqlError::new(
+                sqlstate::INSUFFICIENT_PRIVILEGE,
+                format!("permission denied: \"{}\" is a system catalog", name.name),
+            ));
+        }
+        Err(undefined_table(name))
+    }
+
+    fn system_table(&self, schema: &str, name: &str) -> Option<super::engine::SystemTable> {
+        let tables = self.engine.system_tables();
+        if !tables.has_schema(schema) {
+            return None;
+        }
+        let context = SystemTableContext {
+            catalog: &self.catalog,
+            settings: &self.settings,
+            database: &self.identity.database,
+            role: &self.identity.role,
+            process_id: self.identity.process_id,
+        };
+        tables.table(&context, schema, name)
+    }
+
+    /// Refuses to write in a READ ONLY transaction.
+    ///
+    /// # Errors
+    /// 25006.
+    pub(super) fn check_writable(&self, command: &str) -> Result<(), SqlError> {
+        if self.transaction.lock().read_only {
+            return Err(SqlError::new(
+                sqlstate::READ_ONLY_SQL_TRANSACTION,
+                format!("cannot execute {command} in a read-only transaction"),
+            ));
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn undefined_table(name: &RelationName) -> SqlError {
+    let shown = match &name.schema {
+        Some(schema) => format!("{schema}.{}", name.name),
+        None => name.name.clone(),
+    };
+    let error =
+        SqlError::new(sqlstate::UNDEFINED_TABLE, format!("relation \"{shown}\" does not exist"));
+    match name.position {
+        Some(position) => error.position(position),
+        None => error,
+    }
+}
+
+impl TableResolver for StatementContext {
+    fn table(&self, schema: &str, name: &str) -> Result<Option<ResolvedTable>, SqlError> {
+        if let Some(system) = self.system_table(schema, name) {
+            let columns = system.provider.schema();
+            let columns =
+                columns.fields().iter().enumerate().map(|(index, field)| ResolvedColumn {
+                    name: field.name().clone(),
+                    number: i16::try_from(index + 1).unwrap_or(i16::MAX),
+                    pg_type: PgType::of_field(field),
+                    not_null: !field.is_nullable(),
+                    default: None,
+                });
+            return Ok(Some(ResolvedTable {
+                oid: system.oid,
+                schema: schema.to_owned(),
+                name: name.to_owned(),
+                columns: columns.collect(),
+                primary_key: Vec::new(),
+                source: provider_as_source(system.provider),
+                is_system: true,
+            }));
+        }
+        let Some(table) = self.catalog.table(schema, name) else { return Ok(None) };
+        self.engine.resolved_table(schema, table).map(Some)
+    }
+
+    fn schema_exists(&self, schema: &str) -> bool {
+        self.engine.system_tables().has_schema(schema) || self.catalog.schema(schema).is_some()
+    }
+
+    fn dml_source(&self, table: &ResolvedTable) -> Result<Arc<dyn TableSource>, SqlError> {
+        let stored = stored_table(table)?;
+        Ok(provider_as_source(Arc::new(stored.with_locators())))
+    }
+}
+
+/// The table of the database behind a resolved one.
+///
+/// # Errors
+/// 42809 for a system table.
+pub(super) fn stored_table(table: &ResolvedTable) -> Result<StoredTable, SqlError> {
+    source_as_provider(&table.source)
+        .ok()
+        .and_then(|provider| provider.downcast_ref::<StoredTable>().cloned())
+        .ok_or_else(|| {
+            SqlError::new(
+                sqlstate::INSUFFICIENT_PRIVILEGE,
+                format!("permission denied: \"{}\" is a system catalog", table.name),
+            )
+        })
+}

@@ -1,0 +1,269 @@
+//! Cutting COPY data into lines and fields.
+
+use std::borrow::Cow;
+
+use crate::{
+    error::{SqlError, sqlstate},
+    query::statement::{Copy, CopyFormat},
+};
+
+/// What the bytes of a COPY mean.
+#[derive(Clone, Debug)]
+pub(super) struct Dialect {
+    pub csv: bool,
+    delimiter: u8,
+    null: Vec<u8>,
+    quote: u8,
+    escape: u8,
+}
+
+impl Dialect {
+    pub(super) fn new(copy: &Copy) -> Self {
+        Self {
+            csv: copy.format == CopyFormat::Csv,
+            delimiter: copy.delimiter,
+            null: copy.null.clone().into_bytes(),
+            quote: copy.quote,
+            escape: copy.escape,
+        }
+    }
+
+    /// End of the first line in `bytes` from `from` on: where it ends and where the next begins.
+    /// `quoted` is whether `from` lies within quotes; it is kept up to date.
+    pub(super) fn line_end(
+        &self,
+        bytes: &[u8],
+        from: usize,
+        quoted: &mut bool,
+    ) -> Option<(usize, usize)> {
+        let mut at = from;
+        if !self.csv {
+            loop {
+                let found = at + bytes[at..].iter().position(|b| *b == b'\n')?;
+                // A newline after an odd number of backslashes belongs to the value.
+                let backslashes = bytes[..found].iter().rev().take_while(|b| **b == b'\\').count();
+                if backslashes.is_multiple_of(2) {
+                    return Some((found, found + 1));
+                }
+                at = found + 1;
+            }
+        }
+        // With escape = quote, a doubled quote closes and opens again: no special case.
+        let mut escaped = false;
+        while let Some(byte) = bytes.get(at) {
+            if escaped {
+                escaped = false;
+            } else if *quoted && *byte == self.escape && self.escape != self.quote {
+                escaped = true;
+            } else if *byte == self.quote {
+                *quoted = !*quoted;
+            } else if *byte == b'\n' && !*quoted {
+                return Some((at, at + 1));
+            }
+            at += 1;
+        }
+        None
+    }
+
+    /// Whether a line is the end-of-data mark of old clients.
+    pub(super) fn is_end(&self, line: &[u8]) -> bool {
+        line == b"\\."
+    }
+
+    /// The fields of a line, each `None` for NULL.
+    pub(super) fn fields<'a>(
+        &self,
+        line: &'a str,
+        fields: &mut Vec<Field<'a>>,
+    ) -> Result<(), SqlError> {
+        fields.clear();
+        if self.csv { self.csv_fields(line, fields) } else { self.text_fields(line, fields) }
+    }
+
+    fn text_fields<'a>(&self, line: &'a str, fields: &mut Vec<Field<'a>>) -> Result<(), SqlError> {
+        let bytes = line.as_bytes();
+        if !bytes.contains(&b'\\') {
+            let mut start = 0;
+            loop {
+                let end = bytes[start..].iter().position(|b| *b == self.delimiter);
+                let end = end.map_or(bytes.len(), |end| start + end);
+                let text = &line[start..end];
+                let null = text.as_bytes() == self.null;
+                fields.push((!null).then_some(Cow::Borrowed(text)));
+                if end == bytes.len() {
+                    return Ok(());
+                }
+                start = end + 1;
+            }
+        }
+        let mut start = 0;
+        loop {
+            let mut end = start;
+            let mut escapes = false;
+            while end < bytes.len() && bytes[end] != self.delimiter {
+                if bytes[end] == b'\\' {
+                    escapes = true;
+                    end += 1;
+                }
+                end += 1;
+            }
+            let end = end.min(bytes.len());
+            let raw = &bytes[start..end];
+            fields.push(if raw == self.null {
+                None
+            } else if escapes {
+                Some(Cow::Owned(unescape(raw)?))
+            } else {
+                Some(Cow::Borrowed(&line[start..end]))
+            });
+            if end == bytes.len() {
+                return Ok(());
+            }
+            start = end + 1;
+        }
+    }
+
+    fn csv_fields<'a>(&self, line: &'a str, fields: &mut Vec<Field<'a>>) -> Result<(), SqlError> {
+        let bytes = line.as_bytes();
+        let mut start = 0;
+        loop {
+            if bytes.get(start) != Some(&self.quote) {
+                let mut end = start;
+                while end < bytes.len() && bytes[end] != self.delimiter && bytes[end] != self.quote
+                {
+                    end += 1;
+                }
+                if end == bytes.len() || bytes[end] == self.delimiter {
+                    let text = &line[start..end];
+                    let null = text.as_bytes() == self.null;
+                    fields.push((!null).then_some(Cow::Borrowed(text)));
+                    if end == bytes.len() {
+                        return Ok(());
+                    }
+                    start = end + 1;
+                    continue;
+                }
+            }
+            let (value, end) = self.quoted_field(bytes, start)?;
+            // A quoted field is never NULL, unless FORCE_NULL says so.
+            fields.push(Some(Cow::Owned(value)));
+            if end == bytes.len() {
+                return Ok(());
+            }
+            start = end + 1;
+        }
+    }
+
+    /// A field with quotes somewhere in it, from `start` on, and where it ends.
+    fn quoted_field(&self, bytes: &[u8], start: usize) -> Result<(String, usize), SqlError> {
+        let mut value = Vec::new();
+        let mut quoted = false;
+        let mut at = start;
+        while at < bytes.len() {
+            let byte = bytes[at];
+            if quoted {
+                let next = bytes.get(at + 1);
+                if byte == self.escape
+                    && next.is_some_and(|next| *next == self.quote || *next == self.escape)
+                {
+                    value.push(bytes[at + 1]);
+                    at += 2;
+                    continue;
+                }
+                if byte == self.quote {
+                    quoted = false;
+                } else {
+                    value.push(byte);
+                }
+            } else if byte == self.delimiter {
+                break;
+            } else if byte == self.quote {
+                quoted = true;
+            } else {
+                value.push(byte);
+            }
+            at += 1;
+        }
+        if quoted {
+            return Err(SqlError::new(
+                sqlstate::BAD_COPY_FILE_FORMAT,
+                "unterminated CSV quoted field",
+            ));
+        }
+        Ok((utf8(value)?, at))
+    }
+
+    pub(super) fn is_null_text(&self, text: &str) -> bool {
+        text.as_bytes() == self.null
+    }
+}
+
+/// `None` is NULL.
+pub(super) type Field<'a> = Option<Cow<'a, str>>;
+
+fn utf8(bytes: Vec<u8>) -> Result<String, SqlError> {
+    String::from_utf8(bytes).map_err(|error| {
+        let bytes = error.as_bytes();
+        let at = error.utf8_error().valid_up_to();
+        invalid_utf8(&bytes[at..])
+    })
+}
+
+/// 22021, naming the first bytes that are wrong.
+pub(super) fn invalid_utf8(bytes: &[u8]) -> SqlError {
+    let shown: Vec<String> = bytes.iter().take(4).map(|byte| format!("0x{byte:02x}")).collect();
+    SqlError::new(
+        sqlstate::CHARACTER_NOT_IN_REPERTOIRE,
+        format!("invalid byte sequence for encoding \"UTF8\": {}", shown.join(" ")),
+    )
+}
+
+/// The escapes of text format.
+fn unescape(raw: &[u8]) -> Result<String, SqlError> {
+    let mut value = Vec::with_capacity(raw.len());
+    let mut at = 0;
+    while at < raw.len() {
+        if raw[at] != b'\\' || at + 1 == raw.len() {
+            value.push(raw[at]);
+            at += 1;
+            continue;
+        }
+        let symbol = raw[at + 1];
+        at += 2;
+        let number = |at: usize, most: usize, radix: u32| {
+            let mut number = 0u32;
+            let mut digits = 0;
+            while digits < most
+                && let Some(digit) =
+                    raw.get(at + digits).and_then(|b| char::from(*b).to_digit(radix))
+            {
+                number = number * radix + digit;
+                digits += 1;
+            }
+            (number as u8, digits)
+        };
+        value.push(match symbol {
+            b'b' => 8,
+            b'f' => 12,
+            b'n' => b'\n',
+            b'r' => b'\r',
+            b't' => b'\t',
+            b'v' => 11,
+            b'0'..=b'7' => {
+                let (byte, digits) = number(at - 1, 3, 8);
+                at += digits - 1;
+                byte
+            }
+            b'x' => {
+                let (byte, digits) = number(at, 2, 16);
+                at += digits;
+                if digits == 0 { b'x' } else { byte }
+            }
+            other => other,
+        });
+    }
+    utf8(value)
+}
+
+#[cfg(test)]
+mod tests;

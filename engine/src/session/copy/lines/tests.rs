@@ -1,0 +1,61 @@
+use super::*;
+
+fn text() -> Dialect {
+    Dialect { csv: false, delimiter: b'\t', null: b"\\N".to_vec(), quote: b'"', escape: b'"' }
+}
+
+fn csv() -> Dialect {
+    Dialect { csv: true, delimiter: b',', null: Vec::new(), quote: b'"', escape: b'"' }
+}
+
+fn fields(dialect: &Dialect, line: &str) -> Vec<Option<String>> {
+    let mut fields = Vec::new();
+    dialect.fields(line, &mut fields).expect(line);
+    fields.into_iter().map(|field| field.map(Cow::into_owned)).collect()
+}
+
+fn some(values: &[&str]) -> Vec<Option<String>> {
+    values.iter().map(|value| Some((*value).to_owned())).collect()
+}
+
+#[test]
+fn text_fields_are_unescaped() {
+    assert_eq!(fields(&text(), "a\tb\t"), some(&["a", "b", ""]));
+    assert_eq!(fields(&text(), "\\N\tx"), [None, Some("x".to_owned())]);
+    assert_eq!(
+        fields(&text(), "a\\tb\\n\\\\N\t\\x41\\101\\q\t\\\\N"),
+        some(&["a\tb\n\\N", "AAq", "\\N"])
+    );
+    assert_eq!(fields(&text(), "a\\\tb\tc"), some(&["a\tb", "c"]));
+    assert_eq!(fields(&text(), "a\\"), some(&["a\\"]));
+    assert_eq!(
+        text().fields("\\xff", &mut Vec::new()).expect_err("no UTF-8").sqlstate,
+        sqlstate::CHARACTER_NOT_IN_REPERTOIRE
+    );
+}
+
+#[test]
+fn csv_fields_are_unquoted() {
+    assert_eq!(fields(&csv(), "a,,\"\""), [Some("a".to_owned()), None, Some(String::new())]);
+    assert_eq!(fields(&csv(), "\"a,\"\"b\"\"\",c"), some(&["a,\"b\"", "c"]));
+    assert_eq!(fields(&csv(), "ab\"c,d\"e"), some(&["abc,de"]));
+    let single = Dialect { quote: b'\'', escape: b'\\', ..csv() };
+    assert_eq!(fields(&single, "'it\\'s',x"), some(&["it's", "x"]));
+    assert_eq!(
+        csv().fields("\"a", &mut Vec::new()).expect_err("open").message,
+        "unterminated CSV quoted field"
+    );
+}
+
+#[test]
+fn lines_end_outside_of_quotes_and_escapes() {
+    let mut quoted = false;
+    assert_eq!(text().line_end(b"a\\\nb\nc", 0, &mut quoted), Some((4, 5)));
+    assert_eq!(text().line_end(b"a\\\\\nb", 0, &mut quoted), Some((3, 4)));
+    assert_eq!(text().line_end(b"abc", 0, &mut quoted), None);
+    assert_eq!(csv().line_end(b"\"a\nb\"\nc", 0, &mut quoted), Some((5, 6)));
+    assert!(!quoted);
+    assert_eq!(csv().line_end(b"\"a\nb", 0, &mut quoted), None);
+    assert!(quoted);
+    assert_eq!(csv().line_end(b"\"a\nb\"\n", 4, &mut quoted), Some((5, 6)));
+}

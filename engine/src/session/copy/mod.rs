@@ -1,0 +1,148 @@
+//! COPY … FROM STDIN and COPY … TO STDOUT, text and csv.
+
+mod input;
+mod lines;
+mod output;
+
+use std::sync::{Arc, atomic::AtomicBool};
+
+use super::{
+    api::{CopyIn, CopyOut, Execution},
+    context::{StatementContext, undefined_table},
+    run,
+};
+use crate::{
+    error::{SqlError, sqlstate},
+    query::{
+        errors::sql_error,
+        planner::{self, ResolvedTable},
+        statement::{Copy, CopyColumns, CopyFormat, CopyObject, RelationName, Statement},
+    },
+};
+
+pub(super) async fn execute(
+    context: &StatementContext,
+    statement: &Statement,
+    copy: &Copy,
+    failed: &Arc<AtomicBool>,
+) -> Result<Execution, SqlError> {
+    if copy.format == CopyFormat::Binary {
+        return Err(SqlError::not_supported("COPY format \"binary\""));
+    }
+    match &copy.source {
+        CopyObject::Table { name, columns } if copy.from => {
+            context.check_writable("COPY FROM")?;
+            let table = context.plan(|plan| planner::resolve_table(plan, name))?;
+            let ordinals = ordinals(&table, columns)?;
+            let count = ordinals.len();
+            let sink = input::CopySource::new(context, statement, copy, table, ordinals, failed)?;
+            Ok(Execution::CopyIn(CopyIn { columns: count, binary: false, sink: Box::new(sink) }))
+        }
+        CopyObject::Table { name, columns } => {
+            let (table, plan) = table_plan(context, name, columns)?;
+            let chosen = ordinals(&table, columns)?;
+            let names: Vec<_> = chosen.iter().map(|i| table.columns[*i].name.clone()).collect();
+            let types = chosen.iter().map(|i| table.columns[*i].pg_type.clone()).collect();
+            let rows = run::start(context, plan).await?;
+            let stream = rows.into_stream(context, failed);
+            copy_out(context, copy, names, types, stream)
+        }
+        CopyObject::Query(query) => {
+            let planned = context.plan(|plan| planner::plan_query(plan, query, &[]))?;
+            let names = planned.fields.iter().map(|field| field.name.clone()).collect();
+            let types = planned.fields.iter().map(|field| field.pg_type.clone()).collect();
+            let rows = run::start(context, planned.plan).await?;
+            let stream = rows.into_stream(context, failed);
+            copy_out(context, copy, names, types, stream)
+        }
+    }
+}
+
+fn copy_out(
+    context: &StatementContext,
+    copy: &Copy,
+    names: Vec<String>,
+    types: Vec<crate::types::PgType>,
+    stream: super::RowStream,
+) -> Result<Execution, SqlError> {
+    let columns = names.len();
+    let format = context.settings.derived().format.clone();
+    let writer = output::Writer::new(copy, names, types, format)?;
+    Ok(Execution::CopyOut(CopyOut { columns, binary: false, rows: writer.into_stream(stream) }))
+}
+
+/// The plan that reads the columns of a table.
+fn table_plan(
+    context: &StatementContext,
+    name: &RelationName,
+    columns: &[String],
+) -> Result<(ResolvedTable, datafusion::logical_expr::LogicalPlan), SqlError> {
+    let table = context.plan(|plan| planner::resolve_table(plan, name))?;
+    if table.is_system && table.source.get_logical_plan().is_some() {
+        return Err(undefined_table(name));
+    }
+    let projection = ordinals(&table, columns)?;
+    let plan = datafusion::logical_expr::LogicalPlanBuilder::scan(
+        "t",
+        Arc::clone(&table.source),
+        Some(projection),
+    )
+    .and_then(datafusion::logical_expr::LogicalPlanBuilder::build)
+    .map_err(sql_error)?;
+    Ok((table, plan))
+}
+
+/// Ordinals of the named columns; of all of them without names.
+///
+/// # Errors
+/// 42703, 42701.
+fn ordinals(table: &ResolvedTable, columns: &[String]) -> Result<Vec<usize>, SqlError> {
+    if columns.is_empty() {
+        return Ok((0..table.columns.len()).collect());
+    }
+    let mut ordinals = Vec::with_capacity(columns.len());
+    for name in columns {
+        let ordinal = ordinal(table, name)?;
+        if ordinals.contains(&ordinal) {
+            return Err(SqlError::new(
+                sqlstate::DUPLICATE_COLUMN,
+                format!("column \"{name}\" specified more than once"),
+            ));
+        }
+        ordinals.push(ordinal);
+    }
+    Ok(ordinals)
+}
+
+fn ordinal(table: &ResolvedTable, name: &str) -> Result<usize, SqlError> {
+    table.columns.iter().position(|column| column.name == name).ok_or_else(|| {
+        SqlError::new(
+            sqlstate::UNDEFINED_COLUMN,
+            format!("column \"{name}\" of relation \"{}\" does not exist", table.name),
+        )
+    })
+}
+
+/// Per copied column, whether an option that names columns holds for it.
+///
+/// # Errors
+/// 42P10 for a column that is not copied.
+fn chosen(option: &str, columns: &CopyColumns, names: &[String]) -> Result<Vec<bool>, SqlError> {
+    match columns {
+        CopyColumns::None => Ok(vec![false; names.len()]),
+        CopyColumns::All => Ok(vec![true; names.len()]),
+        CopyColumns::Some(some) => {
+            let mut chosen = vec![false; names.len()];
+            for name in some {
+                let at = names.iter().position(|known| known == name).ok_or_else(|| {
+                    SqlError::new(
+                        "42P10",
+                        format!("{option} column \"{name}\" not referenced by COPY"),
+                    )
+                })?;
+                chosen[at] = true;
+            }
+            Ok(chosen)
+        }
+    }
+}

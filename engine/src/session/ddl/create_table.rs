@@ -1,0 +1,260 @@
+//! CREATE TABLE, CREATE TABLE AS.
+
+use std::{collections::HashSet, sync::Arc};
+
+use glaredb_catalog::{
+    CatalogChange,
+    descriptor::{COLUMNS_MAX, Column, PrimaryKey, Schema, Table},
+};
+use glaredb_txn::ids::SchemaVersion;
+
+use super::{
+    super::{
+        api::{Execution, Notice},
+        context::StatementContext,
+        dml::TableSink,
+        run,
+        table_schema::table_schema,
+        transaction::Transaction,
+    },
+    storage_options,
+};
+use crate::{
+    error::{SqlError, sqlstate},
+    query::{
+        planner,
+        statement::{
+            ColumnDefinition, CreateTable, CreateTableAs, PrimaryKeyDefinition, RelationName,
+        },
+    },
+    types::PgType,
+};
+
+pub(super) fn create(
+    context: &StatementContext,
+    create: &CreateTable,
+    notices: &mut Vec<Notice>,
+) -> Result<(), SqlError> {
+    let schema = context.creation_schema(&create.name)?;
+    if exists(context, &schema, &create.name, create.if_not_exists, notices)? {
+        return Ok(());
+    }
+    let mut table = new_table(context, &schema, &create.name.name, &create.columns)?;
+    table.options = storage_options(&create.options)?;
+    if let Some(key) = &create.primary_key {
+        let key = primary_key(context, &schema, &table, key)?;
+        for column in &mut table.columns {
+            column.not_null |= key.columns.contains(&column.id);
+        }
+        table.primary_key = Some(key);
+    }
+    add(context, table).map(drop)
+}
+
+pub(super) async fn create_as(
+    context: &StatementContext,
+    create: &CreateTableAs,
+    notices: &mut Vec<Notice>,
+) -> Result<Execution, SqlError> {
+    let command = |tag: &str| Ok(Execution::Command { tag: tag.to_owned() });
+    let schema = context.creation_schema(&create.name)?;
+    if exists(context, &schema, &create.name, create.if_not_exists, notices)? {
+        return command("CREATE TABLE AS");
+    }
+    let planned = context.plan(|plan| planner::plan_query(plan, &create.query, &[]))?;
+    if create.column_names.len() > planned.fields.len() {
+        return Err(SqlError::new(sqlstate::SYNTAX_ERROR, "too many column names were specified"));
+    }
+    let columns: Vec<ColumnDefinition> = planned
+        .fields
+        .iter()
+        .enumerate()
+        .map(|(index, field)| ColumnDefinition {
+            name: create.column_names.get(index).unwrap_or(&field.name).clone(),
+            pg_type: match &field.pg_type {
+                PgType::Unknown => PgType::Text,
+                other => other.clone(),
+            },
+            not_null: false,
+            default: None,
+        })
+        .collect();
+    let mut table = new_table(context, &schema, &create.name.name, &columns)?;
+    table.options = storage_options(&create.options)?;
+    let mut rows = match create.with_data {
+        true => Some(run::start(context, planned.plan).await?),
+        false => None,
+    };
+    let table = add(context, table)?;
+    let Some(rows) = &mut rows else { return command("CREATE TABLE AS") };
+    let resolved = context.engine.resolved_table(&schema.name, &table)?;
+    let mut sink = TableSink::new(context, &resolved)?;
+    let mut count = 0;
+    while let Some(batch) = rows.next().await? {
+        count += batch.num_rows();
+        sink.insert(sink.rows(batch.columns().to_vec())?, None)?;
+        if context.is_last {
+            Transaction::stream_parts(&context.transaction).await?;
+        }
+    }
+    command(&format!("SELECT {count}"))
+}
+
+/// Whether the name is taken, which with IF NOT EXISTS is only a notice.
+fn exists(
+    context: &StatementContext,
+    schema: &Schema,
+    name: &RelationName,
+    if_not_exists: bool,
+    notices: &mut Vec<Notice>,
+) -> Result<bool, SqlError> {
+    if context.catalog.relation(schema.oid, &name.name).is_none() {
+        return Ok(false);
+    }
+    let message = format!("relation \"{}\" already exists", name.name);
+    if !if_not_exists {
+        return Err(SqlError::new(sqlstate::DUPLICATE_TABLE, message));
+    }
+    let mut notice = Notice::note(format!("{message}, skipping"));
+    notice.sqlstate = sqlstate::DUPLICATE_TABLE;
+    notices.push(notice);
+    Ok(true)
+}
+
+fn new_table(
+    context: &StatementContext,
+    schema: &Schema,
+    name: &str,
+    definitions: &[ColumnDefinition],
+) -> Result<Table, SqlError> {
+    let allocator = context.engine.allocator();
+    if definitions.len() > COLUMNS_MAX {
+        return Err(SqlError::new(
+            "54011",
+            format!("tables can have at most {COLUMNS_MAX} columns"),
+        ));
+    }
+    let mut names = HashSet::new();
+    let mut columns = Vec::with_capacity(definitions.len());
+    for (index, definition) in definitions.iter().enumerate() {
+        if !names.insert(definition.name.as_str()) {
+            return Err(SqlError::new(
+                sqlstate::DUPLICATE_COLUMN,
+                format!("column \"{}\" specified more than once", definition.name),
+            ));
+        }
+        check_type(definition)?;
+        if let Some(default) = &definition.default {
+            // Refused now rather than at the first INSERT.
+            context.plan(|plan| {
+                planner::plan_default(plan, &definition.name, &definition.pg_type, default)
+            })?;
+        }
+        columns.push(Column {
+            id: index as u32 + 1,
+            number: i16::try_from(index + 1).expect("at most 1600 columns"),
+            name: definition.name.clone(),
+            type_oid: definition.pg_type.oid(),
+            typmod: definition.pg_type.typmod(),
+            not_null: definition.not_null,
+            default_oid: if definition.default.is_some() { allocator.oid() } else { 0 },
+            default: definition.default.clone(),
+        });
+    }
+    Ok(Table {
+        oid: allocator.oid(),
+        name: name.to_owned(),
+        schema_oid: schema.oid,
+        owner: context.catalog.role(&context.identity.role).map_or(schema.owner, |role| role.oid),
+        row_type_oid: allocator.oid(),
+        array_type_oid: allocator.oid(),
+        storage: allocator.table_id(),
+        version: SchemaVersion(1),
+        next_column_id: columns.len() as u32 + 1,
+        columns,
+        primary_key: None,
+        options: Default::default(),
+    })
+}
+
+fn check_type(definition: &ColumnDefinition) -> Result<(), SqlError> {
+    match &definition.pg_type {
+        PgType::Unknown | PgType::Void => Err(SqlError::new(
+            sqlstate::INVALID_TABLE_DEFINITION,
+            format!(
+                "column \"{}\" has pseudo-type {}",
+                definition.name,
+                definition.pg_type.sql_name()
+            ),
+        )),
+        PgType::Array(_)
+        | PgType::Char
+        | PgType::Regclass
+        | PgType::Regtype
+        | PgType::Regproc
+        | PgType::Regnamespace
+        | PgType::Regrole => Err(SqlError::not_supported(format!(
+            "column \"{}\" of type {}",
+            definition.name,
+            definition.pg_type.sql_name()
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// The key's descriptor: 42703 for an unknown column, 42P07 for a name that is taken.
+pub(super) fn primary_key(
+    context: &StatementContext,
+    schema: &Schema,
+    table: &Table,
+    definition: &PrimaryKeyDefinition,
+) -> Result<PrimaryKey, SqlError> {
+    let mut columns = Vec::with_capacity(definition.columns.len());
+    for name in &definition.columns {
+        let column = table.column(name).ok_or_else(|| {
+            SqlError::new(
+                sqlstate::UNDEFINED_COLUMN,
+                format!("column \"{name}\" named in key does not exist"),
+            )
+        })?;
+        if columns.contains(&column.id) {
+            return Err(SqlError::new(
+                sqlstate::DUPLICATE_COLUMN,
+                format!("column \"{name}\" appears twice in primary key constraint"),
+            ));
+        }
+        columns.push(column.id);
+    }
+    let name = match &definition.name {
+        Some(name) => {
+            if context.catalog.relation(schema.oid, name).is_some() {
+                return Err(SqlError::new(
+                    sqlstate::DUPLICATE_TABLE,
+                    format!("relation \"{name}\" already exists"),
+                ));
+            }
+            name.clone()
+        }
+        None => context.catalog.free_relation_name(schema.oid, &table.name, "pkey"),
+    };
+    if name == table.name {
+        return Err(SqlError::new(
+            sqlstate::DUPLICATE_TABLE,
+            format!("relation \"{name}\" already exists"),
+        ));
+    }
+    let allocator = context.engine.allocator();
+    Ok(PrimaryKey { oid: allocator.oid(), constraint_oid: allocator.oid(), name, columns })
+}
+
+/// Puts the new table into the transaction's catalog and gives it a storage.
+fn add(context: &StatementContext, table: Table) -> Result<Arc<Table>, SqlError> {
+    let schema = Arc::new(table_schema(&table)?);
+    let table = Arc::new(table);
+    let mut change = CatalogChange::default();
+    change.create_table(Arc::clone(&table));
+    let mut transaction = context.transaction.lock();
+    transaction.change_catalog(&context.view, &context.catalog, change)?;
+    transaction.writes().lock().create_storage(table.storage, &schema);
+    Ok(table)
+}

@@ -1,0 +1,80 @@
+//! DDL, transactional: a statement changes the transaction's own catalog, the commit publishes it.
+
+mod alter_table;
+mod create_table;
+mod drop;
+mod schema;
+mod truncate;
+
+use super::{
+    api::{Execution, Notice},
+    context::StatementContext,
+};
+use crate::{
+    error::SqlError,
+    query::statement::{RelationName, Statement, StatementKind, StorageOption},
+};
+
+pub(super) async fn execute(
+    context: &StatementContext,
+    statement: &Statement,
+    notices: &mut Vec<Notice>,
+) -> Result<Execution, SqlError> {
+    match &statement.kind {
+        StatementKind::CreateTable(create) => create_table::create(context, create, notices)?,
+        StatementKind::CreateTableAs(create) => {
+            return create_table::create_as(context, create, notices).await;
+        }
+        StatementKind::CreateSchema(create) => schema::create(context, create, notices)?,
+        StatementKind::DropTable(drop) => drop::tables(context, drop, notices)?,
+        StatementKind::DropSchema(drop) => drop::schemas(context, drop, notices)?,
+        StatementKind::AlterTable(alter) => {
+            alter_table::alter(context, alter, notices).await?;
+        }
+        StatementKind::Truncate(truncate) => truncate::truncate(context, truncate)?,
+        _ => return Err(SqlError::not_supported(statement.command())),
+    }
+    Ok(Execution::Command { tag: statement.command().to_owned() })
+}
+
+/// `"schema.name"` or `"name"`, as the statement wrote it.
+fn shown(name: &RelationName) -> String {
+    match &name.schema {
+        Some(schema) => format!("{schema}.{}", name.name),
+        None => name.name.clone(),
+    }
+}
+
+/// Storage parameters that are kept though nothing depends on them.
+///
+/// # Errors
+/// 22023 for one that PostgreSQL does not know either.
+fn storage_options(
+    options: &[StorageOption],
+) -> Result<std::collections::BTreeMap<String, String>, SqlError> {
+    options
+        .iter()
+        .map(|option| {
+            let value = option.value.clone().unwrap_or_else(|| "true".to_owned());
+            let known = option.name == "fillfactor"
+                || option.name.starts_with("autovacuum_")
+                || option.name.starts_with("toast")
+                || option.name == "parallel_workers";
+            if !known {
+                return Err(SqlError::new(
+                    crate::error::sqlstate::INVALID_PARAMETER_VALUE,
+                    format!("unrecognized parameter \"{}\"", option.name),
+                ));
+            }
+            if option.name == "fillfactor" && !value.parse().is_ok_and(|v| (10..=100).contains(&v))
+            {
+                return Err(SqlError::new(
+                    crate::error::sqlstate::INVALID_PARAMETER_VALUE,
+                    format!("value {value} out of bounds for option \"fillfactor\""),
+                )
+                .detail("Valid values are between \"10\" and \"100\"."));
+            }
+            Ok((option.name.clone(), value))
+        })
+        .collect()
+}

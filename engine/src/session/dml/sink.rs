@@ -1,0 +1,155 @@
+//! Where changes of one table go: checked, then into the transaction's write set.
+
+use std::sync::Arc;
+
+use arrow::{
+    array::{ArrayRef, RecordBatch},
+    datatypes::SchemaRef,
+};
+use glaredb_txn::ids::{Position, RowId, TableId};
+use hashbrown::HashSet;
+use parking_lot::Mutex;
+
+use super::{
+    Located,
+    constraints::{check_not_null, duplicate_key},
+};
+use crate::{
+    error::SqlError,
+    query::{planner::ResolvedTable, scan::StatementView},
+    session::{
+        context::{StatementContext, stored_table},
+        errors::storage_error,
+    },
+    storage::{
+        codec::key::EncodedKeys,
+        schema::TableSchema,
+        table::Table,
+        write_set::{Deletion, OwnKey, WriteSet},
+    },
+    types::text::FormatSettings,
+};
+
+pub(in crate::session) struct TableSink {
+    id: TableId,
+    table: ResolvedTable,
+    key_name: String,
+    schema: Arc<TableSchema>,
+    storage: Option<Arc<Table>>,
+    view: Arc<StatementView>,
+    writes: Arc<Mutex<WriteSet>>,
+    format: FormatSettings,
+}
+
+impl TableSink {
+    pub(in crate::session) fn new(
+        context: &StatementContext,
+        table: &ResolvedTable,
+    ) -> Result<Self, SqlError> {
+        let stored = stored_table(table)?;
+        let descriptor = context.catalog.table_by_oid(table.oid);
+        let key = descriptor.and_then(|descriptor| descriptor.primary_key.as_ref());
+        Ok(Self {
+            id: stored.id,
+            key_name: key.map(|key| key.name.clone()).unwrap_or_default(),
+            schema: Arc::clone(&stored.schema),
+            storage: context.view.database.table(stored.id),
+            view: Arc::clone(&context.view),
+            writes: Arc::clone(context.transaction.lock().writes()),
+            format: context.settings.derived().format.clone(),
+            table: table.clone(),
+        })
+    }
+
+    fn base(&self) -> Position {
+        self.view.snapshot.snapshot().position
+    }
+
+    /// Columns as rows of the table.
+    pub(in crate::session) fn rows(&self, columns: Vec<ArrayRef>) -> Result<RecordBatch, SqlError> {
+        check_not_null(&self.table, &columns, &self.format)?;
+        let schema: SchemaRef = Arc::clone(self.schema.arrow());
+        RecordBatch::try_new(schema, columns).map_err(|error| SqlError::internal(error.to_string()))
+    }
+
+    /// Adds rows made by [`rows`](Self::rows). `kept`: the ids of the rows they replace.
+    ///
+    /// # Errors
+    /// 23505; 53200 over budget.
+    pub(in crate::session) fn insert(
+        &mut self,
+        rows: RecordBatch,
+        kept: Option<Vec<RowId>>,
+    ) -> Result<(), SqlError> {
+        if rows.num_rows() == 0 {
+            return Ok(());
+        }
+        let keys = self.keys_of(&rows)?;
+        let mut writes = self.writes.lock();
+        if let Some(keys) = &keys {
+            self.check_unique(&writes, &rows, keys)?;
+        }
+        writes
+            .insert(self.id, &self.schema, rows, kept, keys.as_ref(), self.base())
+            .map_err(storage_error)
+    }
+
+    fn keys_of(&self, rows: &RecordBatch) -> Result<Option<EncodedKeys>, SqlError> {
+        let (Some(key), Some(encoder)) = (self.schema.key(), self.schema.key_encoder()) else {
+            return Ok(None);
+        };
+        let columns: Vec<ArrayRef> = key.iter().map(|i| Arc::clone(rows.column(*i))).collect();
+        encoder.encode_all(&columns).map(Some).map_err(storage_error)
+    }
+
+    fn check_unique(
+        &self,
+        writes: &WriteSet,
+        rows: &RecordBatch,
+        keys: &EncodedKeys,
+    ) -> Result<(), SqlError> {
+        let own = writes.table(self.id);
+        let at = self.view.snapshot.timestamp();
+        let mut batch: HashSet<&[u8], foldhash::fast::RandomState> = HashSet::default();
+        let several = keys.len() > 1;
+        for (row, key) in keys.iter().enumerate() {
+            let taken = match own.map_or(OwnKey::Untouched, |own| own.own_key(key)) {
+                OwnKey::Row(_) => true,
+                OwnKey::Removed => false,
+                OwnKey::Untouched => {
+                    self.storage.as_ref().is_some_and(|table| table.lookup(key, at).is_some())
+                }
+            };
+            if taken || (several && !batch.insert(key)) {
+                let key = self.schema.key().unwrap_or_default();
+                return Err(duplicate_key(
+                    &self.table,
+                    &self.key_name,
+                    key,
+                    rows,
+                    row,
+                    &self.format,
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes rows. `old_key`: their primary keys, without columns where there is none.
+    pub(super) fn delete(&mut self, rows: &Located, old_key: &RecordBatch) -> Result<(), SqlError> {
+        let keys = match self.schema.key_encoder() {
+            Some(encoder) if old_key.num_columns() > 0 => {
+                Some(encoder.encode_all(old_key.columns()).map_err(storage_error)?)
+            }
+            Some(_) => return Err(SqlError::internal("a plan of DML does not name its keys")),
+            None => None,
+        };
+        let deletion =
+            Deletion { locators: &rows.locators, row_ids: &rows.row_ids, keys: keys.as_ref() };
+        self.writes
+            .lock()
+            .delete(self.id, &self.schema, deletion, self.base())
+            .map(drop)
+            .map_err(storage_error)
+    }
+}

@@ -1,0 +1,268 @@
+//! Executing a statement: the transaction around it, and which module it goes to.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering::Relaxed},
+};
+
+use parking_lot::Mutex;
+
+use super::{
+    Block, Session, analyze,
+    api::{Execution, Notice, ParamValue},
+    context::StatementContext,
+    copy, ddl, dml, explain,
+    prepare::{Plan, Prepared},
+    run,
+    transaction::{ATTEMPTS_MAX, Transaction},
+};
+use crate::{
+    error::{SqlError, sqlstate},
+    query::statement::{Discard, IsolationLevel, Statement, StatementKind},
+};
+
+impl Session {
+    /// # Errors
+    /// 25P02 in a failed block.
+    pub(super) fn check_not_failed(&self, statement: &Statement) -> Result<(), SqlError> {
+        if self.block != Block::Autocommit
+            && self.failed.load(Relaxed)
+            && !statement.allowed_in_failed_transaction()
+        {
+            return Err(SqlError::new(
+                sqlstate::IN_FAILED_SQL_TRANSACTION,
+                "current transaction is aborted, commands ignored until end of transaction block",
+            ));
+        }
+        Ok(())
+    }
+
+    fn check_block(&self, statement: &Statement) -> Result<(), SqlError> {
+        if self.block != Block::Autocommit && statement.refuses_transaction_block() {
+            return Err(SqlError::new(
+                sqlstate::ACTIVE_SQL_TRANSACTION,
+                format!("{} cannot run inside a transaction block", statement.command()),
+            ));
+        }
+        Ok(())
+    }
+
+    pub(super) async fn execute_prepared(
+        &mut self,
+        prepared: &Arc<Prepared>,
+        params: &[ParamValue],
+    ) -> Result<Execution, SqlError> {
+        let Some(statement) = prepared.statement() else { return Ok(Execution::Empty) };
+        self.check_not_failed(statement)?;
+        self.check_block(statement)?;
+        if params.len() != prepared.param_types().len() {
+            return Err(SqlError::new(
+                sqlstate::PROTOCOL_VIOLATION,
+                format!(
+                    "bind message supplies {} parameters, but prepared statement requires {}",
+                    params.len(),
+                    prepared.param_types().len()
+                ),
+            ));
+        }
+        let command = |tag: &str| Ok(Execution::Command { tag: tag.to_owned() });
+        match &statement.kind {
+            StatementKind::Begin(modes) => self.begin(statement, *modes),
+            StatementKind::Commit { chain } => self.commit_block(*chain).await,
+            StatementKind::Rollback { chain } => self.rollback_block(*chain),
+            StatementKind::SetTransaction { session, modes } => {
+                self.set_transaction(*session, *modes)
+            }
+            StatementKind::Set(set) => self.set(set),
+            StatementKind::Reset(name) => self.reset(name.as_deref()),
+            StatementKind::Show(name) => self.show(name.as_deref()),
+            StatementKind::Discard(Discard::All) => {
+                self.prepared.clear();
+                self.settings.reset_all()?;
+                command("DISCARD ALL")
+            }
+            StatementKind::Discard(_) => command(statement.command()),
+            StatementKind::Prepare(prepare) => {
+                let types: Vec<_> = prepare.param_types.iter().cloned().map(Some).collect();
+                let inner = self.prepare_statement(Some(prepare.statement.clone()), &types)?;
+                self.store_prepared(&prepare.name, Arc::new(inner))?;
+                command("PREPARE")
+            }
+            StatementKind::Execute(execute) => self.execute_named(execute).await,
+            StatementKind::Deallocate(None) => {
+                self.prepared.clear();
+                command("DEALLOCATE ALL")
+            }
+            StatementKind::Deallocate(Some(name)) => {
+                self.prepared(name)?;
+                self.close_prepared(name);
+                command("DEALLOCATE")
+            }
+            StatementKind::Checkpoint => {
+                let checkpoint = self.engine.database().checkpoint_now().await;
+                checkpoint.map_err(|error| SqlError::new(sqlstate::IO_ERROR, error.to_string()))?;
+                command("CHECKPOINT")
+            }
+            StatementKind::Unsupported { what } => Err(SqlError::not_supported(what)),
+            _ => self.execute_in_transaction(prepared, params).await,
+        }
+    }
+
+    /// Autocommit commits, and tries again what lost against a concurrent commit.
+    pub(super) async fn execute_in_transaction(
+        &mut self,
+        prepared: &Arc<Prepared>,
+        params: &[ParamValue],
+    ) -> Result<Execution, SqlError> {
+        let mut attempt = 1;
+        loop {
+            let context = self.statement_context()?;
+            let autocommit = context.is_last;
+            let transaction = Arc::clone(&context.transaction);
+            let mut notices = Vec::new();
+            let running = Running { context, prepared, params, failed: &self.failed };
+            let result = running.run(&mut notices).await;
+            drop(running);
+            let result = match result {
+                Ok(execution @ Execution::CopyIn(_)) => return Ok(execution),
+                Ok(execution) if autocommit => {
+                    self.commit(Some(transaction)).await.map(|()| execution)
+                }
+                other => other,
+            };
+            match result {
+                Err(error)
+                    if autocommit
+                        && attempt < ATTEMPTS_MAX
+                        && error.sqlstate == sqlstate::SERIALIZATION_FAILURE =>
+                {
+                    attempt += 1;
+                }
+                result => {
+                    self.notices.append(&mut notices);
+                    return result;
+                }
+            }
+        }
+    }
+
+    /// The next statement's context, in the open transaction or one of its own.
+    pub(super) fn statement_context(&mut self) -> Result<StatementContext, SqlError> {
+        let now_us = self.engine.now_us();
+        let autocommit = self.block == Block::Autocommit;
+        let transaction = match &self.transaction {
+            Some(transaction) if !autocommit => Arc::clone(transaction),
+            _ => {
+                let derived = self.settings.derived();
+                let isolation = supported(derived.default_isolation)?;
+                let transaction = Transaction::new(
+                    self.engine.database(),
+                    isolation,
+                    derived.default_read_only,
+                    now_us,
+                );
+                let transaction = Arc::new(Mutex::new(transaction));
+                if !autocommit {
+                    self.settings.begin();
+                    self.transaction = Some(Arc::clone(&transaction));
+                }
+                transaction
+            }
+        };
+        let (view, catalog, transaction_start_us) = {
+            let mut transaction = transaction.lock();
+            let (view, catalog) = transaction.view()?;
+            (view, catalog, transaction.start_us)
+        };
+        Ok(StatementContext {
+            engine: Arc::clone(&self.engine),
+            identity: Arc::clone(&self.identity),
+            settings: self.settings.clone(),
+            transaction,
+            is_last: autocommit,
+            view,
+            catalog,
+            transaction_start_us,
+            statement_start_us: now_us,
+        })
+    }
+
+    /// Commits what a transaction wrote.
+    pub(super) async fn commit(
+        &mut self,
+        transaction: Option<Arc<Mutex<Transaction>>>,
+    ) -> Result<(), SqlError> {
+        let Some(transaction) = transaction else {
+            self.settings.end(true);
+            return Ok(());
+        };
+        let result = take(&transaction).commit().await;
+        self.settings.end(result.is_ok());
+        result
+    }
+}
+
+/// The transaction out of its slot; what stays behind is an empty one for streams that look at it.
+pub(super) fn take(transaction: &Mutex<Transaction>) -> Transaction {
+    let mut slot = transaction.lock();
+    let empty = slot.empty();
+    std::mem::replace(&mut *slot, empty)
+}
+
+/// # Errors
+/// 0A000 for SERIALIZABLE.
+pub(super) fn supported(isolation: IsolationLevel) -> Result<IsolationLevel, SqlError> {
+    match isolation {
+        IsolationLevel::Serializable => {
+            Err(SqlError::not_supported("isolation level SERIALIZABLE"))
+        }
+        IsolationLevel::ReadUncommitted => Ok(IsolationLevel::ReadCommitted),
+        level => Ok(level),
+    }
+}
+
+/// A statement being executed.
+struct Running<'a> {
+    context: StatementContext,
+    prepared: &'a Prepared,
+    params: &'a [ParamValue],
+    failed: &'a Arc<AtomicBool>,
+}
+
+impl Running<'_> {
+    async fn run(&self, notices: &mut Vec<Notice>) -> Result<Execution, SqlError> {
+        let context = &self.context;
+        let Some(statement) = self.prepared.statement() else { return Ok(Execution::Empty) };
+        match &statement.kind {
+            StatementKind::Query(_)
+            | StatementKind::Insert(_)
+            | StatementKind::Update(_)
+            | StatementKind::Delete(_) => self.run_plan().await,
+            StatementKind::Explain(explain) => explain::execute(context, explain).await,
+            StatementKind::Copy(copy) => copy::execute(context, statement, copy, self.failed).await,
+            StatementKind::Vacuum(vacuum) => analyze::vacuum(context, vacuum).await,
+            StatementKind::Analyze(vacuum) => analyze::analyze(context, vacuum).await,
+            _ => {
+                context.check_writable(statement.command())?;
+                ddl::execute(context, statement, notices).await
+            }
+        }
+    }
+
+    async fn run_plan(&self) -> Result<Execution, SqlError> {
+        match self.prepared.plan_in(&self.context)? {
+            Plan::Dml(operation, planned) => {
+                dml::execute(&self.context, operation, &planned, self.params).await
+            }
+            Plan::Query(planned) => {
+                let plan = run::bind(&planned.plan, self.params)?;
+                let rows = run::start(&self.context, plan).await?;
+                Ok(Execution::Rows {
+                    fields: Arc::clone(&planned.fields),
+                    stream: rows.into_stream(&self.context, self.failed),
+                    tag: "SELECT {n}".to_owned(),
+                })
+            }
+        }
+    }
+}

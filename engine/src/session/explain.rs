@@ -1,0 +1,88 @@
+//! EXPLAIN.
+
+use std::{fmt::Write as _, sync::Arc};
+
+use datafusion::physical_plan::{displayable, execute_stream};
+use futures::StreamExt;
+
+use super::{
+    api::Execution,
+    context::StatementContext,
+    prepare::{self, Plan, text_field},
+    set::text_rows,
+};
+use crate::{
+    error::SqlError,
+    query::{
+        errors::sql_error,
+        statement::{Explain, StatementKind},
+    },
+};
+
+pub(super) async fn execute(
+    context: &StatementContext,
+    explain: &Explain,
+) -> Result<Execution, SqlError> {
+    let statement = match &explain.statement.kind {
+        StatementKind::CreateTableAs(create) => &create.query,
+        StatementKind::Query(_)
+        | StatementKind::Insert(_)
+        | StatementKind::Update(_)
+        | StatementKind::Delete(_) => &explain.statement,
+        _ => {
+            let what = format!("EXPLAIN {}", explain.statement.command());
+            return Err(SqlError::not_supported(what));
+        }
+    };
+    let plan = prepare::plan(context, statement, &[])?;
+    let (headline, logical) = match &plan {
+        Plan::Query(planned) => (None, &planned.plan),
+        Plan::Dml(_, planned) => {
+            if explain.analyze {
+                let what = format!("EXPLAIN ANALYZE {}", statement.command());
+                return Err(SqlError::not_supported(what));
+            }
+            let verb = statement.command();
+            let (first, rest) = verb.split_at(1);
+            let verb = format!("{first}{}", rest.to_lowercase());
+            (Some(format!("{verb} on {}", planned.table.name)), &planned.plan)
+        }
+    };
+    let state = context.session_state();
+    let physical = state.create_physical_plan(logical).await.map_err(sql_error)?;
+    let mut text = String::new();
+    if let Some(headline) = &headline {
+        let _ = writeln!(text, "{headline}");
+    }
+    if explain.analyze {
+        let clock = &context.engine.database().env().clock;
+        let start = clock.monotonic();
+        let mut rows = 0;
+        let mut stream =
+            execute_stream(Arc::clone(&physical), state.task_ctx()).map_err(sql_error)?;
+        while let Some(batch) = stream.next().await {
+            rows += batch.map_err(sql_error)?.num_rows();
+        }
+        let elapsed = clock.monotonic().saturating_sub(start);
+        let shown = datafusion::physical_plan::display::DisplayableExecutionPlan::with_metrics(
+            physical.as_ref(),
+        );
+        let _ = write!(text, "{}", shown.indent(explain.verbose));
+        let _ = writeln!(text, "Rows: {rows}");
+        let _ = writeln!(text, "Execution Time: {:.3} ms", elapsed.as_secs_f64() * 1000.0);
+    } else {
+        let _ = write!(text, "{}", displayable(physical.as_ref()).indent(explain.verbose));
+    }
+    let lines = text.lines().enumerate().map(|(index, line)| {
+        // Below its headline and its root a plan is drawn with arrows, as in PostgreSQL.
+        let depth = line.len() - line.trim_start().len();
+        let depth = depth / 2 + usize::from(headline.is_some() && index > 0);
+        let line = line.trim_start();
+        if depth == 0 || line.starts_with("Rows:") || line.starts_with("Execution Time:") {
+            line.to_owned()
+        } else {
+            format!("{}->  {line}", " ".repeat(depth * 6 - 4))
+        }
+    });
+    text_rows(vec![text_field("QUERY PLAN")], vec![lines.collect()], "EXPLAIN")
+}

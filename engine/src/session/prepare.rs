@@ -1,0 +1,240 @@
+//! Planning a statement once, executing it often.
+
+use std::sync::Arc;
+
+use glaredb_catalog::Catalog;
+
+use super::{
+    Session,
+    api::{Execution, FieldDescription, ParamValue},
+    context::StatementContext,
+    dml::Operation,
+    run::constant,
+    settings::Derived,
+};
+use crate::{
+    error::{SqlError, sqlstate},
+    query::{
+        planner::{self, Planned, PlannedDml},
+        statement::{Execute, Statement, StatementKind},
+    },
+    types::PgType,
+};
+
+/// A statement ready to be executed with parameters, any number of times.
+#[derive(Debug)]
+pub struct Prepared {
+    /// `None`: the empty query string.
+    statement: Option<Statement>,
+    /// As the client declared them.
+    declared: Vec<Option<PgType>>,
+    param_types: Vec<PgType>,
+    fields: Option<Arc<[FieldDescription]>>,
+    plan: Option<CachedPlan>,
+}
+
+/// A plan and what it was made under.
+#[derive(Debug)]
+struct CachedPlan {
+    catalog: Arc<Catalog>,
+    settings: Arc<Derived>,
+    plan: Plan,
+}
+
+/// What QUERY's planner made of a statement.
+#[derive(Clone, Debug)]
+pub(super) enum Plan {
+    Query(Arc<Planned>),
+    Dml(Operation, Arc<PlannedDml>),
+}
+
+impl Prepared {
+    /// Types of `$1`, `$2`, ….
+    #[must_use]
+    pub fn param_types(&self) -> &[PgType] {
+        &self.param_types
+    }
+
+    /// Columns of the result; `None` for a statement that returns no rows.
+    #[must_use]
+    pub fn fields(&self) -> Option<&Arc<[FieldDescription]>> {
+        self.fields.as_ref()
+    }
+
+    /// `None`: the empty query string.
+    #[must_use]
+    pub fn statement(&self) -> Option<&Statement> {
+        self.statement.as_ref()
+    }
+
+    /// The plan for a statement in `context`: the cached one if nothing it rests on changed.
+    pub(super) fn plan_in(&self, context: &StatementContext) -> Result<Plan, SqlError> {
+        let statement = self
+            .statement
+            .as_ref()
+            .ok_or_else(|| SqlError::internal("the empty query has no plan"))?;
+        if let Some(cached) = &self.plan
+            && Arc::ptr_eq(&cached.catalog, &context.catalog)
+            && Arc::ptr_eq(&cached.settings, context.settings.derived())
+        {
+            return Ok(cached.plan.clone());
+        }
+        let plan = plan(context, statement, &self.declared)?;
+        if self.plan.is_some() && self.fields.as_deref() != plan.fields().map(AsRef::as_ref) {
+            return Err(SqlError::new(
+                sqlstate::FEATURE_NOT_SUPPORTED,
+                "cached plan must not change result type",
+            ));
+        }
+        Ok(plan)
+    }
+}
+
+impl Plan {
+    fn fields(&self) -> Option<&Arc<[FieldDescription]>> {
+        match self {
+            Self::Query(planned) => Some(&planned.fields),
+            Self::Dml(_, planned) => planned.fields.as_ref(),
+        }
+    }
+
+    fn params(&self) -> &[PgType] {
+        match self {
+            Self::Query(planned) => &planned.params,
+            Self::Dml(_, planned) => &planned.params,
+        }
+    }
+
+    fn reusable(&self) -> bool {
+        match self {
+            Self::Query(planned) => planned.reusable,
+            Self::Dml(_, planned) => planned.reusable,
+        }
+    }
+}
+
+/// Plans a query or DML statement.
+pub(super) fn plan(
+    context: &StatementContext,
+    statement: &Statement,
+    declared: &[Option<PgType>],
+) -> Result<Plan, SqlError> {
+    let operation = match &statement.kind {
+        StatementKind::Insert(_) => Operation::Insert,
+        StatementKind::Update(_) => Operation::Update,
+        StatementKind::Delete(_) => Operation::Delete,
+        _ => {
+            return context
+                .plan(|plan| planner::plan_query(plan, statement, declared))
+                .map(|planned| Plan::Query(Arc::new(planned)));
+        }
+    };
+    context
+        .plan(|plan| planner::plan_dml(plan, statement, declared))
+        .map(|planned| Plan::Dml(operation, Arc::new(planned)))
+}
+
+pub(super) fn text_field(name: &str) -> FieldDescription {
+    FieldDescription {
+        name: name.to_owned(),
+        pg_type: PgType::Text,
+        table_oid: 0,
+        column_number: 0,
+    }
+}
+
+impl Session {
+    pub(super) fn prepare_statement(
+        &mut self,
+        statement: Option<Statement>,
+        declared: &[Option<PgType>],
+    ) -> Result<Prepared, SqlError> {
+        let Some(statement) = statement else {
+            return Ok(Prepared::plain(None, declared, None));
+        };
+        self.check_not_failed(&statement)?;
+        let fields: Option<Vec<FieldDescription>> = match &statement.kind {
+            StatementKind::Query(_)
+            | StatementKind::Insert(_)
+            | StatementKind::Update(_)
+            | StatementKind::Delete(_) => return self.prepare_plan(statement, declared),
+            StatementKind::Explain(_) => Some(vec![text_field("QUERY PLAN")]),
+            StatementKind::Show(Some(name)) => Some(vec![text_field(&self.shown_name(name)?)]),
+            StatementKind::Show(None) => {
+                Some(["name", "setting", "description"].map(text_field).to_vec())
+            }
+            StatementKind::Execute(execute) => {
+                let fields = self.prepared(&execute.name)?.fields.clone();
+                return Ok(Prepared::plain(Some(statement), declared, fields));
+            }
+            _ => None,
+        };
+        Ok(Prepared::plain(Some(statement), declared, fields.map(Into::into)))
+    }
+
+    fn prepare_plan(
+        &mut self,
+        statement: Statement,
+        declared: &[Option<PgType>],
+    ) -> Result<Prepared, SqlError> {
+        let context = self.statement_context()?;
+        let plan = plan(&context, &statement, declared)?;
+        Ok(Prepared {
+            param_types: plan.params().to_vec(),
+            fields: plan.fields().cloned(),
+            plan: plan.reusable().then(|| CachedPlan {
+                catalog: Arc::clone(&context.catalog),
+                settings: Arc::clone(context.settings.derived()),
+                plan,
+            }),
+            statement: Some(statement),
+            declared: declared.to_vec(),
+        })
+    }
+}
+
+impl Session {
+    /// EXECUTE: its arguments are constants of the parameters' types.
+    pub(super) async fn execute_named(&mut self, execute: &Execute) -> Result<Execution, SqlError> {
+        let prepared = self.prepared(&execute.name)?;
+        let Some(statement) = prepared.statement() else { return Ok(Execution::Empty) };
+        if !matches!(
+            statement.kind,
+            StatementKind::Query(_)
+                | StatementKind::Insert(_)
+                | StatementKind::Update(_)
+                | StatementKind::Delete(_)
+        ) {
+            return Err(SqlError::not_supported(format!("EXECUTE of {}", statement.command())));
+        }
+        let params = {
+            let context = self.statement_context()?;
+            let planned = context.plan(|plan| {
+                let types = prepared.param_types();
+                planner::plan_execute_arguments(plan, statement, &execute.arguments, types)
+            })?;
+            planned.iter().map(|planned| constant(&context, planned)).collect::<Result<_, _>>()?
+        };
+        let params: Vec<ParamValue> = params;
+        Box::pin(self.execute_prepared(&prepared, &params)).await
+    }
+}
+
+impl Prepared {
+    /// A statement without parameters that is planned when it is executed, once: what the simple
+    /// protocol needs. Its fields are those of the execution.
+    #[must_use]
+    pub fn unplanned(statement: Statement) -> Arc<Self> {
+        Arc::new(Self::plain(Some(statement), &[], None))
+    }
+
+    fn plain(
+        statement: Option<Statement>,
+        declared: &[Option<PgType>],
+        fields: Option<Arc<[FieldDescription]>>,
+    ) -> Self {
+        let param_types =
+            declared.iter().map(|t| t.clone().unwrap_or(PgType::Text)).collect::<Vec<_>>();
+        Self { statement, declared: declared.to_vec(), param_types, fields, plan: None }
+    }
+}

@@ -1,0 +1,80 @@
+//! What the functions of `pg_catalog` see of the statement that calls them.
+
+use std::{any::Any, sync::Arc};
+
+use datafusion::{
+    common::config::{ConfigEntry, ConfigExtension, ExtensionOptions},
+    config::ConfigOptions,
+    error::{DataFusionError, Result},
+};
+use glaredb_catalog::Catalog;
+
+use super::{Identity, Settings, settings::Derived};
+
+/// Of one statement; stands among the extensions of the `ConfigOptions` it is planned and executed
+/// with, where scalar functions find it ([`StatementContext::of`]). Cheap to clone.
+///
+/// A plan with such a function in it holds for one statement: the optimizer may have folded calls.
+#[derive(Clone, Debug)]
+pub struct StatementContext {
+    /// At the statement's snapshot, with the transaction's own changes.
+    pub catalog: Arc<Catalog>,
+    pub identity: Arc<Identity>,
+    /// The settings in the form they are used; `search_path` as set.
+    pub settings: Arc<Derived>,
+}
+
+impl StatementContext {
+    #[must_use]
+    pub fn new(catalog: Arc<Catalog>, identity: Arc<Identity>, settings: &Settings) -> Self {
+        Self { catalog, identity, settings: settings.derived().clone() }
+    }
+
+    /// The context of the statement these options belong to.
+    ///
+    /// # Errors
+    /// There is none: the options were made for no statement.
+    pub fn of(options: &ConfigOptions) -> Result<&Self> {
+        options.extensions.get::<Self>().ok_or_else(|| {
+            DataFusionError::Internal("a system function outside of a statement".into())
+        })
+    }
+
+    /// The search path as it is used: `pg_catalog` in front unless it is listed, `$user` replaced.
+    pub fn search_path(&self) -> impl Iterator<Item = &str> {
+        let listed = &self.settings.search_path;
+        let implicit = !listed.iter().any(|schema| schema == "pg_catalog");
+        implicit.then_some("pg_catalog").into_iter().chain(
+            listed
+                .iter()
+                .map(|schema| if schema == "$user" { &self.identity.role } else { schema })
+                .map(String::as_str),
+        )
+    }
+}
+
+impl ConfigExtension for StatementContext {
+    const PREFIX: &'static str = "glaredb_statement";
+}
+
+impl ExtensionOptions for StatementContext {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn as_any_mut(&mut self) -> &mut dyn Any {
+        self
+    }
+
+    fn cloned(&self) -> Box<dyn ExtensionOptions> {
+        Box::new(self.clone())
+    }
+
+    fn set(&mut self, key: &str, _: &str) -> Result<()> {
+        Err(DataFusionError::Configuration(format!("{key} is not for setting")))
+    }
+
+    fn entries(&self) -> Vec<ConfigEntry> {
+        Vec::new()
+    }
+}

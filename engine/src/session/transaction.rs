@@ -1,0 +1,263 @@
+//! A transaction: its snapshots, what it wrote, and its commit.
+//!
+//! Both isolation levels are snapshot isolation. READ COMMITTED takes a snapshot per statement,
+//! REPEATABLE READ one at its first; either way the resolver refuses a key that another transaction
+//! wrote after the snapshot under which it was looked up.
+
+use std::sync::Arc;
+
+use glaredb_catalog::{Catalog, CatalogChange, conflict};
+use glaredb_txn::{
+    commit::{
+        message::{
+            Answer, Assertion, CommitRequest, KeyWrite, Part, Request, Scope, encode_request,
+        },
+        snapshots::SnapshotGuard,
+    },
+    ids::{CommitId, TableId},
+};
+use parking_lot::Mutex;
+
+use super::{errors, errors::serialization_failure};
+use crate::{
+    error::{SqlError, sqlstate},
+    query::{scan::StatementView, statement::IsolationLevel},
+    storage::{database::Database, write_set::WriteSet},
+};
+
+/// What a transaction has done so far. Shared with the sinks and streams of its statements.
+pub(super) struct Transaction {
+    database: Arc<Database>,
+    pub isolation: IsolationLevel,
+    pub read_only: bool,
+    /// `now()`.
+    pub start_us: i64,
+    /// A statement has run: modes are fixed.
+    pub started: bool,
+    /// REPEATABLE READ's only one.
+    snapshot: Option<Arc<SnapshotGuard>>,
+    writes: Option<Arc<Mutex<WriteSet>>>,
+    ddl: Ddl,
+    /// Parts of a bulk load that are in the log already.
+    parts: Option<(CommitId, u32)>,
+}
+
+/// The transaction's own catalog.
+#[derive(Default)]
+struct Ddl {
+    change: CatalogChange,
+    writes: Vec<KeyWrite>,
+    assertions: Vec<Assertion>,
+    /// The catalog it was last applied to, and the result.
+    applied: Option<(Arc<Catalog>, Arc<Catalog>)>,
+}
+
+/// How often an autocommit statement is tried when it meets 40001.
+pub(super) const ATTEMPTS_MAX: u32 = 10;
+
+impl Transaction {
+    pub(super) fn new(
+        database: &Arc<Database>,
+        isolation: IsolationLevel,
+        read_only: bool,
+        start_us: i64,
+    ) -> Self {
+        Self {
+            database: Arc::clone(database),
+            isolation,
+            read_only,
+            start_us,
+            started: false,
+            snapshot: None,
+            writes: None,
+            ddl: Ddl::default(),
+            parts: None,
+        }
+    }
+
+    /// A new transaction with the same modes.
+    pub(super) fn empty(&self) -> Self {
+        Self::new(&self.database, self.isolation, self.read_only, self.start_us)
+    }
+
+    /// What the next statement sees.
+    pub(super) fn view(&mut self) -> Result<(Arc<StatementView>, Arc<Catalog>), SqlError> {
+        self.started = true;
+        let snapshot = match &self.snapshot {
+            Some(snapshot) => Arc::clone(snapshot),
+            None => {
+                let snapshot = Arc::new(self.database.snapshots().register());
+                if self.isolation == IsolationLevel::RepeatableRead {
+                    self.snapshot = Some(Arc::clone(&snapshot));
+                }
+                snapshot
+            }
+        };
+        let base = self.database.catalog_at(&snapshot.snapshot());
+        let catalog = self.ddl.catalog(base)?;
+        let view = StatementView {
+            database: Arc::clone(&self.database),
+            snapshot,
+            own: self.writes.clone(),
+        };
+        Ok((Arc::new(view), catalog))
+    }
+
+    /// The write set, made at the first write.
+    pub(super) fn writes(&mut self) -> &Arc<Mutex<WriteSet>> {
+        let budget = self.database.budget();
+        self.writes.get_or_insert_with(|| Arc::new(Mutex::new(WriteSet::new(Arc::clone(budget)))))
+    }
+
+    /// Changes the catalog. `catalog` is what the statement saw under `view`.
+    pub(super) fn change_catalog(
+        &mut self,
+        view: &StatementView,
+        catalog: &Arc<Catalog>,
+        change: CatalogChange,
+    ) -> Result<(), SqlError> {
+        let position = view.snapshot.snapshot().position;
+        let changed =
+            catalog.apply(&change).map_err(|error| SqlError::internal(error.to_string()))?;
+        let claims = conflict::claims(catalog, position, &change);
+        // The first base of a key is the one that counts.
+        for write in claims.writes {
+            if !self.ddl.writes.iter().any(|known| known.key == write.key) {
+                self.ddl.writes.push(write);
+            }
+        }
+        self.ddl.assertions.extend(claims.assertions);
+        self.ddl.change = std::mem::take(&mut self.ddl.change).then(change);
+        let base = self.database.catalog_at(&view.snapshot.snapshot());
+        self.ddl.applied = Some((base, Arc::new(changed)));
+        Ok(())
+    }
+
+    /// The commit is refused if another wrote `scope` of the table after `view` was taken.
+    pub(super) fn assert_unchanged(&mut self, view: &StatementView, table: TableId, scope: Scope) {
+        let base = view.snapshot.snapshot().position;
+        self.ddl.assertions.push(Assertion { table, scope, base });
+    }
+
+    /// Whether the transaction wrote rows of its own to a storage.
+    pub(super) fn wrote_to(&self, table: TableId) -> bool {
+        self.writes.as_ref().is_some_and(|writes| {
+            writes.lock().table(table).is_some_and(|writes| !writes.own_batches().is_empty())
+        })
+    }
+
+    /// Sends what is gathered in whole parts, so that a bulk load needs bounded memory. The rows
+    /// are not seen by later statements of the transaction, so it must have none.
+    pub(super) async fn stream_parts(transaction: &Mutex<Self>) -> Result<(), SqlError> {
+        let (database, requests) = {
+            let mut this = transaction.lock();
+            let Some(writes) = this.writes.clone() else { return Ok(()) };
+            let parts = writes.lock().drain_parts().map_err(errors::storage_error)?;
+            let requests: Vec<Request> = parts.into_iter().map(|part| this.part(part)).collect();
+            (Arc::clone(&this.database), requests)
+        };
+        for request in requests {
+            errors::answer(database.send(request).await)?;
+        }
+        Ok(())
+    }
+
+    fn part(&mut self, payload: bytes::Bytes) -> Request {
+        let database = &self.database;
+        let (id, sent) = self.parts.get_or_insert_with(|| (database.leader().new_commit_id(), 0));
+        let part = Part { id: *id, sequence: *sent, payload };
+        *sent += 1;
+        Request::Part(part)
+    }
+
+    pub(super) fn wrote(&self) -> bool {
+        self.parts.is_some()
+            || !self.ddl.change.is_empty()
+            || self.writes.as_ref().is_some_and(|writes| !writes.lock().is_empty())
+    }
+
+    /// Commits in a task of its own, so that a client that goes away cannot tear it apart.
+    pub(super) async fn commit(self) -> Result<(), SqlError> {
+        if !self.wrote() {
+            return Ok(());
+        }
+        match tokio::spawn(self.send()).await {
+            Ok(result) => result,
+            Err(error) => Err(SqlError::new(
+                sqlstate::TRANSACTION_RESOLUTION_UNKNOWN,
+                format!("the commit ended without an answer: {error}"),
+            )),
+        }
+    }
+
+    async fn send(mut self) -> Result<(), SqlError> {
+        let database = Arc::clone(&self.database);
+        let mut writes = match self.writes.take() {
+            // Streams that still read own rows keep the old set alive; they have their batches.
+            Some(writes) => match Arc::try_unwrap(writes) {
+                Ok(writes) => writes.into_inner(),
+                Err(shared) => {
+                    let budget = Arc::clone(database.budget());
+                    std::mem::replace(&mut *shared.lock(), WriteSet::new(budget))
+                }
+            },
+            None => WriteSet::new(Arc::clone(database.budget())),
+        };
+        if !self.ddl.change.is_empty() {
+            writes.change_catalog(std::mem::take(&mut self.ddl.change));
+        }
+        let encoded = writes.finish().map_err(errors::storage_error)?;
+        let mut request = CommitRequest {
+            schema_versions: encoded.schema_versions,
+            assertions: encoded.assertions,
+            payload: encoded.payload,
+            ..CommitRequest::default()
+        };
+        for write in encoded.writes.into_iter().chain(std::mem::take(&mut self.ddl.writes)) {
+            request.writes.push((&write).into());
+        }
+        request.assertions.append(&mut self.ddl.assertions);
+        for part in encoded.parts {
+            let part = self.part(part);
+            errors::answer(database.send(part).await)?;
+        }
+        // From here on the leader decides.
+        (request.id, request.parts) =
+            self.parts.take().unwrap_or_else(|| (database.leader().new_commit_id(), 0));
+        let id = request.id;
+        let answer = match database.commit(request).await {
+            Answer::Unknown(_) => database.send(Request::Resolve(id)).await,
+            answer => answer,
+        };
+        errors::answer(answer)
+    }
+}
+
+impl Drop for Transaction {
+    /// Parts in the log that nothing will commit are given up.
+    fn drop(&mut self) {
+        if let Some((id, _)) = self.parts.take() {
+            let request = encode_request(&Request::Abort(id));
+            self.database.leader().submit(request, Box::new(|_| {}));
+        }
+    }
+}
+
+impl Ddl {
+    /// `base` with the transaction's changes.
+    fn catalog(&mut self, base: Arc<Catalog>) -> Result<Arc<Catalog>, SqlError> {
+        if self.change.is_empty() {
+            return Ok(base);
+        }
+        if let Some((known, applied)) = &self.applied
+            && Arc::ptr_eq(known, &base)
+        {
+            return Ok(Arc::clone(applied));
+        }
+        let applied = base.apply(&self.change).map(Arc::new).map_err(|error| {
+            serialization_failure(format!("Another transaction changed the same object: {error}."))
+        })?;
+        self.applied = Some((base, Arc::clone(&applied)));
+        Ok(applied)
+    }
+}

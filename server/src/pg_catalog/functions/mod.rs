@@ -1,0 +1,25 @@
+//! The functions of `pg_catalog` that need to know the catalog or the session.
+
+mod definitions;
+mod names;
+mod privileges;
+mod session;
+mod sizes;
+mod system_function;
+
+use std::sync::Arc;
+
+use glaredb_engine::query::functions::ExtraFunction;
+
+use super::StorageFigures;
+use system_function::Functions;
+
+pub(super) fn all(figures: &Arc<dyn StorageFigures>) -> Vec<ExtraFunction> {
+    let mut functions = Functions::default();
+    names::add(&mut functions);
+    definitions::add(&mut functions);
+    privileges::add(&mut functions);
+    session::add(&mut functions);
+    sizes::add(&mut functions, figures);
+    functions.into_vec()
+}

@@ -1,0 +1,58 @@
+//! A system table for DataFusion: its rows are made when it is scanned.
+
+use std::{fmt, sync::Arc};
+
+use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use async_trait::async_trait;
+use datafusion::{
+    catalog::{Session, TableProvider, memory::MemorySourceConfig},
+    error::Result,
+    logical_expr::{Expr, TableType},
+    physical_plan::ExecutionPlan,
+};
+
+use super::definitions::Definition;
+
+/// Makes the rows of a table; holds what they are made of.
+pub(super) type MakeRows = Box<dyn Fn() -> Result<RecordBatch> + Send + Sync>;
+
+pub(super) struct SystemTableProvider {
+    definition: &'static Definition,
+    rows: MakeRows,
+}
+
+impl SystemTableProvider {
+    pub(super) fn new(definition: &'static Definition, rows: MakeRows) -> Self {
+        Self { definition, rows }
+    }
+}
+
+impl fmt::Debug for SystemTableProvider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SystemTable({}.{})", self.definition.schema, self.definition.name)
+    }
+}
+
+#[async_trait]
+impl TableProvider for SystemTableProvider {
+    fn schema(&self) -> SchemaRef {
+        self.definition.arrow.clone()
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    async fn scan(
+        &self,
+        _: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        _: &[Expr],
+        _: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let rows = (self.rows)()?;
+        let plan =
+            MemorySourceConfig::try_new_exec(&[vec![rows]], self.schema(), projection.cloned())?;
+        Ok(plan)
+    }
+}

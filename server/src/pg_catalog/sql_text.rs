@@ -1,0 +1,325 @@
+//! Pieces of SQL as PostgreSQL prints them back: identifiers, index and constraint definitions.
+
+use std::borrow::Cow;
+
+use glaredb_catalog::{
+    Catalog,
+    descriptor::{Column, Table},
+};
+use glaredb_engine::types::PgType;
+
+/// Key words that need quotes as a name: reserved ones, and those that cannot be a column name.
+const QUOTED_WORDS: &[&str] = &[
+    "all",
+    "analyse",
+    "analyze",
+    "and",
+    "any",
+    "array",
+    "as",
+    "asc",
+    "asymmetric",
+    "authorization",
+    "between",
+    "bigint",
+    "binary",
+    "bit",
+    "boolean",
+    "both",
+    "case",
+    "cast",
+    "char",
+    "character",
+    "check",
+    "coalesce",
+    "collate",
+    "collation",
+    "column",
+    "concurrently",
+    "constraint",
+    "create",
+    "cross",
+    "current_catalog",
+    "current_date",
+    "current_role",
+    "current_schema",
+    "current_time",
+    "current_timestamp",
+    "current_user",
+    "dec",
+    "decimal",
+    "default",
+    "deferrable",
+    "desc",
+    "distinct",
+    "do",
+    "else",
+    "end",
+    "except",
+    "exists",
+    "extract",
+    "false",
+    "fetch",
+    "float",
+    "for",
+    "foreign",
+    "freeze",
+    "from",
+    "full",
+    "grant",
+    "greatest",
+    "group",
+    "grouping",
+    "having",
+    "ilike",
+    "in",
+    "initially",
+    "inner",
+    "inout",
+    "int",
+    "integer",
+    "intersect",
+    "interval",
+    "into",
+    "is",
+    "isnull",
+    "join",
+    "lateral",
+    "leading",
+    "least",
+    "left",
+    "like",
+    "limit",
+    "localtime",
+    "localtimestamp",
+    "national",
+    "natural",
+    "nchar",
+    "none",
+    "normalize",
+    "not",
+    "notnull",
+    "null",
+    "nullif",
+    "numeric",
+    "offset",
+    "on",
+    "only",
+    "or",
+    "order",
+    "out",
+    "outer",
+    "overlaps",
+    "overlay",
+    "placing",
+    "position",
+    "precision",
+    "primary",
+    "real",
+    "references",
+    "returning",
+    "right",
+    "row",
+    "select",
+    "session_user",
+    "setof",
+    "similar",
+    "smallint",
+    "some",
+    "substring",
+    "symmetric",
+    "table",
+    "tablesample",
+    "then",
+    "time",
+    "timestamp",
+    "to",
+    "trailing",
+    "treat",
+    "trim",
+    "true",
+    "union",
+    "unique",
+    "user",
+    "using",
+    "values",
+    "varchar",
+    "variadic",
+    "verbose",
+    "when",
+    "where",
+    "window",
+    "with",
+    "xmlattributes",
+    "xmlconcat",
+    "xmlelement",
+    "xmlexists",
+    "xmlforest",
+    "xmlnamespaces",
+    "xmlparse",
+    "xmlpi",
+    "xmlroot",
+    "xmlserialize",
+    "xmltable",
+];
+
+/// The name as an identifier, in quotes only where it needs them.
+pub(super) fn quote_identifier(name: &str) -> Cow<'_, str> {
+    let begins = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_');
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    if begins && name.chars().all(plain) && QUOTED_WORDS.binary_search(&name).is_err() {
+        return Cow::Borrowed(name);
+    }
+    Cow::Owned(format!("\"{}\"", name.replace('"', "\"\"")))
+}
+
+/// The text as a string literal.
+pub(super) fn quote_literal(text: &str) -> String {
+    let quoted = text.replace('\'', "''");
+    if text.contains('\\') {
+        format!("E'{}'", quoted.replace('\\', "\\\\"))
+    } else {
+        format!("'{quoted}'")
+    }
+}
+
+/// The parts of a possibly qualified, possibly quoted name, folded as SQL folds them; `None` if it
+/// is no name.
+pub(super) fn parse_name(text: &str) -> Option<Vec<String>> {
+    let mut parts = Vec::new();
+    let mut rest = text.trim();
+    loop {
+        let part;
+        if let Some(quoted) = rest.strip_prefix('"') {
+            let mut name = String::new();
+            let mut chars = quoted.char_indices();
+            let end = loop {
+                match chars.next()? {
+                    (at, '"') if quoted[at + 1..].starts_with('"') => {
+                        name.push('"');
+                        chars.next();
+                    }
+                    (at, '"') => break at + 1,
+                    (_, c) => name.push(c),
+                }
+            };
+            (part, rest) = (name, &quoted[end..]);
+        } else {
+            let end = rest.find('.').unwrap_or(rest.len());
+            let word = rest[..end].trim();
+            let begins = word.starts_with(|c: char| c.is_alphabetic() || c == '_');
+            let valid = |c: char| c.is_alphanumeric() || c == '_' || c == '$';
+            if !begins || !word.chars().all(valid) {
+                return None;
+            }
+            (part, rest) = (word.to_lowercase(), &rest[end..]);
+        }
+        parts.push(part);
+        rest = rest.trim_start();
+        match rest.strip_prefix('.') {
+            Some(more) => rest = more.trim_start(),
+            None if rest.is_empty() => return Some(parts),
+            None => return None,
+        }
+    }
+}
+
+fn key_columns(table: &Table) -> impl Iterator<Item = &Column> {
+    table.primary_key.iter().flat_map(|key| &key.columns).filter_map(|id| table.column_by_id(*id))
+}
+
+fn key_column_list(table: &Table) -> String {
+    let names: Vec<_> = key_columns(table).map(|column| quote_identifier(&column.name)).collect();
+    names.join(", ")
+}
+
+/// `pg_get_indexdef` of the table's key. `column`: 0 for all of it, else only that column, from 1.
+/// `schema`: put in front of the table's name.
+pub(super) fn index_definition(table: &Table, column: usize, schema: Option<&str>) -> String {
+    if let Some(place) = column.checked_sub(1) {
+        return key_columns(table)
+            .nth(place)
+            .map(|column| quote_identifier(&column.name).into_owned())
+            .unwrap_or_default();
+    }
+    let key = table.primary_key.as_ref().map_or("", |key| &key.name);
+    let schema = schema.map(|s| format!("{}.", quote_identifier(s))).unwrap_or_default();
+    format!(
+        "CREATE UNIQUE INDEX {} ON {schema}{} USING btree ({})",
+        quote_identifier(key),
+        quote_identifier(&table.name),
+        key_column_list(table)
+    )
+}
+
+/// `pg_get_constraintdef` of the table's key.
+pub(super) fn constraint_definition(table: &Table) -> String {
+    format!("PRIMARY KEY ({})", key_column_list(table))
+}
+
+/// The default of a column as PostgreSQL prints it back: literals carry their type.
+pub(super) fn default_expression(column: &Column) -> Option<String> {
+    let sql = column.default.as_deref()?.trim();
+    let type_name = || match PgType::from_oid(column.type_oid, column.typmod) {
+        Some(PgType::Bpchar(_)) => "bpchar".to_owned(),
+        Some(PgType::Varchar(_)) => "character varying".to_owned(),
+        Some(PgType::Numeric(_)) => "numeric".to_owned(),
+        Some(of) => of.sql_name(),
+        None => "text".to_owned(),
+    };
+    if is_string_literal(sql) {
+        return Some(format!("{sql}::{}", type_name()));
+    }
+    let negative = sql.strip_prefix('-').map(str::trim_start);
+    if let Some(digits) = negative
+        && !digits.is_empty()
+        && digits.chars().all(|c| c.is_ascii_digit() || c == '.')
+    {
+        let literal = match digits.parse::<i64>() {
+            Ok(n) if i32::try_from(n).is_ok() => "integer",
+            Ok(_) => "bigint",
+            Err(_) => "numeric",
+        };
+        return Some(format!("'-{digits}'::{literal}"));
+    }
+    Some(sql.to_owned())
+}
+
+fn is_string_literal(sql: &str) -> bool {
+    let Some(inner) = sql.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\'')) else {
+        return false;
+    };
+    !inner.replace("''", "").contains('\'')
+}
+
+/// Name of a type as `format_type` prints it; for one that nobody knows, `???`.
+pub(super) fn format_type(catalog: &Catalog, oid: u32, typmod: Option<i32>) -> String {
+    if oid == 0 {
+        return "-".into();
+    }
+    if let Some(pg_type) = PgType::from_oid(oid, typmod.unwrap_or(-1)) {
+        return match pg_type {
+            PgType::Bpchar(_) if typmod.is_none_or(|typmod| typmod < 4) => {
+                if typmod.is_none() {
+                    "character".into()
+                } else {
+                    "bpchar".into()
+                }
+            }
+            other => other.sql_name(),
+        };
+    }
+    if let Some((name, element)) = super::tables::types::builtin_type(oid) {
+        return match element {
+            0 => quote_identifier(name).into_owned(),
+            element => format!("{}[]", format_type(catalog, element, None)),
+        };
+    }
+    match catalog.table_with_inner_oid(oid) {
+        Some(table) if table.row_type_oid == oid => quote_identifier(&table.name).into_owned(),
+        Some(table) if table.array_type_oid == oid => {
+            format!("{}[]", quote_identifier(&table.name))
+        }
+        _ => "???".into(),
+    }
+}

@@ -1,0 +1,268 @@
+//! `information_schema`: the standard's views, of what there is here.
+
+use glaredb_catalog::descriptor::{Column, Table};
+use glaredb_engine::types::PgType;
+
+use super::{Source, types::type_facts};
+use crate::pg_catalog::{
+    definitions,
+    rows::{Cell, Rows, int},
+    sql_text,
+};
+
+/// Bytes that an unlimited string is said to hold.
+const OCTETS_MAX: i64 = 1 << 30;
+
+pub(super) fn fill(source: &Source, name: &str, rows: &mut Rows) {
+    match name {
+        "schemata" => schemata(source, rows),
+        "tables" => tables(source, rows),
+        "columns" => columns(source, rows),
+        "table_constraints" => table_constraints(source, rows),
+        "key_column_usage" => key_column_usage(source, rows),
+        "constraint_column_usage" => constraint_column_usage(source, rows),
+        "information_schema_catalog_name" => {
+            rows.push([("catalog_name", source.database.as_str().into())]);
+        }
+        _ => {}
+    }
+}
+
+fn schemata(source: &Source, rows: &mut Rows) {
+    for schema in source.catalog.schemas() {
+        rows.push([
+            ("catalog_name", source.database.as_str().into()),
+            ("schema_name", schema.name.as_str().into()),
+            ("schema_owner", source.role_name(schema.owner).into()),
+        ]);
+    }
+}
+
+fn tables(source: &Source, rows: &mut Rows) {
+    let mut push = |schema: &str, name: &str, kind: &str, insertable: &str| {
+        rows.push([
+            ("table_catalog", source.database.as_str().into()),
+            ("table_schema", schema.into()),
+            ("table_name", name.into()),
+            ("table_type", kind.into()),
+            ("is_insertable_into", insertable.into()),
+            ("is_typed", "NO".into()),
+        ]);
+    };
+    for definition in definitions::all() {
+        let kind = if definition.kind == 'v' { "VIEW" } else { "BASE TABLE" };
+        push(definition.schema, definition.name, kind, "NO");
+    }
+    for (schema, table) in source.tables() {
+        push(schema, &table.name, "BASE TABLE", "YES");
+    }
+}
+
+fn columns(source: &Source, rows: &mut Rows) {
+    for definition in definitions::all() {
+        for (column, number) in definition.columns.iter().zip(1..) {
+            push_column(
+                source,
+                rows,
+                &ColumnRow {
+                    schema: definition.schema,
+                    table: definition.name,
+                    name: column.name,
+                    number,
+                    type_oid: column.type_oid,
+                    typmod: column.typmod,
+                    not_null: column.not_null,
+                    default: None,
+                    updatable: false,
+                },
+            );
+        }
+    }
+    for (schema, table) in source.tables() {
+        for column in &table.columns {
+            push_column(
+                source,
+                rows,
+                &ColumnRow {
+                    schema,
+                    table: &table.name,
+                    name: &column.name,
+                    number: column.number,
+                    type_oid: column.type_oid,
+                    typmod: column.typmod,
+                    not_null: column.not_null,
+                    default: sql_text::default_expression(column),
+                    updatable: true,
+                },
+            );
+        }
+    }
+}
+
+/// What rows of `columns` differ in.
+struct ColumnRow<'a> {
+    schema: &'a str,
+    table: &'a str,
+    name: &'a str,
+    number: i16,
+    type_oid: u32,
+    typmod: i32,
+    not_null: bool,
+    default: Option<String>,
+    updatable: bool,
+}
+
+fn yes_or_no(yes: bool) -> Cell {
+    if yes { "YES" } else { "NO" }.into()
+}
+
+fn push_column(source: &Source, rows: &mut Rows, column: &ColumnRow<'_>) {
+    let shape = Shape::of(PgType::from_oid(column.type_oid, column.typmod).as_ref());
+    let facts = type_facts(column.type_oid);
+    let data_type = if facts.element != 0 && facts.length == -1 {
+        "ARRAY".to_owned()
+    } else {
+        sql_text::format_type(&source.catalog, column.type_oid, None)
+    };
+    rows.push([
+        ("table_catalog", source.database.as_str().into()),
+        ("table_schema", column.schema.into()),
+        ("table_name", column.table.into()),
+        ("column_name", column.name.into()),
+        ("ordinal_position", int(column.number)),
+        ("column_default", column.default.clone().into()),
+        ("is_nullable", yes_or_no(!column.not_null)),
+        ("data_type", data_type.into()),
+        ("character_maximum_length", shape.characters),
+        ("character_octet_length", shape.octets),
+        ("numeric_precision", shape.precision),
+        ("numeric_precision_radix", shape.radix),
+        ("numeric_scale", shape.scale),
+        ("datetime_precision", shape.fraction),
+        ("udt_catalog", source.database.as_str().into()),
+        ("udt_schema", "pg_catalog".into()),
+        ("udt_name", facts.name.into()),
+        ("dtd_identifier", column.number.to_string().into()),
+        ("is_self_referencing", yes_or_no(false)),
+        ("is_identity", yes_or_no(false)),
+        ("identity_cycle", yes_or_no(false)),
+        ("is_generated", "NEVER".into()),
+        ("is_updatable", yes_or_no(column.updatable)),
+    ]);
+}
+
+/// The columns of `columns` that say how large a type is.
+struct Shape {
+    characters: Cell,
+    octets: Cell,
+    precision: Cell,
+    radix: Cell,
+    scale: Cell,
+    /// Digits of seconds.
+    fraction: Cell,
+}
+
+impl Shape {
+    fn of(pg_type: Option<&PgType>) -> Self {
+        let none = || Self {
+            characters: Cell::Null,
+            octets: Cell::Null,
+            precision: Cell::Null,
+            radix: Cell::Null,
+            scale: Cell::Null,
+            fraction: Cell::Null,
+        };
+        let binary =
+            |bits: i64, scale: Cell| Self { precision: int(bits), radix: int(2), scale, ..none() };
+        let Some(pg_type) = pg_type else { return none() };
+        match pg_type {
+            PgType::Int2 => binary(16, int(0)),
+            PgType::Int4 => binary(32, int(0)),
+            PgType::Int8 => binary(64, int(0)),
+            PgType::Float4 => binary(24, Cell::Null),
+            PgType::Float8 => binary(53, Cell::Null),
+            PgType::Numeric(None) => Self { radix: int(10), ..none() },
+            PgType::Numeric(Some(shape)) => Self {
+                precision: int(shape.precision),
+                radix: int(10),
+                scale: int(shape.scale),
+                ..none()
+            },
+            PgType::Text | PgType::Varchar(None) => Self { octets: int(OCTETS_MAX), ..none() },
+            PgType::Varchar(Some(n)) | PgType::Bpchar(n) => {
+                let octets = (i64::from(*n) * 4).min(OCTETS_MAX);
+                Self { characters: int(*n), octets: int(octets), ..none() }
+            }
+            PgType::Date => Self { fraction: int(0), ..none() },
+            PgType::Time | PgType::Timestamp | PgType::Timestamptz | PgType::Interval => {
+                Self { fraction: int(6), ..none() }
+            }
+            _ => none(),
+        }
+    }
+}
+
+fn table_constraints(source: &Source, rows: &mut Rows) {
+    let mut push = |schema: &str, table: &Table, name: String, kind: &str| {
+        rows.push([
+            ("constraint_catalog", source.database.as_str().into()),
+            ("constraint_schema", schema.into()),
+            ("constraint_name", name.into()),
+            ("table_catalog", source.database.as_str().into()),
+            ("table_schema", schema.into()),
+            ("table_name", table.name.as_str().into()),
+            ("constraint_type", kind.into()),
+            ("is_deferrable", "NO".into()),
+            ("initially_deferred", "NO".into()),
+            ("enforced", "YES".into()),
+        ]);
+    };
+    for (schema, table) in source.tables() {
+        if let Some(key) = &table.primary_key {
+            push(schema, table, key.name.clone(), "PRIMARY KEY");
+        }
+        for column in table.columns.iter().filter(|column| column.not_null) {
+            let (schema_oid, oid, number) = (table.schema_oid, table.oid, column.number);
+            push(schema, table, format!("{schema_oid}_{oid}_{number}_not_null"), "CHECK");
+        }
+    }
+}
+
+fn key_columns(table: &Table) -> impl Iterator<Item = &Column> {
+    table.primary_key.iter().flat_map(|key| &key.columns).filter_map(|id| table.column_by_id(*id))
+}
+
+fn key_column_usage(source: &Source, rows: &mut Rows) {
+    for (schema, table) in source.tables() {
+        let Some(key) = &table.primary_key else { continue };
+        for (column, place) in key_columns(table).zip(1_i64..) {
+            rows.push([
+                ("constraint_catalog", source.database.as_str().into()),
+                ("constraint_schema", schema.into()),
+                ("constraint_name", key.name.as_str().into()),
+                ("table_catalog", source.database.as_str().into()),
+                ("table_schema", schema.into()),
+                ("table_name", table.name.as_str().into()),
+                ("column_name", column.name.as_str().into()),
+                ("ordinal_position", int(place)),
+            ]);
+        }
+    }
+}
+
+fn constraint_column_usage(source: &Source, rows: &mut Rows) {
+    for (schema, table) in source.tables() {
+        let Some(key) = &table.primary_key else { continue };
+        for column in key_columns(table) {
+            rows.push([
+                ("table_catalog", source.database.as_str().into()),
+                ("table_schema", schema.into()),
+                ("table_name", table.name.as_str().into()),
+                ("column_name", column.name.as_str().into()),
+                ("constraint_catalog", source.database.as_str().into()),
+                ("constraint_schema", schema.into()),
+                ("constraint_name", key.name.as_str().into()),
+            ]);
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! The rows of each system table.
+
+mod class;
+mod information_schema;
+mod keys;
+mod roles;
+mod schemas;
+mod sessions;
+mod statistics;
+pub(super) mod types;
+
+pub(super) use schemas::description;
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use datafusion::error::Result;
+use glaredb_catalog::{Catalog, descriptor::Table};
+use glaredb_engine::session::Settings;
+
+use super::{Activities, StorageFigures, definitions::Definition, rows::Rows};
+
+/// What a table's rows are made of.
+pub(super) struct Source {
+    pub(super) definition: &'static Definition,
+    pub(super) catalog: Arc<Catalog>,
+    pub(super) database: String,
+    /// For `pg_settings` only.
+    pub(super) settings: Option<Settings>,
+    pub(super) figures: Arc<dyn StorageFigures>,
+    pub(super) activities: Arc<dyn Activities>,
+}
+
+impl Source {
+    /// User tables with the names of their schemas, by schema and name.
+    fn tables(&self) -> impl Iterator<Item = (&str, &Arc<Table>)> {
+        self.catalog.schemas().flat_map(|schema| {
+            self.catalog.tables_in(schema.oid).map(|table| (schema.name.as_str(), table))
+        })
+    }
+
+    fn role_name(&self, oid: u32) -> String {
+        self.catalog
+            .role_by_oid(oid)
+            .map_or_else(|| format!("unknown (OID={oid})"), |role| role.name.clone())
+    }
+}
+
+/// All rows of the source's table. A relation without a case here is always empty.
+pub(super) fn rows(source: &Source) -> Result<RecordBatch> {
+    let mut rows = Rows::new(source.definition);
+    match (source.definition.schema, source.definition.name) {
+        ("information_schema", name) => information_schema::fill(source, name, &mut rows),
+        (_, name) => match name {
+            "pg_class" => class::pg_class(source, &mut rows),
+            "pg_attribute" => class::pg_attribute(source, &mut rows),
+            "pg_attrdef" => class::pg_attrdef(source, &mut rows),
+            "pg_tables" => class::pg_tables(source, &mut rows),
+            "pg_index" => keys::pg_index(source, &mut rows),
+            "pg_indexes" => keys::pg_indexes(source, &mut rows),
+            "pg_constraint" => keys::pg_constraint(source, &mut rows),
+            "pg_namespace" => schemas::pg_namespace(source, &mut rows),
+            "pg_database" => schemas::pg_database(source, &mut rows),
+            "pg_tablespace" => schemas::pg_tablespace(&mut rows),
+            "pg_description" => schemas::pg_description(&mut rows),
+            "pg_shdescription" => schemas::pg_shdescription(&mut rows),
+            "pg_authid" => roles::pg_authid(source, &mut rows),
+            "pg_roles" => roles::pg_roles(source, &mut rows),
+            "pg_user" | "pg_shadow" => roles::pg_user(source, &mut rows),
+            "pg_settings" => sessions::pg_settings(source, &mut rows),
+            "pg_stat_activity" => sessions::pg_stat_activity(source, &mut rows),
+            "pg_stat_user_tables" | "pg_stat_all_tables" => {
+                statistics::pg_stat_user_tables(source, &mut rows);
+            }
+            "pg_type" => types::pg_type(source, &mut rows),
+            "pg_am" => rows.push_data(include_str!("../data/pg_am.tsv")),
+            "pg_cast" => rows.push_data(include_str!("../data/pg_cast.tsv")),
+            "pg_collation" => rows.push_data(include_str!("../data/pg_collation.tsv")),
+            "pg_language" => rows.push_data(include_str!("../data/pg_language.tsv")),
+            "pg_opclass" => rows.push_data(include_str!("../data/pg_opclass.tsv")),
+            "pg_operator" => rows.push_data(include_str!("../data/pg_operator.tsv")),
+            "pg_opfamily" => rows.push_data(include_str!("../data/pg_opfamily.tsv")),
+            "pg_proc" => rows.push_data(include_str!("../data/pg_proc.tsv")),
+            _ => {}
+        },
+    }
+    rows.into_batch()
+}

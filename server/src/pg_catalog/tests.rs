@@ -1,0 +1,320 @@
+use std::{collections::BTreeMap, sync::Arc};
+
+use arrow::{
+    array::{Array, AsArray},
+    datatypes::Field,
+};
+use datafusion::{
+    config::ConfigOptions,
+    logical_expr::{ColumnarValue, ScalarFunctionArgs},
+    scalar::ScalarValue,
+};
+use glaredb_catalog::{
+    Allocator, Catalog, CatalogChange,
+    descriptor::{Column, PrimaryKey, Schema, Table, builtin},
+};
+use glaredb_engine::{
+    session::{Identity, Settings, StatementContext},
+    types::PgType,
+};
+use glaredb_txn::ids::{SchemaVersion, TableId};
+
+use super::{
+    Activities, Activity, PgCatalog, StorageFigures, TableFigures, definitions, sql_text, tables,
+};
+
+struct Fixed;
+
+impl StorageFigures for Fixed {
+    fn table(&self, storage: TableId) -> Option<TableFigures> {
+        let figures = TableFigures { rows: 7, row_bytes: 20_480, index_bytes: 100 };
+        (storage == TableId(1)).then_some(figures)
+    }
+}
+
+impl Activities for Fixed {
+    fn list(&self) -> Vec<Activity> {
+        vec![Activity {
+            process_id: 42,
+            role: "postgres".into(),
+            database: "postgres".into(),
+            application_name: "psql".into(),
+            client: Some(([127, 0, 0, 1], 5000).into()),
+            started_us: 1,
+            query_started_us: None,
+            state: "idle",
+            query: String::new(),
+        }]
+    }
+}
+
+fn column(id: u32, name: &str, type_oid: u32, typmod: i32, default: Option<&str>) -> Column {
+    Column {
+        id,
+        number: i16::try_from(id).expect("small"),
+        name: name.into(),
+        type_oid,
+        typmod,
+        not_null: id < 3,
+        default: default.map(str::to_owned),
+        default_oid: default.map_or(0, |_| 16_500 + id),
+    }
+}
+
+/// `public."Orders"` (OID 16384, its key 16387) and `sales.t` without a key.
+fn catalog() -> Catalog {
+    let catalog = Catalog::empty().apply(&builtin::bootstrap()).expect("the bootstrap fits");
+    let ids = Allocator::after(&catalog);
+    let table = |name: &str, schema_oid| Table {
+        oid: ids.oid(),
+        name: name.into(),
+        schema_oid,
+        owner: builtin::ROLE_POSTGRES,
+        row_type_oid: ids.oid(),
+        array_type_oid: ids.oid(),
+        storage: ids.table_id(),
+        version: SchemaVersion(1),
+        columns: vec![
+            column(1, "id", 23, -1, None),
+            column(2, "user", 1043, 24, None),
+            column(3, "note", 25, -1, Some("'it''s'")),
+        ],
+        next_column_id: 4,
+        primary_key: None,
+        options: BTreeMap::from([("fillfactor".into(), "90".into())]),
+    };
+    let mut orders = table("Orders", builtin::SCHEMA_PUBLIC);
+    let mut other = table("t", 16_400);
+    other.columns[2].default_oid = 16_510;
+    orders.primary_key = Some(PrimaryKey {
+        oid: 16_390,
+        constraint_oid: 16_391,
+        name: "Orders_pkey".into(),
+        columns: vec![2, 1],
+    });
+    let mut change = CatalogChange::default();
+    change.create_schema(Schema { oid: 16_400, name: "sales".into(), owner: 10 });
+    change.create_table(orders);
+    change.create_table(other);
+    catalog.apply(&change).expect("it fits")
+}
+
+fn source(definition: &'static definitions::Definition) -> tables::Source {
+    tables::Source {
+        definition,
+        catalog: Arc::new(catalog()),
+        database: "postgres".into(),
+        settings: Some(Settings::new([]).expect("defaults")),
+        figures: Arc::new(Fixed),
+        activities: Arc::new(Fixed),
+    }
+}
+
+#[test]
+fn every_relation_gives_rows_of_its_columns() {
+    for definition in definitions::all() {
+        let batch = tables::rows(&source(definition)).expect(definition.name);
+        for (array, column) in batch.columns().iter().zip(&definition.columns) {
+            let name = format!("{}.{}", definition.name, column.name);
+            assert!(!column.not_null || array.null_count() == 0, "{name} has nulls");
+            assert_eq!(*array.data_type(), column.pg_type.arrow_type(), "{name}");
+        }
+    }
+}
+
+fn count(name: &str) -> usize {
+    let definition = definitions::find("pg_catalog", name).expect(name);
+    tables::rows(&source(definition)).expect("rows").num_rows()
+}
+
+#[test]
+fn tables_show_what_is_in_the_catalog() {
+    assert_eq!(count("pg_class"), definitions::all().len() + 3);
+    let system: usize = definitions::all().iter().map(|d| d.columns.len()).sum();
+    assert_eq!(count("pg_attribute"), system + 3 + 2 + 3);
+    assert_eq!(count("pg_attrdef"), 2);
+    assert_eq!(count("pg_index"), 1);
+    assert_eq!(count("pg_constraint"), 1);
+    assert_eq!(count("pg_namespace"), 4);
+    assert_eq!(count("pg_database"), 1);
+    assert_eq!(count("pg_roles"), 1);
+    assert_eq!(count("pg_trigger"), 0);
+    assert!(definitions::find("pg_catalog", "pg_locks").is_none(), "not shown is not empty");
+    assert!(definitions::find("public", "pg_class").is_none());
+}
+
+#[test]
+fn oids_of_relations_are_unique() {
+    let mut oids: Vec<_> =
+        definitions::all().iter().flat_map(|d| [d.oid, d.row_type_oid]).collect();
+    oids.sort_unstable();
+    let all = oids.len();
+    oids.dedup();
+    assert_eq!(oids.len(), all);
+    assert!(oids.last() < Some(&builtin::FIRST_USER_OID));
+}
+
+/// Calls a function by name and argument types; its result as text, `None` for null.
+fn call(name: &str, arguments: &[(PgType, ScalarValue)]) -> Result<Option<String>, String> {
+    let types: Vec<_> = arguments.iter().map(|(t, _)| t.clone()).collect();
+    let functions = PgCatalog::new(Arc::new(Fixed), Arc::new(Fixed)).functions();
+    let function = functions
+        .iter()
+        .find(|f| f.name == name && f.arguments == types)
+        .unwrap_or_else(|| panic!("no {name}({types:?})"));
+    let identity = Identity { role: "postgres".into(), database: "postgres".into(), process_id: 1 };
+    let settings = Settings::new([]).expect("defaults");
+    let context = StatementContext::new(Arc::new(catalog()), Arc::new(identity), &settings);
+    let mut options = ConfigOptions::new();
+    options.extensions.insert(context);
+    let values = arguments.iter().map(|(_, value)| ColumnarValue::Scalar(value.clone()));
+    let result = function.udf.invoke_with_args(ScalarFunctionArgs {
+        args: values.collect(),
+        arg_fields: types.iter().map(|t| Arc::new(t.field("argument", true))).collect(),
+        number_rows: 1,
+        return_field: Arc::new(Field::new("result", function.returns.arrow_type(), true)),
+        config_options: Arc::new(options),
+    });
+    let array = result.map_err(|e| e.to_string())?.into_array(1).expect("an array");
+    if array.is_null(0) {
+        return Ok(None);
+    }
+    if let Some(list) = array.as_list_opt::<i32>() {
+        let items = list.value(0);
+        let items: Vec<_> = items.as_string_view().iter().flatten().collect();
+        return Ok(Some(items.join(",")));
+    }
+    let value = ScalarValue::try_from_array(&array, 0).expect("a value");
+    Ok(Some(value.to_string()))
+}
+
+fn oid(value: u32) -> (PgType, ScalarValue) {
+    (PgType::Oid, ScalarValue::UInt32(Some(value)))
+}
+
+fn class(value: u32) -> (PgType, ScalarValue) {
+    (PgType::Regclass, ScalarValue::UInt32(Some(value)))
+}
+
+fn int(value: Option<i32>) -> (PgType, ScalarValue) {
+    (PgType::Int4, ScalarValue::Int32(value))
+}
+
+fn text(value: &str) -> (PgType, ScalarValue) {
+    (PgType::Text, ScalarValue::Utf8View(Some(value.into())))
+}
+
+fn truth(value: bool) -> (PgType, ScalarValue) {
+    (PgType::Bool, ScalarValue::Boolean(Some(value)))
+}
+
+fn gives(name: &str, arguments: &[(PgType, ScalarValue)], expected: Option<&str>) {
+    assert_eq!(call(name, arguments), Ok(expected.map(str::to_owned)), "{name}");
+}
+
+#[test]
+fn functions_print_objects_as_postgresql_does() {
+    gives("format_type", &[oid(23), int(None)], Some("integer"));
+    gives("format_type", &[oid(1700), int(Some(655_366))], Some("numeric(10,2)"));
+    gives("format_type", &[oid(1042), int(Some(7))], Some("character(3)"));
+    gives("format_type", &[oid(1042), int(Some(-1))], Some("bpchar"));
+    gives("format_type", &[oid(1042), int(None)], Some("character"));
+    gives("format_type", &[oid(1043), int(Some(24))], Some("character varying(20)"));
+    gives("format_type", &[oid(1184), int(Some(-1))], Some("timestamp with time zone"));
+    gives("format_type", &[oid(1009), int(None)], Some("text[]"));
+    gives("format_type", &[oid(22), int(None)], Some("int2vector"));
+    gives("format_type", &[oid(16_385), int(None)], Some("\"Orders\""));
+    gives("format_type", &[oid(99_999), int(None)], Some("???"));
+    gives("format_type", &[oid(0), int(None)], Some("-"));
+    let definition =
+        "CREATE UNIQUE INDEX \"Orders_pkey\" ON public.\"Orders\" USING btree (\"user\", id)";
+    gives("pg_get_indexdef", &[oid(16_390)], Some(definition));
+    gives("pg_get_indexdef", &[oid(16_390), int(Some(0)), truth(true)], Some(definition));
+    gives("pg_get_indexdef", &[oid(16_390), int(Some(1)), truth(true)], Some("\"user\""));
+    gives("pg_get_indexdef", &[oid(16_384)], None);
+    gives("pg_get_constraintdef", &[oid(16_391)], Some("PRIMARY KEY (\"user\", id)"));
+    gives("pg_get_constraintdef", &[oid(16_390)], None);
+    gives("pg_get_userbyid", &[oid(10)], Some("postgres"));
+    gives("pg_get_userbyid", &[oid(11)], Some("unknown (OID=11)"));
+    gives("pg_encoding_to_char", &[int(Some(6))], Some("UTF8"));
+    gives("quote_ident", &[text("plain_1")], Some("plain_1"));
+    gives("quote_ident", &[text("Say \"x\"")], Some("\"Say \"\"x\"\"\""));
+    gives("quote_literal", &[text("it's")], Some("'it''s'"));
+    gives("quote_literal", &[text("a\\b")], Some("E'a\\\\b'"));
+}
+
+#[test]
+fn names_lead_to_oids_and_back() {
+    gives("regclassin", &[text("\"Orders\"")], Some("16384"));
+    gives("regclassin", &[text("public.\"Orders_pkey\"")], Some("16390"));
+    gives("regclassin", &[text("pg_class")], Some("1259"));
+    gives("regclassin", &[text("1259")], Some("1259"));
+    let missing = call("regclassin", &[text("orders")]).expect_err("folded to lower case");
+    assert!(missing.contains("relation \"orders\" does not exist"), "{missing}");
+    gives("to_regclass", &[text("t")], None);
+    gives("regclassout", &[class(16_384)], Some("\"Orders\""));
+    let hidden = catalog().table("sales", "t").expect("there").oid;
+    gives("regclassout", &[class(hidden)], Some("sales.t"));
+    gives("regclassout", &[class(0)], Some("-"));
+    gives("regclassout", &[class(99_999)], Some("99999"));
+    gives("pg_table_is_visible", &[oid(16_384)], Some("true"));
+    gives("pg_table_is_visible", &[oid(hidden)], Some("false"));
+    gives("pg_table_is_visible", &[oid(1259)], Some("true"));
+    gives("pg_table_is_visible", &[oid(99_999)], None);
+    gives("to_regtype", &[text("character varying")], Some("1043"));
+    gives("to_regtype", &[text("int4")], Some("23"));
+    gives("to_regtype", &[text("\"Orders\"")], Some("16385"));
+    gives("to_regtype", &[text("no such")], None);
+    gives("regtypeout", &[(PgType::Regtype, ScalarValue::UInt32(Some(20)))], Some("bigint"));
+    gives("current_schemas", &[truth(true)], Some("pg_catalog,public"));
+    gives("current_schemas", &[truth(false)], Some("public"));
+    gives("current_schema", &[], Some("public"));
+}
+
+#[test]
+fn sizes_are_those_of_storage() {
+    gives("pg_relation_size", &[class(16_384)], Some("20480"));
+    gives("pg_total_relation_size", &[class(16_384)], Some("20580"));
+    gives("pg_relation_size", &[class(16_390)], Some("100"));
+    gives("pg_relation_size", &[class(1259)], Some("0"));
+    gives("pg_relation_size", &[class(99_999)], None);
+    // As PostgreSQL 15 prints them.
+    for (bytes, printed) in [
+        (0, "0 bytes"),
+        (10_239, "10239 bytes"),
+        (10_240, "10 kB"),
+        (-10_240, "-10 kB"),
+        (20_480, "20 kB"),
+        (10_484_735, "10239 kB"),
+        (10_485_247, "10239 kB"),
+        (10_485_248, "10 MB"),
+        (1 << 40, "1024 GB"),
+    ] {
+        let bytes = (PgType::Int8, ScalarValue::Int64(Some(bytes)));
+        gives("pg_size_pretty", &[bytes], Some(printed));
+    }
+}
+
+#[test]
+fn defaults_are_printed_with_their_types() {
+    let printed = |type_oid, typmod, sql| {
+        sql_text::default_expression(&column(1, "c", type_oid, typmod, Some(sql)))
+    };
+    assert_eq!(printed(25, -1, "'x'").as_deref(), Some("'x'::text"));
+    assert_eq!(printed(1043, 24, "'x'").as_deref(), Some("'x'::character varying"));
+    assert_eq!(printed(1042, 7, "'x'").as_deref(), Some("'x'::bpchar"));
+    assert_eq!(printed(23, -1, "-1").as_deref(), Some("'-1'::integer"));
+    assert_eq!(printed(23, -1, "42").as_deref(), Some("42"));
+    assert_eq!(printed(1184, -1, "now()").as_deref(), Some("now()"));
+    assert_eq!(printed(25, -1, "'a' || 'b'").as_deref(), Some("'a' || 'b'"));
+}
+
+#[test]
+fn names_are_read_as_sql_reads_them() {
+    let parts = |text| sql_text::parse_name(text).map(|parts| parts.join("|"));
+    assert_eq!(parts("Public.T").as_deref(), Some("public|t"));
+    assert_eq!(parts("\"A\"\"b\" . c").as_deref(), Some("A\"b|c"));
+    for bad in ["", "a.", ".a", "a b", "\"open", "a.\"b\"c", "1a"] {
+        assert_eq!(parts(bad), None, "{bad}");
+    }
+}
