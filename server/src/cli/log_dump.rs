@@ -50,12 +50,15 @@ pub(crate) fn run(arguments: &DumpArguments) -> ExitCode {
 /// Returns whether something is damaged beyond what a crash explains.
 fn dump(data_dir: &Path, out: &mut dyn Write) -> Result<bool, DumpError> {
     let disk = LocalDisk::new(data_dir);
-    let mut damaged = false;
-    Dump::open(&disk, LOG_DIRECTORY)?.visit(&mut |item| {
-        damaged |= item.is_damage();
-        write_item(&item, out)
-    })?;
-    Ok(damaged)
+    let log = Dump::open(&disk, LOG_DIRECTORY)?;
+    log.visit(&mut |item| write_item(&item, out))?;
+    match log.check() {
+        Ok(()) => Ok(false),
+        Err(damage) => {
+            writeln!(out, "DAMAGED: {damage}")?;
+            Ok(true)
+        }
+    }
 }
 
 fn write_item(item: &Item, out: &mut dyn Write) -> Result<(), DumpError> {
@@ -93,7 +96,7 @@ fn write_item(item: &Item, out: &mut dyn Write) -> Result<(), DumpError> {
             writeln!(out, " {} bytes", body.len())?;
             write_records(body, out)?;
         }
-        Item::End { file, fault, tail, .. } => {
+        Item::End { file, fault, tail } => {
             write!(out, "{file} {:>10} end: {fault}", tail.offset)?;
             if tail.used_bytes > 0 {
                 write!(out, ", {} bytes behind", tail.used_bytes)?;
