@@ -209,11 +209,13 @@ impl Transaction {
         let encoded = writes.finish().map_err(errors::storage_error)?;
         let mut request = CommitRequest {
             schema_versions: encoded.schema_versions,
+            writes: encoded.writes,
+            unkeyed: encoded.unkeyed,
             assertions: encoded.assertions,
             payload: encoded.payload,
             ..CommitRequest::default()
         };
-        for write in encoded.writes.into_iter().chain(std::mem::take(&mut self.ddl.writes)) {
+        for write in std::mem::take(&mut self.ddl.writes) {
             request.writes.push((&write).into());
         }
         request.assertions.append(&mut self.ddl.assertions);

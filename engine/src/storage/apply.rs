@@ -1,31 +1,66 @@
 //! Replays records into the state.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
+use glaredb_catalog::{Catalog, CatalogChange};
 use glaredb_txn::{
     commit::{
         record::Record,
         state_machine::{Apply, ApplyError},
     },
-    ids::Position,
+    ids::{CommitId, Locator, Position, SegmentId, TableId, Timestamp},
 };
 
-use super::state::{State, StateImage};
+use super::{
+    StorageError,
+    chunk::block::Publication,
+    record::{Changes, Control, Placed, PlacedSection, Section},
+    schema::TableSchema,
+    state::{State, StateImage},
+    table::{Table, Tally, Target},
+};
+
+#[cfg(test)]
+mod tests;
 
 /// Gets the image of the state when a checkpoint-begin record is applied. Called on the apply
 /// thread: it hands the image to another thread and returns.
 pub type CheckpointSink = Box<dyn FnMut(u64, StateImage) + Send>;
 
-/// The single writer of a [`State`].
+/// Records between two looks at the memory of the tables they changed.
+const ACCOUNT_EVERY: usize = 64;
+
+/// The single writer of a [`State`]: a deterministic function of the records.
 pub struct Applier {
     state: Arc<State>,
     checkpoints: Option<CheckpointSink>,
+    /// Large commits whose outcome is not known yet.
+    open: BTreeMap<CommitId, OpenCommit>,
+    /// Tables changed since their memory was last accounted, once per change.
+    changed: Vec<Arc<Table>>,
+}
+
+/// Parts of a large commit.
+struct OpenCommit {
+    /// Position of the first part.
+    first: Position,
+    publication: Arc<Publication>,
+    tables: BTreeMap<TableId, OpenTable>,
+    /// Rows to delete when it commits.
+    deletes: Vec<(TableId, Locator)>,
+}
+
+struct OpenTable {
+    table: Arc<Table>,
+    /// The commit creates this storage: it is not in the state yet.
+    created: bool,
+    tally: Tally,
 }
 
 impl Applier {
     #[must_use]
     pub fn new(state: Arc<State>) -> Self {
-        Self { state, checkpoints: None }
+        Self { state, checkpoints: None, open: BTreeMap::new(), changed: Vec::new() }
     }
 
     /// Who gets the images of checkpoints; without one, checkpoint-begin records do nothing.
@@ -37,10 +72,261 @@ impl Applier {
     pub fn state(&self) -> &Arc<State> {
         &self.state
     }
+
+    fn commit(
+        &mut self,
+        id: CommitId,
+        at: Timestamp,
+        parts: u32,
+        payload: &[u8],
+    ) -> Result<(), StorageError> {
+        let (placed, changes) = Placed::decode(payload)?;
+        self.state.budget().tail_left(changes.memory_estimate());
+        if let Some(open) = self.open.remove(&id) {
+            self.publish(open, at)?;
+        } else if parts > 0 {
+            return Err(StorageError::Invalid(format!("{id} has {parts} parts, none applied")));
+        }
+        if let Some(change) = &changes.catalog {
+            self.change_catalog(change, at)?;
+        }
+        for (section, placed) in changes.sections.iter().zip(&placed.sections) {
+            let table = self.table(section.table)?;
+            let rows = section.deletes.iter().map(|row| row.map(|row| row.locator));
+            table.delete(rows, at)?;
+            let tally = self.insert(&table, section, placed, &Target::Commit(at))?;
+            table.count_inserted(tally);
+            self.changed.push(table);
+        }
+        self.seal(&placed.sealed, |_| None)?;
+        if self.changed.len() >= ACCOUNT_EVERY {
+            self.account();
+        }
+        Ok(())
+    }
+
+    fn table(&self, id: TableId) -> Result<Arc<Table>, StorageError> {
+        self.state.table(id).ok_or_else(|| StorageError::Invalid(format!("{id} does not exist")))
+    }
+
+    fn insert(
+        &self,
+        table: &Table,
+        section: &Section<'_>,
+        placed: &PlacedSection,
+        target: &Target,
+    ) -> Result<Tally, StorageError> {
+        for run in &placed.runs {
+            self.state.segment_used(run.first.segment);
+        }
+        table.insert(section, placed, target)
+    }
+
+    fn seal<'t>(
+        &self,
+        sealed: &[(TableId, SegmentId)],
+        private: impl Fn(TableId) -> Option<&'t Arc<Table>>,
+    ) -> Result<(), StorageError> {
+        for (table, segment) in sealed {
+            match private(*table) {
+                Some(table) => table.seal(*segment)?,
+                None => self.table(*table)?.seal(*segment)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn account(&mut self) {
+        let mut changed = std::mem::take(&mut self.changed);
+        changed.sort_by_key(|table| table.id());
+        changed.dedup_by_key(|table| table.id());
+        changed.iter().for_each(|table| table.account());
+    }
+
+    /// Rows of a large commit become visible, all at once.
+    fn publish(&mut self, open: OpenCommit, at: Timestamp) -> Result<(), StorageError> {
+        for open_table in open.tables.values() {
+            let table = &open_table.table;
+            table.seal_published(&open.publication)?;
+            if open_table.created {
+                self.state.add_table(Arc::clone(table));
+            }
+        }
+        for (table, rows) in by_table(&open.deletes) {
+            self.table(table)?.delete(rows.iter().map(|(_, locator)| Ok(*locator)), at)?;
+        }
+        open.publication.publish(at);
+        for open_table in open.tables.values() {
+            open_table.table.count_inserted(open_table.tally);
+            self.changed.push(Arc::clone(&open_table.table));
+        }
+        self.account();
+        Ok(())
+    }
+
+    fn change_catalog(
+        &mut self,
+        change: &CatalogChange,
+        at: Timestamp,
+    ) -> Result<(), StorageError> {
+        let catalog: Catalog = self
+            .state
+            .catalog()
+            .apply(change)
+            .map_err(|e| StorageError::Invalid(format!("catalog change: {e}")))?;
+        for descriptor in &change.upsert_tables {
+            let schema = Arc::new(TableSchema::from_descriptor(descriptor)?);
+            match self.state.table(descriptor.storage) {
+                Some(table) => {
+                    table.set_schema(schema)?;
+                    self.changed.push(table);
+                }
+                None => {
+                    let budget = Arc::clone(self.state.budget());
+                    let table = Table::new(descriptor.storage, schema, budget);
+                    table.account();
+                    self.state.add_table(Arc::new(table));
+                }
+            }
+        }
+        self.state.push_catalog(at, Arc::new(catalog))
+    }
+
+    fn part(
+        &mut self,
+        position: Position,
+        id: CommitId,
+        payload: &[u8],
+    ) -> Result<(), StorageError> {
+        let (placed, changes) = Placed::decode(payload)?;
+        self.state.budget().tail_left(changes.memory_estimate());
+        if changes.catalog.is_some() {
+            return Err(StorageError::Invalid(format!("a part of {id} changes the catalog")));
+        }
+        let mut open = self.open.remove(&id).unwrap_or_else(|| OpenCommit {
+            first: position,
+            publication: Arc::default(),
+            tables: BTreeMap::new(),
+            deletes: Vec::new(),
+        });
+        let result = self.part_of(&mut open, changes, &placed);
+        self.open.insert(id, open);
+        result
+    }
+
+    fn part_of(
+        &mut self,
+        open: &mut OpenCommit,
+        changes: Changes<'_>,
+        placed: &Placed,
+    ) -> Result<(), StorageError> {
+        for (table, schema) in changes.storages {
+            open.tables.entry(table).or_insert_with(|| {
+                let budget = Arc::clone(self.state.budget());
+                let table = Arc::new(Table::new(table, Arc::new(schema), budget));
+                OpenTable { table, created: true, tally: Tally::default() }
+            });
+        }
+        let target = Target::Part(Arc::clone(&open.publication));
+        for (section, placed) in changes.sections.iter().zip(&placed.sections) {
+            let entry = match open.tables.get_mut(&section.table) {
+                Some(entry) => entry,
+                None => {
+                    let table = self.table(section.table)?;
+                    let new = OpenTable { table, created: false, tally: Tally::default() };
+                    open.tables.entry(section.table).or_insert(new)
+                }
+            };
+            for row in section.deletes.iter() {
+                open.deletes.push((section.table, row?.locator));
+            }
+            let tally = self.insert(&entry.table, section, placed, &target)?;
+            entry.tally.add_all(tally);
+            self.changed.push(Arc::clone(&entry.table));
+        }
+        self.seal(&placed.sealed, |table| open.tables.get(&table).map(|open| &open.table))?;
+        self.account();
+        Ok(())
+    }
+
+    fn abort(&mut self, id: CommitId) -> Result<(), StorageError> {
+        let Some(open) = self.open.remove(&id) else { return Ok(()) };
+        for open_table in open.tables.values().filter(|open| !open.created) {
+            open_table.table.drop_private(&open.publication)?;
+            open_table.table.account();
+        }
+        self.changed.clear();
+        Ok(())
+    }
+
+    fn control(
+        &mut self,
+        position: Position,
+        at: Timestamp,
+        payload: &[u8],
+    ) -> Result<(), StorageError> {
+        match Control::decode(payload)? {
+            Control::Horizon(horizon) => {
+                for table in self.state.raise_horizon(horizon) {
+                    self.state.remove_table(table);
+                }
+                for table in self.state.tables() {
+                    table.prune(horizon)?;
+                    table.account();
+                }
+                self.changed.clear();
+            }
+            Control::CheckpointBegin { number } => {
+                let image = self.image(position, at);
+                if let Some(sink) = &mut self.checkpoints {
+                    sink(number, image);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The state now, after the record at `position`.
+    fn image(&self, position: Position, at: Timestamp) -> StateImage {
+        let catalog = self.state.catalog();
+        let tables = self.state.tables();
+        StateImage {
+            position,
+            timestamp: at,
+            horizon: self.state.horizon(),
+            next_segment: self.state.next_segment(),
+            tables: tables
+                .iter()
+                .filter(|table| catalog.table_by_storage(table.id()).is_some())
+                .map(|table| table.image(at))
+                .collect(),
+            catalog,
+            open_commits: self.open.iter().map(|(id, open)| (*id, open.first)).collect(),
+        }
+    }
+}
+
+/// Runs of one table; the order within a table stays.
+fn by_table(
+    deletes: &[(TableId, Locator)],
+) -> impl Iterator<Item = (TableId, &[(TableId, Locator)])> {
+    deletes.chunk_by(|a, b| a.0 == b.0).map(|run| (run[0].0, run))
 }
 
 impl Apply for Applier {
-    fn apply(&mut self, position: Position, _: &Record) -> Result<(), ApplyError> {
-        Err(ApplyError { position, reason: "apply is not built".into() })
+    fn apply(&mut self, position: Position, record: &Record) -> Result<(), ApplyError> {
+        let (result, timestamp) = match record {
+            Record::Commit { id, timestamp, parts, payload } => {
+                (self.commit(*id, *timestamp, *parts, payload), Some(*timestamp))
+            }
+            Record::Part { id, payload, .. } => (self.part(position, *id, payload), None),
+            Record::Abort { id } => (self.abort(*id), None),
+            Record::Control { timestamp, payload } => {
+                (self.control(position, *timestamp, payload), Some(*timestamp))
+            }
+        };
+        result.map_err(|error| ApplyError { position, reason: error.to_string() })?;
+        self.state.set_applied(position, timestamp);
+        Ok(())
     }
 }

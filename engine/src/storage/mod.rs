@@ -24,6 +24,8 @@ pub mod schema;
 pub mod state;
 pub mod state_hash;
 pub mod table;
+#[cfg(test)]
+mod testing;
 pub mod write_set;
 
 pub use error::StorageError;

@@ -3,47 +3,307 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use glaredb_catalog::{Catalog, CatalogChange};
 use glaredb_txn::{
     commit::{
         message::{CommitRequest, Part, Refusal},
         state_machine::Placement,
     },
-    ids::{CommitId, Timestamp},
+    ids::{CommitId, Locator, RowId, SchemaVersion, SegmentId, TableId, Timestamp},
+};
+use hashbrown::HashMap;
+
+use super::{
+    StorageError,
+    chunk::CHUNK_ROWS_MAX,
+    record::{Changes, Control, Placed, PlacedSection, Run, Section},
+    schema::TableSchema,
+    state::State,
 };
 
-use super::state::State;
-
 /// Gives rows their locators and ids, checks schema versions and the budget.
+///
+/// What it knows is the applied state and the tail behind it. Every decision is made on copies of
+/// what it touches and kept only when the whole record is placed: a refusal changes nothing.
 #[derive(Debug)]
 pub struct StoragePlacement {
     state: Arc<State>,
+    /// With the changes of the tail.
+    catalog: Arc<Catalog>,
+    tables: HashMap<TableId, Cursor>,
+    next_segment: SegmentId,
+    horizon: Timestamp,
+    /// Where the parts of large commits go: private chunks, per table.
+    open: HashMap<CommitId, HashMap<TableId, PrivateCursor>>,
+}
+
+/// Where the next row of a table goes.
+#[derive(Clone, Copy, Debug, Default)]
+struct Cursor {
+    /// The open chunk and its next row.
+    open: Option<Locator>,
+    next_row_id: RowId,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct PrivateCursor {
+    cursor: Cursor,
+    /// The commit creates this storage, under this version.
+    created: Option<SchemaVersion>,
+}
+
+/// The copies that one record's decisions are made on.
+struct Draft {
+    next_segment: SegmentId,
+    sealed: Vec<(TableId, SegmentId)>,
 }
 
 impl StoragePlacement {
     /// Starts from the applied state: at the start of a leadership, when the whole log is applied.
     #[must_use]
     pub fn new(state: Arc<State>) -> Self {
-        Self { state }
+        state.budget().tail_dropped();
+        let tables = state.tables().into_iter().map(|table| {
+            let open = table.open_chunk();
+            (table.id(), Cursor { open, next_row_id: table.next_row_id() })
+        });
+        Self {
+            catalog: state.catalog(),
+            tables: tables.collect(),
+            next_segment: state.next_segment(),
+            horizon: state.horizon(),
+            open: HashMap::new(),
+            state,
+        }
     }
 
     #[must_use]
     pub fn state(&self) -> &Arc<State> {
         &self.state
     }
+
+    /// Is every table at the version that the session planned under? `changed`: the catalog with the
+    /// commit's own changes, under which it may have written too.
+    fn check_version(
+        &self,
+        table: TableId,
+        planned: SchemaVersion,
+        changed: Option<&Catalog>,
+    ) -> Result<(), Refusal> {
+        let version_in = |catalog: &Catalog| catalog.table_by_storage(table).map(|t| t.version);
+        let current = version_in(&self.catalog);
+        if current == Some(planned) {
+            return Ok(());
+        }
+        // A storage that the commit creates has only the version that it brings, and the versions
+        // its own statements saw on the way there.
+        if current.is_none() && changed.is_some_and(|catalog| version_in(catalog).is_some()) {
+            return Ok(());
+        }
+        Err(Refusal::SchemaChanged { table, planned, current })
+    }
+
+    /// The catalog after the commit's change. Error: it does not fit, or storage cannot hold it.
+    fn changed_catalog(&self, change: &CatalogChange) -> Result<Arc<Catalog>, Refusal> {
+        let malformed = |reason: String| Refusal::Malformed(format!("catalog change: {reason}"));
+        let catalog = self.catalog.apply(change).map_err(|e| malformed(e.to_string()))?;
+        for table in &change.upsert_tables {
+            let new = TableSchema::from_descriptor(table).map_err(|e| malformed(e.to_string()))?;
+            let Some(old) = self.catalog.table_by_storage(table.storage) else { continue };
+            let old = TableSchema::from_descriptor(old).map_err(|e| malformed(e.to_string()))?;
+            if !new.same_columns(&old) {
+                return Err(malformed(format!(
+                    "\"{}\" changes its columns and keeps its storage {}",
+                    table.name, table.storage
+                )));
+            }
+        }
+        Ok(Arc::new(catalog))
+    }
+
+    fn admit(&self, changes: &Changes<'_>) -> Result<u64, Refusal> {
+        let bytes = changes.memory_estimate();
+        let inserts = changes.sections.iter().any(|s| !s.inserts.is_empty());
+        // An UPDATE deletes as much as it inserts, but the old versions stay until the horizon
+        // passes: it is an insertion to the budget.
+        if inserts {
+            self.state.budget().admit_rows(bytes).map_err(|e| match e {
+                StorageError::OutOfMemory(text) => Refusal::OutOfMemory(text),
+                other => Refusal::Malformed(other.to_string()),
+            })?;
+        }
+        Ok(bytes)
+    }
+
+    fn place_sections(
+        &self,
+        sections: &[Section<'_>],
+        cursors: &mut HashMap<TableId, Cursor>,
+        draft: &mut Draft,
+    ) -> Result<Vec<PlacedSection>, Refusal> {
+        let mut placed = Vec::with_capacity(sections.len());
+        for section in sections {
+            let cursor = cursors
+                .entry(section.table)
+                .or_insert_with(|| self.tables.get(&section.table).copied().unwrap_or_default());
+            placed.push(place_section(section, cursor, draft)?);
+        }
+        Ok(placed)
+    }
+}
+
+/// Places for all rows of a section, chunk after chunk.
+fn place_section(
+    section: &Section<'_>,
+    cursor: &mut Cursor,
+    draft: &mut Draft,
+) -> Result<PlacedSection, Refusal> {
+    let exhausted = || Refusal::Malformed(format!("row ids of {} are used up", section.table));
+    let (rows, new) = section.rows();
+    let first_row_id = cursor.next_row_id;
+    cursor.next_row_id = RowId(first_row_id.0.checked_add(new).ok_or_else(exhausted)?);
+    let mut runs = Vec::new();
+    let mut left = rows;
+    while left > 0 {
+        let first = match cursor.open {
+            Some(open) => open,
+            None => {
+                let segment = draft.next_segment;
+                draft.next_segment = segment.next();
+                Locator { segment, row: 0 }
+            }
+        };
+        let room = u64::from(CHUNK_ROWS_MAX - first.row);
+        let run = Run { first, rows: left.min(room) as u32 };
+        left -= u64::from(run.rows);
+        let row = first.row + run.rows;
+        if row == CHUNK_ROWS_MAX {
+            draft.sealed.push((section.table, first.segment));
+            cursor.open = None;
+        } else {
+            cursor.open = Some(Locator { segment: first.segment, row });
+        }
+        runs.push(run);
+    }
+    Ok(PlacedSection { first_row_id, runs })
+}
+
+fn malformed(error: StorageError) -> Refusal {
+    Refusal::Malformed(error.to_string())
 }
 
 impl Placement for StoragePlacement {
-    fn place(&mut self, _: &CommitRequest, _: Timestamp) -> Result<Bytes, Refusal> {
-        Err(Refusal::Malformed("placement is not built".into()))
+    fn place(&mut self, request: &CommitRequest, _: Timestamp) -> Result<Bytes, Refusal> {
+        let changes = Changes::decode(&request.payload).map_err(malformed)?;
+        if !changes.storages.is_empty() {
+            return Err(Refusal::Malformed("a commit announces storages as a part does".into()));
+        }
+        let changed = changes.catalog.as_ref().map(|c| self.changed_catalog(c)).transpose()?;
+        for (table, planned) in &request.schema_versions {
+            self.check_version(*table, *planned, changed.as_deref())?;
+        }
+        for section in &changes.sections {
+            self.check_version(section.table, section.version, changed.as_deref())?;
+        }
+        let parts = self.open.get(&request.id);
+        let mut cursors = HashMap::new();
+        for (table, private) in parts.into_iter().flatten() {
+            match private.created {
+                // The private chunks were this storage's first; what follows opens a new one.
+                Some(version) => {
+                    self.check_version(*table, version, changed.as_deref())?;
+                    let cursor = Cursor { open: None, next_row_id: private.cursor.next_row_id };
+                    cursors.insert(*table, cursor);
+                }
+                None => {
+                    let mut cursor = self.tables.get(table).copied().unwrap_or_default();
+                    cursor.next_row_id = cursor.next_row_id.max(private.cursor.next_row_id);
+                    cursors.insert(*table, cursor);
+                }
+            }
+        }
+        let bytes = self.admit(&changes)?;
+        let mut draft = Draft { next_segment: self.next_segment, sealed: Vec::new() };
+        let sections = self.place_sections(&changes.sections, &mut cursors, &mut draft)?;
+        let payload = Placed { sections, sealed: draft.sealed }.encode(&request.payload);
+
+        // Nothing fails from here on.
+        self.open.remove(&request.id);
+        self.next_segment = draft.next_segment;
+        self.tables.extend(cursors);
+        if let Some(catalog) = changed {
+            self.tables.retain(|table, _| {
+                self.catalog.table_by_storage(*table).is_none()
+                    || catalog.table_by_storage(*table).is_some()
+            });
+            self.catalog = catalog;
+        }
+        self.state.budget().tail_entered(bytes);
+        Ok(payload)
     }
 
-    fn place_part(&mut self, _: &Part) -> Result<Bytes, Refusal> {
-        Err(Refusal::Malformed("placement is not built".into()))
+    fn place_part(&mut self, part: &Part) -> Result<Bytes, Refusal> {
+        let changes = Changes::decode(&part.payload).map_err(malformed)?;
+        if changes.catalog.is_some() {
+            return Err(Refusal::Malformed("a part changes the catalog".into()));
+        }
+        let mut privates = self.open.get(&part.id).cloned().unwrap_or_default();
+        for (table, schema) in &changes.storages {
+            if self.catalog.table_by_storage(*table).is_some() {
+                return Err(Refusal::Malformed(format!("{table} exists already")));
+            }
+            privates.entry(*table).or_insert(PrivateCursor {
+                cursor: Cursor::default(),
+                created: Some(schema.version()),
+            });
+        }
+        let bytes = self.admit(&changes)?;
+        let mut draft = Draft { next_segment: self.next_segment, sealed: Vec::new() };
+        let mut sections = Vec::with_capacity(changes.sections.len());
+        let mut row_ids = Vec::new();
+        for section in &changes.sections {
+            let private = privates
+                .entry(section.table)
+                .or_insert(PrivateCursor { cursor: Cursor::default(), created: None });
+            if private.created.is_none() {
+                self.check_version(section.table, section.version, None)?;
+                // Row ids of a table that others write to: taken from the common counter at once.
+                let shared = self.tables.get(&section.table).copied().unwrap_or_default();
+                let taken = row_ids.iter().rev().find(|(table, _)| *table == section.table);
+                private.cursor.next_row_id = taken.map_or(shared.next_row_id, |(_, id)| *id);
+            }
+            sections.push(place_section(section, &mut private.cursor, &mut draft)?);
+            if private.created.is_none() {
+                row_ids.push((section.table, private.cursor.next_row_id));
+            }
+        }
+        let payload = Placed { sections, sealed: draft.sealed }.encode(&part.payload);
+
+        // Nothing fails from here on.
+        self.next_segment = draft.next_segment;
+        for (table, next_row_id) in row_ids {
+            self.tables.entry(table).or_default().next_row_id = next_row_id;
+        }
+        self.open.insert(part.id, privates);
+        self.state.budget().tail_entered(bytes);
+        Ok(payload)
     }
 
-    fn forget_parts(&mut self, _: CommitId) {}
+    fn forget_parts(&mut self, id: CommitId) {
+        self.open.remove(&id);
+    }
 
-    fn place_control(&mut self, _: &[u8], _: Timestamp) -> Result<Bytes, Refusal> {
-        Err(Refusal::Malformed("placement is not built".into()))
+    fn place_control(&mut self, request: &[u8], _: Timestamp) -> Result<Bytes, Refusal> {
+        let control = Control::decode(request).map_err(malformed)?;
+        if let Control::Horizon(at) = control {
+            if at < self.horizon {
+                return Err(Refusal::Malformed(format!(
+                    "the horizon is at {}, it cannot go back to {at}",
+                    self.horizon
+                )));
+            }
+            self.horizon = at;
+        }
+        Ok(control.encode())
     }
 }

@@ -4,9 +4,15 @@ use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
 use glaredb_catalog::descriptor;
-use glaredb_txn::ids::SchemaVersion;
+use glaredb_txn::{
+    codec::{Reader, Writer},
+    ids::SchemaVersion,
+};
 
-use super::{StorageError, codec::key::KeyEncoder};
+use super::{
+    StorageError,
+    codec::{column::Layout, corrupt, key::KeyEncoder},
+};
 use crate::types::PgType;
 
 /// A column as storage sees it.
@@ -65,17 +71,19 @@ impl TableSchema {
         })
     }
 
-    /// Of a table as the catalog describes it. Errors: a type of a newer version of the program, a
-    /// key column that is not there or that no key can have.
+    /// What storage needs of a table's descriptor. Errors: a column's type is none of ours or cannot
+    /// be stored, the key's columns are not there.
     pub fn from_descriptor(table: &descriptor::Table) -> Result<Self, StorageError> {
         let mut columns = Vec::with_capacity(table.columns.len());
         for column in &table.columns {
-            let pg_type = PgType::from_oid(column.type_oid, column.typmod).ok_or_else(|| {
-                StorageError::Invalid(format!(
-                    "column \"{}\" of table \"{}\" has unknown type {} with modifier {}",
-                    column.name, table.name, column.type_oid, column.typmod
-                ))
-            })?;
+            let pg_type = PgType::from_oid(column.type_oid, column.typmod)
+                .filter(|t| Layout::of(t).is_some())
+                .ok_or_else(|| {
+                    StorageError::Invalid(format!(
+                        "column \"{}\" of \"{}\" has type OID {}, which cannot be stored",
+                        column.name, table.name, column.type_oid
+                    ))
+                })?;
             columns.push(ColumnSchema {
                 id: column.id,
                 name: column.name.clone(),
@@ -83,8 +91,71 @@ impl TableSchema {
                 not_null: column.not_null,
             });
         }
-        let key = table.primary_key.as_ref().map(|_| table.key_column_indexes());
+        let key = match &table.primary_key {
+            None => None,
+            Some(key) => Some(
+                key.columns
+                    .iter()
+                    .map(|id| {
+                        table.column_index(*id).ok_or_else(|| {
+                            StorageError::Invalid(format!(
+                                "key \"{}\" names column {id}, which \"{}\" does not have",
+                                key.name, table.name
+                            ))
+                        })
+                    })
+                    .collect::<Result<_, _>>()?,
+            ),
+        };
         Self::new(table.version, columns, key)
+    }
+
+    /// Version, columns and key; the form in which parts of a large commit carry the table that the
+    /// commit creates (`docs/formats/records-storage.md`).
+    pub fn encode(&self, out: &mut Writer) {
+        out.varint(self.version.0.into()).varint(self.columns.len() as u64);
+        for column in self.columns.iter() {
+            out.varint(column.id.into())
+                .varint(column.pg_type.oid().into())
+                .zigzag(column.pg_type.typmod().into())
+                .bool(column.not_null)
+                .str(&column.name);
+        }
+        let key = self.key().unwrap_or_default();
+        out.varint(key.len() as u64);
+        for ordinal in key {
+            out.varint(*ordinal as u64);
+        }
+    }
+
+    pub fn decode(input: &mut Reader<'_>) -> Result<Self, StorageError> {
+        let err = corrupt("table schema");
+        let version = SchemaVersion(input.varint_u32("schema version").map_err(&err)?);
+        let count = input.count(5).map_err(&err)?;
+        let mut columns = Vec::with_capacity(count);
+        for _ in 0..count {
+            let id = input.varint_u32("column id").map_err(&err)?;
+            let oid = input.varint_u32("type OID").map_err(&err)?;
+            let typmod = input.zigzag().map_err(&err)?;
+            let pg_type = i32::try_from(typmod)
+                .ok()
+                .filter(|typmod| *typmod >= -1)
+                .and_then(|typmod| PgType::from_oid(oid, typmod))
+                .filter(|t| Layout::of(t).is_some())
+                .ok_or_else(|| {
+                    let reason = format!("type {oid} with modifier {typmod} cannot be stored");
+                    StorageError::corrupt("table schema", reason)
+                })?;
+            let not_null = input.bool().map_err(&err)?;
+            let name = input.str().map_err(&err)?.to_owned();
+            columns.push(ColumnSchema { id, name, pg_type, not_null });
+        }
+        let count = input.count(1).map_err(&err)?;
+        let mut key = Vec::with_capacity(count);
+        for _ in 0..count {
+            key.push(input.varint().map_err(&err)? as usize);
+        }
+        Self::new(version, columns, Some(key).filter(|key| !key.is_empty()))
     }
 
     #[must_use]

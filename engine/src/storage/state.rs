@@ -1,25 +1,48 @@
 //! The applied state: all tables and the catalogs that running snapshots may ask for.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use arrow::array::RecordBatch;
-use glaredb_catalog::Catalog;
+use glaredb_catalog::{Catalog, History};
 use glaredb_txn::ids::{CommitId, Position, RowId, SegmentId, TableId, Timestamp};
+use hashbrown::HashMap;
+use parking_lot::RwLock;
 
-use super::{budget::Budget, schema::TableSchema, table::Table};
+use super::{
+    StorageError,
+    budget::Budget,
+    chunk::{Chunk, block::Block},
+    schema::TableSchema,
+    table::Table,
+};
 
 /// Everything that the log says, as of the last applied record. Shared by readers; written by one
 /// [`super::apply::Applier`].
 #[derive(Debug)]
 pub struct State {
     budget: Arc<Budget>,
+    tables: RwLock<HashMap<TableId, Arc<Table>>>,
+    catalogs: RwLock<History>,
+    applied: RwLock<(Position, Timestamp)>,
+    horizon: AtomicU64,
+    next_segment: AtomicU64,
 }
 
 impl State {
     /// The state before the first record.
     #[must_use]
     pub fn empty(budget: Arc<Budget>) -> Arc<Self> {
-        Arc::new(Self { budget })
+        Arc::new(Self {
+            budget,
+            tables: RwLock::default(),
+            catalogs: RwLock::new(History::starting(Timestamp::ZERO, Arc::new(Catalog::empty()))),
+            applied: RwLock::new((Position::ZERO, Timestamp::ZERO)),
+            horizon: AtomicU64::new(0),
+            next_segment: AtomicU64::new(1),
+        })
     }
 
     #[must_use]
@@ -29,38 +52,113 @@ impl State {
 
     /// The storage with this id, also a dropped one that some snapshot may still read.
     #[must_use]
-    pub fn table(&self, _table: TableId) -> Option<Arc<Table>> {
-        None
+    pub fn table(&self, table: TableId) -> Option<Arc<Table>> {
+        self.tables.read().get(&table).cloned()
     }
 
+    /// In order of their ids.
     #[must_use]
     pub fn tables(&self) -> Vec<Arc<Table>> {
-        Vec::new()
+        let mut tables: Vec<_> = self.tables.read().values().cloned().collect();
+        tables.sort_by_key(|table| table.id());
+        tables
     }
 
-    /// Position and timestamp of the newest applied record.
+    /// The catalog that a registered snapshot at `timestamp` sees.
+    #[must_use]
+    pub fn catalog_at(&self, timestamp: Timestamp) -> Arc<Catalog> {
+        let catalogs = self.catalogs.read();
+        // Below the horizon there is none any more; a registered snapshot is not below it.
+        catalogs.at(timestamp).unwrap_or_else(|_| catalogs.latest()).clone()
+    }
+
+    /// The newest applied catalog.
+    #[must_use]
+    pub fn catalog(&self) -> Arc<Catalog> {
+        self.catalogs.read().latest().clone()
+    }
+
+    /// Position of the newest applied record and the newest timestamp among those applied.
     #[must_use]
     pub fn applied(&self) -> (Position, Timestamp) {
-        (Position::ZERO, Timestamp::ZERO)
+        *self.applied.read()
     }
 
-    /// The catalog that a snapshot at `at` sees. `at` is published and not below the horizon.
-    #[must_use]
-    pub fn catalog_at(&self, _at: Timestamp) -> Arc<Catalog> {
-        Arc::new(Catalog::empty())
-    }
-
+    /// Nobody reads below it.
     #[must_use]
     pub fn horizon(&self) -> Timestamp {
-        Timestamp::ZERO
+        Timestamp(self.horizon.load(Ordering::Acquire))
+    }
+
+    /// The next segment id that placement gives out.
+    #[must_use]
+    pub fn next_segment(&self) -> SegmentId {
+        SegmentId(self.next_segment.load(Ordering::Acquire))
+    }
+
+    /// Sum over all tables of the current catalog: equal states have equal hashes.
+    #[must_use]
+    pub fn hash(&self) -> u64 {
+        let catalog = self.catalog();
+        let tables = self.tables();
+        tables
+            .iter()
+            .filter(|table| catalog.table_by_storage(table.id()).is_some())
+            .fold(0, |sum, table| sum.wrapping_mul(31).wrapping_add(table.state_hash()))
     }
 
     /// The state at a checkpoint's position, rebuilt: what [`StateImage`] showed when it was taken.
-    pub fn load(
-        budget: Arc<Budget>,
-        _image: LoadedState,
-    ) -> Result<Arc<Self>, super::StorageError> {
-        Ok(Self::empty(budget))
+    /// Rows are hashed anew: compare [`Table::state_hash`] with what the checkpoint says.
+    pub fn load(budget: Arc<Budget>, loaded: LoadedState) -> Result<Arc<Self>, StorageError> {
+        let image = loaded.image;
+        let mut tables = HashMap::new();
+        for table in image.tables {
+            let table = Table::from_image(table, Arc::clone(&budget))?;
+            tables.insert(table.id(), Arc::new(table));
+        }
+        Ok(Arc::new(Self {
+            budget,
+            tables: RwLock::new(tables),
+            catalogs: RwLock::new(History::starting(image.timestamp, image.catalog)),
+            applied: RwLock::new((image.position, image.timestamp)),
+            horizon: AtomicU64::new(image.horizon.0),
+            next_segment: AtomicU64::new(image.next_segment.0),
+        }))
+    }
+
+    // For the applier.
+
+    pub(super) fn set_applied(&self, position: Position, timestamp: Option<Timestamp>) {
+        let mut applied = self.applied.write();
+        applied.0 = applied.0.max(position);
+        applied.1 = applied.1.max(timestamp.unwrap_or_default());
+    }
+
+    pub(super) fn add_table(&self, table: Arc<Table>) {
+        self.tables.write().insert(table.id(), table);
+    }
+
+    pub(super) fn remove_table(&self, table: TableId) {
+        self.tables.write().remove(&table);
+    }
+
+    pub(super) fn push_catalog(
+        &self,
+        at: Timestamp,
+        catalog: Arc<Catalog>,
+    ) -> Result<(), StorageError> {
+        let pushed = self.catalogs.write().push(at, catalog);
+        pushed.map_err(|e| StorageError::Invalid(e.to_string()))
+    }
+
+    /// Raise the horizon; the storages that nobody can read any more.
+    pub(super) fn raise_horizon(&self, horizon: Timestamp) -> Vec<TableId> {
+        self.horizon.fetch_max(horizon.0, Ordering::AcqRel);
+        self.catalogs.write().prune(horizon)
+    }
+
+    pub(super) fn segment_used(&self, segment: SegmentId) {
+        self.next_segment.fetch_max(segment.0.saturating_add(1), Ordering::AcqRel);
     }
 }
 
@@ -68,13 +166,14 @@ impl State {
 /// commits go on.
 #[derive(Clone, Debug)]
 pub struct StateImage {
-    /// The catalog at `position`.
-    pub catalog: Arc<Catalog>,
     pub position: Position,
     pub timestamp: Timestamp,
     pub horizon: Timestamp,
+    /// The catalog at `position`.
+    pub catalog: Arc<Catalog>,
     /// The next segment id that placement gives out.
     pub next_segment: SegmentId,
+    /// Tables of the catalog at the position.
     pub tables: Vec<TableImage>,
     /// Large commits with parts in the log but no outcome yet, each with the position of its first
     /// part: the log is not cut below these, and recovery replays their parts.
@@ -93,14 +192,55 @@ pub struct TableImage {
 }
 
 /// A published chunk. `sealed` ones never change again but for their deletions: an object written
-/// for one by an earlier checkpoint still fits.
+/// for one by an earlier checkpoint still fits, less the rows that were dropped since.
 #[derive(Clone, Debug)]
 pub struct ChunkImage {
     pub segment: SegmentId,
     pub sealed: bool,
     /// Rows ever placed in it: the next row number of an open chunk.
     pub rows_placed: u32,
-    pub blocks: Vec<BlockImage>,
+    blocks: Blocks,
+}
+
+#[derive(Clone, Debug)]
+enum Blocks {
+    /// Shared with the state; what was deleted later is left out when they are looked at.
+    Captured(Vec<Arc<Block>>, Timestamp, Arc<TableSchema>),
+    Loaded(Vec<BlockImage>),
+}
+
+impl ChunkImage {
+    pub(super) fn of(chunk: &Chunk, schema: &Arc<TableSchema>, at: Timestamp) -> Self {
+        Self {
+            segment: chunk.segment(),
+            sealed: chunk.is_sealed(),
+            rows_placed: chunk.next_row(),
+            blocks: Blocks::Captured(chunk.blocks_at(at), at, Arc::clone(schema)),
+        }
+    }
+
+    /// A chunk read back.
+    #[must_use]
+    pub fn loaded(
+        segment: SegmentId,
+        sealed: bool,
+        rows_placed: u32,
+        blocks: Vec<BlockImage>,
+    ) -> Self {
+        Self { segment, sealed, rows_placed, blocks: Blocks::Loaded(blocks) }
+    }
+
+    /// Takes its rows out, so that what is written is not kept in memory. Not for the apply thread:
+    /// lists every row's number, id and timestamp.
+    #[must_use]
+    pub fn take_blocks(&mut self) -> Vec<BlockImage> {
+        match std::mem::replace(&mut self.blocks, Blocks::Loaded(Vec::new())) {
+            Blocks::Loaded(blocks) => blocks,
+            Blocks::Captured(blocks, at, schema) => {
+                blocks.iter().map(|block| BlockImage::of(block, at, &schema)).collect()
+            }
+        }
+    }
 }
 
 /// Rows of a chunk that lie contiguously. All vectors have one element per row of `batch`.
@@ -115,6 +255,26 @@ pub struct BlockImage {
     pub begins: Vec<Timestamp>,
     /// (row number, timestamp) of rows deleted at or before the image's timestamp.
     pub deletions: Vec<(u32, Timestamp)>,
+}
+
+impl BlockImage {
+    fn of(block: &Block, at: Timestamp, schema: &TableSchema) -> Self {
+        let places = 0..block.len;
+        let rows: Vec<u32> = places.clone().map(|n| block.row(n)).collect();
+        let deletions = rows
+            .iter()
+            .map(|row| (*row, block.deletions.end(*row)))
+            .filter(|(_, end)| *end <= at)
+            .collect();
+        Self {
+            batch: RecordBatch::try_new(Arc::clone(schema.arrow()), block.columns.clone())
+                .expect("blocks have the columns of their table"),
+            rows,
+            row_ids: places.clone().map(|n| block.row_id(n)).collect(),
+            begins: places.map(|n| block.begin(n)).collect(),
+            deletions,
+        }
+    }
 }
 
 /// What recovery hands to [`State::load`]: the image as read back.

@@ -1,14 +1,34 @@
 //! A table's storage and what a reader sees of it.
 
-use std::{ops::Range, sync::Arc};
-
-use arrow::{
-    array::{ArrayRef, RecordBatch, UInt32Array, UInt64Array},
-    buffer::BooleanBuffer,
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
-use glaredb_txn::ids::{Locator, RowId, SegmentId, TableId, Timestamp};
 
-use super::{StorageError, schema::TableSchema};
+use arrow::array::RecordBatch;
+use glaredb_txn::ids::{Locator, RowId, SegmentId, TableId, Timestamp};
+use parking_lot::{Mutex, RwLock};
+
+mod load;
+#[cfg(test)]
+mod tests;
+mod view;
+mod write;
+
+pub use view::{ScanUnit, TableView, Visibility};
+pub(crate) use write::{Tally, Target};
+
+use super::{
+    StorageError,
+    budget::Budget,
+    chunk::{Chunk, Place, block::Block},
+    codec::{builder::ColumnBuilder, column::ColumnRef},
+    key_index::KeyIndex,
+    schema::TableSchema,
+};
 
 /// The storage of one table: chunks and a key index. What `TRUNCATE` replaces.
 ///
@@ -16,7 +36,20 @@ use super::{StorageError, schema::TableSchema};
 #[derive(Debug)]
 pub struct Table {
     id: TableId,
-    schema: parking_lot::RwLock<Arc<TableSchema>>,
+    schema: RwLock<Arc<TableSchema>>,
+    /// By segment.
+    chunks: RwLock<Arc<Vec<Arc<Chunk>>>>,
+    /// Of the primary key, if there is one.
+    index: RwLock<Option<Arc<KeyIndex>>>,
+    budget: Arc<Budget>,
+    /// What the budget counts for this table.
+    accounted_bytes: AtomicU64,
+    rows_live: AtomicU64,
+    /// Sum of the hashes of the live rows.
+    hash: AtomicU64,
+    next_row_id: AtomicU64,
+    /// Deleted versions that are still in the key index, oldest deletion first.
+    unpruned: Mutex<VecDeque<(Timestamp, Locator)>>,
 }
 
 /// Sizes of a table's storage, for planning and metrics.
@@ -50,145 +83,186 @@ impl Table {
     /// registered. Cheap: only the open block is copied.
     #[must_use]
     pub fn view(&self, at: Timestamp) -> TableView {
-        TableView { at, units: Vec::new() }
+        TableView::new(&self.schema(), &self.chunk_list(), at)
     }
 
     /// The version of the row with this encoded primary key that is visible at `at`. `None` also
     /// where the table has no primary key.
     #[must_use]
-    pub fn lookup(&self, _key: &[u8], _at: Timestamp) -> Option<Locator> {
-        None
+    pub fn lookup(&self, key: &[u8], at: Timestamp) -> Option<Locator> {
+        let index = self.key_index()?;
+        let chunks = self.chunk_list();
+        index.find(key, |locator| {
+            chunk_in(&chunks, locator.segment).is_some_and(|c| c.visible(locator.row, at))
+        })
     }
 
     /// Rows by locator, in the order given. `projection`: ordinals of columns, `None` for all.
     /// Error: a locator that is gone.
     pub fn fetch(
         &self,
-        _locators: &[Locator],
-        _projection: Option<&[usize]>,
+        locators: &[Locator],
+        projection: Option<&[usize]>,
     ) -> Result<RecordBatch, StorageError> {
-        Err(StorageError::Invalid("fetch is not built".into()))
+        let schema = self.schema();
+        let all: Vec<usize>;
+        let projection = match projection {
+            Some(columns) => columns,
+            None => {
+                all = (0..schema.columns().len()).collect();
+                &all
+            }
+        };
+        let mut builders = projection
+            .iter()
+            .map(|c| ColumnBuilder::new(&schema.columns()[*c].pg_type, locators.len()))
+            .collect::<Result<Vec<_>, _>>()?;
+        let chunks = self.chunk_list();
+        let mut at = 0;
+        while at < locators.len() {
+            let chunk = chunk_in(&chunks, locators[at].segment)
+                .ok_or(StorageError::NoChunk(locators[at].segment))?;
+            at += copy_rows(&schema, chunk, &locators[at..], projection, &mut builders)?;
+        }
+        let arrays = builders.into_iter().map(ColumnBuilder::finish).collect();
+        let fields = view::projected(schema.arrow(), projection);
+        Ok(view::batch_of(fields, arrays, locators.len()))
     }
 
     /// Row ids by locator, in the order given.
-    pub fn fetch_row_ids(&self, _locators: &[Locator]) -> Result<Vec<RowId>, StorageError> {
-        Err(StorageError::Invalid("fetch is not built".into()))
+    pub fn fetch_row_ids(&self, locators: &[Locator]) -> Result<Vec<RowId>, StorageError> {
+        let chunks = self.chunk_list();
+        locators
+            .iter()
+            .map(|locator| {
+                chunk_in(&chunks, locator.segment)
+                    .and_then(|chunk| {
+                        chunk.with_row(locator.row, |place| match place {
+                            Place::Frozen(block, n) => block.row_id(n),
+                            Place::Open(open, n) => open.row_id(n),
+                        })
+                    })
+                    .ok_or(StorageError::RowGone(*locator))
+            })
+            .collect()
     }
 
     /// Rows inserted by applied commits and not deleted since.
     #[must_use]
     pub fn row_count_estimate(&self) -> u64 {
-        self.stats().rows_live
-    }
-
-    /// Hash of the rows alive as of the last applied record (`state_hash`).
-    #[must_use]
-    pub fn state_hash(&self) -> u64 {
-        0
+        self.rows_live.load(Ordering::Relaxed)
     }
 
     #[must_use]
     pub fn stats(&self) -> TableStats {
-        TableStats::default()
+        let chunks = self.chunk_list();
+        let index = self.key_index();
+        TableStats {
+            rows_live: self.row_count_estimate(),
+            rows_held: chunks.iter().map(|c| c.rows_held() as u64).sum(),
+            chunks: chunks.len() as u64,
+            chunk_bytes: chunks.iter().map(|c| c.memory_bytes() as u64).sum(),
+            index_entries: index.as_ref().map_or(0, |i| i.versions()),
+            index_bytes: index.as_ref().map_or(0, |i| i.memory_bytes()),
+        }
+    }
+
+    /// Sum of the hashes of the live rows (`state_hash`).
+    #[must_use]
+    pub fn state_hash(&self) -> u64 {
+        self.hash.load(Ordering::Relaxed)
+    }
+
+    /// The next row id that placement gives out.
+    #[must_use]
+    pub fn next_row_id(&self) -> RowId {
+        RowId(self.next_row_id.load(Ordering::Relaxed))
+    }
+
+    /// Where the next row goes, if a chunk is open.
+    pub(crate) fn open_chunk(&self) -> Option<Locator> {
+        let chunks = self.chunk_list();
+        // Private chunks are sealed when they are published, so at most one is open.
+        let open = chunks.iter().rev().find(|chunk| chunk.is_shared() && !chunk.is_sealed())?;
+        Some(Locator { segment: open.segment(), row: open.next_row() })
+    }
+
+    pub(crate) fn chunk_list(&self) -> Arc<Vec<Arc<Chunk>>> {
+        Arc::clone(&self.chunks.read())
+    }
+
+    pub(crate) fn key_index(&self) -> Option<Arc<KeyIndex>> {
+        self.index.read().clone()
+    }
+
+    /// Bring the budget up to date with what the table holds.
+    pub(crate) fn account(&self) {
+        let stats = self.stats();
+        let now = stats.chunk_bytes + stats.index_bytes + size_of::<Self>() as u64;
+        let before = self.accounted_bytes.swap(now, Ordering::Relaxed);
+        self.budget.table_resized(before, now);
     }
 }
 
-/// A table at a timestamp: consistent, immutable, keeps what it shows in memory while it lives.
-#[derive(Clone, Debug)]
-pub struct TableView {
-    at: Timestamp,
-    units: Vec<ScanUnit>,
-}
-
-impl TableView {
-    #[must_use]
-    pub fn timestamp(&self) -> Timestamp {
-        self.at
-    }
-
-    /// In order of segment and row. Units without a visible row are left out.
-    #[must_use]
-    pub fn units(&self) -> &[ScanUnit] {
-        &self.units
+impl Drop for Table {
+    fn drop(&mut self) {
+        self.budget.table_resized(self.accounted_bytes.load(Ordering::Relaxed), 0);
     }
 }
 
-/// What part of a range of rows is visible.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Visibility {
-    All,
-    None,
-    /// One bit per row of the range; neither all set nor all clear.
-    Mask(BooleanBuffer),
+fn chunk_in(chunks: &[Arc<Chunk>], segment: SegmentId) -> Option<&Arc<Chunk>> {
+    let at = chunks.binary_search_by_key(&segment, |chunk| chunk.segment()).ok()?;
+    Some(&chunks[at])
 }
 
-/// Rows of one chunk that lie contiguously: a sealed chunk (up to 65,536 rows) or a block of an
-/// open one (about 1,024). Rows count from 0 within the unit; dead ones are among them.
-#[derive(Clone, Debug)]
-pub struct ScanUnit {
-    at: Timestamp,
-    schema: Arc<TableSchema>,
-    segment: SegmentId,
+/// Copy rows from the front of `locators` that lie in `chunk`; returns how many.
+fn copy_rows(
+    schema: &TableSchema,
+    chunk: &Chunk,
+    locators: &[Locator],
+    projection: &[usize],
+    builders: &mut [ColumnBuilder],
+) -> Result<usize, StorageError> {
+    let mut at = 0;
+    while at < locators.len() && locators[at].segment == chunk.segment() {
+        let row = locators[at].row;
+        let frozen = chunk.with_row(row, |place| match place {
+            Place::Frozen(block, _) => Some(Arc::clone(block)),
+            Place::Open(open, n) => {
+                for (column, builder) in projection.iter().zip(builders.iter_mut()) {
+                    builder.push(open.columns()[*column].value(n));
+                }
+                None
+            }
+        });
+        match frozen {
+            None => return Err(StorageError::RowGone(locators[at])),
+            Some(None) => at += 1,
+            Some(Some(block)) => {
+                let mine = |l: &&Locator| l.segment == chunk.segment();
+                let places: Vec<usize> = locators[at..]
+                    .iter()
+                    .take_while(mine)
+                    .map_while(|l| block.place_of(l.row))
+                    .collect();
+                copy_places(schema, &block, &places, projection, builders)?;
+                at += places.len();
+            }
+        }
+    }
+    Ok(at)
 }
 
-impl ScanUnit {
-    /// Rows, visible or not.
-    #[must_use]
-    pub fn rows(&self) -> usize {
-        let _ = self.at;
-        0
+fn copy_places(
+    schema: &TableSchema,
+    block: &Block,
+    places: &[usize],
+    projection: &[usize],
+    builders: &mut [ColumnBuilder],
+) -> Result<(), StorageError> {
+    for (column, builder) in projection.iter().zip(builders) {
+        let from = ColumnRef::new(&schema.columns()[*column].pg_type, &block.columns[*column])?;
+        places.iter().for_each(|n| builder.push(from.value(*n)));
     }
-
-    #[must_use]
-    pub fn segment(&self) -> SegmentId {
-        self.segment
-    }
-
-    #[must_use]
-    pub fn schema(&self) -> &Arc<TableSchema> {
-        &self.schema
-    }
-
-    /// Locator of row `row` of the unit. Row numbers of a chunk may have gaps within a unit: dead
-    /// rows are thinned out.
-    #[must_use]
-    pub fn locator(&self, row: usize) -> Locator {
-        Locator { segment: self.segment, row: row as u32 }
-    }
-
-    /// The `row` half of the locators of a range of rows.
-    #[must_use]
-    pub fn locator_rows(&self, _range: Range<usize>) -> UInt32Array {
-        UInt32Array::from(Vec::<u32>::new())
-    }
-
-    #[must_use]
-    pub fn row_ids(&self, _range: Range<usize>) -> UInt64Array {
-        UInt64Array::from(Vec::<u64>::new())
-    }
-
-    /// Columns (by ordinal in the table) of a range of rows, without copying.
-    #[must_use]
-    pub fn columns(&self, _range: Range<usize>, _projection: &[usize]) -> Vec<ArrayRef> {
-        Vec::new()
-    }
-
-    /// The same as a batch with the table's fields.
-    #[must_use]
-    pub fn batch(&self, range: Range<usize>, projection: &[usize]) -> RecordBatch {
-        let _ = (range, projection);
-        RecordBatch::new_empty(Arc::clone(self.schema.arrow()))
-    }
-
-    /// Which rows of the range the view's timestamp sees.
-    #[must_use]
-    pub fn visible(&self, _range: Range<usize>) -> Visibility {
-        Visibility::None
-    }
-
-    /// Number of visible rows.
-    #[must_use]
-    pub fn visible_rows(&self) -> usize {
-        0
-    }
+    Ok(())
 }

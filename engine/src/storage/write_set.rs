@@ -5,17 +5,29 @@
 //! insertion. A statement that must not see its own inserts takes [`TableWrites::own_batches`] before
 //! it starts: the batches are values.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::{array::RecordBatch, buffer::BooleanBuffer};
 use bytes::Bytes;
 use glaredb_catalog::CatalogChange;
 use glaredb_txn::{
-    commit::message::{Assertion, KeyWrite},
+    commit::message::{Assertion, KeyWrites, PAYLOAD_BYTES_MAX},
     ids::{Locator, Position, RowId, SchemaVersion, SegmentId, TableId},
 };
 
-use super::{StorageError, budget::Budget, codec::key::EncodedKeys, schema::TableSchema};
+use super::{
+    StorageError,
+    budget::{Budget, Reservation},
+    codec::key::EncodedKeys,
+    schema::TableSchema,
+};
+
+mod encoding;
+mod table_writes;
+#[cfg(test)]
+mod tests;
+
+pub use table_writes::{OwnKey, TableWrites};
 
 /// The segment of own rows, in locators that never leave the session.
 pub const OWN_ROWS: SegmentId = SegmentId::MAX;
@@ -26,12 +38,15 @@ pub const PART_BYTES: usize = 768 << 10;
 /// Everything a transaction wrote. Its memory counts against the budget until it is dropped.
 #[derive(Debug)]
 pub struct WriteSet {
-    budget: Arc<Budget>,
+    reservation: Reservation,
+    /// By table, so that equal write sets have equal bytes.
+    tables: BTreeMap<TableId, TableWrites>,
+    /// Storages that this transaction creates.
+    created: BTreeMap<TableId, Arc<TableSchema>>,
+    catalog: Option<CatalogChange>,
+    /// Parts were drained before the rest.
+    drained: bool,
 }
-
-/// What a transaction wrote to one table.
-#[derive(Debug, Default)]
-pub struct TableWrites {}
 
 /// Rows that the transaction inserted by one statement's batch.
 #[derive(Clone, Debug)]
@@ -43,17 +58,6 @@ pub struct OwnBatch {
     pub alive: Option<BooleanBuffer>,
     /// Row ids that updated rows keep; `None` for new rows.
     pub row_ids: Option<Arc<[RowId]>>,
-}
-
-/// What a transaction did to a key.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum OwnKey {
-    /// Ask the table.
-    Untouched,
-    /// The committed row with this key is deleted by the transaction.
-    Removed,
-    /// Own row with this ordinal.
-    Row(u32),
 }
 
 /// Rows to delete. All slices have one element per row.
@@ -70,10 +74,14 @@ pub struct Deletion<'a> {
 /// A write set ready to be sent: first the parts, in order, then the commit.
 #[derive(Clone, Debug, Default)]
 pub struct EncodedWriteSet {
+    /// Beside those that [`WriteSet::drain_parts`] gave before.
     pub parts: Vec<Bytes>,
     pub schema_versions: Vec<(TableId, SchemaVersion)>,
-    pub writes: Vec<KeyWrite>,
-    /// Added by [`WriteSet::finish`] for what the write set itself must assert.
+    /// Each key once, with its net effect.
+    pub writes: KeyWrites,
+    /// Tables that got rows under fresh row ids only.
+    pub unkeyed: Vec<TableId>,
+    /// What the write set itself must assert; none so far.
     pub assertions: Vec<Assertion>,
     pub payload: Bytes,
 }
@@ -81,33 +89,62 @@ pub struct EncodedWriteSet {
 impl WriteSet {
     #[must_use]
     pub fn new(budget: Arc<Budget>) -> Self {
-        Self { budget }
+        let reservation = budget.reserve(0).expect("nothing always fits");
+        Self {
+            reservation,
+            tables: BTreeMap::new(),
+            created: BTreeMap::new(),
+            catalog: None,
+            drained: false,
+        }
     }
 
     #[must_use]
     pub fn budget(&self) -> &Arc<Budget> {
-        &self.budget
+        self.reservation.budget()
     }
 
     /// Nothing to commit.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        true
+        self.catalog.is_none()
+            && !self.drained
+            && self.created.is_empty()
+            && self.tables.values().all(TableWrites::is_empty)
     }
 
     #[must_use]
     pub fn memory_bytes(&self) -> u64 {
-        0
+        self.reservation.bytes()
     }
 
     #[must_use]
-    pub fn table(&self, _table: TableId) -> Option<&TableWrites> {
-        None
+    pub fn table(&self, table: TableId) -> Option<&TableWrites> {
+        self.tables.get(&table)
     }
 
     /// Announce a storage that this transaction creates (CREATE TABLE, TRUNCATE), before rows go
     /// into it.
-    pub fn create_storage(&mut self, _table: TableId, _schema: &Arc<TableSchema>) {}
+    pub fn create_storage(&mut self, table: TableId, schema: &Arc<TableSchema>) {
+        self.created.insert(table, Arc::clone(schema));
+    }
+
+    /// Change the catalog at the commit. Several statements' changes are joined in order. The caller
+    /// adds the claims of `glaredb_catalog::conflict` to the commit's writes and assertions.
+    pub fn change_catalog(&mut self, change: CatalogChange) {
+        if change.is_empty() {
+            return;
+        }
+        self.catalog = Some(match self.catalog.take() {
+            Some(earlier) => earlier.then(change),
+            None => change,
+        });
+    }
+
+    #[must_use]
+    pub fn catalog_change(&self) -> Option<&CatalogChange> {
+        self.catalog.as_ref()
+    }
 
     /// Add rows. `kept`: row ids that updated rows keep; `None` for new rows. `keys`: the encoded
     /// primary keys, for tables that have one, looked up at snapshot `base`. The caller has checked
@@ -115,66 +152,86 @@ impl WriteSet {
     /// Errors: over budget, a row too large; nothing is added then.
     pub fn insert(
         &mut self,
-        _table: TableId,
-        _schema: &Arc<TableSchema>,
-        _batch: RecordBatch,
-        _kept: Option<Vec<RowId>>,
-        _keys: Option<&EncodedKeys>,
-        _base: Position,
+        table: TableId,
+        schema: &Arc<TableSchema>,
+        batch: RecordBatch,
+        kept: Option<Vec<RowId>>,
+        keys: Option<&EncodedKeys>,
+        base: Position,
     ) -> Result<(), StorageError> {
-        Err(StorageError::Invalid("write sets are not built".into()))
+        if batch.num_rows() == 0 {
+            return Ok(());
+        }
+        let writes = self.tables.entry(table).or_default();
+        let more = writes.check_insert(table, schema, &batch, kept.as_deref(), keys)?;
+        self.reservation.resize(self.reservation.bytes() + more)?;
+        writes.insert(schema, batch, kept, keys, base);
+        Ok(())
     }
 
     /// Delete rows that a statement read at snapshot `base`; returns how many were not deleted by
     /// this transaction before.
     pub fn delete(
         &mut self,
-        _table: TableId,
-        _schema: &Arc<TableSchema>,
-        _rows: Deletion<'_>,
-        _base: Position,
+        table: TableId,
+        schema: &Arc<TableSchema>,
+        rows: Deletion<'_>,
+        base: Position,
     ) -> Result<usize, StorageError> {
-        Err(StorageError::Invalid("write sets are not built".into()))
+        let writes = self.tables.entry(table).or_default();
+        let before = writes.memory_bytes();
+        let deleted = writes.delete(table, schema, rows, base)?;
+        let more = writes.memory_bytes() - before;
+        self.reservation.resize_from_reserve(self.reservation.bytes() + more);
+        Ok(deleted)
     }
-
-    /// Change the catalog at the commit. Several statements' changes are joined in order. The caller
-    /// adds the claims of `glaredb_catalog::conflict` to the commit's writes and assertions.
-    pub fn change_catalog(&mut self, _change: CatalogChange) {}
 
     /// Encode complete parts of what was gathered so far and forget their rows (not their keys), so
     /// that a bulk load streams with bounded memory. Only for transactions that will not read their
     /// own rows again. Gives nothing while less than a part's worth is there.
     pub fn drain_parts(&mut self) -> Result<Vec<Bytes>, StorageError> {
-        Ok(Vec::new())
+        let rows: usize = self.tables.values().map(TableWrites::encoded_estimate).sum();
+        if rows < PART_BYTES {
+            return Ok(Vec::new());
+        }
+        let mut parts = Vec::new();
+        for (table, writes) in &mut self.tables {
+            let created = self.created.contains_key(table);
+            parts.extend(writes.drain_parts(*table, created, false)?);
+        }
+        self.drained |= !parts.is_empty();
+        let bytes = self.tables.values().map(TableWrites::memory_bytes).sum();
+        self.reservation.resize(bytes)?;
+        Ok(parts)
     }
 
     /// Encode the rest.
-    pub fn finish(self) -> Result<EncodedWriteSet, StorageError> {
-        Ok(EncodedWriteSet::default())
-    }
-}
-
-impl TableWrites {
-    /// Own rows in order of insertion, deleted ones marked.
-    #[must_use]
-    pub fn own_batches(&self) -> Vec<OwnBatch> {
-        Vec::new()
-    }
-
-    #[must_use]
-    pub fn own_key(&self, _key: &[u8]) -> OwnKey {
-        OwnKey::Untouched
-    }
-
-    /// Has the transaction deleted this committed or own row?
-    #[must_use]
-    pub fn is_deleted(&self, _locator: Locator) -> bool {
-        false
-    }
-
-    /// Has the transaction deleted any committed row of this segment?
-    #[must_use]
-    pub fn deletes_in(&self, _segment: SegmentId) -> bool {
-        false
+    pub fn finish(mut self) -> Result<EncodedWriteSet, StorageError> {
+        let mut parts = Vec::new();
+        let total: usize = self.tables.values().map(TableWrites::encoded_estimate).sum();
+        if total > PART_BYTES {
+            for (table, writes) in &mut self.tables {
+                let created = self.created.contains_key(table);
+                parts.extend(writes.drain_parts(*table, created, true)?);
+            }
+        }
+        let mut encoded = EncodedWriteSet { parts, ..EncodedWriteSet::default() };
+        let mut changes = super::record::ChangesWriter::default();
+        for (table, writes) in &mut self.tables {
+            if let Some(version) = writes.version() {
+                encoded.schema_versions.push((*table, version));
+                encoding::write_section(*table, version, writes, &mut changes)?;
+                if !writes.key_writes(*table, &mut encoded.writes) {
+                    encoded.unkeyed.push(*table);
+                }
+            }
+        }
+        encoded.payload = changes.finish([].into_iter(), self.catalog.as_ref());
+        let bytes_max = PAYLOAD_BYTES_MAX;
+        if encoded.payload.len() > bytes_max {
+            // Rows went into parts: what is left is DDL.
+            return Err(StorageError::RowTooLarge { bytes: encoded.payload.len(), bytes_max });
+        }
+        Ok(encoded)
     }
 }

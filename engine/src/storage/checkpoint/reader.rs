@@ -152,11 +152,6 @@ impl Sections<'_> {
     ) -> Result<ChunkImage, SectionError> {
         let rows = ChunkRows::decode(&self.bytes(&chunk.section), schema.arrow())?;
         let block = rows.into_block(fate)?;
-        Ok(ChunkImage {
-            segment: chunk.segment,
-            sealed: chunk.sealed,
-            rows_placed: chunk.rows_placed,
-            blocks: vec![block],
-        })
+        Ok(ChunkImage::loaded(chunk.segment, chunk.sealed, chunk.rows_placed, vec![block]))
     }
 }

@@ -147,7 +147,7 @@ impl CheckpointWriter {
         let image = &mut self.inputs.image.tables[table].chunks[chunk];
         let (segment, sealed, rows_placed) = (image.segment, image.sealed, image.rows_placed);
         // Taken out: what is written need not be kept in memory by the checkpoint.
-        let blocks = std::mem::take(&mut image.blocks);
+        let blocks = image.take_blocks();
         let present: u32 = blocks.iter().map(|b| b.rows.len() as u32).sum();
         let reused = if sealed { self.reuse(segment, present) } else { None };
         let reference = match reused {

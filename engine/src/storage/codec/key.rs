@@ -1,12 +1,24 @@
 //! Memcomparable keys: the bytes of two keys compare as their values do, and equal bytes mean SQL
 //! equality (1.0 = 1.00, -0 = 0, all NaN equal, blanks at the end of a char(n) ignored).
 //!
-//! The format stands in `docs/formats/keys.md`.
+//! The format stands in `docs/formats/keys.md`. It is our own and not arrow-row's, whose bytes are
+//! not a format.
 
-use arrow::array::ArrayRef;
+use std::sync::Arc;
+
+use arrow::{
+    array::{Array, ArrayRef},
+    datatypes::IntervalMonthDayNano,
+};
 use bytes::Bytes;
 
+use super::column::{ColumnRef, Value};
 use crate::{storage::StorageError, types::PgType};
+
+mod display;
+mod numeric;
+#[cfg(test)]
+mod tests;
 
 /// Version of the encoding; stored with each index, since an index lives with the bytes it was
 /// built from.
@@ -15,10 +27,15 @@ pub const KEY_FORMAT_VERSION: u8 = 1;
 /// The longest key, in encoded bytes.
 pub const KEY_BYTES_MAX: usize = 8192;
 
+/// Stands before a value that is not NULL; numerics have their sign class there.
+const VALUE: u8 = 0x01;
+/// NULL sorts after every value.
+const NULL: u8 = 0xff;
+
 /// Encodes the key columns of batches.
 #[derive(Clone, Debug)]
 pub struct KeyEncoder {
-    types: std::sync::Arc<[PgType]>,
+    types: Arc<[PgType]>,
 }
 
 /// The keys of the rows of one batch, in one buffer.
@@ -32,6 +49,11 @@ pub struct EncodedKeys {
 impl KeyEncoder {
     /// Types of the key columns in key order. Error: a type that cannot be part of a key.
     pub fn new(types: &[PgType]) -> Result<Self, StorageError> {
+        for pg_type in types {
+            if matches!(pg_type, PgType::Void | PgType::Unknown | PgType::Array(_)) {
+                return Err(StorageError::NotAKeyType(pg_type.clone()));
+            }
+        }
         Ok(Self { types: types.into() })
     }
 
@@ -40,24 +62,205 @@ impl KeyEncoder {
         &self.types
     }
 
-    /// Keys of all rows. `columns`: the key columns in key order, of equal length.
-    pub fn encode_all(&self, _columns: &[ArrayRef]) -> Result<EncodedKeys, StorageError> {
-        Err(StorageError::Invalid("key encoding is not built".into()))
+    /// Keys of all rows. `columns`: the key columns in key order, of equal length. Errors: a column
+    /// of another Arrow type, a key that is too long.
+    pub fn encode_all(&self, columns: &[ArrayRef]) -> Result<EncodedKeys, StorageError> {
+        let rows = columns.first().map_or(0, |c| c.len());
+        let columns = self.resolve(columns)?;
+        let mut out = Vec::with_capacity(rows * columns.len() * 9);
+        let mut ends = Vec::with_capacity(rows);
+        for row in 0..rows {
+            self.encode_values(|column| columns[column].value(row), &mut out)?;
+            let end = u32::try_from(out.len()).map_err(|_| {
+                StorageError::Invalid(format!("keys of a batch of {rows} rows exceed 4 GiB"))
+            })?;
+            ends.push(end);
+        }
+        Ok(EncodedKeys { bytes: out.into(), ends })
     }
 
     /// Key of one row.
-    pub fn encode(&self, _columns: &[ArrayRef], _row: usize) -> Result<Bytes, StorageError> {
-        Err(StorageError::Invalid("key encoding is not built".into()))
+    pub fn encode(&self, columns: &[ArrayRef], row: usize) -> Result<Bytes, StorageError> {
+        let mut out = Vec::new();
+        self.encode_into(columns, row, &mut out)?;
+        Ok(out.into())
+    }
+
+    /// Key of one row, appended to `out`.
+    pub fn encode_into(
+        &self,
+        columns: &[ArrayRef],
+        row: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<(), StorageError> {
+        let columns = self.resolve(columns)?;
+        self.encode_values(|column| columns[column].value(row), out)
+    }
+
+    /// A key from its values, given by place in the key; `None`: NULL.
+    pub(crate) fn encode_values<'v>(
+        &self,
+        value: impl Fn(usize) -> Option<Value<'v>>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), StorageError> {
+        let start = out.len();
+        for (column, pg_type) in self.types.iter().enumerate() {
+            push_value(pg_type, value(column), out)?;
+        }
+        let bytes = out.len() - start;
+        if bytes > KEY_BYTES_MAX {
+            return Err(StorageError::KeyTooLarge { bytes, bytes_max: KEY_BYTES_MAX });
+        }
+        Ok(())
     }
 
     /// The values of a key as text, `None` for NULL: for messages such as
-    /// `Key (id)=(1) already exists.`
-    pub fn decode(&self, _key: &[u8]) -> Result<Vec<Option<String>>, StorageError> {
-        Err(StorageError::Invalid("key decoding is not built".into()))
+    /// `Key (id)=(1) already exists.` An interval comes back as days and time.
+    pub fn decode(&self, key: &[u8]) -> Result<Vec<Option<String>>, StorageError> {
+        display::decode(&self.types, key)
+    }
+
+    fn resolve<'a>(&self, columns: &'a [ArrayRef]) -> Result<Vec<ColumnRef<'a>>, StorageError> {
+        if columns.len() != self.types.len() {
+            return Err(StorageError::Invalid(format!(
+                "a key of {} columns, given {}",
+                self.types.len(),
+                columns.len()
+            )));
+        }
+        self.types
+            .iter()
+            .zip(columns)
+            .map(|(pg_type, array)| ColumnRef::new(pg_type, array))
+            .collect()
     }
 }
 
+fn push_value(
+    pg_type: &PgType,
+    value: Option<Value<'_>>,
+    out: &mut Vec<u8>,
+) -> Result<(), StorageError> {
+    let Some(value) = value else {
+        out.push(NULL);
+        return Ok(());
+    };
+    if let PgType::Numeric(shape) = pg_type {
+        return push_numeric(shape.map_or(0, |s| s.scale), value, out);
+    }
+    out.push(VALUE);
+    match value {
+        Value::Bool(x) => out.push(u8::from(x)),
+        Value::I16(x) => out.extend_from_slice(&(x ^ i16::MIN).to_be_bytes()),
+        Value::I32(x) => out.extend_from_slice(&(x ^ i32::MIN).to_be_bytes()),
+        Value::I64(x) => out.extend_from_slice(&(x ^ i64::MIN).to_be_bytes()),
+        Value::F32(x) => out.extend_from_slice(&ordered_f32(x).to_be_bytes()),
+        Value::F64(x) => out.extend_from_slice(&ordered_f64(x).to_be_bytes()),
+        Value::Text(x) if matches!(pg_type, PgType::Bpchar(_)) => {
+            let end = x.iter().rposition(|b| *b != b' ').map_or(0, |last| last + 1);
+            push_escaped(&x[..end], out);
+        }
+        Value::Text(x) | Value::Bytes(x) => push_escaped(x, out),
+        Value::Interval(x) => {
+            let nanos = interval_nanos(x) ^ (1 << 95);
+            out.extend_from_slice(&nanos.to_be_bytes()[4..]);
+        }
+        Value::Uuid(x) => out.extend_from_slice(x),
+        Value::U32(x) => out.extend_from_slice(&x.to_be_bytes()),
+        Value::D128(_) | Value::D256(_) => unreachable!("decimals are numerics"),
+    }
+    Ok(())
+}
+
+fn push_numeric(scale: i8, value: Value<'_>, out: &mut Vec<u8>) -> Result<(), StorageError> {
+    match value {
+        Value::D128(x) => numeric::encode_i128(x, scale, out),
+        Value::D256(x) => match x.to_i128() {
+            Some(small) => numeric::encode_i128(small, scale, out),
+            None => numeric::encode_text(&wide_text(x, scale), out)?,
+        },
+        Value::Text(x) => match std::str::from_utf8(x) {
+            Ok(text) => numeric::encode_text(text, out)?,
+            Err(_) => return Err(StorageError::NotANumber(String::from_utf8_lossy(x).into())),
+        },
+        _ => unreachable!("a numeric lies as a decimal or as text"),
+    }
+    Ok(())
+}
+
+/// Text of a wide decimal with its point.
+fn wide_text(unscaled: arrow::datatypes::i256, scale: i8) -> String {
+    let text = unscaled.to_string();
+    let (sign, digits) = match text.strip_prefix('-') {
+        Some(digits) => ("-", digits),
+        None => ("", text.as_str()),
+    };
+    match usize::try_from(scale) {
+        Ok(0) => text,
+        Ok(scale) => {
+            let digits = format!("{digits:0>width$}", width = scale + 1);
+            let (whole, fraction) = digits.split_at(digits.len() - scale);
+            format!("{sign}{whole}.{fraction}")
+        }
+        Err(_) => format!("{text}{}", "0".repeat(usize::from(scale.unsigned_abs()))),
+    }
+}
+
+/// Bits that compare as unsigned integers the way the floats do: -0 as 0, every NaN alike and last.
+fn ordered_f32(value: f32) -> u32 {
+    let value = if value.is_nan() {
+        f32::NAN.abs()
+    } else if value == 0.0 {
+        0.0
+    } else {
+        value
+    };
+    let bits = value.to_bits();
+    if bits >> 31 == 0 { bits ^ (1 << 31) } else { !bits }
+}
+
+fn ordered_f64(value: f64) -> u64 {
+    let value = if value.is_nan() {
+        f64::NAN.abs()
+    } else if value == 0.0 {
+        0.0
+    } else {
+        value
+    };
+    let bits = value.to_bits();
+    if bits >> 63 == 0 { bits ^ (1 << 63) } else { !bits }
+}
+
+/// Length of an interval as PostgreSQL compares it: a month is 30 days, a day 24 hours.
+fn interval_nanos(value: IntervalMonthDayNano) -> i128 {
+    let days = i128::from(value.months) * 30 + i128::from(value.days);
+    days * 86_400_000_000_000 + i128::from(value.nanoseconds)
+}
+
+/// Zero bytes become `00 FF`, the end is `00 01`: a prefix sorts before what it begins.
+fn push_escaped(bytes: &[u8], out: &mut Vec<u8>) {
+    let mut rest = bytes;
+    while let Some(zero) = rest.iter().position(|b| *b == 0) {
+        out.extend_from_slice(&rest[..=zero]);
+        out.push(0xff);
+        rest = &rest[zero + 1..];
+    }
+    out.extend_from_slice(rest);
+    out.extend_from_slice(&[0, 1]);
+}
+
 impl EncodedKeys {
+    /// Keys made elsewhere.
+    pub fn from_keys<K: AsRef<[u8]>>(keys: impl IntoIterator<Item = K>) -> Self {
+        let mut bytes = Vec::new();
+        let mut ends = Vec::new();
+        for key in keys {
+            bytes.extend_from_slice(key.as_ref());
+            ends.push(u32::try_from(bytes.len()).expect("keys of a batch stay below 4 GiB"));
+        }
+        Self { bytes: bytes.into(), ends }
+    }
+
     #[must_use]
     pub fn len(&self) -> usize {
         self.ends.len()
@@ -71,18 +274,20 @@ impl EncodedKeys {
     /// Key of row `row`. Panics beyond `len()`.
     #[must_use]
     pub fn get(&self, row: usize) -> &[u8] {
-        let start = if row == 0 { 0 } else { self.ends[row - 1] as usize };
-        &self.bytes[start..self.ends[row] as usize]
+        &self.bytes[self.start(row)..self.ends[row] as usize]
     }
 
     /// Key of row `row` as a share of the common buffer.
     #[must_use]
     pub fn get_bytes(&self, row: usize) -> Bytes {
-        let start = if row == 0 { 0 } else { self.ends[row - 1] as usize };
-        self.bytes.slice(start..self.ends[row] as usize)
+        self.bytes.slice(self.start(row)..self.ends[row] as usize)
     }
 
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &[u8]> {
         (0..self.len()).map(|row| self.get(row))
+    }
+
+    fn start(&self, row: usize) -> usize {
+        if row == 0 { 0 } else { self.ends[row - 1] as usize }
     }
 }

@@ -1,4 +1,16 @@
-//! Encodings of keys and rows. Pinned by golden tests; documented in `docs/formats/`.
+//! Encodings of keys, rows and batches. Pinned by golden tests; documented in `docs/formats/`.
 
+pub mod batch;
+pub mod builder;
+pub mod column;
 pub mod key;
 pub mod row;
+
+use glaredb_txn::codec::DecodeError;
+
+use super::StorageError;
+
+/// A decoding error of the byte layer, with what was being decoded.
+pub(crate) fn corrupt(what: &'static str) -> impl Fn(DecodeError) -> StorageError {
+    move |e| StorageError::Corrupt { what, reason: e.to_string() }
+}

@@ -1,0 +1,364 @@
+use std::sync::Arc;
+
+use glaredb_catalog::CatalogChange;
+use glaredb_txn::{
+    commit::{
+        message::{CommitRequest, Refusal},
+        record::Record,
+        state_machine::{Apply, Placement},
+    },
+    ids::{CommitId, EntryIndex, LogId, Position, SchemaVersion, TableId, Timestamp},
+};
+
+use super::Applier;
+use crate::storage::{
+    budget::{BUDGET_BYTES_DEFAULT, Budget},
+    record::{Changes, Placed},
+    schema::TableSchema,
+    state::State,
+    testing::{Leader, keys_of, pairs},
+    write_set::{PART_BYTES, WriteSet},
+};
+
+/// Rows of which a few parts are made.
+fn many(first: i32, count: i32) -> Vec<(i32, String)> {
+    (first..first + count).map(|n| (n, format!("a name that is not short, number {n}"))).collect()
+}
+
+fn add_many(leader: &Leader, writes: &mut WriteSet, table: TableId, rows: &[(i32, String)]) {
+    for some in rows.chunks(5000) {
+        let some: Vec<(i32, &str)> = some.iter().map(|(n, s)| (*n, s.as_str())).collect();
+        leader.add(writes, table, &some, None);
+    }
+}
+
+#[test]
+fn a_large_commit_shows_nothing_before_its_record_and_all_with_it() {
+    let mut leader = Leader::new();
+    let t = leader.create(1, true);
+    leader.insert(t, &[(-1, "small")]);
+    let before = leader.now();
+    let rows = many(0, 150_000);
+    let id = leader.new_id();
+    let mut writes = leader.write_set();
+    let mut sent = 0;
+    for some in rows.chunks(20_000) {
+        add_many(&leader, &mut writes, t, some);
+        for part in writes.drain_parts().unwrap() {
+            assert!(part.len() <= PART_BYTES * 5 / 4, "{}", part.len());
+            leader.part(id, sent, part).unwrap();
+            sent += 1;
+        }
+        assert_eq!(leader.rows(t, leader.now()).len(), 1);
+    }
+    assert!(sent > 3, "{sent}");
+    // Others go on meanwhile.
+    leader.insert(t, &[(-2, "small")]);
+    let schema = leader.table(t).schema();
+    let key = keys_of(&schema, &pairs(&schema, &[(77_777, "")])).unwrap();
+    assert_eq!(leader.table(t).lookup(key.get(0), leader.now()), None);
+
+    let at = leader.commit_as(id, writes, sent).unwrap();
+    assert_eq!(leader.rows(t, before).len(), 1);
+    assert_eq!(leader.rows(t, Timestamp(at.0 - 1)).len(), 2);
+    let all = leader.rows(t, at);
+    assert_eq!(all.len(), 150_002);
+    assert!(all.windows(2).all(|pair| pair[0].0 < pair[1].0), "row ids are distinct");
+    assert!(leader.table(t).lookup(key.get(0), at).is_some());
+    assert_eq!(leader.table(t).row_count_estimate(), 150_002);
+
+    // Its rows are rows like others.
+    let row = leader.table(t).lookup(key.get(0), at).unwrap();
+    let mut writes = leader.write_set();
+    leader.remove(&mut writes, t, &[row]);
+    leader.commit(writes).unwrap();
+    leader.insert(t, &[(-3, "small")]);
+    leader.horizon();
+    assert_eq!(leader.rows(t, leader.now()).len(), 150_002);
+    replays_to_the_same(&leader);
+}
+
+/// Apply the whole log to an empty state.
+fn replays_to_the_same(leader: &Leader) -> Arc<State> {
+    let state = State::empty(Budget::new(BUDGET_BYTES_DEFAULT));
+    let mut applier = Applier::new(Arc::clone(&state));
+    for (position, record) in &leader.log {
+        applier.apply(*position, record).unwrap();
+    }
+    assert_eq!(state.hash(), leader.state.hash());
+    assert_eq!(state.next_segment(), leader.state.next_segment());
+    for table in leader.state.tables() {
+        let mine = state.table(table.id()).unwrap();
+        assert_eq!(mine.next_row_id(), table.next_row_id());
+        assert_eq!(mine.stats().index_entries, table.stats().index_entries);
+        assert_eq!(mine.row_count_estimate(), table.row_count_estimate());
+    }
+    state
+}
+
+#[test]
+fn an_aborted_large_commit_leaves_nothing() {
+    let mut leader = Leader::new();
+    let t = leader.create(1, true);
+    leader.insert(t, &[(-1, "small")]);
+    let id = leader.new_id();
+    let mut writes = leader.write_set();
+    add_many(&leader, &mut writes, t, &many(0, 60_000));
+    for (part, sequence) in writes.drain_parts().unwrap().into_iter().zip(0..) {
+        leader.part(id, sequence, part).unwrap();
+    }
+    assert!(leader.table(t).stats().index_entries > 10_000);
+    leader.abort(id);
+    let stats = leader.table(t).stats();
+    assert_eq!((stats.index_entries, stats.rows_held, stats.chunks), (1, 1, 1));
+    assert_eq!(leader.rows(t, leader.now()).len(), 1);
+    leader.insert(t, &[(0, "again")]);
+    replays_to_the_same(&leader);
+}
+
+#[test]
+fn a_large_commit_may_fill_the_table_it_creates_and_key_it() {
+    let mut leader = Leader::new();
+    let storage = TableId(20);
+    let create = leader.pairs_change(1, storage, 1, false);
+    let schema = Arc::new(TableSchema::from_descriptor(&create.upsert_tables[0]).unwrap());
+    let id = leader.new_id();
+    let mut writes = leader.write_set();
+    writes.create_storage(storage, &schema);
+    let rows = many(0, 100_000);
+    let refs: Vec<(i32, &str)> = rows.iter().map(|(n, s)| (*n, s.as_str())).collect();
+    for some in refs.chunks(9000) {
+        let batch = pairs(&schema, some);
+        writes.insert(storage, &schema, batch, None, None, Position::ZERO).unwrap();
+    }
+    let parts = writes.drain_parts().unwrap();
+    let sent = parts.len() as u32;
+    for (part, sequence) in parts.into_iter().zip(0..) {
+        leader.part(id, sequence, part).unwrap();
+    }
+    writes.change_catalog(create.clone());
+    let mut keyed = leader.pairs_change(1, storage, 2, true);
+    keyed.created.clear();
+    writes.change_catalog(keyed);
+    assert!(leader.state.table(storage).is_none());
+    let at = leader.commit_as(id, writes, sent).unwrap();
+    assert_eq!(leader.rows(storage, at).len(), 100_000);
+    assert_eq!(leader.table(storage).stats().index_entries, 100_000);
+    assert_eq!(leader.table(storage).schema().version(), SchemaVersion(2));
+    leader.insert(storage, &[(-5, "more")]);
+    replays_to_the_same(&leader);
+}
+
+#[test]
+fn a_key_added_later_indexes_what_is_there() {
+    let mut leader = Leader::new();
+    let t = leader.create(1, false);
+    leader.insert(t, &[(1, "one"), (2, "two"), (3, "three")]);
+    let row = leader.table(t).view(leader.now()).units()[0].locator(1);
+    let mut writes = leader.write_set();
+    leader.remove(&mut writes, t, &[row]);
+    leader.commit(writes).unwrap();
+    let mut change = leader.pairs_change(1, t, 2, true);
+    change.created.clear();
+    let mut writes = leader.write_set();
+    writes.change_catalog(change);
+    leader.commit(writes).unwrap();
+
+    let table = leader.table(t);
+    let schema = table.schema();
+    let keys = keys_of(&schema, &pairs(&schema, &[(1, ""), (2, ""), (3, "")])).unwrap();
+    let found: Vec<bool> =
+        keys.iter().map(|key| table.lookup(key, leader.now()).is_some()).collect();
+    assert_eq!(found, [true, false, true]);
+    leader.insert(t, &[(2, "two again")]);
+    assert!(table.lookup(keys.get(1), leader.now()).is_some());
+    leader.horizon();
+    replays_to_the_same(&leader);
+}
+
+#[test]
+fn dropped_and_truncated_rows_stay_until_the_horizon_passes() {
+    let mut leader = Leader::new();
+    let (dropped, truncated) = (leader.create(1, true), leader.create(2, true));
+    leader.insert(dropped, &[(1, "one")]);
+    let before = leader.insert(truncated, &[(1, "one")]);
+    let used = leader.state.budget().table_bytes();
+    let mut writes = leader.write_set();
+    writes.change_catalog(CatalogChange { drop_tables: vec![20_100], ..CatalogChange::default() });
+    let mut truncate = leader.pairs_change(2, TableId(30), 2, true);
+    truncate.created.clear();
+    writes.change_catalog(truncate);
+    let at = leader.commit(writes).unwrap();
+
+    assert!(leader.state.catalog_at(at).table_by_storage(dropped).is_none());
+    assert!(leader.state.catalog_at(before).table_by_storage(dropped).is_some());
+    assert_eq!(leader.rows(dropped, before).len(), 1);
+    assert_eq!(leader.rows(truncated, before).len(), 1);
+    assert!(leader.rows(TableId(30), at).is_empty());
+    leader.horizon();
+    assert!(leader.state.table(dropped).is_none());
+    assert!(leader.state.table(truncated).is_none());
+    assert!(leader.state.budget().table_bytes() < used);
+    leader.insert(TableId(30), &[(1, "one")]);
+
+    let mut writes = leader.write_set();
+    let schema = leader.table(TableId(30)).schema();
+    let batch = pairs(&schema, &[(1, "late")]);
+    let keys = keys_of(&schema, &batch);
+    writes.insert(truncated, &schema, batch, None, keys.as_ref(), Position::ZERO).unwrap();
+    let refused = leader.commit(writes).unwrap_err();
+    assert!(matches!(refused, Refusal::SchemaChanged { current: None, .. }), "{refused}");
+}
+
+#[test]
+fn a_record_that_contradicts_the_state_is_an_error() {
+    let mut leader = Leader::new();
+    let t = leader.create(1, true);
+    leader.insert(t, &[(1, "one")]);
+    let row = leader.table(t).view(leader.now()).units()[0].locator(0);
+    let mut writes = leader.write_set();
+    leader.remove(&mut writes, t, &[row]);
+    leader.commit(writes).unwrap();
+    let records = leader.log.clone();
+    for (_, record) in &records[2..] {
+        // A second time: its places are taken, its row is deleted.
+        let position = Position::new(LogId(0), EntryIndex(99), 0);
+        let error = leader.applier.apply(position, record).unwrap_err();
+        assert_eq!(error.position, position);
+    }
+    let unknown = Record::Commit {
+        id: CommitId { number: 999, ..CommitId::default() },
+        timestamp: Timestamp(999),
+        parts: 2,
+        payload: Placed::default().encode(&writes_nothing(&leader)),
+    };
+    assert!(leader.applier.apply(Position::ZERO, &unknown).is_err());
+}
+
+fn writes_nothing(leader: &Leader) -> bytes::Bytes {
+    leader.write_set().finish().unwrap().payload
+}
+
+#[test]
+fn a_refusal_changes_nothing() {
+    let mut leader = Leader::with_budget(200 << 10);
+    let t = leader.create(1, true);
+    let at = leader.insert(t, &[(1, "one")]);
+    let rows = many(100, 4000);
+    let refs: Vec<(i32, &str)> = rows.iter().map(|(n, s)| (*n, s.as_str())).collect();
+    // A session with a budget of its own, so that only the leader refuses.
+    let mut writes = WriteSet::new(Budget::new(BUDGET_BYTES_DEFAULT));
+    leader.add(&mut writes, t, &refs, None);
+    let encoded = writes.finish().unwrap();
+    let request = CommitRequest {
+        schema_versions: encoded.schema_versions,
+        payload: encoded.payload,
+        ..CommitRequest::default()
+    };
+    let refused = leader.placement.place(&request, Timestamp(999)).unwrap_err();
+    let Refusal::OutOfMemory(text) = &refused else { panic!("{refused}") };
+    assert!(text.contains("DELETE, TRUNCATE and DROP TABLE are still possible"), "{text}");
+
+    // The next rows lie just behind the last ones, and a deletion is admitted.
+    leader.insert(t, &[(2, "two")]);
+    let second = leader.table(t).view(leader.now()).units()[0].locator(1);
+    let ids = leader.table(t).fetch_row_ids(&[second]).unwrap();
+    assert_eq!((second.row, ids[0].0), (1, 1));
+    let mut writes = leader.write_set();
+    leader.remove(&mut writes, t, &[second]);
+    leader.commit(writes).unwrap();
+    assert_eq!(leader.rows(t, leader.now()), leader.rows(t, at));
+}
+
+#[test]
+fn a_statement_planned_under_another_version_is_refused() {
+    let mut leader = Leader::new();
+    let t = leader.create(1, false);
+    let mut late = leader.write_set();
+    leader.add(&mut late, t, &[(1, "one")], None);
+    let mut change = leader.pairs_change(1, t, 2, true);
+    change.created.clear();
+    let mut writes = leader.write_set();
+    writes.change_catalog(change);
+    leader.commit(writes).unwrap();
+    let refused = leader.commit(late).unwrap_err();
+    assert_eq!(
+        refused,
+        Refusal::SchemaChanged {
+            table: t,
+            planned: SchemaVersion(1),
+            current: Some(SchemaVersion(2))
+        }
+    );
+}
+
+#[test]
+fn one_row_changes_take_tens_of_bytes() {
+    let mut leader = Leader::new();
+    let t = leader.create(1, true);
+    leader.insert(t, &[(1, "one")]);
+    let row = leader.table(t).lookup(
+        keys_of(&leader.table(t).schema(), &pairs(&leader.table(t).schema(), &[(1, "")]))
+            .unwrap()
+            .get(0),
+        leader.now(),
+    );
+    let mut writes = leader.write_set();
+    leader.remove(&mut writes, t, &[row.unwrap()]);
+    let ids = leader.table(t).fetch_row_ids(&[row.unwrap()]).unwrap();
+    leader.add(&mut writes, t, &[(1, "uno")], Some(ids));
+    leader.commit(writes).unwrap();
+    let Record::Commit { payload, .. } = &leader.log.last().unwrap().1 else { panic!() };
+    assert!(payload.len() < 50, "an update of one row takes {} bytes", payload.len());
+    let (placed, changes) = Placed::decode(payload).unwrap();
+    assert_eq!(placed.sections.len(), 1);
+    assert_eq!(changes.sections[0].deletes.count, 1);
+}
+
+#[test]
+fn damaged_records_never_panic() {
+    let mut leader = Leader::new();
+    let t = leader.create(1, true);
+    let rows = many(0, 300);
+    let refs: Vec<(i32, &str)> = rows.iter().map(|(n, s)| (*n, s.as_str())).collect();
+    leader.insert(t, &refs);
+    leader.insert(t, &[(1000, "one"), (2000, "two")]);
+    let row = leader.table(t).view(leader.now()).units()[0].locator(0);
+    let mut writes = leader.write_set();
+    leader.remove(&mut writes, t, &[row]);
+    leader.commit(writes).unwrap();
+    let mut random = crate::storage::testing::Seeded(3);
+    let payloads: Vec<_> = leader
+        .log
+        .iter()
+        .map(|(_, record)| match record {
+            Record::Commit { payload, .. } => payload.clone(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    for _ in 0..4000 {
+        let mut bytes = payloads[random.below(payloads.len() as u64) as usize].to_vec();
+        for _ in 0..=random.below(3) {
+            let at = random.below(bytes.len() as u64) as usize;
+            bytes[at] ^= 1 << random.below(8);
+        }
+        bytes.truncate(bytes.len() - (random.below(4) as usize).min(bytes.len()));
+        let _ = Changes::decode(&bytes);
+        if Placed::decode(&bytes).is_err() {
+            continue;
+        }
+        // What decodes is applied to a state of its own: an error or not, but no panic.
+        let state = State::empty(Budget::new(BUDGET_BYTES_DEFAULT));
+        let mut applier = Applier::new(state);
+        for (position, record) in &leader.log[..2] {
+            applier.apply(*position, record).unwrap();
+        }
+        let record = Record::Commit {
+            id: CommitId::default(),
+            timestamp: Timestamp(77),
+            parts: 0,
+            payload: bytes.into(),
+        };
+        let _ = applier.apply(Position::ZERO, &record);
+    }
+}

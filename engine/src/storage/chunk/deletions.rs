@@ -1,0 +1,103 @@
+//! When the rows of a chunk were deleted.
+
+use std::sync::{
+    OnceLock,
+    atomic::{AtomicU32, AtomicU64, Ordering},
+};
+
+use glaredb_txn::ids::Timestamp;
+
+use super::CHUNK_ROWS_MAX;
+
+/// Rows per page.
+const PAGE_ROWS: u32 = 1_024;
+const PAGES: usize = (CHUNK_ROWS_MAX / PAGE_ROWS) as usize;
+
+/// One timestamp per row, in pages that exist from their first deletion on.
+///
+/// One writer, the apply thread; readers take no lock. A reader at timestamp `t` began after all
+/// commits up to `t` were applied, and what is written beside it is later than `t`: whether it sees
+/// such a write or not, its answer is the same.
+#[derive(Debug)]
+pub struct Deletions {
+    pages: [Page; PAGES],
+    count: AtomicU32,
+}
+
+#[derive(Debug)]
+struct Page {
+    /// Least and greatest timestamp in the page; nothing deleted: infinity and zero.
+    oldest: AtomicU64,
+    newest: AtomicU64,
+    count: AtomicU32,
+    ends: OnceLock<Box<[AtomicU64]>>,
+}
+
+impl Default for Deletions {
+    fn default() -> Self {
+        let page = || Page {
+            oldest: AtomicU64::new(Timestamp::INFINITY.0),
+            newest: AtomicU64::new(0),
+            count: AtomicU32::new(0),
+            ends: OnceLock::new(),
+        };
+        Self { pages: std::array::from_fn(|_| page()), count: AtomicU32::new(0) }
+    }
+}
+
+impl Deletions {
+    /// Rows deleted, at any time.
+    pub fn count(&self) -> u32 {
+        self.count.load(Ordering::Acquire)
+    }
+
+    /// Row `row` of the chunk is deleted by the commit at `at`. False: it was deleted before, and
+    /// stays as it was.
+    pub fn delete(&self, row: u32, at: Timestamp) -> bool {
+        let page = &self.pages[(row / PAGE_ROWS) as usize];
+        let ends = page.ends.get_or_init(|| {
+            (0..PAGE_ROWS).map(|_| AtomicU64::new(Timestamp::INFINITY.0)).collect()
+        });
+        let end = &ends[(row % PAGE_ROWS) as usize];
+        if end.load(Ordering::Relaxed) != Timestamp::INFINITY.0 {
+            return false;
+        }
+        end.store(at.0, Ordering::Release);
+        page.oldest.fetch_min(at.0, Ordering::AcqRel);
+        page.newest.fetch_max(at.0, Ordering::AcqRel);
+        page.count.fetch_add(1, Ordering::AcqRel);
+        self.count.fetch_add(1, Ordering::AcqRel);
+        true
+    }
+
+    /// When the row was deleted; infinity: not yet.
+    pub fn end(&self, row: u32) -> Timestamp {
+        let page = &self.pages[(row / PAGE_ROWS) as usize];
+        match page.ends.get() {
+            None => Timestamp::INFINITY,
+            Some(ends) => Timestamp(ends[(row % PAGE_ROWS) as usize].load(Ordering::Acquire)),
+        }
+    }
+
+    /// Is any row from `first` to `last` (inclusive) possibly deleted at or before `at`?
+    pub fn any_at(&self, first: u32, last: u32, at: Timestamp) -> bool {
+        self.count() > 0
+            && self.pages[(first / PAGE_ROWS) as usize..=(last / PAGE_ROWS) as usize]
+                .iter()
+                .any(|page| page.oldest.load(Ordering::Acquire) <= at.0)
+    }
+
+    /// Pages allocated, in bytes.
+    pub fn memory_bytes(&self) -> usize {
+        let pages = self.pages.iter().filter(|page| page.ends.get().is_some()).count();
+        size_of::<Self>() + pages * PAGE_ROWS as usize * size_of::<AtomicU64>()
+    }
+
+    /// (row, timestamp) of the rows from `first` to `last` deleted at or before `at`, ascending.
+    pub fn list(&self, first: u32, last: u32, at: Timestamp) -> Vec<(u32, Timestamp)> {
+        if !self.any_at(first, last, at) {
+            return Vec::new();
+        }
+        (first..=last).map(|row| (row, self.end(row))).filter(|(_, end)| *end <= at).collect()
+    }
+}

@@ -1,0 +1,464 @@
+//! The writing side of a table: called by the apply thread alone.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use glaredb_txn::{
+    codec::{Reader, Writer},
+    ids::{Locator, RowId, SegmentId, TableId, Timestamp},
+};
+use parking_lot::{Mutex, RwLock};
+
+use super::{Table, chunk_in};
+use crate::storage::{
+    StorageError,
+    budget::Budget,
+    chunk::{
+        Chunk, Place,
+        block::{Block, Publication, RowIds},
+    },
+    codec::{
+        batch,
+        column::{ColumnRef, Value},
+        corrupt,
+        row::encode_row,
+    },
+    key_index::KeyIndex,
+    record::{Group, PlacedSection, Run, Section},
+    schema::TableSchema,
+    state_hash::row_hash,
+};
+
+/// Under what the rows of a record enter a table.
+#[derive(Clone, Debug)]
+pub(crate) enum Target {
+    /// Visible from this timestamp on.
+    Commit(Timestamp),
+    /// Private until the publication.
+    Part(Arc<Publication>),
+}
+
+/// What inserted or deleted rows do to a table's counters: rows, and the sum of their hashes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Tally {
+    pub rows: u64,
+    pub hash: u64,
+}
+
+impl Tally {
+    fn add(&mut self, hash: u64) {
+        self.rows += 1;
+        self.hash = self.hash.wrapping_add(hash);
+    }
+
+    pub(crate) fn add_all(&mut self, other: Self) {
+        self.rows += other.rows;
+        self.hash = self.hash.wrapping_add(other.hash);
+    }
+}
+
+/// Hands out the places of a section's rows, in order.
+struct Places<'a> {
+    runs: std::slice::Iter<'a, Run>,
+    run: Option<Run>,
+}
+
+impl Places<'_> {
+    /// Up to `rows` consecutive places; at least one.
+    fn take(&mut self, rows: u32) -> Result<Run, StorageError> {
+        let run = match self.run.take().or_else(|| self.runs.next().copied()) {
+            Some(run) if run.rows > 0 => run,
+            _ => return Err(StorageError::corrupt("record", "more rows than places")),
+        };
+        let taken = Run { first: run.first, rows: run.rows.min(rows) };
+        if taken.rows < run.rows {
+            let row = run.first.row + taken.rows;
+            let first = Locator { segment: run.first.segment, row };
+            self.run = Some(Run { first, rows: run.rows - taken.rows });
+        }
+        Ok(taken)
+    }
+}
+
+impl Table {
+    pub(crate) fn new(id: TableId, schema: Arc<TableSchema>, budget: Arc<Budget>) -> Self {
+        let index = schema.key().map(|_| Arc::default());
+        Self {
+            id,
+            schema: RwLock::new(schema),
+            chunks: RwLock::default(),
+            index: RwLock::new(index),
+            budget,
+            accounted_bytes: AtomicU64::new(0),
+            rows_live: AtomicU64::new(0),
+            hash: AtomicU64::new(0),
+            next_row_id: AtomicU64::new(0),
+            unpruned: Mutex::default(),
+        }
+    }
+
+    /// Insert the rows of a section where placement put them. Rows of a commit count at once; those of
+    /// a part when it is published: the caller keeps the tally.
+    pub(crate) fn insert(
+        &self,
+        section: &Section<'_>,
+        placed: &PlacedSection,
+        target: &Target,
+    ) -> Result<Tally, StorageError> {
+        let mut tally = Tally::default();
+        let mut next_id = placed.first_row_id.0;
+        let mut places = Places { runs: placed.runs.iter(), run: None };
+        for group in &section.inserts {
+            if group.columnar {
+                self.insert_columns(group, &mut places, &mut next_id, target, &mut tally)?;
+            } else {
+                self.insert_rows(group, &mut places, &mut next_id, target, &mut tally)?;
+            }
+        }
+        self.next_row_id.fetch_max(next_id, Ordering::Relaxed);
+        Ok(tally)
+    }
+
+    fn insert_rows(
+        &self,
+        group: &Group<'_>,
+        places: &mut Places<'_>,
+        next_id: &mut u64,
+        target: &Target,
+        tally: &mut Tally,
+    ) -> Result<(), StorageError> {
+        let Target::Commit(begin) = target else {
+            return Err(StorageError::corrupt("record", "a part with rows that are not columnar"));
+        };
+        let schema = self.schema();
+        let index = self.key_index();
+        let mut key = Vec::new();
+        let mut input = Reader::new(group.data);
+        for n in 0..group.rows as usize {
+            let place = places.take(1)?.first;
+            let row_id = take_id(group, n, next_id);
+            let chunk = self.chunk_for(place.segment, target);
+            let start = input.offset();
+            chunk.append_row(&schema, place.row, &mut input, row_id, *begin)?;
+            tally.add(row_hash(row_id, &group.data[start..input.offset()]));
+            if let Some(index) = &index {
+                key.clear();
+                self.encode_key_at(&schema, &chunk, place, &mut key)?;
+                index.insert(&key, place);
+            }
+        }
+        input.finish().map_err(corrupt("rows"))
+    }
+
+    fn insert_columns(
+        &self,
+        group: &Group<'_>,
+        places: &mut Places<'_>,
+        next_id: &mut u64,
+        target: &Target,
+        tally: &mut Tally,
+    ) -> Result<(), StorageError> {
+        let schema = self.schema();
+        let rows = group.rows as usize;
+        let mut input = Reader::new(group.data);
+        let columns = batch::decode(schema.columns(), rows, &mut input)?;
+        input.finish().map_err(corrupt("batch"))?;
+        let first_id = *next_id;
+        tally_rows(&schema, &columns, rows, |n| id_at(group, n, first_id), tally)?;
+        let keys = match (self.key_index(), schema.key(), schema.key_encoder()) {
+            (Some(index), Some(key), Some(encoder)) => {
+                let columns: Vec<_> = key.iter().map(|c| Arc::clone(&columns[*c])).collect();
+                Some((index, encoder.encode_all(&columns)?))
+            }
+            _ => None,
+        };
+        let mut done = 0;
+        while done < rows {
+            let run = places.take((rows - done) as u32)?;
+            let len = run.rows as usize;
+            let row_ids = match &group.kept {
+                None => RowIds::From(first_id + done as u64),
+                Some(ids) => RowIds::Each(ids[done..done + len].iter().map(|id| id.0).collect()),
+            };
+            let part = columns.iter().map(|c| c.slice(done, len)).collect();
+            let begin = match target {
+                Target::Commit(at) => *at,
+                Target::Part(_) => Timestamp::INFINITY,
+            };
+            let chunk = self.chunk_for(run.first.segment, target);
+            chunk.append_block(run.first.row, part, len, row_ids, begin)?;
+            if let Some((index, keys)) = &keys {
+                let entries = (0..len).map(|n| {
+                    let row = run.first.row + n as u32;
+                    (keys.get(done + n), Locator { segment: run.first.segment, row })
+                });
+                index.insert_all(entries);
+            }
+            done += len;
+        }
+        if group.kept.is_none() {
+            *next_id += rows as u64;
+        }
+        Ok(())
+    }
+
+    /// The chunk with this id, made if it is new.
+    fn chunk_for(&self, segment: SegmentId, target: &Target) -> Arc<Chunk> {
+        let chunks = self.chunk_list();
+        if let Some(chunk) = chunk_in(&chunks, segment) {
+            return Arc::clone(chunk);
+        }
+        let publication = match target {
+            Target::Commit(_) => None,
+            Target::Part(publication) => Some(Arc::clone(publication)),
+        };
+        let chunk = Arc::new(Chunk::new(segment, publication));
+        let mut list = (*chunks).clone();
+        let at = list.partition_point(|c| c.segment() < segment);
+        list.insert(at, Arc::clone(&chunk));
+        *self.chunks.write() = Arc::new(list);
+        chunk
+    }
+
+    /// Count inserted rows that are visible from now on.
+    pub(crate) fn count_inserted(&self, tally: Tally) {
+        self.rows_live.fetch_add(tally.rows, Ordering::Relaxed);
+        self.hash.fetch_add(tally.hash, Ordering::Relaxed);
+    }
+
+    /// Delete rows as of `at`. Error: one that is not there, or deleted already.
+    pub(crate) fn delete(
+        &self,
+        rows: impl Iterator<Item = Result<Locator, StorageError>>,
+        at: Timestamp,
+    ) -> Result<(), StorageError> {
+        let schema = self.schema();
+        let chunks = self.chunk_list();
+        let keyed = self.key_index().is_some();
+        let mut unpruned = self.unpruned.lock();
+        let mut scratch = Writer::new();
+        let mut tally = Tally::default();
+        for locator in rows {
+            let locator = locator?;
+            let chunk = chunk_in(&chunks, locator.segment)
+                .filter(|chunk| !chunk.is_private())
+                .ok_or(StorageError::NoChunk(locator.segment))?;
+            scratch.clear();
+            let row_id = with_values(&schema, chunk, locator, |id, value| {
+                encode_row(schema.columns().len(), value, &mut scratch);
+                id
+            })?;
+            if !chunk.deletions().delete(locator.row, at) {
+                return Err(StorageError::Invalid(format!("row {locator} is deleted twice")));
+            }
+            tally.add(row_hash(row_id, scratch.as_slice()));
+            if keyed {
+                unpruned.push_back((at, locator));
+            }
+        }
+        self.rows_live.fetch_sub(tally.rows, Ordering::Relaxed);
+        self.hash.fetch_sub(tally.hash, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// The chunk gets no more rows.
+    pub(crate) fn seal(&self, segment: SegmentId) -> Result<(), StorageError> {
+        chunk_in(&self.chunk_list(), segment).ok_or(StorageError::NoChunk(segment))?.seal()
+    }
+
+    /// Seal the private chunks of a commit.
+    pub(crate) fn seal_published(&self, cell: &Arc<Publication>) -> Result<(), StorageError> {
+        for chunk in self.chunk_list().iter().filter(|c| c.is_published_by(cell)) {
+            if !chunk.is_sealed() {
+                chunk.seal()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Forget the private chunks of a commit that will not be.
+    pub(crate) fn drop_private(&self, cell: &Arc<Publication>) -> Result<(), StorageError> {
+        let chunks = self.chunk_list();
+        let (gone, kept): (Vec<_>, Vec<_>) =
+            chunks.iter().cloned().partition(|c| c.is_published_by(cell));
+        if let Some(index) = self.key_index() {
+            let schema = self.schema();
+            let mut key = Vec::new();
+            for chunk in &gone {
+                for row in 0..chunk.next_row() {
+                    let locator = Locator { segment: chunk.segment(), row };
+                    key.clear();
+                    self.encode_key_at(&schema, chunk, locator, &mut key)?;
+                    index.remove(&key, locator);
+                }
+            }
+        }
+        *self.chunks.write() = Arc::new(kept);
+        Ok(())
+    }
+
+    /// A new version of the descriptor; builds the index of a new key.
+    pub(crate) fn set_schema(&self, schema: Arc<TableSchema>) -> Result<(), StorageError> {
+        let old = self.schema();
+        if !old.same_columns(&schema) {
+            return Err(StorageError::SchemaMismatch {
+                table: self.id,
+                version: schema.version(),
+                reason: format!("its rows have the columns of {}", old.version()),
+            });
+        }
+        let same_key = old.key() == schema.key();
+        *self.schema.write() = Arc::clone(&schema);
+        if !same_key {
+            let index = match schema.key() {
+                Some(_) => Some(Arc::new(self.build_index(&schema)?)),
+                None => None,
+            };
+            self.unpruned.lock().clear();
+            *self.index.write() = index;
+        }
+        Ok(())
+    }
+
+    /// Index of all rows that are not deleted: older snapshots do not know of the key.
+    pub(super) fn build_index(&self, schema: &TableSchema) -> Result<KeyIndex, StorageError> {
+        let index = KeyIndex::default();
+        let (Some(key), Some(encoder)) = (schema.key(), schema.key_encoder()) else {
+            return Ok(index);
+        };
+        for chunk in self.chunk_list().iter() {
+            for block in chunk.blocks_at(Timestamp(u64::MAX - 1)) {
+                let columns: Vec<_> = key.iter().map(|c| Arc::clone(&block.columns[*c])).collect();
+                let keys = encoder.encode_all(&columns)?;
+                let alive = (0..block.len)
+                    .filter(|n| block.deletions.end(block.row(*n)) == Timestamp::INFINITY);
+                index.insert_all(alive.map(|n| {
+                    let row = block.row(n);
+                    (keys.get(n), Locator { segment: chunk.segment(), row })
+                }));
+            }
+        }
+        Ok(index)
+    }
+
+    /// No reader is below `horizon` any more: forget what only such could see.
+    pub(crate) fn prune(&self, horizon: Timestamp) -> Result<(), StorageError> {
+        let dead: Vec<Locator> = {
+            let mut unpruned: parking_lot::MutexGuard<'_, VecDeque<_>> = self.unpruned.lock();
+            let count = unpruned.partition_point(|(at, _)| *at <= horizon);
+            unpruned.drain(..count).map(|(_, locator)| locator).collect()
+        };
+        let chunks = self.chunk_list();
+        if let Some(index) = self.key_index() {
+            let schema = self.schema();
+            let mut key = Vec::new();
+            for locator in dead {
+                if let Some(chunk) = chunk_in(&chunks, locator.segment) {
+                    key.clear();
+                    self.encode_key_at(&schema, chunk, locator, &mut key)?;
+                    index.remove(&key, locator);
+                }
+            }
+        }
+        let mut kept = Vec::with_capacity(chunks.len());
+        for chunk in chunks.iter() {
+            if !chunk.drop_dead(horizon)? {
+                kept.push(Arc::clone(chunk));
+            }
+        }
+        if kept.len() < chunks.len() {
+            *self.chunks.write() = Arc::new(kept);
+        }
+        Ok(())
+    }
+
+    fn encode_key_at(
+        &self,
+        schema: &TableSchema,
+        chunk: &Chunk,
+        locator: Locator,
+        out: &mut Vec<u8>,
+    ) -> Result<(), StorageError> {
+        let (Some(key), Some(encoder)) = (schema.key(), schema.key_encoder()) else {
+            return Ok(());
+        };
+        with_values(schema, chunk, locator, |_, value| {
+            encoder.encode_values(|column| value(key[column]), out)
+        })?
+    }
+}
+
+/// Show `look` the id and the values of a row, wherever it lies.
+fn with_values<R>(
+    schema: &TableSchema,
+    chunk: &Chunk,
+    locator: Locator,
+    look: impl for<'v> FnOnce(RowId, &'v dyn Fn(usize) -> Option<Value<'v>>) -> R,
+) -> Result<R, StorageError> {
+    chunk
+        .with_row(locator.row, |place| match place {
+            Place::Open(open, n) => Ok(look(open.row_id(n), &|c| open.columns()[c].value(n))),
+            Place::Frozen(block, n) => {
+                let columns = columns_of(schema, block)?;
+                Ok(look(block.row_id(n), &|c| columns[c].value(n)))
+            }
+        })
+        .unwrap_or(Err(StorageError::RowGone(locator)))
+}
+
+fn columns_of<'b>(
+    schema: &TableSchema,
+    block: &'b Block,
+) -> Result<Vec<ColumnRef<'b>>, StorageError> {
+    schema
+        .columns()
+        .iter()
+        .zip(&block.columns)
+        .map(|(column, array)| ColumnRef::new(&column.pg_type, array))
+        .collect()
+}
+
+/// Hash rows that are arrays already.
+pub(super) fn tally_rows(
+    schema: &TableSchema,
+    columns: &[arrow::array::ArrayRef],
+    rows: usize,
+    row_id: impl Fn(usize) -> RowId,
+    tally: &mut Tally,
+) -> Result<(), StorageError> {
+    let columns = schema
+        .columns()
+        .iter()
+        .zip(columns)
+        .map(|(column, array)| ColumnRef::new(&column.pg_type, array))
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut scratch = Writer::new();
+    for n in 0..rows {
+        scratch.clear();
+        encode_row(columns.len(), |c| columns[c].value(n), &mut scratch);
+        tally.add(row_hash(row_id(n), scratch.as_slice()));
+    }
+    Ok(())
+}
+
+fn id_at(group: &Group<'_>, n: usize, first_id: u64) -> RowId {
+    match &group.kept {
+        Some(ids) => ids[n],
+        None => RowId(first_id + n as u64),
+    }
+}
+
+fn take_id(group: &Group<'_>, n: usize, next_id: &mut u64) -> RowId {
+    match &group.kept {
+        Some(ids) => ids[n],
+        None => {
+            *next_id += 1;
+            RowId(*next_id - 1)
+        }
+    }
+}

@@ -1,0 +1,405 @@
+//! What a transaction wrote to one table.
+
+use std::sync::Arc;
+
+use arrow::{array::RecordBatch, buffer::BooleanBuffer};
+use bytes::Bytes;
+use glaredb_txn::{
+    commit::message::{KeyWriteRef, KeyWrites, Mark},
+    ids::{IndexId, Locator, Position, RowId, SchemaVersion, SegmentId, TableId},
+};
+use hashbrown::HashMap;
+
+use super::{Deletion, OWN_ROWS, OwnBatch, encoding};
+use crate::storage::{
+    StorageError, chunk::CHUNK_ROWS_MAX, codec::key::EncodedKeys, schema::TableSchema,
+};
+
+/// What a transaction wrote to one table.
+#[derive(Debug, Default)]
+pub struct TableWrites {
+    pub(super) schema: Option<Arc<TableSchema>>,
+    pub(super) batches: Vec<OwnRows>,
+    /// Ordinal of the next own row.
+    next_own: u32,
+    pub(super) deletes: Vec<DeletedRow>,
+    /// Rows in `deletes`, per segment, one bit per row.
+    deleted: HashMap<SegmentId, Box<[u64]>>,
+    /// What became of each key, in tables with a primary key.
+    keys: HashMap<Bytes, KeyState, foldhash::fast::FixedState>,
+    /// Row ids updated or deleted, in tables without one, each with the base of its statement.
+    row_ids: Vec<(RowId, Position)>,
+    /// Row ids that own rows keep, in tables without a primary key.
+    kept_ids: Vec<RowId>,
+    memory: u64,
+    encoded: usize,
+}
+
+/// Own rows of one batch.
+#[derive(Debug)]
+pub(super) struct OwnRows {
+    pub(super) batch: RecordBatch,
+    pub(super) first: u32,
+    pub(super) kept: Option<Arc<[RowId]>>,
+    /// Deleted again; empty: none.
+    dead: Vec<bool>,
+    /// Estimate of the encoded size.
+    pub(super) encoded: usize,
+    memory: u64,
+}
+
+/// A committed row that the transaction deletes.
+#[derive(Debug)]
+pub(super) struct DeletedRow {
+    pub(super) locator: Locator,
+    pub(super) row_id: RowId,
+    /// Empty where the row id is the key.
+    pub(super) key: Bytes,
+}
+
+/// What a transaction did to a key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OwnKey {
+    /// Ask the table.
+    Untouched,
+    /// The committed row with this key is deleted by the transaction.
+    Removed,
+    /// Own row with this ordinal.
+    Row(u32),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct KeyState {
+    /// A committed row had it.
+    removed: bool,
+    /// Own row that has it now.
+    row: Option<u32>,
+    base: Position,
+}
+
+/// Memory of a deleted row and of a key, roughly: entry, share of the table, bytes.
+const DELETED_ROW_BYTES: u64 = 80;
+const KEY_BYTES: u64 = 96;
+
+impl OwnRows {
+    pub(super) fn new(batch: RecordBatch, first: u32, kept: Option<Arc<[RowId]>>) -> Self {
+        let encoded = encoding::encoded_estimate(&batch);
+        let memory = encoding::batch_memory(&batch);
+        Self { batch, first, kept, dead: Vec::new(), encoded, memory }
+    }
+
+    /// The rows from place `n` on; none of them is deleted.
+    pub(super) fn from(&self, n: usize) -> Self {
+        let batch = self.batch.slice(n, self.batch.num_rows() - n);
+        let kept = self.kept.as_ref().map(|ids| ids[n..].into());
+        Self::new(batch, self.first + n as u32, kept)
+    }
+}
+
+impl TableWrites {
+    pub(super) fn is_empty(&self) -> bool {
+        self.batches.is_empty()
+            && self.deletes.is_empty()
+            && self.keys.is_empty()
+            && self.row_ids.is_empty()
+    }
+
+    pub(super) fn version(&self) -> Option<SchemaVersion> {
+        self.schema.as_ref().map(|schema| schema.version())
+    }
+
+    pub(super) fn memory_bytes(&self) -> u64 {
+        self.memory
+    }
+
+    /// About how many bytes the rows will be in a record.
+    pub(super) fn encoded_estimate(&self) -> usize {
+        self.encoded
+    }
+
+    /// Own rows in order of insertion, deleted ones marked.
+    #[must_use]
+    pub fn own_batches(&self) -> Vec<OwnBatch> {
+        self.batches
+            .iter()
+            .map(|own| OwnBatch {
+                batch: own.batch.clone(),
+                first: own.first,
+                alive: (!own.dead.is_empty()).then(|| own.dead.iter().map(|dead| !dead).collect()),
+                row_ids: own.kept.clone(),
+            })
+            .collect()
+    }
+
+    #[must_use]
+    pub fn own_key(&self, key: &[u8]) -> OwnKey {
+        match self.keys.get(key) {
+            None => OwnKey::Untouched,
+            Some(KeyState { row: Some(row), .. }) => OwnKey::Row(*row),
+            Some(KeyState { removed: true, .. }) => OwnKey::Removed,
+            Some(_) => OwnKey::Untouched,
+        }
+    }
+
+    /// Has the transaction deleted this committed or own row?
+    #[must_use]
+    pub fn is_deleted(&self, locator: Locator) -> bool {
+        if locator.segment == OWN_ROWS {
+            return self
+                .own_rows(locator.row)
+                .is_none_or(|(own, n)| own.dead.get(n).copied().unwrap_or(false));
+        }
+        self.deleted
+            .get(&locator.segment)
+            .is_some_and(|bits| bits[locator.row as usize / 64] >> (locator.row % 64) & 1 == 1)
+    }
+
+    /// Has the transaction deleted any committed row of this segment?
+    #[must_use]
+    pub fn deletes_in(&self, segment: SegmentId) -> bool {
+        self.deleted.contains_key(&segment)
+    }
+
+    fn own_place(&self, row: u32) -> Option<(usize, usize)> {
+        let at = self.batches.partition_point(|own| own.first <= row).checked_sub(1)?;
+        let n = (row - self.batches[at].first) as usize;
+        (n < self.batches[at].batch.num_rows()).then_some((at, n))
+    }
+
+    fn own_rows(&self, row: u32) -> Option<(&OwnRows, usize)> {
+        self.own_place(row).map(|(at, n)| (&self.batches[at], n))
+    }
+
+    /// Whether an insertion fits the table, and the memory it takes.
+    pub(super) fn check_insert(
+        &self,
+        table: TableId,
+        schema: &Arc<TableSchema>,
+        batch: &RecordBatch,
+        kept: Option<&[RowId]>,
+        keys: Option<&EncodedKeys>,
+    ) -> Result<u64, StorageError> {
+        let rows = batch.num_rows();
+        let mismatch = |reason: String| StorageError::SchemaMismatch {
+            table,
+            version: schema.version(),
+            reason,
+        };
+        if let Some(other) = self.schema.as_ref().filter(|own| !own.same_columns(schema)) {
+            return Err(mismatch(format!("rows of {} were written before", other.version())));
+        }
+        for (field, column) in schema.arrow().fields().iter().zip(batch.columns()) {
+            if field.data_type() != column.data_type() {
+                return Err(mismatch(format!(
+                    "column \"{}\" is {}, the batch has {}",
+                    field.name(),
+                    field.data_type(),
+                    column.data_type()
+                )));
+            }
+        }
+        if batch.num_columns() != schema.columns().len() {
+            return Err(mismatch(format!("a batch of {} columns", batch.num_columns())));
+        }
+        if schema.key().is_some() != keys.is_some()
+            || keys.is_some_and(|keys| keys.len() != rows)
+            || kept.is_some_and(|ids| ids.len() != rows)
+        {
+            return Err(mismatch(format!("{rows} rows with other numbers of keys or row ids")));
+        }
+        let fits = u32::try_from(rows).ok().and_then(|rows| self.next_own.checked_add(rows));
+        if fits.is_none() {
+            return Err(StorageError::Invalid(format!(
+                "a transaction cannot insert more than {} rows into one table",
+                u32::MAX
+            )));
+        }
+        encoding::check_row_sizes(batch)?;
+        let keys =
+            keys.map_or(0, |keys| keys.iter().map(|key| KEY_BYTES + key.len() as u64).sum::<u64>());
+        Ok(encoding::batch_memory(batch) + keys)
+    }
+
+    pub(super) fn insert(
+        &mut self,
+        schema: &Arc<TableSchema>,
+        batch: RecordBatch,
+        kept: Option<Vec<RowId>>,
+        keys: Option<&EncodedKeys>,
+        base: Position,
+    ) {
+        let rows = batch.num_rows();
+        let first = self.next_own;
+        if let Some(keys) = keys {
+            self.keys.reserve(rows);
+            for row in 0..rows {
+                let state = self.keys.entry(keys.get_bytes(row)).or_insert_with(|| {
+                    self.memory += KEY_BYTES + keys.get(row).len() as u64;
+                    KeyState { removed: false, row: None, base }
+                });
+                state.row = Some(first + row as u32);
+            }
+        }
+        self.next_own += rows as u32;
+        if schema.key().is_none() {
+            self.kept_ids.extend(kept.iter().flatten());
+        }
+        self.put_back(OwnRows::new(batch, first, kept.map(Into::into)));
+        self.schema = Some(Arc::clone(schema));
+    }
+
+    pub(super) fn delete(
+        &mut self,
+        table: TableId,
+        schema: &Arc<TableSchema>,
+        rows: Deletion<'_>,
+        base: Position,
+    ) -> Result<usize, StorageError> {
+        let count = rows.locators.len();
+        let keyed = schema.key().is_some();
+        if rows.row_ids.len() != count
+            || keyed != rows.keys.is_some()
+            || rows.keys.is_some_and(|keys| keys.len() != count)
+        {
+            return Err(StorageError::SchemaMismatch {
+                table,
+                version: schema.version(),
+                reason: format!("{count} rows to delete with other numbers of keys or row ids"),
+            });
+        }
+        let outside = |l: &&Locator| l.segment != OWN_ROWS && l.row >= CHUNK_ROWS_MAX;
+        if let Some(locator) = rows.locators.iter().find(outside) {
+            return Err(StorageError::RowGone(*locator));
+        }
+        self.schema = Some(Arc::clone(schema));
+        let mut deleted = 0;
+        for (n, locator) in rows.locators.iter().enumerate() {
+            let key = rows.keys.map(|keys| keys.get_bytes(n));
+            deleted += usize::from(if locator.segment == OWN_ROWS {
+                self.delete_own(locator.row, key.as_ref())
+            } else {
+                self.delete_committed(*locator, rows.row_ids[n], key, base)
+            });
+        }
+        Ok(deleted)
+    }
+
+    fn delete_own(&mut self, row: u32, key: Option<&Bytes>) -> bool {
+        let Some((at, n)) = self.own_place(row) else { return false };
+        let own = &mut self.batches[at];
+        if own.dead.is_empty() {
+            own.dead = vec![false; own.batch.num_rows()];
+        }
+        if std::mem::replace(&mut own.dead[n], true) {
+            return false;
+        }
+        if let Some(state) = key.and_then(|key| self.keys.get_mut(key))
+            && state.row == Some(row)
+        {
+            state.row = None;
+        }
+        true
+    }
+
+    fn delete_committed(
+        &mut self,
+        locator: Locator,
+        row_id: RowId,
+        key: Option<Bytes>,
+        base: Position,
+    ) -> bool {
+        let bits = self.deleted.entry(locator.segment).or_insert_with(|| {
+            self.memory += u64::from(CHUNK_ROWS_MAX / 8);
+            vec![0; CHUNK_ROWS_MAX as usize / 64].into()
+        });
+        let word = &mut bits[locator.row as usize / 64];
+        if *word >> (locator.row % 64) & 1 == 1 {
+            return false;
+        }
+        *word |= 1 << (locator.row % 64);
+        self.memory += DELETED_ROW_BYTES;
+        let key = match key {
+            Some(key) => {
+                self.memory += KEY_BYTES + key.len() as u64;
+                let state = self.keys.entry(key.clone()).or_insert(KeyState {
+                    removed: false,
+                    row: None,
+                    base,
+                });
+                state.removed = true;
+                key
+            }
+            None => {
+                self.row_ids.push((row_id, base));
+                Bytes::new()
+            }
+        };
+        self.encoded += 12 + key.len();
+        self.deletes.push(DeletedRow { locator, row_id, key });
+        true
+    }
+
+    /// Own rows that are still there, without the deleted ones, oldest first.
+    pub(super) fn take_rows(&mut self) -> Result<Vec<OwnRows>, StorageError> {
+        let batches = std::mem::take(&mut self.batches);
+        let mut left = Vec::with_capacity(batches.len());
+        for mut own in batches {
+            self.memory -= own.memory;
+            self.encoded -= own.encoded;
+            if !own.dead.is_empty() {
+                let alive: BooleanBuffer = own.dead.iter().map(|dead| !dead).collect();
+                own.kept = own.kept.map(|ids| {
+                    ids.iter()
+                        .zip(&own.dead)
+                        .filter(|(_, dead)| !**dead)
+                        .map(|(id, _)| *id)
+                        .collect()
+                });
+                own.batch = arrow::compute::filter_record_batch(&own.batch, &alive.into())
+                    .map_err(|e| StorageError::Invalid(format!("own rows: {e}")))?;
+                own = OwnRows::new(own.batch, own.first, own.kept);
+            }
+            if own.batch.num_rows() > 0 {
+                left.push(own);
+            }
+        }
+        Ok(left)
+    }
+
+    /// Add own rows, or put back those that were not drained.
+    pub(super) fn put_back(&mut self, own: OwnRows) {
+        self.memory += own.memory;
+        self.encoded += own.encoded;
+        self.batches.push(own);
+    }
+
+    pub(super) fn take_deletes(&mut self) -> Vec<DeletedRow> {
+        let deletes = std::mem::take(&mut self.deletes);
+        let encoded: usize = deletes.iter().map(|row| 12 + row.key.len()).sum();
+        self.encoded = self.encoded.saturating_sub(encoded);
+        deletes
+    }
+
+    /// What the resolver checks: each key once, with what became of it in the end. False: there is
+    /// none.
+    pub(super) fn key_writes(&self, table: TableId, out: &mut KeyWrites) -> bool {
+        let index = IndexId::KEY;
+        for (key, state) in &self.keys {
+            let mark = match (state.removed, state.row) {
+                (true, Some(_)) => Mark::Changed,
+                (true, None) => Mark::Removed,
+                // Inserted and deleted again: still looked up, so still checked.
+                (false, _) => Mark::Added,
+            };
+            out.push(KeyWriteRef { table, index, key, mark, base: state.base });
+        }
+        let kept: hashbrown::HashSet<RowId, foldhash::fast::FixedState> =
+            self.kept_ids.iter().copied().collect();
+        for (row_id, base) in &self.row_ids {
+            let mark = if kept.contains(row_id) { Mark::Changed } else { Mark::Removed };
+            let key = row_id.0.to_be_bytes();
+            out.push(KeyWriteRef { table, index, key: &key, mark, base: *base });
+        }
+        !self.keys.is_empty() || !self.row_ids.is_empty()
+    }
+}
