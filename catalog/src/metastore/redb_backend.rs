@@ -45,12 +45,18 @@ impl StorageBackend for DiskBackend {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         let present = self.file.len().map_err(io_error)?;
+        self.file.set_len(len).map_err(io_error)?;
         if len > present {
+            // redb opens no file of a length it did not ask for: the new one is there for sure
+            // before anything is written behind the old one.
+            self.file.sync_data().map_err(io_error)?;
             // Real zeros: later writes need no space, so a full disk is met here and nowhere else.
-            self.file.allocate_zeroed(present, len - present).map_err(io_error)
-        } else {
-            self.file.set_len(len).map_err(io_error)
+            if let Err(error) = self.file.allocate_zeroed(present, len - present) {
+                self.file.set_len(present).map_err(io_error)?;
+                return Err(io_error(error));
+            }
         }
+        Ok(())
     }
 
     fn sync_data(&self) -> io::Result<()> {

@@ -21,6 +21,8 @@ pub mod placement;
 pub mod record;
 pub mod recovery;
 pub mod schema;
+#[cfg(all(test, feature = "testing"))]
+mod simulation;
 pub mod state;
 pub mod state_hash;
 pub mod table;

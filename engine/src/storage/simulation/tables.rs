@@ -1,0 +1,192 @@
+//! One small kind of table, and what it holds as a map: what the simulated workload writes.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringViewArray};
+use arrow::datatypes::Int64Type;
+use bytes::Bytes;
+use glaredb_catalog::{
+    Catalog, CatalogChange, conflict,
+    descriptor::{self, PrimaryKey, builtin},
+};
+use glaredb_txn::{
+    commit::message::CommitRequest,
+    ids::{CommitId, Locator, SchemaVersion, Snapshot, TableId, Timestamp},
+};
+
+use crate::storage::{
+    codec::key::EncodedKeys,
+    schema::TableSchema,
+    state::State,
+    table::{Table, Visibility},
+    write_set::{Deletion, WriteSet},
+};
+
+/// OIDs of bool … are below; these tables have `(k bigint primary key, v text)`.
+const INT8_OID: u32 = 20;
+const TEXT_OID: u32 = 25;
+
+/// A descriptor with its OIDs from `first_oid` on (five of them).
+pub(super) fn table(name: &str, storage: TableId, first_oid: u32) -> descriptor::Table {
+    let column = |number: i16, name: &str, type_oid, not_null| descriptor::Column {
+        id: number as u32,
+        number,
+        name: name.into(),
+        type_oid,
+        typmod: -1,
+        not_null,
+        default: None,
+        default_oid: 0,
+    };
+    descriptor::Table {
+        oid: first_oid,
+        name: name.into(),
+        schema_oid: builtin::SCHEMA_PUBLIC,
+        owner: builtin::ROLE_POSTGRES,
+        row_type_oid: first_oid + 1,
+        array_type_oid: first_oid + 2,
+        storage,
+        version: SchemaVersion(1),
+        columns: vec![column(1, "k", INT8_OID, true), column(2, "v", TEXT_OID, false)],
+        next_column_id: 3,
+        primary_key: Some(PrimaryKey {
+            oid: first_oid + 3,
+            constraint_oid: first_oid + 4,
+            name: format!("{name}_pkey"),
+            columns: vec![1],
+        }),
+        options: BTreeMap::new(),
+    }
+}
+
+/// What a commit does to one table: the new value of each key, `None` for none.
+pub(super) type Effects = BTreeMap<i64, Option<String>>;
+
+/// A transaction being gathered.
+pub(super) struct Transaction {
+    writes: WriteSet,
+    snapshot: Snapshot,
+    catalog: Arc<Catalog>,
+    claims: conflict::Claims,
+}
+
+impl Transaction {
+    pub(super) fn begin(state: &State, snapshot: Snapshot) -> Self {
+        Self {
+            writes: WriteSet::new(state.budget().clone()),
+            snapshot,
+            catalog: state.catalog_at(snapshot.timestamp),
+            claims: conflict::Claims::default(),
+        }
+    }
+
+    pub(super) fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// Makes the table hold these values under these keys.
+    pub(super) fn put(&mut self, table: &Table, effects: &Effects) {
+        let schema = table.schema();
+        let at = self.snapshot.timestamp;
+        let keys: Vec<i64> = effects.keys().copied().collect();
+        let encoded = encode_keys(&schema, &keys);
+        let old: Vec<(usize, Locator)> =
+            (0..keys.len()).filter_map(|n| Some((n, table.lookup(encoded.get(n), at)?))).collect();
+        let locators: Vec<Locator> = old.iter().map(|(_, locator)| *locator).collect();
+        let row_ids = table.fetch_row_ids(&locators).expect("rows that were found");
+        if !locators.is_empty() {
+            let keys = EncodedKeys::from_keys(old.iter().map(|(n, _)| encoded.get(*n)));
+            let rows = Deletion { locators: &locators, row_ids: &row_ids, keys: Some(&keys) };
+            self.writes
+                .delete(table.id(), &schema, rows, self.snapshot.position)
+                .expect("deletions always fit");
+        }
+        let by_key: BTreeMap<i64, _> =
+            old.iter().zip(&row_ids).map(|((n, _), id)| (keys[*n], *id)).collect();
+        // Updated rows keep their ids; new ones get some from the leader.
+        for updated in [true, false] {
+            let rows: Vec<(i64, &String)> = effects
+                .iter()
+                .filter(|(key, _)| by_key.contains_key(key) == updated)
+                .filter_map(|(key, value)| Some((*key, value.as_ref()?)))
+                .collect();
+            if rows.is_empty() {
+                continue;
+            }
+            let kept = updated.then(|| rows.iter().map(|(key, _)| by_key[key]).collect());
+            let keys: Vec<i64> = rows.iter().map(|(key, _)| *key).collect();
+            let batch = batch(&schema, &rows);
+            let encoded = encode_keys(&schema, &keys);
+            let position = self.snapshot.position;
+            self.writes
+                .insert(table.id(), &schema, batch, kept, Some(&encoded), position)
+                .expect("the budget is large enough");
+        }
+    }
+
+    pub(super) fn change_catalog(&mut self, change: CatalogChange) {
+        let claims = conflict::claims(&self.catalog, self.snapshot.position, &change);
+        self.claims.writes.extend(claims.writes);
+        self.claims.assertions.extend(claims.assertions);
+        self.writes.change_catalog(change);
+    }
+
+    /// Parts to be sent first, and the commit.
+    pub(super) fn finish(self, id: CommitId) -> (Vec<Bytes>, CommitRequest) {
+        let encoded = self.writes.finish().expect("encodes");
+        let mut writes = encoded.writes;
+        for write in &self.claims.writes {
+            writes.push(write.into());
+        }
+        let request = CommitRequest {
+            id,
+            schema_versions: encoded.schema_versions,
+            writes,
+            assertions: encoded.assertions.into_iter().chain(self.claims.assertions).collect(),
+            parts: encoded.parts.len() as u32,
+            payload: encoded.payload,
+            ..CommitRequest::default()
+        };
+        (encoded.parts, request)
+    }
+}
+
+fn encode_keys(schema: &TableSchema, keys: &[i64]) -> EncodedKeys {
+    let column: ArrayRef = Arc::new(Int64Array::from(keys.to_vec()));
+    let encoder = schema.key_encoder().expect("the table has a key");
+    encoder.encode_all(&[column]).expect("numbers are keys")
+}
+
+fn batch(schema: &TableSchema, rows: &[(i64, &String)]) -> RecordBatch {
+    let keys: Int64Array = rows.iter().map(|(key, _)| Some(*key)).collect();
+    let values: StringViewArray = rows.iter().map(|(_, value)| Some(value.as_str())).collect();
+    let columns: Vec<ArrayRef> = vec![Arc::new(keys), Arc::new(values)];
+    RecordBatch::try_new(schema.arrow().clone(), columns).expect("the table's columns")
+}
+
+/// What the table holds at `at`; checks on the way that the key index agrees with the scan.
+pub(super) fn content(table: &Table, at: Timestamp) -> BTreeMap<i64, String> {
+    let schema = table.schema();
+    let mut rows = BTreeMap::new();
+    for unit in table.view(at).units() {
+        let all = 0..unit.rows();
+        let columns = unit.columns(all.clone(), &[0, 1]);
+        let (keys, values) = (columns[0].as_primitive::<Int64Type>(), columns[1].as_string_view());
+        let mask = match unit.visible(all.clone()) {
+            Visibility::All => None,
+            Visibility::None => continue,
+            Visibility::Mask(mask) => Some(mask),
+        };
+        for n in all.filter(|n| mask.as_ref().is_none_or(|mask| mask.value(*n))) {
+            assert!(values.is_valid(n));
+            let old = rows.insert(keys.value(n), (values.value(n).to_owned(), unit.locator(n)));
+            assert!(old.is_none(), "key {} is there twice", keys.value(n));
+        }
+    }
+    let keys: Vec<i64> = rows.keys().copied().collect();
+    let encoded = encode_keys(&schema, &keys);
+    for (n, key) in keys.iter().enumerate() {
+        assert_eq!(table.lookup(encoded.get(n), at), Some(rows[key].1), "index entry of {key}");
+    }
+    rows.into_iter().map(|(key, (value, _))| (key, value)).collect()
+}
