@@ -31,6 +31,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 
+pub use self::export::Exported;
 use super::record::Record;
 use crate::ids::{CommitId, LogId, Position, Snapshot, Term, Timestamp};
 
@@ -158,7 +159,8 @@ impl CommitIds {
         self.state.lock().applied
     }
 
-    /// The log must stay from here on, whatever a checkpoint says. `None`: nothing is open.
+    /// First part of the oldest large commit under way. `None`: there is none. How far the log may
+    /// be cut behind a checkpoint says `Exported::log_from` of that checkpoint.
     #[must_use]
     pub fn oldest_open_part(&self) -> Option<Position> {
         self.state.lock().open.values().map(|open| open.first).min()
@@ -215,9 +217,10 @@ impl State {
             Record::Part { id, sequence, .. } => self.part(position, id, sequence)?,
             Record::Commit { id, timestamp, parts, .. } => {
                 let found = self.outcome(id);
+                // Forgotten: since the leader looked, when it was still remembered as unknown.
                 let expected = match found {
                     Outcome::Open { parts, .. } => parts,
-                    Outcome::Unknown => 0,
+                    Outcome::Unknown | Outcome::Forgotten => 0,
                     _ => return Err(OutOfOrder::Id { position, id, found }),
                 };
                 if parts != expected {
@@ -227,7 +230,7 @@ impl State {
             }
             Record::Abort { id } => {
                 let found = self.outcome(id);
-                if !matches!(found, Outcome::Open { .. } | Outcome::Unknown) {
+                if matches!(found, Outcome::Committed { .. } | Outcome::Aborted { .. }) {
                     return Err(OutOfOrder::Id { position, id, found });
                 }
                 self.finish(id, Finished { position, timestamp: None });
@@ -245,7 +248,7 @@ impl State {
         let outcome = self.outcome(id);
         let (first, expected) = match outcome {
             Outcome::Open { parts, first } => (first, parts),
-            Outcome::Unknown => (position, 0),
+            Outcome::Unknown | Outcome::Forgotten => (position, 0),
             found => return Err(OutOfOrder::Id { position, id, found }),
         };
         if found != expected {

@@ -21,7 +21,7 @@ use std::{
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-pub use super::pipeline::{AnswerCallback, Metrics, OnFatal, Reply};
+pub use super::pipeline::{AnswerCallback, LeaderOptions, Metrics, OnFatal, Reply};
 use super::{
     commit_ids::CommitIds,
     message::Answer,
@@ -57,19 +57,6 @@ pub struct LeaderParts {
     pub on_fatal: OnFatal,
 }
 
-/// Bounds; the defaults are right.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct LeaderOptions {
-    /// What the resolver may hold.
-    pub resolver_bytes_max: usize,
-}
-
-impl Default for LeaderOptions {
-    fn default() -> Self {
-        Self { resolver_bytes_max: 64 << 20 }
-    }
-}
-
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error(transparent)]
@@ -101,7 +88,7 @@ impl Leader {
     ) -> Result<LeaderHandle, StartError> {
         let LeaderParts { wal, placement, apply, window, ids, term, on_fatal } = parts;
         let parts = PipelineParts { wal, placement, window, ids, term, on_fatal };
-        let pipeline = Pipeline::start(env, parts, options.resolver_bytes_max)?;
+        let pipeline = Pipeline::start(env, parts, options)?;
         let inner = Inner {
             pipeline: Arc::clone(&pipeline),
             term,
@@ -259,7 +246,8 @@ impl LeaderHandle {
         self.inner.pipeline.commit_ids()
     }
 
-    /// The log must not be cut above this, whatever a checkpoint says.
+    /// First part of the oldest large commit under way. How far the log may be cut behind a
+    /// checkpoint says `commit_ids::Exported::log_from` of that checkpoint.
     #[must_use]
     pub fn oldest_open_part(&self) -> Option<Position> {
         self.inner.pipeline.oldest_open_part()

@@ -37,7 +37,7 @@ use self::{
     batch::OpenBatch,
     head::{Head, Surroundings, Then, Work},
     reply::Owed,
-    space::{GRANT_BYTES, Space},
+    space::Space,
     tail_ids::TailIds,
 };
 pub use self::{
@@ -74,6 +74,21 @@ pub struct PipelineParts {
     /// This leadership's term: `log::local::OpenReport::term`.
     pub term: Term,
     pub on_fatal: OnFatal,
+}
+
+/// Bounds; the defaults are right.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LeaderOptions {
+    /// What the resolver may hold.
+    pub resolver_bytes_max: usize,
+    /// Log space that is reserved ahead of commits; asked for when half of it is used.
+    pub log_ahead_bytes: u64,
+}
+
+impl Default for LeaderOptions {
+    fn default() -> Self {
+        Self { resolver_bytes_max: 64 << 20, log_ahead_bytes: 8 << 20 }
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -155,7 +170,7 @@ impl Pipeline {
     pub fn start(
         env: &Env,
         parts: PipelineParts,
-        resolver_bytes_max: usize,
+        options: LeaderOptions,
     ) -> Result<Arc<Self>, StartError> {
         let PipelineParts { wal, placement, window, ids, term, on_fatal } = parts;
         let applied = ids.applied();
@@ -169,10 +184,10 @@ impl Pipeline {
         let throttle = placement.throttle();
         let head = Head {
             placement,
-            resolver: Resolver::new(applied.position, resolver_bytes_max, seed),
+            resolver: Resolver::new(applied.position, options.resolver_bytes_max, seed),
             stamper: Stamper::new(applied.timestamp),
             ids: TailIds::new(Arc::clone(&ids)),
-            space: Space::default(),
+            space: Space::new(options.log_ahead_bytes),
             open: OpenBatch::new(wal.log_id(), last.next()),
             parked: Vec::new(),
             stopped: None,
@@ -506,16 +521,16 @@ impl Pipeline {
     }
 
     fn keep_space(&self) {
-        let placed = {
+        let (placed, ahead) = {
             let head = self.head.lock();
             if !head.space.is_low() || head.stopped.is_some() {
                 return;
             }
-            head.space.placed()
+            (head.space.placed(), head.space.ahead())
         };
         let under_way = placed - self.appended.load(Relaxed);
-        match self.wal.reserve(under_way + GRANT_BYTES) {
-            Ok(()) => self.head.lock().space.grant(placed, GRANT_BYTES),
+        match self.wal.reserve(under_way + ahead) {
+            Ok(()) => self.head.lock().space.grant(placed, ahead),
             // Those whose commit still fits go on, the others are told.
             Err(WalError::Full(reason)) => tracing::warn!(reason, "the log's disk is nearly full"),
             Err(error) => {
@@ -618,6 +633,7 @@ fn refuse(parked: Vec<(Owed, Work)>, error: &WindowError) {
 /// A failure that a test asks for at this step (feature `failpoints`).
 fn injected(step: &'static str) -> Option<String> {
     fail_point!(step, |reason| Some(reason.unwrap_or_else(|| "injected failure".to_owned())));
+    let _ = step;
     None
 }
 

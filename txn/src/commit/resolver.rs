@@ -151,11 +151,17 @@ impl Resolver {
         }
     }
 
-    /// The request, found free of conflicts, got `position`: after every earlier one.
-    pub fn record(&mut self, request: &CommitRequest, position: Position) {
+    /// A record of any kind was placed at `position`: snapshots up to it will be.
+    pub fn advance(&mut self, position: Position) {
         let at = Place::of(position);
         assert!(at > self.newest, "positions grow");
         self.newest = at;
+    }
+
+    /// The request, found free of conflicts, was placed at `position`, the newest one.
+    pub fn record(&mut self, request: &CommitRequest, position: Position) {
+        let at = Place::of(position);
+        assert!(at == self.newest, "{position} was not placed last");
         let bulk = request.writes.len() > BULK_KEYS;
         let mut table = None;
         for write in &request.writes {

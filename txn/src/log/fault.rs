@@ -15,7 +15,7 @@ pub(super) fn point(point: &'static str, path: &str) -> Result<(), DiskError> {
             reason: format!("{point} was told to fail"),
         },
     }));
-    let _ = path;
+    let _ = (point, path);
     Ok(())
 }
 

@@ -4,11 +4,14 @@
 //!   of space and fails when told to.
 //! - [`SimClock`] stands still until it is told to move on.
 //! - [`SimRandom`] counts from a seed.
+//! - [`MemoryWal`] is a log without a disk.
 //! - [`Scheduler`] runs tasks, one step at a time, in an order drawn from a seed.
 //! - [`SimThreads`] keeps what was spawned until the test runs it.
 
 mod clock;
+pub mod commit;
 mod disk;
+mod memory_wal;
 mod random;
 mod scheduler;
 mod threads;
@@ -18,6 +21,7 @@ use std::sync::Arc;
 pub use self::{
     clock::SimClock,
     disk::{Operation, SECTOR_BYTES, SimDisk},
+    memory_wal::MemoryWal,
     random::{Rng, SimRandom},
     scheduler::{Outcome, Scheduler, Step},
     threads::SimThreads,

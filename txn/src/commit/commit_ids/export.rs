@@ -15,12 +15,23 @@ const FORMAT_VERSION: u8 = 1;
 const COMMITTED: u8 = 1;
 const ABORTED: u8 = 2;
 
+/// What a checkpoint holds of commit ids.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Exported {
+    pub bytes: Vec<u8>,
+    /// Recovery from this checkpoint reads the log from this entry on: cut below it, never above.
+    /// Lies before the checkpoint's entry if a large commit is under way, also if that has ended by
+    /// the time of the cut: its commit record needs the parts.
+    pub log_from: EntryIndex,
+}
+
 impl CommitIds {
     /// The state as it is now. Called within `Apply::apply` of a control record, that is the state
     /// at this record's position exactly: the pipeline takes a record in before it applies it.
     #[must_use]
-    pub fn export(&self) -> Vec<u8> {
-        self.state.lock().export()
+    pub fn export(&self) -> Exported {
+        let state = self.state.lock();
+        Exported { bytes: state.export(), log_from: state.log_from() }
     }
 
     /// What `export` returned.
@@ -30,6 +41,13 @@ impl CommitIds {
 }
 
 impl State {
+    /// The entry of what is applied last may be applied in part only.
+    fn log_from(&self) -> EntryIndex {
+        let oldest = self.open.values().map(|open| open.first.index).min();
+        let applied = self.applied.position.index;
+        oldest.map_or(applied, |oldest| oldest.min(applied)).max(EntryIndex(1))
+    }
+
     fn export(&self) -> Vec<u8> {
         let mut out = Writer::with_capacity(64 + 24 * self.order.len());
         out.u8(FORMAT_VERSION);

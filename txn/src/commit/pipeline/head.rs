@@ -253,6 +253,7 @@ impl Head {
     fn push(&mut self, record: &Record, payload_len: usize) -> Position {
         let (position, bytes) = self.open.push(record, payload_len);
         self.space.place(bytes);
+        self.resolver.advance(position);
         position
     }
 }

@@ -12,18 +12,16 @@ use crate::{
     log::wal::{Wal, WalError},
 };
 
-/// How much is asked for at a time, and below which rest it is asked for.
-pub(super) const GRANT_BYTES: u64 = 8 << 20;
-pub(super) const LOW_BYTES: u64 = 4 << 20;
-
 /// Kept for records that free space or end a commit (control, abort), which are small.
 pub(super) const SPARE_BYTES: u64 = 256 << 10;
 
 const REFUSED_FOR: Duration = Duration::from_millis(50);
 
 /// Bytes of the log, counted from the start of the process.
-#[derive(Default, Debug)]
+#[derive(Debug)]
 pub(super) struct Space {
+    /// How much is asked for at a time.
+    ahead: u64,
     /// Taken by records that are placed.
     placed: u64,
     /// How far `placed` may go.
@@ -33,8 +31,17 @@ pub(super) struct Space {
 }
 
 impl Space {
+    pub(super) fn new(ahead: u64) -> Self {
+        Self { ahead, placed: 0, granted: 0, refused: None }
+    }
+
+    /// Time to ask for more.
     pub(super) fn is_low(&self) -> bool {
-        self.granted - self.placed < LOW_BYTES
+        self.granted - self.placed < self.ahead / 2
+    }
+
+    pub(super) fn ahead(&self) -> u64 {
+        self.ahead
     }
 
     pub(super) fn placed(&self) -> u64 {
