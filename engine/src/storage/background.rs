@@ -95,7 +95,7 @@ impl Captures {
             let mut slot = slot.lock();
             // Nobody waits for an older one any more.
             slot.clear();
-            let commit_ids = ids.export().into();
+            let commit_ids = ids.export().bytes.into();
             slot.push_back(Captured { number, image, commit_ids });
         }));
         captures

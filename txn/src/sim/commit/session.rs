@@ -26,7 +26,7 @@ const KEYS: u32 = 6;
 enum State {
     Idle,
     /// A transaction that has done its reads.
-    Planned(Plan),
+    Planned(Box<Plan>),
     /// Its commit was sent; so many answers are due.
     Waiting {
         id: CommitId,
@@ -102,7 +102,7 @@ impl Session {
         node: &mut Node,
         model: &mut Model,
         broken: Broken,
-    ) -> Result<Option<Plan>, Violation> {
+    ) -> Result<Option<Box<Plan>>, Violation> {
         let reading = node.register();
         model.begin(reading.snapshot())?;
         let base = reading.snapshot().position;
@@ -179,7 +179,7 @@ impl Session {
             parts: u32::try_from(parts.len()).expect("few"),
             payload: toy::payload(&rest),
         };
-        Ok(Some(Plan {
+        Ok(Some(Box::new(Plan {
             id,
             parts,
             sent_parts: 0,
@@ -189,11 +189,11 @@ impl Session {
             asserted,
             base,
             _reading: reading,
-        }))
+        })))
     }
 
     /// Sends the next part, or the commit, or gives up.
-    fn go_on(&mut self, mut plan: Plan, rng: &mut Rng, node: &mut Node, model: &mut Model) {
+    fn go_on(&mut self, mut plan: Box<Plan>, rng: &mut Rng, node: &mut Node, model: &mut Model) {
         let (me, id) = (self.me, plan.id);
         if plan.sent_parts > 0 && rng.chance(1, 8) {
             return self.abort(id, node);

@@ -153,7 +153,7 @@ impl Apply for ToyApply {
         match *record {
             Record::Commit { id, timestamp, parts, .. } => {
                 let mut all = state.parts.remove(&id).unwrap_or_default();
-                if (parts > 0) != !all.is_empty() {
+                if (parts > 0) == all.is_empty() {
                     return Err(wrong(format!(
                         "{parts} parts, of which {} ops are here",
                         all.len()
