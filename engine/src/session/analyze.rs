@@ -1,11 +1,14 @@
 //! ANALYZE and VACUUM.
 //!
-//! ANALYZE reads a sample of slices spread over the table. What it finds stays in memory; a table
-//! that was never analyzed since the start is planned with its row count alone.
+//! ANALYZE reads a sample of slices spread over the table. What it finds stays in memory; after a
+//! start, and when a table has changed much, it runs by itself.
 
 mod distinct;
 
-use std::sync::Arc;
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use arrow::{
     array::{Array, ArrayRef, RecordBatch},
@@ -17,9 +20,10 @@ use datafusion::{
     scalar::ScalarValue,
 };
 use glaredb_catalog::descriptor::Table as TableDescriptor;
+use glaredb_txn::ids::Timestamp;
 
 use self::distinct::DistinctCounter;
-use super::{api::Execution, context::StatementContext};
+use super::{Engine, api::Execution, context::ExecutionContext};
 use crate::{
     error::{SqlError, sqlstate},
     query::{
@@ -27,17 +31,21 @@ use crate::{
         scan::{ColumnFacts, TableFacts},
         statement::Vacuum,
     },
-    storage::table::{ScanUnit, Visibility},
+    storage::table::{ScanUnit, Table, Visibility},
 };
 
 /// Rows read of a large table.
 const SAMPLE_ROWS: usize = 300_000;
 const SLICE_ROWS: usize = 8192;
+/// How often tables are looked at that may have changed.
+const INTERVAL: Duration = Duration::from_secs(5);
+/// A table is analyzed again when this many rows, and a fifth of it, came or went.
+const CHANGED_ROWS: u64 = 500;
 
 /// VACUUM: dead rows go by themselves once no snapshot sees them, so that all there is to do is to
 /// check the tables, and to ANALYZE if asked.
 pub(super) async fn vacuum(
-    context: &StatementContext,
+    context: &ExecutionContext,
     vacuum: &Vacuum,
 ) -> Result<Execution, SqlError> {
     let tables = tables(context, vacuum)?;
@@ -48,7 +56,7 @@ pub(super) async fn vacuum(
 }
 
 pub(super) async fn analyze(
-    context: &StatementContext,
+    context: &ExecutionContext,
     vacuum: &Vacuum,
 ) -> Result<Execution, SqlError> {
     analyze_tables(context, &tables(context, vacuum)?).await?;
@@ -56,7 +64,7 @@ pub(super) async fn analyze(
 }
 
 fn tables(
-    context: &StatementContext,
+    context: &ExecutionContext,
     vacuum: &Vacuum,
 ) -> Result<Vec<Arc<TableDescriptor>>, SqlError> {
     if vacuum.tables.is_empty() {
@@ -77,24 +85,54 @@ fn tables(
 }
 
 async fn analyze_tables(
-    context: &StatementContext,
+    context: &ExecutionContext,
     tables: &[Arc<TableDescriptor>],
 ) -> Result<(), SqlError> {
     for table in tables {
         let Some(storage) = context.view.database.table(table.storage) else { continue };
-        let view = storage.view(context.view.snapshot.timestamp());
-        let mut sample = Sample::new(table.columns.len());
-        let slices = choose(view.units());
-        let all = slices.iter().map(|(_, range)| range.len()).sum::<usize>();
-        for (unit, range) in slices {
-            sample.add(unit, range)?;
-            // Between slices others have their turn, and a cancelled ANALYZE ends.
-            tokio::task::yield_now().await;
-        }
-        let held: usize = view.units().iter().map(ScanUnit::rows).sum();
-        context.engine.set_facts(table.storage, sample.finish(held, all));
+        let facts = sample(&storage, context.view.snapshot.timestamp()).await?;
+        context.engine.set_facts(table.storage, facts);
     }
     Ok(())
+}
+
+/// What a sample of the rows visible at `at`, a registered snapshot, tells.
+async fn sample(storage: &Table, at: Timestamp) -> Result<TableFacts, SqlError> {
+    let view = storage.view(at);
+    let mut sample = Sample::new(storage.schema().columns().len());
+    let slices = choose(view.units());
+    let read = slices.iter().map(|(_, range)| range.len()).sum::<usize>();
+    for (unit, range) in slices {
+        sample.add(unit, range)?;
+        // Between slices others have their turn, and a cancelled ANALYZE ends.
+        tokio::task::yield_now().await;
+    }
+    let held: usize = view.units().iter().map(ScanUnit::rows).sum();
+    Ok(sample.finish(held, read))
+}
+
+/// Analyzes tables that changed much since they were analyzed, or never were (after a start, for
+/// one), as long as the engine lives.
+pub(super) async fn keep_analyzed(engine: Weak<Engine>) {
+    let mut ticks = tokio::time::interval(INTERVAL);
+    loop {
+        ticks.tick().await;
+        let Some(engine) = engine.upgrade() else { return };
+        let snapshot = engine.database().snapshots().register();
+        let catalog = engine.database().catalog_at(&snapshot.snapshot());
+        for table in catalog.tables() {
+            let Some(storage) = engine.database().table(table.storage) else { continue };
+            let rows = storage.row_count_estimate();
+            let known = engine.facts(table.storage).map_or(0, |facts| facts.rows);
+            if rows.abs_diff(known) <= CHANGED_ROWS + known / 5 {
+                continue;
+            }
+            match sample(&storage, snapshot.timestamp()).await {
+                Ok(facts) => engine.set_facts(table.storage, facts),
+                Err(error) => tracing::warn!(table = table.name, %error, "not analyzed"),
+            }
+        }
+    }
 }
 
 /// Slices spread evenly over the units, at most [`SAMPLE_ROWS`] in all.

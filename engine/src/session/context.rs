@@ -5,7 +5,7 @@ use std::sync::Arc;
 use datafusion::{
     datasource::{provider_as_source, source_as_provider},
     execution::SessionState,
-    logical_expr::TableSource,
+    logical_expr::{TableSource, execution_props::ExecutionProps},
 };
 use glaredb_catalog::{Catalog, descriptor::Table as TableDescriptor};
 use parking_lot::Mutex;
@@ -23,10 +23,12 @@ use crate::{
 
 /// Everything a statement is executed with.
 #[derive(Clone)]
-pub(super) struct StatementContext {
+pub(super) struct ExecutionContext {
     pub engine: Arc<Engine>,
     pub identity: Arc<Identity>,
     pub settings: Settings,
+    /// DataFusion's, with these settings and this catalog, without the view.
+    pub state: Arc<SessionState>,
     pub transaction: Arc<Mutex<Transaction>>,
     /// Nothing follows in the transaction: what it wrote need not be readable.
     pub is_last: bool,
@@ -36,7 +38,7 @@ pub(super) struct StatementContext {
     pub statement_start_us: i64,
 }
 
-impl StatementContext {
+impl ExecutionContext {
     /// Calls `plan` with what planning needs.
     pub(super) fn plan<T>(
         &self,
@@ -61,7 +63,16 @@ impl StatementContext {
 
     /// DataFusion's state for this statement: its scans find the view in it.
     pub(super) fn session_state(&self) -> SessionState {
-        self.engine.session_state(Arc::clone(&self.view), &self.settings)
+        let mut state = SessionState::clone(&self.state);
+        state.config_mut().set_extension(Arc::clone(&self.view));
+        state
+    }
+
+    /// What expressions are evaluated with.
+    pub(super) fn execution_props(&self) -> ExecutionProps {
+        let mut props = ExecutionProps::new();
+        props.mark_start_execution(Arc::clone(self.state.config_options()));
+        props
     }
 
     /// The schemas searched for unqualified names of user objects, that exist.
@@ -188,7 +199,7 @@ pub(super) fn undefined_table(name: &RelationName) -> SqlError {
     }
 }
 
-impl TableResolver for StatementContext {
+impl TableResolver for ExecutionContext {
     fn table(&self, schema: &str, name: &str) -> Result<Option<ResolvedTable>, SqlError> {
         if let Some(system) = self.system_table(schema, name) {
             let columns = system.provider.schema();

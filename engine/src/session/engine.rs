@@ -17,16 +17,17 @@ use glaredb_catalog::{Allocator, Catalog, descriptor::Table as TableDescriptor};
 use glaredb_txn::ids::TableId;
 use parking_lot::{Mutex, RwLock};
 
-use super::{Settings, table_schema::table_schema};
+use super::{
+    Identity, Settings, analyze, statement_context::StatementContext, table_schema::table_schema,
+};
 use crate::{
     error::SqlError,
     query::{
         functions::Functions,
         planner::{ResolvedColumn, ResolvedTable},
-        scan::{StatementView, StoredTable, TableFacts},
+        scan::{StoredTable, TableFacts},
     },
     storage::database::Database,
-    types::TimeZone,
 };
 
 /// Tables that are not stored but computed: `pg_catalog`, `information_schema`.
@@ -119,7 +120,7 @@ impl Engine {
             SessionStateBuilder::new().with_config(config).with_runtime_env(runtime).build();
         let snapshot = options.database.snapshots().register();
         let catalog = options.database.catalog_at(&snapshot.snapshot());
-        Ok(Arc::new(Self {
+        let engine = Arc::new(Self {
             allocator: Allocator::after(&catalog),
             database: options.database,
             template,
@@ -128,7 +129,9 @@ impl Engine {
             functions: Arc::new(options.functions),
             resolved: Mutex::default(),
             facts: RwLock::default(),
-        }))
+        });
+        engine.query_runtime.spawn(analyze::keep_analyzed(Arc::downgrade(&engine)));
+        Ok(engine)
     }
 
     #[must_use]
@@ -164,19 +167,19 @@ impl Engine {
         &self.functions
     }
 
-    /// DataFusion's state for a statement that sees `view`.
+    /// DataFusion's state for statements with this catalog and these settings.
     pub(super) fn session_state(
         &self,
-        view: Arc<StatementView>,
+        catalog: &Arc<Catalog>,
+        identity: &Arc<Identity>,
         settings: &Settings,
     ) -> SessionState {
         let mut state = self.template.clone();
-        let config = state.config_mut();
-        config.set_extension(view);
+        let options = state.config_mut().options_mut();
         let zone = &settings.derived().format.time_zone;
-        if *zone != TimeZone::UTC {
-            config.options_mut().execution.time_zone = Some(zone.name().to_string());
-        }
+        options.execution.time_zone = Some(zone.name().to_string());
+        let context = StatementContext::new(Arc::clone(catalog), Arc::clone(identity), settings);
+        options.extensions.insert(context);
         state
     }
 

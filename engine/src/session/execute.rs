@@ -5,12 +5,14 @@ use std::sync::{
     atomic::{AtomicBool, Ordering::Relaxed},
 };
 
+use datafusion::execution::SessionState;
+use glaredb_catalog::Catalog;
 use parking_lot::Mutex;
 
 use super::{
     Block, Session, analyze,
     api::{Execution, Notice, ParamValue},
-    context::StatementContext,
+    context::ExecutionContext,
     copy, ddl, dml, explain,
     prepare::{Plan, Prepared},
     run,
@@ -147,7 +149,7 @@ impl Session {
     }
 
     /// The next statement's context, in the open transaction or one of its own.
-    pub(super) fn statement_context(&mut self) -> Result<StatementContext, SqlError> {
+    pub(super) fn statement_context(&mut self) -> Result<ExecutionContext, SqlError> {
         let now_us = self.engine.now_us();
         let autocommit = self.block == Block::Autocommit;
         let transaction = match &self.transaction {
@@ -174,7 +176,9 @@ impl Session {
             let (view, catalog) = transaction.view()?;
             (view, catalog, transaction.start_us)
         };
-        Ok(StatementContext {
+        let state = self.session_state(&catalog);
+        Ok(ExecutionContext {
+            state,
             engine: Arc::clone(&self.engine),
             identity: Arc::clone(&self.identity),
             settings: self.settings.clone(),
@@ -185,6 +189,20 @@ impl Session {
             transaction_start_us,
             statement_start_us: now_us,
         })
+    }
+
+    /// DataFusion's state, made anew when the catalog or a setting changed.
+    fn session_state(&mut self, catalog: &Arc<Catalog>) -> Arc<SessionState> {
+        let derived = self.settings.derived();
+        if let Some((known, settings, state)) = &self.state
+            && Arc::ptr_eq(known, catalog)
+            && Arc::ptr_eq(settings, derived)
+        {
+            return Arc::clone(state);
+        }
+        let state = Arc::new(self.engine.session_state(catalog, &self.identity, &self.settings));
+        self.state = Some((Arc::clone(catalog), Arc::clone(derived), Arc::clone(&state)));
+        state
     }
 
     /// Commits what a transaction wrote.
@@ -223,7 +241,7 @@ pub(super) fn supported(isolation: IsolationLevel) -> Result<IsolationLevel, Sql
 
 /// A statement being executed.
 struct Running<'a> {
-    context: StatementContext,
+    context: ExecutionContext,
     prepared: &'a Prepared,
     params: &'a [ParamValue],
     failed: &'a Arc<AtomicBool>,

@@ -7,7 +7,7 @@ use futures::StreamExt;
 
 use super::{
     api::Execution,
-    context::StatementContext,
+    context::ExecutionContext,
     prepare::{self, Plan, text_field},
     set::text_rows,
 };
@@ -20,7 +20,7 @@ use crate::{
 };
 
 pub(super) async fn execute(
-    context: &StatementContext,
+    context: &ExecutionContext,
     explain: &Explain,
 ) -> Result<Execution, SqlError> {
     let statement = match &explain.statement.kind {

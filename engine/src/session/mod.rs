@@ -33,9 +33,10 @@ use std::{
     time::Duration,
 };
 
+use datafusion::execution::SessionState;
+use glaredb_catalog::Catalog;
 use parking_lot::Mutex;
 
-use self::transaction::Transaction;
 pub use self::{
     api::{
         CopyChunk, CopyIn, CopyOut, CopySink, Execution, FieldDescription, Notice, ParamValue,
@@ -46,6 +47,7 @@ pub use self::{
     settings::Settings,
     statement_context::StatementContext,
 };
+use self::{settings::Derived, transaction::Transaction};
 use crate::{
     error::{SqlError, sqlstate},
     query::statement::Statement,
@@ -77,6 +79,8 @@ pub struct Session {
     notices: Vec<Notice>,
     reported: HashMap<&'static str, String>,
     prepared: HashMap<String, Arc<Prepared>>,
+    /// DataFusion's, for this catalog and these settings.
+    state: Option<(Arc<Catalog>, Arc<Derived>, Arc<SessionState>)>,
 }
 
 /// Where a transaction came from.
@@ -116,6 +120,7 @@ impl Session {
             notices: Vec::new(),
             reported: HashMap::new(),
             prepared: HashMap::new(),
+            state: None,
         })
     }
 

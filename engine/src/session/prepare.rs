@@ -7,7 +7,7 @@ use glaredb_catalog::Catalog;
 use super::{
     Session,
     api::{Execution, FieldDescription, ParamValue},
-    context::StatementContext,
+    context::ExecutionContext,
     dml::Operation,
     run::constant,
     settings::Derived,
@@ -68,7 +68,7 @@ impl Prepared {
     }
 
     /// The plan for a statement in `context`: the cached one if nothing it rests on changed.
-    pub(super) fn plan_in(&self, context: &StatementContext) -> Result<Plan, SqlError> {
+    pub(super) fn plan_in(&self, context: &ExecutionContext) -> Result<Plan, SqlError> {
         let statement = self
             .statement
             .as_ref()
@@ -115,7 +115,7 @@ impl Plan {
 
 /// Plans a query or DML statement.
 pub(super) fn plan(
-    context: &StatementContext,
+    context: &ExecutionContext,
     statement: &Statement,
     declared: &[Option<PgType>],
 ) -> Result<Plan, SqlError> {

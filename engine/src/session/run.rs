@@ -23,7 +23,7 @@ use tokio::{sync::mpsc, task::AbortHandle};
 
 use super::{
     api::{ParamValue, RowStream},
-    context::StatementContext,
+    context::ExecutionContext,
     point,
 };
 use crate::{
@@ -56,11 +56,11 @@ pub(super) fn bind(plan: &LogicalPlan, params: &[ParamValue]) -> Result<LogicalP
 }
 
 /// Starts a plan whose parameters are filled in.
-pub(super) async fn start(context: &StatementContext, plan: LogicalPlan) -> Result<Rows, SqlError> {
-    let state = context.session_state();
-    if let Some(batch) = point::evaluate(&context.view, &plan, state.execution_props())? {
+pub(super) async fn start(context: &ExecutionContext, plan: LogicalPlan) -> Result<Rows, SqlError> {
+    if let Some(batch) = point::evaluate(&context.view, &plan, &context.execution_props())? {
         return Ok(Rows::Ready(batch));
     }
+    let state = context.session_state();
     let physical = state.create_physical_plan(&plan).await.map_err(sql_error)?;
     let stream = execute_stream(Arc::clone(&physical), state.task_ctx()).map_err(sql_error)?;
     Ok(Rows::Stream(stream, Box::new(Guarded { plan: physical })))
@@ -70,7 +70,7 @@ impl Rows {
     /// As a stream for the client; an error sets `failed`.
     pub(super) fn into_stream(
         self,
-        context: &StatementContext,
+        context: &ExecutionContext,
         failed: &Arc<AtomicBool>,
     ) -> RowStream {
         let view = Arc::clone(&context.view);
@@ -113,7 +113,7 @@ fn rows_read(plan: &Arc<dyn ExecutionPlan>) -> usize {
 }
 
 /// Runs the stream on the runtime for queries.
-fn apart(context: &StatementContext, mut stream: SendableRecordBatchStream) -> RowStream {
+fn apart(context: &ExecutionContext, mut stream: SendableRecordBatchStream) -> RowStream {
     let (sender, receiver) = mpsc::channel(BATCHES_WAITING);
     let task = context.engine.query_runtime().spawn(async move {
         while let Some(batch) = stream.next().await {
@@ -162,10 +162,9 @@ impl Drop for Apart {
 
 /// The value of an expression without columns.
 pub(super) fn constant(
-    context: &StatementContext,
+    context: &ExecutionContext,
     planned: &PlannedExpr,
 ) -> Result<ScalarValue, SqlError> {
-    let state = context.session_state();
     let options = RecordBatchOptions::new().with_row_count(Some(1));
     let evaluate = || {
         let nothing =
@@ -173,7 +172,7 @@ pub(super) fn constant(
         let physical = create_physical_expr(
             &planned.expr,
             &DFSchema::empty(),
-            state.execution_props(),
+            &context.execution_props(),
             &PhysicalPlanningContext::default(),
         )?;
         let array = physical.evaluate(&nothing)?.into_array(1)?;

@@ -29,7 +29,7 @@ use crate::{
         statement::{Copy, CopyHeader, Statement},
     },
     session::{
-        api::CopySink, context::StatementContext, dml::TableSink, execute::take,
+        api::CopySink, context::ExecutionContext, dml::TableSink, execute::take,
         transaction::Transaction,
     },
     types::text::{ColumnBuilder, FormatSettings},
@@ -43,7 +43,7 @@ const SHOWN_BYTES_MAX: usize = 100;
 
 /// A COPY that is under way.
 pub(super) struct CopySource {
-    context: StatementContext,
+    context: ExecutionContext,
     failed: Arc<AtomicBool>,
     table: ResolvedTable,
     /// Ordinals of the copied columns.
@@ -79,7 +79,7 @@ struct Reader {
 
 impl CopySource {
     pub(super) fn new(
-        context: &StatementContext,
+        context: &ExecutionContext,
         statement: &Statement,
         copy: &Copy,
         table: ResolvedTable,
@@ -272,15 +272,14 @@ fn nothing(rows: usize) -> Result<RecordBatch, SqlError> {
 }
 
 fn physical(
-    context: &StatementContext,
+    context: &ExecutionContext,
     planned: &PlannedExpr,
     schema: &DFSchema,
 ) -> Result<Arc<dyn PhysicalExpr>, SqlError> {
-    let state = context.session_state();
     create_physical_expr(
         &planned.expr,
         schema,
-        state.execution_props(),
+        &context.execution_props(),
         &PhysicalPlanningContext::default(),
     )
     .map_err(sql_error)

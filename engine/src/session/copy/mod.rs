@@ -8,7 +8,7 @@ use std::sync::{Arc, atomic::AtomicBool};
 
 use super::{
     api::{CopyIn, CopyOut, Execution},
-    context::{StatementContext, undefined_table},
+    context::{ExecutionContext, undefined_table},
     run,
 };
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
 };
 
 pub(super) async fn execute(
-    context: &StatementContext,
+    context: &ExecutionContext,
     statement: &Statement,
     copy: &Copy,
     failed: &Arc<AtomicBool>,
@@ -59,7 +59,7 @@ pub(super) async fn execute(
 }
 
 fn copy_out(
-    context: &StatementContext,
+    context: &ExecutionContext,
     copy: &Copy,
     names: Vec<String>,
     types: Vec<crate::types::PgType>,
@@ -73,7 +73,7 @@ fn copy_out(
 
 /// The plan that reads the columns of a table.
 fn table_plan(
-    context: &StatementContext,
+    context: &ExecutionContext,
     name: &RelationName,
     columns: &[String],
 ) -> Result<(ResolvedTable, datafusion::logical_expr::LogicalPlan), SqlError> {

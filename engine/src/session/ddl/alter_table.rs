@@ -14,7 +14,7 @@ use hashbrown::{HashMap, HashSet};
 
 use super::{
     super::{
-        api::Notice, context::StatementContext, dml::show_key, errors::storage_error, run,
+        api::Notice, context::ExecutionContext, dml::show_key, errors::storage_error, run,
         table_schema::table_schema,
     },
     create_table::primary_key,
@@ -31,7 +31,7 @@ use crate::{
 };
 
 pub(super) async fn alter(
-    context: &StatementContext,
+    context: &ExecutionContext,
     alter: &AlterTable,
     notices: &mut Vec<Notice>,
 ) -> Result<(), SqlError> {
@@ -63,7 +63,7 @@ pub(super) async fn alter(
 }
 
 async fn add_key(
-    context: &StatementContext,
+    context: &ExecutionContext,
     table: &Arc<Table>,
     new: &mut Table,
     definition: &PrimaryKeyDefinition,
@@ -100,7 +100,7 @@ async fn add_key(
 
 /// Every row has a key of its own, without NULL.
 async fn validate(
-    context: &StatementContext,
+    context: &ExecutionContext,
     resolved: &ResolvedTable,
     table: &Table,
     key: &PrimaryKey,
@@ -158,7 +158,7 @@ async fn validate(
 }
 
 fn duplicate(
-    context: &StatementContext,
+    context: &ExecutionContext,
     resolved: &ResolvedTable,
     key: &PrimaryKey,
     ordinals: &[usize],
@@ -184,7 +184,7 @@ fn duplicate(
 
 /// The key columns of all rows.
 async fn key_rows(
-    context: &StatementContext,
+    context: &ExecutionContext,
     resolved: &ResolvedTable,
     ordinals: &[usize],
 ) -> Result<run::Rows, SqlError> {

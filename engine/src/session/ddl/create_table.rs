@@ -11,7 +11,7 @@ use glaredb_txn::ids::SchemaVersion;
 use super::{
     super::{
         api::{Execution, Notice},
-        context::StatementContext,
+        context::ExecutionContext,
         dml::TableSink,
         run,
         table_schema::table_schema,
@@ -31,7 +31,7 @@ use crate::{
 };
 
 pub(super) fn create(
-    context: &StatementContext,
+    context: &ExecutionContext,
     create: &CreateTable,
     notices: &mut Vec<Notice>,
 ) -> Result<(), SqlError> {
@@ -52,7 +52,7 @@ pub(super) fn create(
 }
 
 pub(super) async fn create_as(
-    context: &StatementContext,
+    context: &ExecutionContext,
     create: &CreateTableAs,
     notices: &mut Vec<Notice>,
 ) -> Result<Execution, SqlError> {
@@ -102,7 +102,7 @@ pub(super) async fn create_as(
 
 /// Whether the name is taken, which with IF NOT EXISTS is only a notice.
 fn exists(
-    context: &StatementContext,
+    context: &ExecutionContext,
     schema: &Schema,
     name: &RelationName,
     if_not_exists: bool,
@@ -122,7 +122,7 @@ fn exists(
 }
 
 fn new_table(
-    context: &StatementContext,
+    context: &ExecutionContext,
     schema: &Schema,
     name: &str,
     definitions: &[ColumnDefinition],
@@ -204,7 +204,7 @@ fn check_type(definition: &ColumnDefinition) -> Result<(), SqlError> {
 
 /// The key's descriptor: 42703 for an unknown column, 42P07 for a name that is taken.
 pub(super) fn primary_key(
-    context: &StatementContext,
+    context: &ExecutionContext,
     schema: &Schema,
     table: &Table,
     definition: &PrimaryKeyDefinition,
@@ -248,7 +248,7 @@ pub(super) fn primary_key(
 }
 
 /// Puts the new table into the transaction's catalog and gives it a storage.
-fn add(context: &StatementContext, table: Table) -> Result<Arc<Table>, SqlError> {
+fn add(context: &ExecutionContext, table: Table) -> Result<Arc<Table>, SqlError> {
     let schema = Arc::new(table_schema(&table)?);
     let table = Arc::new(table);
     let mut change = CatalogChange::default();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use glaredb_catalog::CatalogChange;
 
 use super::{
-    super::{api::Notice, context::StatementContext},
+    super::{api::Notice, context::ExecutionContext},
     shown,
 };
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
 };
 
 pub(super) fn tables(
-    context: &StatementContext,
+    context: &ExecutionContext,
     drop: &DropObjects,
     notices: &mut Vec<Notice>,
 ) -> Result<(), SqlError> {
@@ -51,7 +51,7 @@ pub(super) fn tables(
 }
 
 pub(super) fn schemas(
-    context: &StatementContext,
+    context: &ExecutionContext,
     drop: &DropObjects,
     notices: &mut Vec<Notice>,
 ) -> Result<(), SqlError> {
@@ -128,7 +128,7 @@ pub(super) fn schemas(
     apply(context, change)
 }
 
-fn apply(context: &StatementContext, change: CatalogChange) -> Result<(), SqlError> {
+fn apply(context: &ExecutionContext, change: CatalogChange) -> Result<(), SqlError> {
     if change.is_empty() {
         return Ok(());
     }

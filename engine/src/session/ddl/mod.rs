@@ -8,7 +8,7 @@ mod truncate;
 
 use super::{
     api::{Execution, Notice},
-    context::StatementContext,
+    context::ExecutionContext,
 };
 use crate::{
     error::SqlError,
@@ -16,7 +16,7 @@ use crate::{
 };
 
 pub(super) async fn execute(
-    context: &StatementContext,
+    context: &ExecutionContext,
     statement: &Statement,
     notices: &mut Vec<Notice>,
 ) -> Result<Execution, SqlError> {

@@ -2,14 +2,14 @@
 
 use glaredb_catalog::{CatalogChange, descriptor::Schema};
 
-use super::super::{api::Notice, context::StatementContext};
+use super::super::{api::Notice, context::ExecutionContext};
 use crate::{
     error::{SqlError, sqlstate},
     query::statement::CreateSchema,
 };
 
 pub(super) fn create(
-    context: &StatementContext,
+    context: &ExecutionContext,
     create: &CreateSchema,
     notices: &mut Vec<Notice>,
 ) -> Result<(), SqlError> {

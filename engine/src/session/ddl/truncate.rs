@@ -5,10 +5,10 @@ use std::sync::Arc;
 use glaredb_catalog::CatalogChange;
 use glaredb_txn::{commit::message::Scope, ids::TableId};
 
-use super::super::{context::StatementContext, table_schema::table_schema};
+use super::super::{context::ExecutionContext, table_schema::table_schema};
 use crate::{error::SqlError, query::statement::Truncate};
 
-pub(super) fn truncate(context: &StatementContext, truncate: &Truncate) -> Result<(), SqlError> {
+pub(super) fn truncate(context: &ExecutionContext, truncate: &Truncate) -> Result<(), SqlError> {
     let mut change = CatalogChange::default();
     let mut emptied: Vec<TableId> = Vec::new();
     let mut created = Vec::new();

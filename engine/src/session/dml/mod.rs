@@ -19,7 +19,7 @@ use glaredb_txn::ids::{Locator, RowId, SegmentId};
 pub(super) use self::{constraints::show_key, sink::TableSink};
 use super::{
     api::{Execution, ParamValue},
-    context::{StatementContext, stored_table},
+    context::{ExecutionContext, stored_table},
     run,
     transaction::Transaction,
 };
@@ -57,7 +57,7 @@ impl Operation {
 
 /// Executes a planned statement in its transaction.
 pub(super) async fn execute(
-    context: &StatementContext,
+    context: &ExecutionContext,
     operation: Operation,
     planned: &PlannedDml,
     params: &[ParamValue],
@@ -107,7 +107,7 @@ pub(super) async fn execute(
 
 /// All rows, counted against the memory of queries.
 async fn collect(
-    context: &StatementContext,
+    context: &ExecutionContext,
     rows: &mut run::Rows,
     planned: &PlannedDml,
 ) -> Result<Vec<RecordBatch>, SqlError> {

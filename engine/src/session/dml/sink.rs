@@ -18,7 +18,7 @@ use crate::{
     error::SqlError,
     query::{planner::ResolvedTable, scan::StatementView},
     session::{
-        context::{StatementContext, stored_table},
+        context::{ExecutionContext, stored_table},
         errors::storage_error,
     },
     storage::{
@@ -43,7 +43,7 @@ pub(in crate::session) struct TableSink {
 
 impl TableSink {
     pub(in crate::session) fn new(
-        context: &StatementContext,
+        context: &ExecutionContext,
         table: &ResolvedTable,
     ) -> Result<Self, SqlError> {
         let stored = stored_table(table)?;

@@ -1,0 +1,197 @@
+//! A database in a temporary directory, and clients that speak SQL to it.
+
+use std::sync::Arc;
+
+use futures::StreamExt;
+use glaredb_engine::{
+    error::SqlError,
+    query::functions::Functions,
+    session::{
+        Engine, EngineOptions, Execution, Identity, Prepared, Session,
+        engine::{SystemTable, SystemTableContext, SystemTables},
+    },
+    storage::database::{Database, OpenOptions},
+    types::text::TextEncoder,
+};
+use glaredb_txn::env::Env;
+use tempfile::TempDir;
+
+struct NoSystemTables;
+
+impl SystemTables for NoSystemTables {
+    fn table(&self, _: &SystemTableContext<'_>, _: &str, _: &str) -> Option<SystemTable> {
+        None
+    }
+
+    fn has_schema(&self, schema: &str) -> bool {
+        schema == "pg_catalog"
+    }
+}
+
+pub(crate) struct Server {
+    engine: Arc<Engine>,
+    dir: TempDir,
+}
+
+impl Server {
+    pub(crate) async fn start() -> Self {
+        Self::open(tempfile::tempdir().expect("a temporary directory")).await
+    }
+
+    async fn open(dir: TempDir) -> Self {
+        let path = dir.path().to_owned();
+        let database = tokio::task::spawn_blocking(move || {
+            Database::open(OpenOptions::default(), Env::real(path)).expect("the database opens")
+        })
+        .await
+        .expect("opening does not panic");
+        let engine = Engine::new(EngineOptions {
+            database,
+            query_memory_bytes: 256 << 20,
+            query_threads: 2,
+            query_runtime: tokio::runtime::Handle::current(),
+            system_tables: Arc::new(NoSystemTables),
+            functions: Functions::new([]),
+        })
+        .expect("an engine");
+        Self { engine, dir }
+    }
+
+    /// Stops in order and starts again on the same directory.
+    pub(crate) async fn restart(self) -> Self {
+        let database = Arc::clone(self.engine.database());
+        drop(self.engine);
+        tokio::task::spawn_blocking(move || database.shutdown()).await.expect("it stops");
+        Self::open(self.dir).await
+    }
+
+    pub(crate) fn connect(&self) -> Client {
+        let identity =
+            Identity { role: "postgres".into(), database: "postgres".into(), process_id: 1 };
+        Client {
+            session: Session::new(Arc::clone(&self.engine), identity, &[]).expect("a session"),
+        }
+    }
+
+    pub(crate) fn engine(&self) -> &Arc<Engine> {
+        &self.engine
+    }
+}
+
+pub(crate) struct Client {
+    pub(crate) session: Session,
+}
+
+impl Client {
+    /// Runs a query string as the simple protocol does; rows and tags of its statements.
+    pub(crate) async fn run(&mut self, sql: &str) -> Result<Vec<String>, SqlError> {
+        let statements = self.session.parse(sql)?;
+        let several = statements.len() > 1;
+        if several {
+            self.session.begin_block();
+        }
+        let mut output = Vec::new();
+        for statement in statements {
+            let result = self.execute(Prepared::unplanned(statement), &mut output).await;
+            if let Err(error) = result {
+                self.session.statement_failed();
+                if several {
+                    self.session.end_block().await?;
+                }
+                return Err(error);
+            }
+        }
+        if several {
+            self.session.end_block().await?;
+        }
+        Ok(output)
+    }
+
+    async fn execute(
+        &mut self,
+        prepared: Arc<Prepared>,
+        output: &mut Vec<String>,
+    ) -> Result<(), SqlError> {
+        match self.session.execute(&prepared, Vec::new()).await? {
+            Execution::Rows { fields, mut stream, tag } => {
+                let mut count = 0;
+                let format = self.session.settings().derived().format.clone();
+                while let Some(batch) = stream.next().await {
+                    let batch = batch?;
+                    count += batch.num_rows();
+                    let encoders: Vec<_> = batch
+                        .columns()
+                        .iter()
+                        .zip(fields.iter())
+                        .map(|(array, field)| TextEncoder::new(array, &field.pg_type, &format))
+                        .collect();
+                    for row in 0..batch.num_rows() {
+                        let values = encoders.iter().map(|encoder| {
+                            let mut text = Vec::new();
+                            encoder.write(row, &mut text);
+                            match encoder.is_null(row) {
+                                true => "NULL".to_owned(),
+                                false => String::from_utf8(text).expect("text is UTF-8"),
+                            }
+                        });
+                        output.push(values.collect::<Vec<_>>().join("|"));
+                    }
+                }
+                output.push(tag.replace("{n}", &count.to_string()));
+            }
+            Execution::Command { tag } => output.push(tag),
+            Execution::Empty => {}
+            other => panic!("{other:?}"),
+        }
+        Ok(())
+    }
+
+    /// Everything a query string gives, in one line each.
+    pub(crate) async fn ok(&mut self, sql: &str) -> Vec<String> {
+        match self.run(sql).await {
+            Ok(output) => output,
+            Err(error) => panic!("{sql}: {error:?}"),
+        }
+    }
+
+    /// The error a query string gives.
+    pub(crate) async fn err(&mut self, sql: &str) -> SqlError {
+        match self.run(sql).await {
+            Ok(output) => panic!("{sql}: {output:?}"),
+            Err(error) => error,
+        }
+    }
+
+    /// COPY … FROM STDIN with this data, cut into pieces of `piece` bytes.
+    pub(crate) async fn copy_in(
+        &mut self,
+        sql: &str,
+        data: &[u8],
+        piece: usize,
+    ) -> Result<String, SqlError> {
+        let statement = self.session.parse(sql)?.remove(0);
+        let prepared = Prepared::unplanned(statement);
+        let Execution::CopyIn(mut copy) = self.session.execute(&prepared, Vec::new()).await? else {
+            panic!("{sql} takes no data");
+        };
+        for piece in data.chunks(piece) {
+            copy.sink.data(piece).await?;
+        }
+        copy.sink.finish().await
+    }
+
+    /// What COPY … TO STDOUT sends.
+    pub(crate) async fn copy_out(&mut self, sql: &str) -> Result<String, SqlError> {
+        let statement = self.session.parse(sql)?.remove(0);
+        let prepared = Prepared::unplanned(statement);
+        let Execution::CopyOut(mut copy) = self.session.execute(&prepared, Vec::new()).await?
+        else {
+            panic!("{sql} sends no data");
+        };
+        let mut text = Vec::new();
+        while let Some(chunk) = copy.rows.next().await {
+            text.extend_from_slice(&chunk?.bytes);
+        }
+        Ok(String::from_utf8(text).expect("text is UTF-8"))
+    }
+}
