@@ -271,3 +271,21 @@ fn history_gives_each_snapshot_its_catalog() {
     assert_eq!(history.prune(at(99)), []);
     assert_eq!(history.version_count(), 1);
 }
+
+/// Not a bound that fails on a slow machine: prints what one CREATE TABLE costs among 10,000.
+#[test]
+fn stays_cheap_with_ten_thousand_tables() {
+    let (catalog, ids) = start();
+    let mut all = CatalogChange::default();
+    for n in 0..10_000 {
+        all.create_table(table(&ids, &format!("table_{n}")));
+    }
+    let catalog = catalog.apply(&all).expect("they fit");
+    let one = create(&table(&ids, "one_more"));
+    let env = glaredb_txn::env::Env::real("/");
+    let begin = env.clock.monotonic();
+    let next = catalog.apply(&one).expect("it fits");
+    println!("one more of 10,000 tables: {:?}", env.clock.monotonic() - begin);
+    assert_eq!(next.table_count(), 10_001);
+    assert_eq!(Catalog::decode(&next.encode()).expect("its own bytes"), next);
+}

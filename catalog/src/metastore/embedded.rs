@@ -26,6 +26,9 @@ const REVISION: &str = "revision";
 /// Bytes before the value in an entry.
 const ENTRY_HEADER_BYTES: usize = 24;
 
+/// redb's page; its file is always a whole number of them.
+const PAGE_BYTES: u64 = 4096;
+
 /// The store is a few megabytes at most; redb's default would be a gigabyte.
 const CACHE_BYTES: usize = 4 << 20;
 
@@ -133,6 +136,13 @@ fn open_file(env: &Env, path: &str) -> Result<Database, Failure> {
     builder.set_cache_size(CACHE_BYTES);
     if env.disk.exists(path)? {
         let file = env.disk.open(path)?;
+        // A power cut while the file grew can leave it ending within a page, which redb refuses.
+        // What is committed lies in whole pages before that.
+        let len = file.len()?;
+        let whole = len.next_multiple_of(PAGE_BYTES);
+        if whole > len {
+            file.allocate_zeroed(len, whole - len)?;
+        }
         return Ok(builder.create_with_backend(DiskBackend::new(file))?);
     }
     // A new store gets its name when it is whole.
