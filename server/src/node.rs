@@ -29,7 +29,8 @@ use crate::{
     admin::{self, Observed},
     lock_file::{LockError, LockFile},
     metrics::{self, Metrics},
-    store::{Sessions, Store, StoreError, StoreOptions},
+    sessions::Sessions,
+    store::{Store, StoreError, StoreOptions},
     wire::{Connections, Listener, ListenerOptions, NodeState},
 };
 
@@ -270,8 +271,9 @@ impl Node {
         let (done, report) = watch::channel(false);
         let reporter = tokio::spawn(report_progress(progress.clone(), report));
         let queries = queries.handle().clone();
+        let activities = self.connections.clone();
         let opening = tokio::task::spawn_blocking(move || {
-            Store::open(&options, &data_dir, progress, &queries)
+            Store::open(&options, &data_dir, progress, queries, activities)
         });
         let opened = opening.await;
         done.send_replace(true);

@@ -2,15 +2,22 @@
 
 use std::{path::Path, sync::Arc};
 
-use glaredb_engine::storage::{
-    database::{Database, Fatal, OpenOptions},
-    recovery::{OpenError, RecoveryProgress},
+use glaredb_engine::{
+    query::functions::Functions,
+    session::engine::{Engine, EngineOptions},
+    storage::{
+        database::{Database, Fatal, OpenOptions},
+        recovery::{OpenError, RecoveryProgress},
+    },
 };
-use glaredb_txn::env::Env;
+use glaredb_txn::{env::Env, ids::TableId};
 use tokio::{runtime::Handle, sync::watch};
 
-pub(crate) use crate::bare_session::BareSessions as Sessions;
-use crate::metrics::{write_counter, write_gauge};
+use crate::{
+    metrics::{write_counter, write_gauge},
+    pg_catalog::{Activities, PgCatalog, StorageFigures, TableFigures},
+    sessions::Sessions,
+};
 
 /// How to open a database.
 #[derive(Clone, Debug)]
@@ -26,8 +33,24 @@ pub struct StoreOptions {
 pub enum StoreError {
     #[error("the database does not open: {0}")]
     Open(#[from] OpenError),
+    #[error("the query engine does not start: {0}")]
+    Engine(String),
     #[error("opening the database ended badly: {0}")]
     Panicked(String),
+}
+
+/// Sizes of tables, for the system tables.
+struct Figures(Arc<Database>);
+
+impl StorageFigures for Figures {
+    fn table(&self, storage: TableId) -> Option<TableFigures> {
+        let stats = self.0.table(storage)?.stats();
+        Some(TableFigures {
+            rows: stats.rows_live,
+            row_bytes: stats.chunk_bytes,
+            index_bytes: stats.index_bytes,
+        })
+    }
 }
 
 pub(crate) struct Store {
@@ -40,7 +63,8 @@ impl Store {
         options: &StoreOptions,
         data_dir: &Path,
         progress: Arc<RecoveryProgress>,
-        queries: &Handle,
+        queries: Handle,
+        activities: Arc<dyn Activities>,
     ) -> Result<(Self, Sessions), StoreError> {
         let open = OpenOptions {
             budget_bytes: options.delta_budget_bytes,
@@ -48,8 +72,17 @@ impl Store {
             ..OpenOptions::default()
         };
         let database = Database::open(open, Env::real(data_dir))?;
-        let _ = (queries, options.query_memory_bytes);
-        Ok((Self { database }, Sessions))
+        let system_tables = PgCatalog::new(Arc::new(Figures(database.clone())), activities);
+        let engine = Engine::new(EngineOptions {
+            database: database.clone(),
+            query_memory_bytes: options.query_memory_bytes,
+            query_threads: queries.metrics().num_workers(),
+            query_runtime: queries,
+            functions: Functions::new(system_tables.functions()),
+            system_tables: Arc::new(system_tables),
+        })
+        .map_err(|error| StoreError::Engine(error.message))?;
+        Ok((Self { database }, Sessions::new(engine)))
     }
 
     /// Changes to `Some` once the node must stop.

@@ -9,10 +9,11 @@ use tokio::{
 };
 
 use super::{
+    connections::Registration,
     extended::Extended,
     frontend::{DecodeError, Frame, Message},
     input::{Input, ReadError},
-    interrupt::{Guard, Registration, terminated},
+    interrupt::{Guard, terminated},
     output::{Output, Severity},
     session::SqlSession,
 };
@@ -95,7 +96,7 @@ pub(crate) struct Connection<S: SqlSession, IO> {
     pub(crate) session: S,
     pub(crate) extended: Extended<S::Prepared>,
     pub(crate) metrics: Arc<Metrics>,
-    registration: Registration,
+    pub(crate) registration: Registration,
 }
 
 impl<S: SqlSession, IO: AsyncRead + AsyncWrite + Unpin + Send> Connection<S, IO> {
@@ -214,6 +215,7 @@ impl<S: SqlSession, IO: AsyncRead + AsyncWrite + Unpin + Send> Connection<S, IO>
 
     /// Sets what may stop the statement that starts now.
     pub(crate) fn arm(&mut self) {
+        self.registration.show_active();
         let deadline = self.session.statement_timeout().map(|after| Instant::now() + after);
         self.channel.guard.set_deadline(deadline);
     }
@@ -233,12 +235,16 @@ impl<S: SqlSession, IO: AsyncRead + AsyncWrite + Unpin + Send> Connection<S, IO>
     pub(crate) async fn ready(&mut self) -> Result<(), Failure> {
         self.send_notices();
         for (name, value) in self.session.take_reports() {
+            if name == "application_name" {
+                self.registration.show_application(&value);
+            }
             self.channel.output.parameter_status(name, &value);
         }
         let status = self.session.status();
         if status == glaredb_engine::session::api::TransactionStatus::Idle {
             self.extended.drop_portals();
         }
+        self.registration.show_idle(status);
         self.channel.output.ready_for_query(status);
         self.channel.flush().await?;
         self.channel.output.shrink();

@@ -116,6 +116,7 @@ impl<S: SqlSession, IO: AsyncRead + AsyncWrite + Unpin + Send> Connection<S, IO>
         parameter_types: ParameterTypes<'_>,
     ) -> Result<(), Failure> {
         self.open();
+        self.registration.show_query(sql);
         self.arm();
         let types = declared_types(parameter_types)?;
         let mut statements = self.session.parse(sql)?;

@@ -1,20 +1,18 @@
-//! How a running statement is stopped from outside, and who is connected.
+//! How a running statement is stopped from outside.
 
 use std::{
-    collections::HashMap,
     future::Future,
     panic::AssertUnwindSafe,
     pin::pin,
     sync::{
         Arc,
-        atomic::{AtomicI32, AtomicU8, AtomicUsize, Ordering},
+        atomic::{AtomicU8, Ordering},
     },
     task::Poll,
 };
 
 use futures::FutureExt;
 use glaredb_engine::error::{SqlError, sqlstate};
-use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Instant};
 
 /// The statement that runs now is to end.
@@ -30,6 +28,16 @@ pub(crate) struct Interrupt {
 }
 
 impl Interrupt {
+    /// The statement that runs now is to end.
+    pub(crate) fn cancel(&self) {
+        self.raise(CANCEL);
+    }
+
+    /// The connection is to end.
+    pub(crate) fn terminate(&self) {
+        self.raise(TERMINATE);
+    }
+
     fn raise(&self, flag: u8) {
         self.flags.fetch_or(flag, Ordering::SeqCst);
         self.wake.notify_waiters();
@@ -158,94 +166,4 @@ impl Guard {
 
 fn timed_out() -> SqlError {
     canceled("canceling statement due to statement timeout")
-}
-
-/// Everybody who is connected, by process number.
-#[derive(Debug)]
-pub struct Connections {
-    by_pid: Mutex<HashMap<i32, Entry>>,
-    next_pid: AtomicI32,
-    count: AtomicUsize,
-    max: usize,
-}
-
-#[derive(Debug)]
-struct Entry {
-    interrupt: Arc<Interrupt>,
-    /// What a cancel request must present; empty until the session has started.
-    secret: Vec<u8>,
-}
-
-impl Connections {
-    /// `max`: how many may be connected at a time.
-    #[must_use]
-    pub fn new(max: usize) -> Arc<Self> {
-        Arc::new(Self {
-            by_pid: Mutex::default(),
-            next_pid: AtomicI32::new(1),
-            count: AtomicUsize::new(0),
-            max,
-        })
-    }
-
-    /// How many are connected.
-    #[must_use]
-    pub fn count(&self) -> usize {
-        self.count.load(Ordering::Relaxed)
-    }
-
-    /// Registers a connection. `None`: there are as many as may be.
-    pub(crate) fn register(self: &Arc<Self>, secret: Vec<u8>) -> Option<Registration> {
-        if self.count.fetch_add(1, Ordering::SeqCst) >= self.max {
-            self.count.fetch_sub(1, Ordering::SeqCst);
-            return None;
-        }
-        let interrupt = Arc::new(Interrupt::default());
-        let mut by_pid = self.by_pid.lock();
-        let pid = loop {
-            let pid = self.next_pid.fetch_add(1, Ordering::Relaxed) & i32::MAX;
-            if pid != 0 && !by_pid.contains_key(&pid) {
-                break pid;
-            }
-        };
-        by_pid.insert(pid, Entry { interrupt: interrupt.clone(), secret });
-        Some(Registration { connections: self.clone(), pid, interrupt })
-    }
-
-    /// Serves a cancel request. One that does not match is ignored without a word.
-    pub(crate) fn cancel(&self, pid: i32, secret: &[u8]) {
-        if let Some(entry) = self.by_pid.lock().get(&pid)
-            && !secret.is_empty()
-            && same_bytes(&entry.secret, secret)
-        {
-            entry.interrupt.raise(CANCEL);
-        }
-    }
-
-    /// Asks every connection to end.
-    pub(crate) fn terminate_all(&self) {
-        for entry in self.by_pid.lock().values() {
-            entry.interrupt.raise(TERMINATE);
-        }
-    }
-}
-
-/// Compares without telling by the time it takes where the first difference is.
-fn same_bytes(a: &[u8], b: &[u8]) -> bool {
-    a.len() == b.len() && a.iter().zip(b).fold(0, |all, (a, b)| all | (a ^ b)) == 0
-}
-
-/// A place among the connections, given back when dropped.
-#[derive(Debug)]
-pub(crate) struct Registration {
-    connections: Arc<Connections>,
-    pub(crate) pid: i32,
-    pub(crate) interrupt: Arc<Interrupt>,
-}
-
-impl Drop for Registration {
-    fn drop(&mut self) {
-        self.connections.by_pid.lock().remove(&self.pid);
-        self.connections.count.fetch_sub(1, Ordering::SeqCst);
-    }
 }

@@ -1,6 +1,6 @@
 //! Accepts connections and starts a session for each.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use glaredb_engine::error::{SqlError, sqlstate};
 use parking_lot::RwLock;
@@ -14,8 +14,9 @@ use tokio::{
 
 use super::{
     connection::Connection,
+    connections::{Connections, Registration},
     input::Input,
-    interrupt::{Connections, terminated},
+    interrupt::terminated,
     output::{Output, Severity},
     session::{SessionFactory, SqlSession},
     startup::{self, Opening, OpeningError, StartupRequest},
@@ -118,11 +119,12 @@ async fn serve_tcp<F: SessionFactory>(stream: TcpStream, shared: &ListenerOption
         tracing::debug!(%error, "connection lost before it began");
         return;
     }
-    serve(stream, shared).await;
+    let client = stream.peer_addr().ok();
+    serve(stream, client, shared).await;
 }
 
 /// Serves one connection from its first byte to its end.
-pub(crate) async fn serve<F, IO>(mut stream: IO, shared: &ListenerOptions<F>)
+async fn serve<F, IO>(mut stream: IO, client: Option<SocketAddr>, shared: &ListenerOptions<F>)
 where
     F: SessionFactory,
     IO: AsyncRead + AsyncWrite + Unpin + Send,
@@ -139,7 +141,7 @@ where
         Opening::Closed => {}
         Opening::Cancel { pid, secret } => shared.connections.cancel(pid, &secret),
         Opening::Session(request, rest) => {
-            let started = start(&mut stream, shared, request).await;
+            let started = start(&mut stream, shared, client, request).await;
             match started {
                 Ok((session, registration, output)) => {
                     shared.metrics.connections_opened.increment();
@@ -166,12 +168,13 @@ async fn refuse(mut stream: impl AsyncRead + AsyncWrite + Unpin, error: &SqlErro
     let _ = tokio::io::AsyncWriteExt::shutdown(&mut stream).await;
 }
 
-type Started<S> = (S, super::interrupt::Registration, Output);
+type Started<S> = (S, Registration, Output);
 
 /// Opens the session and greets the client; the greeting is left in the output.
 async fn start<F: SessionFactory>(
     stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
     shared: &ListenerOptions<F>,
+    client: Option<SocketAddr>,
     request: StartupRequest,
 ) -> Result<Started<F::Session>, SqlError> {
     let factory = match &*shared.state.read() {
@@ -191,13 +194,14 @@ async fn start<F: SessionFactory>(
         }
     };
     let secret = random_bytes(request.secret_length)?;
-    let Some(registration) = shared.connections.register(secret.clone()) else {
+    let mut parameters = request.parameters;
+    let place = shared.connections.register(secret.clone(), &parameters, client);
+    let Some(registration) = place else {
         return Err(SqlError::new(
             sqlstate::TOO_MANY_CONNECTIONS,
             "sorry, too many clients already",
         ));
     };
-    let mut parameters = request.parameters;
     parameters.backend_pid = registration.pid;
     let mut session = tokio::select! {
         biased;

@@ -10,6 +10,7 @@
 //! test needs. Whatever a client sends, the answer is an ErrorResponse, never a panic.
 
 mod connection;
+mod connections;
 mod copy;
 mod engine_session;
 mod extended;
@@ -23,8 +24,8 @@ mod session;
 mod simple;
 mod startup;
 
+pub use connections::Connections;
 pub use frontend::Format;
 pub(crate) use frontend::invalid_utf8;
-pub use interrupt::Connections;
 pub use listener::{Listener, ListenerOptions, NodeState};
 pub use session::{PreparedStatement, SessionFactory, SqlSession, StartupParameters};

@@ -20,6 +20,15 @@ pub struct StartupParameters {
     pub backend_pid: i32,
 }
 
+impl StartupParameters {
+    /// The value of a setting, by its name in lower case.
+    #[must_use]
+    pub fn setting(&self, name: &str) -> Option<&str> {
+        let mut newest_first = self.settings.iter().rev();
+        newest_first.find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+}
+
 /// Opens sessions. One per server; cheap to share.
 pub trait SessionFactory: Send + Sync + 'static {
     type Session: SqlSession;

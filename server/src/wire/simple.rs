@@ -24,6 +24,7 @@ impl<S: SqlSession, IO: AsyncRead + AsyncWrite + Unpin + Send> Connection<S, IO>
         if self.extended.take_block() {
             self.end_block().await?;
         }
+        self.registration.show_query(sql);
         self.arm();
         let statements = self.session.parse(sql)?;
         if statements.is_empty() {
