@@ -109,7 +109,7 @@ fn measure_submit(env: &Env) {
         let appended = pipeline.append(taken).expect("the log is in memory");
         let durable = pipeline.sync(appended).expect("the log is in memory");
         let applied = pipeline.apply(durable, &mut Idle, usize::MAX).expect("nothing is done");
-        pipeline.publish(applied);
+        pipeline.publish(applied).expect("it is applied");
         submitting += submitted - started;
         rest += env.clock.monotonic() - submitted;
     }

@@ -21,7 +21,7 @@ use std::{
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-pub use super::pipeline::{AnswerCallback, LeaderOptions, Metrics, OnFatal, Reply};
+pub use super::pipeline::{AnswerCallback, FAIL_POINTS, LeaderOptions, Metrics, OnFatal, Reply};
 use super::{
     commit_ids::CommitIds,
     message::Answer,
@@ -136,7 +136,9 @@ fn apply_thread(
         let started = clock.monotonic();
         let Ok(applied) = pipeline.apply(durable, &mut *apply, usize::MAX) else { return };
         pipeline.spent(0, nanoseconds(clock.monotonic() - started));
-        pipeline.publish(applied);
+        if pipeline.publish(applied).is_err() {
+            return;
+        }
     }
 }
 

@@ -16,13 +16,15 @@
 
 mod batch;
 mod head;
+mod keeper;
+mod metrics;
 mod reply;
 mod space;
+mod steps;
 mod tail_ids;
 
 use std::{
     any::Any,
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -30,33 +32,35 @@ use std::{
 };
 
 use bytes::Bytes;
-use fail::fail_point;
 use parking_lot::{Condvar, Mutex};
 
 use self::{
     batch::OpenBatch,
     head::{Head, Surroundings, Then, Work},
+    metrics::Counters,
     reply::Owed,
     space::Space,
+    steps::injected,
     tail_ids::TailIds,
 };
 pub use self::{
     batch::{Appended, Batch, Durable},
+    metrics::Metrics,
     reply::{AnswerCallback, Reply},
+    steps::{FAIL_POINTS, Taken},
 };
 use super::{
     commit_ids::CommitIds,
     message::{Answer, Refusal, decode_request},
-    record,
     resolver::Resolver,
     snapshots::{Snapshots, Stopped},
-    state_machine::{Apply, Placement, Throttle},
-    time::{Stamper, TimestampWindow, WINDOW_AHEAD, WINDOW_LOW, WindowError, window_target},
+    state_machine::{Placement, Throttle},
+    time::{Stamper, TimestampWindow, WINDOW_AHEAD, WindowError, window_target},
 };
 use crate::{
     env::Env,
     ids::{CommitId, EntryIndex, Position, Term},
-    log::wal::{Wal, WalError},
+    log::wal::Wal,
 };
 
 /// Called once when the node stops accepting writes because log or state failed. Reads may go on.
@@ -99,43 +103,6 @@ pub enum StartError {
     NotReplayed { last: EntryIndex, applied: Position },
 }
 
-/// Counters since the start.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct Metrics {
-    pub commits: u64,
-    pub conflicts: u64,
-    pub refusals: u64,
-    pub parts: u64,
-    pub aborts: u64,
-    pub controls: u64,
-    /// Entries appended, and the bytes they take in the log.
-    pub entries: u64,
-    pub log_bytes: u64,
-    pub batches: u64,
-    /// Time spent in append and sync, and in apply, in nanoseconds.
-    pub log_ns: u64,
-    pub apply_ns: u64,
-    pub window_extensions: u64,
-    /// What the resolver holds now.
-    pub resolver_keys: u64,
-    pub resolver_bytes: u64,
-}
-
-#[derive(Default)]
-struct Counters {
-    commits: AtomicU64,
-    conflicts: AtomicU64,
-    refusals: AtomicU64,
-    parts: AtomicU64,
-    aborts: AtomicU64,
-    controls: AtomicU64,
-    entries: AtomicU64,
-    batches: AtomicU64,
-    log_ns: AtomicU64,
-    apply_ns: AtomicU64,
-    window_extensions: AtomicU64,
-}
-
 /// See the module's description.
 pub struct Pipeline {
     env: Env,
@@ -155,13 +122,6 @@ pub struct Pipeline {
     appended: AtomicU64,
     counters: Counters,
     on_fatal: Mutex<Option<OnFatal>>,
-}
-
-/// What woke the thread that takes batches.
-pub enum Taken {
-    Batch(Batch),
-    /// Nothing more will come.
-    End,
 }
 
 impl Pipeline {
@@ -247,7 +207,10 @@ impl Pipeline {
     }
 
     fn handle(&self, work: Work, owed: Owed) {
-        fail_point!("commit-submit");
+        if let Some(reason) = injected("commit::submit") {
+            let stopped = self.stop(&reason);
+            return owed.answer(Answer::Unknown(stopped.to_string()));
+        }
         let around = Surroundings {
             wal: &*self.wal,
             clock: &*self.env.clock,
@@ -321,129 +284,6 @@ impl Pipeline {
         }
     }
 
-    /// What gathered since the last batch was taken, if anything.
-    pub fn take_batch(&self) -> Option<Batch> {
-        fail_point!("commit-take-batch");
-        self.head.lock().open.take()
-    }
-
-    /// As `take_batch`, waiting for something to gather.
-    pub fn wait_batch(&self) -> Taken {
-        let mut head = self.head.lock();
-        loop {
-            if head.stopped.is_some() {
-                return Taken::End;
-            }
-            if let Some(batch) = head.open.take() {
-                return Taken::Batch(batch);
-            }
-            if head.shutting_down {
-                return Taken::End;
-            }
-            head.log_sleeps = true;
-            self.log_wakes.wait(&mut head);
-            head.log_sleeps = false;
-        }
-    }
-
-    /// Appends the batch's entries and answers the parts in it.
-    pub fn append(&self, mut batch: Batch) -> Result<Appended, Stopped> {
-        if let Some(reason) = injected("commit-append") {
-            return self.failed(batch, reason);
-        }
-        for at in 0..batch.entries.len() {
-            let (index, body) = batch.entries[at].clone();
-            let bytes = (body.len() + crate::log::wal::FRAME_BYTES) as u64;
-            match self.wal.append(self.term, body) {
-                Ok(given) if given == index => {}
-                Ok(given) => {
-                    let reason = format!("the log gave index {} to entry {}", given.0, index.0);
-                    return self.failed(batch, reason);
-                }
-                // Space was asked for beforehand, so even `Full` is not supposed to be.
-                Err(error) => return self.failed(batch, error.to_string()),
-            }
-            self.appended.fetch_add(bytes, Relaxed);
-            self.counters.entries.fetch_add(1, Relaxed);
-        }
-        batch.answer_parts();
-        Ok(Appended(batch))
-    }
-
-    /// Makes everything up to the batch's end durable.
-    pub fn sync(&self, batch: Appended) -> Result<Durable, Stopped> {
-        let Appended(batch) = batch;
-        if let Some(reason) = injected("commit-sync") {
-            return self.failed(batch, reason);
-        }
-        let durable = match self.wal.sync() {
-            Ok(durable) => durable,
-            Err(error) => return self.failed(batch, error.to_string()),
-        };
-        let last = batch.last();
-        if durable < last {
-            let reason = format!("the log synced entry {}, not {}", durable.0, last.0);
-            return self.failed(batch, reason);
-        }
-        self.counters.batches.fetch_add(1, Relaxed);
-        let mut records = std::collections::VecDeque::new();
-        for (index, body) in &batch.entries {
-            // What is applied is what recovery would read.
-            let decoded = match record::decode(body) {
-                Ok(decoded) => decoded,
-                Err(error) => {
-                    let reason = format!("entry {} does not decode: {error}", index.0);
-                    return self.failed(batch, reason);
-                }
-            };
-            let log = self.wal.log_id();
-            records.extend((0..).zip(decoded).map(|(n, r)| (Position::new(log, *index, n), r)));
-        }
-        Ok(Durable { batch, records })
-    }
-
-    /// Applies at most `records_max` of the batch's records.
-    pub fn apply(
-        &self,
-        mut durable: Durable,
-        apply: &mut dyn Apply,
-        records_max: usize,
-    ) -> Result<Durable, Stopped> {
-        for _ in 0..records_max {
-            let Some((position, record)) = durable.records.pop_front() else { break };
-            if let Some(reason) = injected("commit-apply") {
-                return self.failed(durable.batch, reason);
-            }
-            if let Err(error) = self.ids.record(position, &record) {
-                return self.failed(durable.batch, error.to_string());
-            }
-            let applied = catch_unwind(AssertUnwindSafe(|| apply.apply(position, &record)));
-            let reason = match applied {
-                Ok(Ok(())) => continue,
-                Ok(Err(error)) => error.to_string(),
-                Err(panic) => format!("applying {position} panicked: {}", panic_text(&*panic)),
-            };
-            return self.failed(durable.batch, reason);
-        }
-        Ok(durable)
-    }
-
-    /// Publishes a batch that is applied whole, and answers everyone in it.
-    pub fn publish(&self, durable: Durable) {
-        assert!(durable.is_applied(), "published before it is applied");
-        fail_point!("commit-publish");
-        self.snapshots.publish(self.ids.applied());
-        for waiter in durable.batch.waiters {
-            waiter.answer();
-        }
-    }
-
-    fn failed<T>(&self, batch: Batch, reason: String) -> Result<T, Stopped> {
-        let stopped = self.stop(&reason);
-        batch.fail(&stopped);
-        Err(stopped)
-    }
-
     /// Nothing is accepted any more, and everyone who waits gets to know that nobody knows. The
     /// first reason stays.
     pub fn stop(&self, reason: &str) -> Stopped {
@@ -483,80 +323,6 @@ impl Pipeline {
         self.wake_keeper();
     }
 
-    /// Extends the timestamp window when it runs low, lets those who wait for it go on, and asks
-    /// for log space. May block on the metastore and the disk.
-    pub fn keep(&self) {
-        self.keep_window();
-        self.keep_space();
-    }
-
-    fn keep_window(&self) {
-        let (last, anyone_waits) = {
-            let head = self.head.lock();
-            (head.stamper.last(), !head.parked.is_empty())
-        };
-        let now_ms = self.env.clock.now_ms();
-        let low = window_target(last, now_ms, WINDOW_LOW);
-        if self.window.upper_bound() >= low && !anyone_waits {
-            return;
-        }
-        let extended = self.window.extend(window_target(last, now_ms, WINDOW_AHEAD));
-        let parked = std::mem::take(&mut self.head.lock().parked);
-        match extended {
-            Ok(bound) => {
-                self.counters.window_extensions.fetch_add(1, Relaxed);
-                tracing::debug!(%bound, "timestamp window extended");
-                for (owed, work) in parked {
-                    self.handle(work, owed);
-                }
-            }
-            Err(error) => {
-                tracing::warn!(%error, "timestamp window not extended");
-                refuse(parked, &error);
-                if matches!(error, WindowError::Fenced { .. }) {
-                    self.stop(&error.to_string());
-                }
-            }
-        }
-    }
-
-    fn keep_space(&self) {
-        let (placed, ahead) = {
-            let head = self.head.lock();
-            if !head.space.is_low() || head.stopped.is_some() {
-                return;
-            }
-            (head.space.placed(), head.space.ahead())
-        };
-        let under_way = placed - self.appended.load(Relaxed);
-        match self.wal.reserve(under_way + ahead) {
-            Ok(()) => self.head.lock().space.grant(placed, ahead),
-            // Those whose commit still fits go on, the others are told.
-            Err(WalError::Full(reason)) => tracing::warn!(reason, "the log's disk is nearly full"),
-            Err(error) => {
-                self.stop(&error.to_string());
-            }
-        }
-    }
-
-    fn wake_keeper(&self) {
-        *self.keeper.lock() = true;
-        self.keeper_wakes.notify_one();
-    }
-
-    /// Waits until something is to be kept, or for the timeout. False: nothing more will be.
-    pub fn wait_keep(&self, timeout: std::time::Duration) -> bool {
-        {
-            let mut woken = self.keeper.lock();
-            if !*woken {
-                self.keeper_wakes.wait_for(&mut woken, timeout);
-            }
-            *woken = false;
-        }
-        let head = self.head.lock();
-        head.stopped.is_none() && !head.shutting_down
-    }
-
     #[must_use]
     pub fn snapshots(&self) -> &Arc<Snapshots> {
         &self.snapshots
@@ -591,50 +357,6 @@ impl Pipeline {
             (tail, applied) => tail.or(applied),
         }
     }
-
-    /// Adds to the time spent in the log or in apply.
-    pub(crate) fn spent(&self, log_ns: u64, apply_ns: u64) {
-        self.counters.log_ns.fetch_add(log_ns, Relaxed);
-        self.counters.apply_ns.fetch_add(apply_ns, Relaxed);
-    }
-
-    #[must_use]
-    pub fn metrics(&self) -> Metrics {
-        let (resolver_keys, resolver_bytes) = {
-            let head = self.head.lock();
-            (head.resolver.keys() as u64, head.resolver.bytes() as u64)
-        };
-        let of = |counter: &AtomicU64| counter.load(Relaxed);
-        Metrics {
-            commits: of(&self.counters.commits),
-            conflicts: of(&self.counters.conflicts),
-            refusals: of(&self.counters.refusals),
-            parts: of(&self.counters.parts),
-            aborts: of(&self.counters.aborts),
-            controls: of(&self.counters.controls),
-            entries: of(&self.counters.entries),
-            log_bytes: of(&self.appended),
-            batches: of(&self.counters.batches),
-            log_ns: of(&self.counters.log_ns),
-            apply_ns: of(&self.counters.apply_ns),
-            window_extensions: of(&self.counters.window_extensions),
-            resolver_keys,
-            resolver_bytes,
-        }
-    }
-}
-
-fn refuse(parked: Vec<(Owed, Work)>, error: &WindowError) {
-    for (owed, _) in parked {
-        owed.answer(Answer::Refused(Refusal::NoTimestamp(error.to_string())));
-    }
-}
-
-/// A failure that a test asks for at this step (feature `failpoints`).
-fn injected(step: &'static str) -> Option<String> {
-    fail_point!(step, |reason| Some(reason.unwrap_or_else(|| "injected failure".to_owned())));
-    let _ = step;
-    None
 }
 
 /// The text of a panic, as far as it has one.

@@ -255,7 +255,8 @@ impl Node {
     fn step_apply(&mut self, records: usize) {
         let Some(durable) = self.durable.pop_front() else { return };
         if durable.is_applied() {
-            self.pipeline.publish(durable);
+            // An error would mean that the pipeline is stopped: its steps say so.
+            let _ = self.pipeline.publish(durable);
         } else if let Ok(durable) = self.pipeline.apply(durable, &mut self.apply, records) {
             self.durable.push_front(durable);
         }

@@ -1,0 +1,94 @@
+//! What has to be there before a commit needs it: a timestamp window, space in the log.
+
+use std::{sync::atomic::Ordering::Relaxed, time::Duration};
+
+use super::{Pipeline, head::Work, reply::Owed};
+use crate::{
+    commit::{
+        message::{Answer, Refusal},
+        time::{WINDOW_AHEAD, WINDOW_LOW, WindowError, window_target},
+    },
+    log::wal::WalError,
+};
+
+impl Pipeline {
+    /// Extends the timestamp window when it runs low, lets those who wait for it go on, and asks
+    /// for log space. May block on the metastore and the disk.
+    pub fn keep(&self) {
+        self.keep_window();
+        self.keep_space();
+    }
+
+    fn keep_window(&self) {
+        let (last, anyone_waits) = {
+            let head = self.head.lock();
+            (head.stamper.last(), !head.parked.is_empty())
+        };
+        let now_ms = self.env.clock.now_ms();
+        let low = window_target(last, now_ms, WINDOW_LOW);
+        if self.window.upper_bound() >= low && !anyone_waits {
+            return;
+        }
+        let extended = self.window.extend(window_target(last, now_ms, WINDOW_AHEAD));
+        let parked = std::mem::take(&mut self.head.lock().parked);
+        match extended {
+            Ok(bound) => {
+                self.counters.window_extensions.fetch_add(1, Relaxed);
+                tracing::debug!(%bound, "timestamp window extended");
+                for (owed, work) in parked {
+                    self.handle(work, owed);
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "timestamp window not extended");
+                refuse(parked, &error);
+                if matches!(error, WindowError::Fenced { .. }) {
+                    self.stop(&error.to_string());
+                }
+            }
+        }
+    }
+
+    pub(super) fn keep_space(&self) {
+        let (placed, ahead) = {
+            let head = self.head.lock();
+            if !head.space.is_low() || head.stopped.is_some() {
+                return;
+            }
+            (head.space.placed(), head.space.ahead())
+        };
+        let under_way = placed - self.appended.load(Relaxed);
+        match self.wal.reserve(under_way + ahead) {
+            Ok(()) => self.head.lock().space.grant(placed, ahead),
+            // Those whose commit still fits go on, the others are told.
+            Err(WalError::Full(reason)) => tracing::warn!(reason, "the log's disk is nearly full"),
+            Err(error) => {
+                self.stop(&error.to_string());
+            }
+        }
+    }
+
+    pub(super) fn wake_keeper(&self) {
+        *self.keeper.lock() = true;
+        self.keeper_wakes.notify_one();
+    }
+
+    /// Waits until something is to be kept, or for the timeout. False: nothing more will be.
+    pub fn wait_keep(&self, timeout: Duration) -> bool {
+        {
+            let mut woken = self.keeper.lock();
+            if !*woken {
+                self.keeper_wakes.wait_for(&mut woken, timeout);
+            }
+            *woken = false;
+        }
+        let head = self.head.lock();
+        head.stopped.is_none() && !head.shutting_down
+    }
+}
+
+fn refuse(parked: Vec<(Owed, Work)>, error: &WindowError) {
+    for (owed, _) in parked {
+        owed.answer(Answer::Refused(Refusal::NoTimestamp(error.to_string())));
+    }
+}
