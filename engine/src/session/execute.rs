@@ -122,7 +122,9 @@ impl Session {
             let autocommit = context.is_last;
             let transaction = Arc::clone(&context.transaction);
             let mut notices = Vec::new();
-            let running = Running { context, prepared, params, failed: &self.failed };
+            // Outside of a block a failure concerns nothing but the statement.
+            let failed = if autocommit { Arc::default() } else { Arc::clone(&self.failed) };
+            let running = Running { context, prepared, params, failed: &failed };
             let result = running.run(&mut notices).await;
             drop(running);
             let result = match result {

@@ -12,7 +12,7 @@ use arrow::{
 };
 use datafusion::{
     common::DFSchema,
-    execution::SendableRecordBatchStream,
+    execution::{SendableRecordBatchStream, SessionState},
     logical_expr::{LogicalPlan, physical_planning_context::PhysicalPlanningContext},
     physical_expr::create_physical_expr,
     physical_plan::{ExecutionPlan, execute_stream},
@@ -60,8 +60,21 @@ pub(super) async fn start(context: &ExecutionContext, plan: LogicalPlan) -> Resu
     if let Some(batch) = point::evaluate(&context.view, &plan, &context.execution_props())? {
         return Ok(Rows::Ready(batch));
     }
-    let state = context.session_state();
-    let physical = state.create_physical_plan(&plan).await.map_err(sql_error)?;
+    start_operators(context.session_state(), &plan).await
+}
+
+/// The same in one thread: rows come in the order they are stored.
+pub(super) async fn start_in_order(
+    context: &ExecutionContext,
+    plan: LogicalPlan,
+) -> Result<Rows, SqlError> {
+    let mut state = context.session_state();
+    state.config_mut().options_mut().execution.target_partitions = 1;
+    start_operators(state, &plan).await
+}
+
+async fn start_operators(state: SessionState, plan: &LogicalPlan) -> Result<Rows, SqlError> {
+    let physical = state.create_physical_plan(plan).await.map_err(sql_error)?;
     let stream = execute_stream(Arc::clone(&physical), state.task_ctx()).map_err(sql_error)?;
     Ok(Rows::Stream(stream, Box::new(Guarded { plan: physical })))
 }

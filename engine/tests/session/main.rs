@@ -347,3 +347,39 @@ async fn large_tables_are_scanned_in_parallel() {
     let plan = client.ok("explain select b from t where a = 5").await;
     assert!(plan.iter().any(|line| line.contains("by key")), "{plan:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn copied_rows_come_back_after_a_restart() {
+    let server = Server::start().await;
+    let mut client = server.connect();
+    client.ok("create table t (a int, b varchar(10), c numeric(10,2), d timestamptz)").await;
+    let mut data = String::new();
+    for row in 0..30_000 {
+        data.push_str(&format!("{row}\tname {row}\t{row}.5\t2024-01-01 00:00:00+00\n"));
+    }
+    let copied = client.copy_in("copy t from stdin", data.as_bytes(), 65_536).await;
+    assert_eq!(copied.as_deref(), Ok("COPY 30000"));
+    let expected = data.replace(".5\t", ".50\t");
+    assert!(client.copy_out("copy t to stdout").await.as_deref() == Ok(&expected));
+    client.ok("alter table t add primary key (a)").await;
+    let error = client.copy_in("copy t from stdin", b"7\tx\t1\t\\N\n", 100).await;
+    let error = error.expect_err("taken");
+    assert_eq!(error.detail.as_deref(), Some("Key (a)=(7) already exists."));
+    let error = client.copy_in("copy t from stdin", b"\\N\tx\t1\t\\N\n", 100).await;
+    assert_eq!(error.expect_err("no key").sqlstate, "23502");
+    client.ok("begin").await;
+    client.copy_in("copy t from stdin", b"-1\tx\t1\t\\N\n", 100).await.expect("a new key");
+    let own = client.copy_out("copy t (a, b) to stdout csv").await.expect("rows");
+    assert!(own.ends_with("29999,name 29999\n-1,x\n"), "{}", &own[own.len() - 50..]);
+    client.ok("rollback").await;
+    drop(client);
+    let server = server.restart().await;
+    let mut client = server.connect();
+    assert!(client.copy_out("copy t to stdout").await.as_deref() == Ok(&expected));
+    let error = client.copy_in("copy t from stdin", b"7\tx\t1\t\\N\n", 100).await;
+    assert_eq!(error.expect_err("taken").sqlstate, "23505");
+    client.ok("truncate t").await;
+    assert_eq!(client.copy_out("copy t to stdout").await.as_deref(), Ok(""));
+    client.ok("drop table t").await;
+    assert_eq!(client.copy_out("copy t to stdout").await.expect_err("gone").sqlstate, "42P01");
+}

@@ -49,6 +49,9 @@ use crate::{
     storage::{StorageError, database::Database, schema::TableSchema, write_set::WriteSet},
 };
 
+/// Rows that are worth a stream of their own.
+const ROWS_PER_STREAM: usize = 20_000;
+
 /// What one statement sees. Its scans find it among the extensions of the `SessionConfig`.
 pub struct StatementView {
     pub database: Arc<Database>,
@@ -198,7 +201,9 @@ impl TableProvider for StoredTable {
                 (self.morsels(&view, threads), statistics)
             }
         };
-        let partitions = threads.min(morsels.len()).max(1);
+        // One stream for few rows: starting more costs more, and rows come in their order.
+        let rows: usize = morsels.iter().map(Morsel::rows).sum();
+        let partitions = threads.min(morsels.len()).min(rows / ROWS_PER_STREAM + 1);
         let scan = TableScanExec::new(self.id, read, morsels, physical, limit, partitions);
         Ok(Arc::new(scan.with_statistics(statistics).keeping(view)))
     }

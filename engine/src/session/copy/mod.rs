@@ -43,7 +43,7 @@ pub(super) async fn execute(
             let chosen = ordinals(&table, columns)?;
             let names: Vec<_> = chosen.iter().map(|i| table.columns[*i].name.clone()).collect();
             let types = chosen.iter().map(|i| table.columns[*i].pg_type.clone()).collect();
-            let rows = run::start(context, plan).await?;
+            let rows = run::start_in_order(context, plan).await?;
             let stream = rows.into_stream(context, failed);
             copy_out(context, copy, names, types, stream)
         }
