@@ -8,6 +8,8 @@ use crate::change::CatalogChange;
 pub const FIRST_USER_OID: Oid = 16_384;
 
 pub const ROLE_POSTGRES: Oid = 10;
+/// Stands for the owner of the database one is in, so that schema `public` is theirs.
+pub const ROLE_DATABASE_OWNER: Oid = 6171;
 pub const DATABASE_POSTGRES: Oid = 5;
 pub const SCHEMA_PG_CATALOG: Oid = 11;
 pub const SCHEMA_PUBLIC: Oid = 2200;
@@ -19,36 +21,42 @@ pub fn is_system_schema(oid: Oid) -> bool {
     matches!(oid, SCHEMA_PG_CATALOG | SCHEMA_INFORMATION_SCHEMA)
 }
 
-/// The change that makes an empty catalog a usable one: role and database `postgres` and the
-/// schemas `pg_catalog`, `information_schema` and `public`. The first record of a log.
+/// The change that makes an empty catalog a usable one: role and database `postgres`, role
+/// `pg_database_owner` and the schemas `pg_catalog`, `information_schema` and `public`. The first record of a log.
 #[must_use]
 pub fn bootstrap() -> CatalogChange {
-    let schema = |oid, name: &str| Schema { oid, name: name.into(), owner: ROLE_POSTGRES };
+    let schema = |oid, name: &str, owner| Schema { oid, name: name.into(), owner };
+    // A superuser who may do everything, and a role that nobody is.
+    let role = |oid, name: &str, everything| Role {
+        oid,
+        name: name.into(),
+        superuser: everything,
+        login: everything,
+        inherit: true,
+        create_role: everything,
+        create_database: everything,
+        replication: everything,
+        bypass_row_security: everything,
+        connection_limit: -1,
+    };
     CatalogChange {
-        upsert_roles: vec![Role {
-            oid: ROLE_POSTGRES,
-            name: "postgres".into(),
-            superuser: true,
-            login: true,
-            inherit: true,
-            create_role: true,
-            create_database: true,
-            replication: true,
-            bypass_row_security: true,
-            connection_limit: -1,
-        }],
+        upsert_roles: vec![
+            role(ROLE_POSTGRES, "postgres", true),
+            role(ROLE_DATABASE_OWNER, "pg_database_owner", false),
+        ],
         upsert_databases: vec![Database {
             oid: DATABASE_POSTGRES,
             name: "postgres".into(),
             owner: ROLE_POSTGRES,
         }],
         upsert_schemas: vec![
-            schema(SCHEMA_PG_CATALOG, "pg_catalog"),
-            schema(SCHEMA_PUBLIC, "public"),
-            schema(SCHEMA_INFORMATION_SCHEMA, "information_schema"),
+            schema(SCHEMA_PG_CATALOG, "pg_catalog", ROLE_POSTGRES),
+            schema(SCHEMA_PUBLIC, "public", ROLE_DATABASE_OWNER),
+            schema(SCHEMA_INFORMATION_SCHEMA, "information_schema", ROLE_POSTGRES),
         ],
         created: vec![
             ROLE_POSTGRES,
+            ROLE_DATABASE_OWNER,
             DATABASE_POSTGRES,
             SCHEMA_PG_CATALOG,
             SCHEMA_PUBLIC,

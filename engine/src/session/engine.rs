@@ -180,6 +180,8 @@ impl Engine {
         options.execution.time_zone = Some(zone.name().to_string());
         let context = StatementContext::new(Arc::clone(catalog), Arc::clone(identity), settings);
         options.extensions.insert(context);
+        // Physical expressions take their options from there.
+        state.mark_start_execution();
         state
     }
 

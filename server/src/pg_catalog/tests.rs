@@ -137,7 +137,8 @@ fn tables_show_what_is_in_the_catalog() {
     assert_eq!(count("pg_constraint"), 1);
     assert_eq!(count("pg_namespace"), 4);
     assert_eq!(count("pg_database"), 1);
-    assert_eq!(count("pg_roles"), 1);
+    assert_eq!(count("pg_roles"), 2);
+    assert_eq!(count("pg_user"), 1);
     assert_eq!(count("pg_trigger"), 0);
     assert!(definitions::find("pg_catalog", "pg_locks").is_none(), "not shown is not empty");
     assert!(definitions::find("public", "pg_class").is_none());
