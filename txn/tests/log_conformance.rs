@@ -9,6 +9,7 @@ use glaredb_txn::{
     env::Env,
     ids::{DatabaseId, LogId},
     log::{
+        OpenError,
         conformance::{self, StoreHarness, WalHarness},
         local::{LocalWal, LocalWalOptions},
         segment_store::SegmentStore,
@@ -24,7 +25,11 @@ const FILE_BYTES: u64 = 16 << 10;
 const ENTRY_BYTES_MAX: usize = FILE_BYTES as usize - 4096 - FRAME_BYTES;
 
 fn open_wal(env: &Env, background: bool) -> Arc<LocalWal> {
-    let options = LocalWalOptions { file_bytes: FILE_BYTES, preallocate_in_background: background };
+    let options = LocalWalOptions {
+        file_bytes: FILE_BYTES,
+        preallocate_in_background: background,
+        ..LocalWalOptions::default()
+    };
     LocalWal::open(env, "log/0", DATABASE, LOG, options).expect("the log opens").0
 }
 
@@ -130,4 +135,21 @@ fn a_reservation_that_fails_gives_back_what_it_took() {
     assert!(matches!(store.reserve(20 * FILE_BYTES), Err(WalError::Full(_))));
     assert_eq!(sim.disk.used_bytes(), used);
     assert_eq!(store.reserve(2 * FILE_BYTES), Ok(()));
+}
+
+#[test]
+fn a_log_that_must_be_there_is_not_made_anew() {
+    let sim = SimEnv::new(1);
+    let options =
+        LocalWalOptions { file_bytes: FILE_BYTES, create: false, preallocate_in_background: false };
+    let open = || LocalWal::open(&sim.env(), "log/0", DATABASE, LOG, options.clone());
+    for _ in 0..2 {
+        let missing = OpenError::Missing { directory: "log/0".to_owned() };
+        assert_eq!(open().err(), Some(missing), "also the second time");
+    }
+    drop(open_wal(&sim.env(), false));
+    assert_eq!(open().map(|(_, report)| report.created), Ok(false));
+    let env = sim.env();
+    env.disk.remove("log/0/marks").expect("it is there");
+    assert!(matches!(open().err(), Some(OpenError::Corrupt { .. })), "files without marks");
 }

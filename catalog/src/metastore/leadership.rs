@@ -41,6 +41,11 @@ pub enum FencedOutcome {
 }
 
 impl Leadership {
+    /// Has there ever been a leader? Then there is a log too.
+    pub fn has_begun(metastore: &dyn Metastore) -> Result<bool, MetastoreError> {
+        Ok(metastore.get(&keys::TERM)?.is_some())
+    }
+
     /// Begin the next term, above the one stored and above `above` (the newest in the log).
     pub fn begin(
         metastore: Arc<dyn Metastore>,

@@ -111,6 +111,9 @@ pub fn recover(
     let metastore: Arc<dyn Metastore> =
         Arc::new(EmbeddedMetastore::open(env.clone(), METASTORE_FILE)?);
     let database = open_identity(&*metastore, &*env.random, None)?.database_id;
+    // Where there was a leader there was a log: an empty one in its place would be a lost database.
+    let create = !Leadership::has_begun(&*metastore)?;
+    let log_options = LocalWalOptions { create, ..log_options };
     let (wal, report) = LocalWal::open(env, LOG_DIRECTORY, database, LOG, log_options)?;
     if report.torn_bytes > 0 {
         tracing::info!(bytes = report.torn_bytes, "cut an unfinished write off the log");

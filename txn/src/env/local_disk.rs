@@ -101,6 +101,11 @@ impl Disk for LocalDisk {
 
     fn create_dir_all(&self, directory: &str) -> Result<(), DiskError> {
         self.resolve("creation", directory)?;
+        // A directory found here may have been made by a process that was killed before it synced.
+        if let Ok(parent) = File::open(self.root.join("..")) {
+            // Not ours to insist on: the root may be a mount point, or its parent out of bounds.
+            let _ = parent.sync_all();
+        }
         let mut made = String::new();
         for name in directory.split('/').filter(|name| !name.is_empty()) {
             let parent = made.clone();
@@ -109,10 +114,11 @@ impl Disk for LocalDisk {
             }
             made.push_str(name);
             match std::fs::create_dir(self.root.join(&made)) {
-                Ok(()) => self.sync_dir(&parent)?,
+                Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(classify("creation", &made, &error)),
             }
+            self.sync_dir(&parent)?;
         }
         Ok(())
     }

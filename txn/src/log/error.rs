@@ -19,6 +19,9 @@ pub enum OpenError {
     Corrupt { file: String, offset: u64, reason: String },
     #[error(transparent)]
     Disk(#[from] DiskError),
+    /// There is no log, and the caller said that there must be one. None was made.
+    #[error("there is no log in {directory}, although there was one")]
+    Missing { directory: String },
     /// The options contradict themselves.
     #[error("log options: {0}")]
     Options(String),

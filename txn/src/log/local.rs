@@ -19,8 +19,11 @@ use crate::{
 /// How a log is kept.
 #[derive(Clone, Debug)]
 pub struct LocalWalOptions {
-    /// Size of each file of the log.
+    /// Size of each file made from now on; an entry must fit one.
     pub file_bytes: u64,
+    /// Make an empty log if there is none. To be false when something else says that there was a
+    /// log: an empty one in its place would be a lost database.
+    pub create: bool,
     /// Prepare the next file on a thread of its own, so that `append` and `reserve` seldom wait
     /// for it. Off in simulations.
     pub preallocate_in_background: bool,
@@ -28,7 +31,7 @@ pub struct LocalWalOptions {
 
 impl Default for LocalWalOptions {
     fn default() -> Self {
-        Self { file_bytes: 64 << 20, preallocate_in_background: true }
+        Self { file_bytes: 64 << 20, create: true, preallocate_in_background: true }
     }
 }
 
@@ -66,6 +69,9 @@ impl LocalWal {
         options: LocalWalOptions,
     ) -> Result<(Arc<Self>, OpenReport), OpenError> {
         let file_bytes = options.file_bytes;
+        if !options.create && !SegmentStore::exists(env, directory)? {
+            return Err(OpenError::Missing { directory: directory.to_owned() });
+        }
         let (store, report) = SegmentStore::open(env, directory, database_id, log_id, file_bytes)?;
         let store = Arc::new(store);
         let term = store.marks().vote.term.max(store.last().term).next();

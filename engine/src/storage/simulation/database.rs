@@ -8,13 +8,14 @@ use glaredb_txn::{
     commit::message::{Answer, Part, Request},
     env::{Clock, Env, SystemClock, SystemThreads},
     ids::TableId,
+    log::OpenError as LogOpenError,
     sim::SimEnv,
 };
 
 use super::tables::{self, Effects, Transaction};
 use crate::storage::{
     database::{Database, OpenOptions},
-    recovery::{OpenError, RecoveryPhase},
+    recovery::{LOG_DIRECTORY, OpenError, RecoveryPhase},
     table::Table,
 };
 
@@ -243,6 +244,24 @@ fn a_damaged_checkpoint_is_refused_by_name() {
     assert!(matches!(error, OpenError::Checkpoint(_)), "{error}");
     assert!(error.to_string().contains(&name), "{error}");
     assert_eq!(progress.phase(), RecoveryPhase::LoadingCheckpoint);
+}
+
+/// Without its log a database is not taken for a new one.
+#[test]
+fn a_missing_log_is_refused() {
+    let sim = SimEnv::new(8);
+    let db = open(&sim);
+    let storage = create_table(&db, "t");
+    assert!(matches!(put(&db, storage, &values(0..10, "x")), Answer::Committed { .. }));
+    stop(db);
+    let disk = env(&sim).disk;
+    for name in disk.list(LOG_DIRECTORY).expect("it is there") {
+        disk.remove(&format!("{LOG_DIRECTORY}/{name}")).expect("it is there");
+    }
+    for _ in 0..2 {
+        let Err(error) = Database::open(options(), env(&sim)) else { panic!("it has no log") };
+        assert!(matches!(error, OpenError::Log(LogOpenError::Missing { .. })), "{error}");
+    }
 }
 
 /// A full disk fails the checkpoint, not the database.

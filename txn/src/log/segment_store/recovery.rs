@@ -63,6 +63,16 @@ struct End {
 }
 
 impl SegmentStore {
+    /// Is there a log in `directory`, whole or not?
+    pub fn exists(env: &Env, directory: &str) -> Result<bool, OpenError> {
+        if !env.disk.exists(directory)? {
+            return Ok(false);
+        }
+        let path = format!("{directory}/{MARKS_FILE}");
+        check_unmarked(&*env.disk, directory, &path)
+            .map_or(Ok(true), |()| Ok(env.disk.exists(&path)?))
+    }
+
     /// Open the log in `directory`, or make an empty one. `file_bytes` is the size of files made
     /// from now on.
     pub fn open(

@@ -135,8 +135,11 @@ impl Node {
             Violation(format!("recovery: {what}: {error}"))
         };
         let env = machine.sim.env();
-        let options =
-            LocalWalOptions { file_bytes: machine.file_bytes, preallocate_in_background: false };
+        let options = LocalWalOptions {
+            file_bytes: machine.file_bytes,
+            preallocate_in_background: false,
+            ..LocalWalOptions::default()
+        };
         let opened = LocalWal::open(&env, "log", DATABASE, LOG, options);
         let (wal, report) = opened.map_err(|error| failed("log", &error))?;
         let mut wal: Arc<dyn Wal> = wal;
