@@ -57,17 +57,17 @@ pub(super) enum Column<'a> {
     Array(&'a ListArray, &'a PgType, &'a FormatSettings),
 }
 
-/// `array` in the Arrow type of `pg_type`, cast if an expression gave another one.
+/// `array` in `stored`, the Arrow type of `pg_type`; cast if an expression gave another one.
 pub(super) fn as_stored(
     array: &ArrayRef,
     pg_type: &PgType,
+    stored: &DataType,
     format: Format,
 ) -> Result<ArrayRef, SqlError> {
-    let wanted = pg_type.arrow_type();
-    if array.data_type().equals_datatype(&wanted) {
+    if array.data_type().equals_datatype(stored) {
         return Ok(array.clone());
     }
-    match arrow::compute::cast(array.as_ref(), &wanted) {
+    match arrow::compute::cast(array.as_ref(), stored) {
         Ok(cast) => Ok(cast),
         // As text, what Arrow shows is better than nothing.
         Err(_) if format == Format::Text => Ok(array.clone()),
@@ -329,7 +329,7 @@ fn array(
     settings: &FormatSettings,
     out: &mut Vec<u8>,
 ) -> Result<(), SqlError> {
-    let values = as_stored(values, of, Format::Binary)?;
+    let values = as_stored(values, of, &of.arrow_type(), Format::Binary)?;
     let dimensions = u32::from(!values.is_empty());
     out.extend_from_slice(&dimensions.to_be_bytes());
     out.extend_from_slice(&u32::from(values.null_count() > 0).to_be_bytes());

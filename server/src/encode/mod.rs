@@ -11,7 +11,10 @@ mod tests;
 
 use std::ops::Range;
 
-use arrow::array::{ArrayRef, RecordBatch};
+use arrow::{
+    array::{ArrayRef, RecordBatch},
+    datatypes::DataType,
+};
 use glaredb_engine::{
     error::{SqlError, sqlstate},
     session::api::FieldDescription,
@@ -27,7 +30,15 @@ const ROW_BYTES_MAX: usize = i32::MAX as usize;
 /// Encodes the rows of one result.
 #[derive(Debug)]
 pub(crate) struct RowEncoder {
-    columns: Vec<(PgType, Format)>,
+    columns: Vec<ColumnType>,
+}
+
+#[derive(Debug)]
+struct ColumnType {
+    pg_type: PgType,
+    format: Format,
+    /// Arrow type of `pg_type`.
+    stored: DataType,
 }
 
 /// A batch whose columns lie in memory as their types say.
@@ -59,7 +70,11 @@ impl RowEncoder {
         let columns = fields
             .iter()
             .enumerate()
-            .map(|(index, field)| (field.pg_type.clone(), format(index)))
+            .map(|(index, field)| ColumnType {
+                pg_type: field.pg_type.clone(),
+                format: format(index),
+                stored: field.pg_type.arrow_type(),
+            })
             .collect();
         Ok(Self { columns })
     }
@@ -80,7 +95,7 @@ impl RowEncoder {
             .columns()
             .iter()
             .zip(&self.columns)
-            .map(|(array, (pg_type, format))| column::as_stored(array, pg_type, *format))
+            .map(|(array, c)| column::as_stored(array, &c.pg_type, &c.stored, c.format))
             .collect::<Result<_, _>>()?;
         Ok(Columns { arrays, rows: batch.num_rows() })
     }
@@ -99,7 +114,7 @@ impl RowEncoder {
             .arrays
             .iter()
             .zip(&self.columns)
-            .map(|(array, (pg_type, format))| Column::new(array, pg_type, *format, settings))
+            .map(|(array, c)| Column::new(array, &c.pg_type, c.format, settings))
             .collect::<Result<Vec<_>, _>>()?;
         let (first, count) = (rows.start, rows.len());
         for row in rows {

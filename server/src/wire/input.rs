@@ -5,14 +5,16 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 
 use super::frontend::{self, DecodeError, Frame};
 
-/// Room made for one read.
+/// Room made for one read at first.
 const READ_SIZE: usize = 8 << 10;
-/// Room made for one read in the middle of a long message.
-const LONG_READ_SIZE: usize = 64 << 10;
+/// Room made for one read from a client that sends a lot.
+const LONG_READ_SIZE: usize = 128 << 10;
 
-#[derive(Default, Debug)]
+#[derive(Debug)]
 pub(crate) struct Input {
     buffer: BytesMut,
+    /// Room for the next read: more as long as reads fill it.
+    room: usize,
 }
 
 /// Why there is no next message.
@@ -25,7 +27,7 @@ pub(crate) enum ReadError {
 impl Input {
     /// The bytes read ahead of the first message.
     pub(crate) fn new(buffer: BytesMut) -> Self {
-        Self { buffer }
+        Self { buffer, room: READ_SIZE }
     }
 
     /// The next message if it is here already.
@@ -52,12 +54,12 @@ impl Input {
                 self.buffer = BytesMut::new();
             }
             // Grows with what has come, not with what the length promises.
-            let room = if self.buffer.len() < READ_SIZE { READ_SIZE } else { LONG_READ_SIZE };
-            self.buffer.reserve(room);
+            self.buffer.reserve(self.room);
             match stream.read_buf(&mut self.buffer).await {
                 Ok(0) if self.buffer.is_empty() => return Ok(None),
                 Ok(0) => return Err(ReadError::Io(std::io::ErrorKind::UnexpectedEof.into())),
-                Ok(_) => {}
+                Ok(read) if read >= self.room => self.room = (2 * self.room).min(LONG_READ_SIZE),
+                Ok(_) => self.room = READ_SIZE.max(self.room / 2),
                 Err(error) => return Err(ReadError::Io(error)),
             }
         }
