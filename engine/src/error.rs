@@ -92,6 +92,13 @@ pub mod sqlstate {
     pub const INVALID_DATETIME_FORMAT: &str = "22007";
     pub const DATETIME_FIELD_OVERFLOW: &str = "22008";
     pub const DIVISION_BY_ZERO: &str = "22012";
+    pub const INVALID_ARGUMENT_FOR_LOGARITHM: &str = "2201E";
+    pub const INVALID_ARGUMENT_FOR_POWER_FUNCTION: &str = "2201F";
+    pub const INVALID_REGULAR_EXPRESSION: &str = "2201B";
+    pub const SUBSTRING_ERROR: &str = "22011";
+    pub const INVALID_ESCAPE_SEQUENCE: &str = "22025";
+    pub const INVALID_ROW_COUNT_IN_LIMIT_CLAUSE: &str = "2201W";
+    pub const INVALID_ROW_COUNT_IN_OFFSET_CLAUSE: &str = "2201X";
     pub const INVALID_PARAMETER_VALUE: &str = "22023";
     pub const CHARACTER_NOT_IN_REPERTOIRE: &str = "22021";
     pub const INVALID_TEXT_REPRESENTATION: &str = "22P02";
@@ -123,6 +130,13 @@ pub mod sqlstate {
     pub const UNDEFINED_PARAMETER: &str = "42P02";
     pub const UNDEFINED_OBJECT: &str = "42704";
     pub const AMBIGUOUS_COLUMN: &str = "42702";
+    pub const AMBIGUOUS_ALIAS: &str = "42P09";
+    pub const AMBIGUOUS_FUNCTION: &str = "42725";
+    pub const INVALID_COLUMN_REFERENCE: &str = "42P10";
+    pub const DUPLICATE_ALIAS: &str = "42712";
+    pub const WINDOWING_ERROR: &str = "42P20";
+    pub const INVALID_RECURSION: &str = "42P19";
+    pub const INVALID_NAME: &str = "42602";
     pub const DUPLICATE_COLUMN: &str = "42701";
     pub const DUPLICATE_OBJECT: &str = "42710";
     pub const DUPLICATE_PREPARED_STATEMENT: &str = "42P05";

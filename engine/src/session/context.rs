@@ -54,7 +54,7 @@ impl ExecutionContext {
             session_role: &self.identity.role,
             transaction_start_us: self.transaction_start_us,
             statement_start_us: self.statement_start_us,
-            time_zone: &self.settings.derived().format.time_zone,
+            format: &self.settings.derived().format,
             process_id: self.identity.process_id,
             setting: &setting,
         };

@@ -1,10 +1,23 @@
 //! Functions: PostgreSQL's built-in ones, and those that system tables bring along.
 
+pub mod aggregate;
+pub mod arithmetic;
+pub mod builtin;
+pub mod cast;
+pub mod datetime;
+pub mod decimal;
+pub mod numeric;
+pub mod pattern;
+pub mod scalar;
+pub mod series;
+pub mod to_char;
+
 use std::{collections::HashMap, sync::Arc};
 
+use arrow::datatypes::DataType;
 use datafusion::logical_expr::ScalarUDF;
 
-use crate::types::PgType;
+use crate::types::{NumericShape, PgType};
 
 /// The functions statements may call. Built once, shared by all sessions.
 #[derive(Default, Debug)]
@@ -39,4 +52,10 @@ impl Functions {
     pub fn extra(&self, name: &str) -> &[ExtraFunction] {
         self.extra.get(name).map_or(&[], Vec::as_slice)
     }
+}
+
+/// The Arrow type of decimals of a shape.
+#[must_use]
+pub fn shape_type(shape: NumericShape) -> DataType {
+    PgType::Numeric(Some(shape)).arrow_type()
 }

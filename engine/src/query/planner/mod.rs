@@ -1,11 +1,29 @@
 //! Statements to logical plans.
 
+mod aggregates;
+mod arrays;
+mod bound;
+mod calls;
+mod coerce;
+mod dml;
+mod expressions;
+mod from;
+mod literals;
+mod names;
+mod operators;
+mod query;
 mod resolver;
+mod scope;
+mod select;
+mod session_functions;
+mod subqueries;
+mod unnest;
+mod windows;
 
-use std::{ops::Range, sync::Arc};
+use std::{collections::HashSet, ops::Range, sync::Arc};
 
 use datafusion::{
-    common::DFSchemaRef,
+    common::{DFSchemaRef, tree_node::TreeNode},
     logical_expr::{Expr, LogicalPlan},
     sql::sqlparser::ast,
 };
@@ -14,11 +32,15 @@ pub use self::resolver::{
     LOCATOR_COLUMNS, ROW_COLUMN, ROW_ID_COLUMN, ResolvedColumn, ResolvedTable, SEGMENT_COLUMN,
     TableResolver,
 };
+pub use self::session_functions::VERSION;
 use crate::{
-    error::SqlError,
-    query::{functions::Functions, statement::Statement},
+    error::{SqlError, sqlstate},
+    query::{
+        functions::Functions,
+        statement::{Statement, StatementKind},
+    },
     session::api::FieldDescription,
-    types::{PgType, TimeZone},
+    types::{PgType, text::FormatSettings},
 };
 
 /// What planning needs to know of its session. Cheap to build per statement.
@@ -36,7 +58,8 @@ pub struct PlanContext<'a> {
     pub transaction_start_us: i64,
     /// `statement_timestamp()`.
     pub statement_start_us: i64,
-    pub time_zone: &'a TimeZone,
+    /// The session's time zone and how it reads and writes values.
+    pub format: &'a FormatSettings,
     /// Backend process id, for `pg_backend_pid()`.
     pub process_id: i32,
     /// For `current_setting(name)` and `SHOW` in queries: the value, if there is such a setting.
@@ -87,15 +110,121 @@ pub struct PlannedExpr {
     pub schema: DFSchemaRef,
 }
 
-/// Plans a [`StatementKind::Query`](crate::query::statement::StatementKind::Query). `param_types`:
-/// what the client declared of `$1`…; the rest is inferred.
+/// The state of planning one statement.
+struct Planner<'a> {
+    context: &'a PlanContext<'a>,
+    /// For positions of errors.
+    statement: Option<&'a Statement>,
+    params: Vec<Option<PgType>>,
+    params_allowed: bool,
+    reusable: bool,
+    /// Names of tables in the plan.
+    qualifiers: HashSet<String>,
+    next_id: usize,
+    depth: usize,
+    ctes: Vec<query::Cte>,
+    windows: Vec<windows::NamedWindows>,
+}
+
+impl<'a> Planner<'a> {
+    fn new(
+        context: &'a PlanContext<'a>,
+        statement: Option<&'a Statement>,
+        param_types: &[Option<PgType>],
+    ) -> Self {
+        Self {
+            context,
+            statement,
+            params: param_types.to_vec(),
+            params_allowed: true,
+            reusable: true,
+            qualifiers: HashSet::new(),
+            next_id: 0,
+            depth: 0,
+            ctes: Vec::new(),
+            windows: Vec::new(),
+        }
+    }
+
+    /// The types of all parameters, once the statement is planned.
+    fn param_types(&mut self) -> Result<Vec<PgType>, SqlError> {
+        self.params
+            .iter()
+            .enumerate()
+            .map(|(index, ty)| {
+                ty.clone().filter(|ty| *ty != PgType::Unknown).ok_or_else(|| {
+                    let message =
+                        format!("could not determine data type of parameter ${}", index + 1);
+                    SqlError::new(sqlstate::INDETERMINATE_DATATYPE, message)
+                })
+            })
+            .collect()
+    }
+}
+
+/// Types a client declares as unknown are inferred like those it does not declare.
+fn declared(param_types: &[Option<PgType>]) -> Vec<Option<PgType>> {
+    let decided = |ty: &Option<PgType>| ty.clone().filter(|t| *t != PgType::Unknown);
+    param_types.iter().map(decided).collect()
+}
+
+/// Plans a [`StatementKind::Query`]. `param_types`: what the client declared of `$1`…; the rest is
+/// inferred.
 pub fn plan_query(
     context: &PlanContext<'_>,
     statement: &Statement,
     param_types: &[Option<PgType>],
 ) -> Result<Planned, SqlError> {
-    let _ = (context, statement, param_types);
-    Err(SqlError::not_supported("planning"))
+    let StatementKind::Query(query) = &statement.kind else {
+        return Err(SqlError::internal(format!("{} planned as a query", statement.command())));
+    };
+    let mut planner = Planner::new(context, Some(statement), &declared(param_types));
+    let (plan, columns) = planner.query(query, None)?;
+    let (plan, columns) = planner.decided(plan, columns)?;
+    planner.planned(plan, columns)
+}
+
+/// Plans the query of CREATE TABLE AS: decimals that the query computes become numeric without
+/// precision, as the new table's column is.
+pub fn plan_create_table_as(
+    context: &PlanContext<'_>,
+    query: &Statement,
+    param_types: &[Option<PgType>],
+) -> Result<Planned, SqlError> {
+    let StatementKind::Query(ast) = &query.kind else {
+        return Err(SqlError::internal(format!("{} planned as a query", query.command())));
+    };
+    let mut planner = Planner::new(context, Some(query), &declared(param_types));
+    let (plan, columns) = planner.query(ast, None)?;
+    let (plan, columns) = planner.decided(plan, columns)?;
+    let mut items = Vec::with_capacity(columns.len());
+    for column in columns {
+        let name = datafusion::common::Column::from_name(&column.internal);
+        let mut bound = bound::Bound::new(Expr::Column(name), column.ty);
+        if matches!(bound.ty, PgType::Numeric(Some(_))) && !column.keeps_modifier {
+            bound = bound::Bound::new(planner.bare(bound)?, PgType::Numeric(None));
+        }
+        items.push((column.name, bound, column.origin, column.keeps_modifier));
+    }
+    let (plan, columns) = planner.project_output(plan, items)?;
+    planner.planned(plan, columns)
+}
+
+impl Planner<'_> {
+    fn planned(
+        &mut self,
+        plan: LogicalPlan,
+        columns: Vec<query::OutputColumn>,
+    ) -> Result<Planned, SqlError> {
+        let fields = columns.into_iter().map(|column| FieldDescription {
+            name: column.name,
+            pg_type: column.ty,
+            table_oid: column.origin.0,
+            column_number: column.origin.1,
+        });
+        let fields: Arc<[FieldDescription]> = fields.collect();
+        Ok(Planned { plan, params: self.param_types()?, fields, reusable: self.reusable })
+    }
 }
 
 /// Plans an INSERT, UPDATE or DELETE.
@@ -104,8 +233,16 @@ pub fn plan_dml(
     statement: &Statement,
     param_types: &[Option<PgType>],
 ) -> Result<PlannedDml, SqlError> {
-    let _ = (context, statement, param_types);
-    Err(SqlError::not_supported("planning"))
+    let mut planner = Planner::new(context, Some(statement), &declared(param_types));
+    let mut planned = match &statement.kind {
+        StatementKind::Insert(insert) => planner.insert(insert),
+        StatementKind::Update(update) => planner.update(update),
+        StatementKind::Delete(delete) => planner.delete(delete),
+        _ => Err(SqlError::internal(format!("{} planned as DML", statement.command()))),
+    }?;
+    planned.params = planner.param_types()?;
+    planned.reusable = planner.reusable;
+    Ok(planned)
 }
 
 /// Plans the filter of `COPY … FROM … WHERE`: a boolean over `table`'s columns.
@@ -115,8 +252,21 @@ pub fn plan_copy_filter(
     table: &ResolvedTable,
     filter: &ast::Expr,
 ) -> Result<PlannedExpr, SqlError> {
-    let _ = (context, statement, table, filter);
-    Err(SqlError::not_supported("planning"))
+    let mut planner = Planner::new(context, Some(statement), &[]);
+    planner.params_allowed = false;
+    let (plan, scope) = planner.scan(table, Arc::clone(&table.source), None, 0)?;
+    let env = scope::Env::new(&scope, None, "COPY FROM WHERE conditions");
+    let bound = planner.expr(filter, &env)?;
+    let expr = planner.condition(bound, "WHERE")?;
+    let has_subquery =
+        |e: &Expr| Ok(matches!(e, Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_)));
+    if expr.exists(has_subquery).unwrap_or(true) {
+        return Err(SqlError::new(
+            sqlstate::FEATURE_NOT_SUPPORTED,
+            "cannot use subquery in COPY FROM WHERE condition",
+        ));
+    }
+    Ok(PlannedExpr { expr, pg_type: PgType::Bool, schema: Arc::clone(plan.schema()) })
 }
 
 /// Plans a column default: an expression without columns, cast to the column's type by assignment.
@@ -126,8 +276,14 @@ pub fn plan_default(
     column_type: &PgType,
     default: &str,
 ) -> Result<PlannedExpr, SqlError> {
-    let _ = (context, column_name, column_type, default);
-    Err(SqlError::not_supported("planning"))
+    let mut planner = Planner::new(context, None, &[]);
+    planner.params_allowed = false;
+    let bound = planner.default_value(column_name, column_type, default)?;
+    Ok(PlannedExpr {
+        expr: bound.expr,
+        pg_type: bound.ty,
+        schema: Arc::new(datafusion::common::DFSchema::empty()),
+    })
 }
 
 /// Plans arguments of EXECUTE as constants of the statement's parameter types.
@@ -137,12 +293,29 @@ pub fn plan_execute_arguments(
     arguments: &[ast::Expr],
     param_types: &[PgType],
 ) -> Result<Vec<PlannedExpr>, SqlError> {
-    let _ = (context, statement, arguments, param_types);
-    Err(SqlError::not_supported("planning"))
+    if arguments.len() != param_types.len() {
+        return Err(SqlError::new(sqlstate::SYNTAX_ERROR, "wrong number of parameters").detail(
+            format!("Expected {} parameters but got {}.", param_types.len(), arguments.len()),
+        ));
+    }
+    let mut planner = Planner::new(context, Some(statement), &[]);
+    planner.params_allowed = false;
+    let scope = scope::Scope::default();
+    let env = scope::Env::new(&scope, None, "EXECUTE parameters");
+    let mut planned = Vec::with_capacity(arguments.len());
+    for (argument, ty) in arguments.iter().zip(param_types) {
+        let bound = planner.expr(argument, &env)?;
+        let bound = planner.coerce(bound, ty, coerce::CastContext::Assignment)?;
+        planned.push(PlannedExpr {
+            expr: bound.expr,
+            pg_type: bound.ty,
+            schema: Arc::new(datafusion::common::DFSchema::empty()),
+        });
+    }
+    Ok(planned)
 }
 
-/// Resolves a relation name through the search path: 42P01 if there is none, 3F000 for an unknown
-/// schema.
+/// Resolves a relation name through the search path: 42P01 if there is none.
 pub fn resolve_table(
     context: &PlanContext<'_>,
     name: &crate::query::statement::RelationName,

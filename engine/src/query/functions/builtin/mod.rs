@@ -1,0 +1,356 @@
+//! Scalar functions computed value by value: a table of name, argument types, result type and code.
+
+mod date;
+mod math;
+mod text;
+
+use std::sync::{Arc, LazyLock};
+
+use arrow::{
+    array::{
+        Array, ArrayRef, AsArray, BinaryBuilder, BooleanBuilder, Date32Builder, Float64Builder,
+        Int32Builder, Int64Builder, IntervalMonthDayNanoBuilder, StringViewBuilder,
+        Time64MicrosecondBuilder, TimestampMicrosecondBuilder,
+    },
+    datatypes::{
+        DataType, Date32Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
+        IntervalMonthDayNano, IntervalMonthDayNanoType, Time64MicrosecondType,
+        TimestampMicrosecondType, UInt32Type,
+    },
+};
+use datafusion::logical_expr::{ScalarUDF, Volatility};
+use hashbrown::HashMap;
+
+use super::{
+    decimal::Decimal,
+    numeric::NumericColumn,
+    scalar::{function, internal, strict},
+};
+use crate::{
+    error::SqlError,
+    types::{PgType, TimeZone},
+};
+
+/// Types of the table, without modifiers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Type {
+    Bool,
+    Int4,
+    Int8,
+    Float8,
+    Numeric,
+    Text,
+    Bytea,
+    Date,
+    Time,
+    Timestamp,
+    Timestamptz,
+    Interval,
+}
+
+impl Type {
+    #[must_use]
+    pub fn pg_type(self) -> PgType {
+        match self {
+            Self::Bool => PgType::Bool,
+            Self::Int4 => PgType::Int4,
+            Self::Int8 => PgType::Int8,
+            Self::Float8 => PgType::Float8,
+            Self::Numeric => PgType::Numeric(None),
+            Self::Text => PgType::Text,
+            Self::Bytea => PgType::Bytea,
+            Self::Date => PgType::Date,
+            Self::Time => PgType::Time,
+            Self::Timestamp => PgType::Timestamp,
+            Self::Timestamptz => PgType::Timestamptz,
+            Self::Interval => PgType::Interval,
+        }
+    }
+}
+
+/// A value of one row.
+#[derive(Clone, Debug)]
+pub enum Value<'a> {
+    Bool(bool),
+    Int(i64),
+    Float(f64),
+    Numeric(Decimal),
+    Text(&'a str),
+    Bytes(&'a [u8]),
+    /// Days.
+    Date(i32),
+    /// Microseconds of the day.
+    Time(i64),
+    /// Microseconds; local time for `timestamp`.
+    Timestamp(i64),
+    Interval(IntervalMonthDayNano),
+}
+
+impl<'a> Value<'a> {
+    pub fn text(&self) -> &'a str {
+        match self {
+            Self::Text(text) => text,
+            _ => "",
+        }
+    }
+
+    pub fn int(&self) -> i64 {
+        match self {
+            Self::Int(value) => *value,
+            _ => 0,
+        }
+    }
+
+    pub fn float(&self) -> f64 {
+        match self {
+            Self::Float(value) => *value,
+            _ => 0.0,
+        }
+    }
+}
+
+/// The result of one row.
+#[derive(Clone, Debug)]
+pub enum Out {
+    Null,
+    Bool(bool),
+    Int(i64),
+    Float(f64),
+    Numeric(Decimal),
+    Text(String),
+    Bytes(Vec<u8>),
+    Date(i32),
+    Time(i64),
+    Timestamp(i64),
+    Interval(IntervalMonthDayNano),
+}
+
+/// What a function may know beside its arguments.
+#[derive(Clone, Copy, Debug)]
+pub struct Session {
+    pub time_zone: TimeZone,
+}
+
+type Code = fn(&[Value<'_>], &Session) -> Result<Out, SqlError>;
+
+/// One function: strict, and immutable given the session's time zone.
+pub struct Builtin {
+    pub name: &'static str,
+    pub arguments: &'static [Type],
+    pub returns: Type,
+    code: Code,
+}
+
+const fn builtin(
+    name: &'static str,
+    arguments: &'static [Type],
+    returns: Type,
+    code: Code,
+) -> Builtin {
+    Builtin { name, arguments, returns, code }
+}
+
+static TABLE: LazyLock<HashMap<&'static str, Vec<&'static Builtin>>> = LazyLock::new(|| {
+    let mut table: HashMap<&'static str, Vec<&'static Builtin>> = HashMap::new();
+    for function in text::TABLE.iter().chain(math::TABLE).chain(date::TABLE) {
+        table.entry(function.name).or_default().push(function);
+    }
+    table
+});
+
+/// The functions of a name.
+#[must_use]
+pub fn lookup(name: &str) -> &'static [&'static Builtin] {
+    TABLE.get(name).map_or(&[], Vec::as_slice)
+}
+
+impl Builtin {
+    /// The function for DataFusion; arguments come in the table's types, numerics in any form.
+    #[must_use]
+    pub fn udf(&self, time_zone: TimeZone) -> Arc<ScalarUDF> {
+        let returns = self.returns.pg_type().arrow_type();
+        let (arguments, result, code) = (self.arguments, self.returns, self.code);
+        let session = Session { time_zone };
+        let data_type = returns.clone();
+        let compute = strict(returns.clone(), move |args| {
+            evaluate(args, arguments, result, &data_type, code, &session)
+        });
+        let variant = format!("{arguments:?} {time_zone:?}");
+        function(self.name, variant, returns, Volatility::Immutable, compute)
+    }
+}
+
+fn evaluate(
+    args: &[ArrayRef],
+    types: &[Type],
+    returns: Type,
+    data_type: &DataType,
+    code: Code,
+    session: &Session,
+) -> Result<ArrayRef, SqlError> {
+    let rows = args.first().map_or(1, |a| a.len());
+    let readers = args
+        .iter()
+        .zip(types)
+        .map(|(array, ty)| Reader::new(array, *ty))
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut out = Writer::new(returns, rows);
+    let mut values = Vec::with_capacity(args.len());
+    for row in 0..rows {
+        if args.iter().any(|a| a.is_null(row)) {
+            out.push(Out::Null)?;
+            continue;
+        }
+        values.clear();
+        for reader in &readers {
+            values.push(reader.value(row)?);
+        }
+        out.push(code(&values, session)?)?;
+    }
+    Ok(out.finish(data_type))
+}
+
+enum Reader<'a> {
+    Bool(&'a arrow::array::BooleanArray),
+    Int16(&'a arrow::array::Int16Array),
+    Int32(&'a arrow::array::Int32Array),
+    Int64(&'a arrow::array::Int64Array),
+    UInt32(&'a arrow::array::UInt32Array),
+    Float32(&'a arrow::array::Float32Array),
+    Float64(&'a arrow::array::Float64Array),
+    Numeric(NumericColumn<'a>),
+    Text(&'a arrow::array::StringViewArray),
+    Bytes(&'a arrow::array::BinaryArray),
+    Date(&'a arrow::array::Date32Array),
+    Time(&'a arrow::array::Time64MicrosecondArray),
+    Timestamp(&'a arrow::array::TimestampMicrosecondArray),
+    Interval(&'a arrow::array::IntervalMonthDayNanoArray),
+}
+
+impl<'a> Reader<'a> {
+    fn new(array: &'a ArrayRef, ty: Type) -> Result<Self, SqlError> {
+        if ty == Type::Numeric {
+            return NumericColumn::new(array).map(Self::Numeric);
+        }
+        Ok(match array.data_type() {
+            DataType::Boolean => Self::Bool(array.as_boolean()),
+            DataType::Int16 => Self::Int16(array.as_primitive::<Int16Type>()),
+            DataType::Int32 => Self::Int32(array.as_primitive::<Int32Type>()),
+            DataType::Int64 => Self::Int64(array.as_primitive::<Int64Type>()),
+            DataType::UInt32 => Self::UInt32(array.as_primitive::<UInt32Type>()),
+            DataType::Float32 => Self::Float32(array.as_primitive::<Float32Type>()),
+            DataType::Float64 => Self::Float64(array.as_primitive::<Float64Type>()),
+            DataType::Utf8View => Self::Text(array.as_string_view()),
+            DataType::Binary => Self::Bytes(array.as_binary::<i32>()),
+            DataType::Date32 => Self::Date(array.as_primitive::<Date32Type>()),
+            DataType::Time64(_) => Self::Time(array.as_primitive::<Time64MicrosecondType>()),
+            DataType::Timestamp(..) => {
+                Self::Timestamp(array.as_primitive::<TimestampMicrosecondType>())
+            }
+            DataType::Interval(_) => {
+                Self::Interval(array.as_primitive::<IntervalMonthDayNanoType>())
+            }
+            other => return Err(internal(format!("an argument of type {other}"))),
+        })
+    }
+
+    fn value(&self, row: usize) -> Result<Value<'a>, SqlError> {
+        Ok(match self {
+            Self::Bool(a) => Value::Bool(a.value(row)),
+            Self::Int16(a) => Value::Int(i64::from(a.value(row))),
+            Self::Int32(a) => Value::Int(i64::from(a.value(row))),
+            Self::Int64(a) => Value::Int(a.value(row)),
+            Self::UInt32(a) => Value::Int(i64::from(a.value(row))),
+            Self::Float32(a) => Value::Float(f64::from(a.value(row))),
+            Self::Float64(a) => Value::Float(a.value(row)),
+            Self::Numeric(a) => Value::Numeric(a.value(row)?),
+            Self::Text(a) => Value::Text(a.value(row)),
+            Self::Bytes(a) => Value::Bytes(a.value(row)),
+            Self::Date(a) => Value::Date(a.value(row)),
+            Self::Time(a) => Value::Time(a.value(row)),
+            Self::Timestamp(a) => Value::Timestamp(a.value(row)),
+            Self::Interval(a) => Value::Interval(a.value(row)),
+        })
+    }
+}
+
+enum Writer {
+    Bool(BooleanBuilder),
+    Int32(Int32Builder),
+    Int64(Int64Builder),
+    Float64(Float64Builder),
+    /// Texts, and numerics as canonical text.
+    Text(StringViewBuilder),
+    Bytes(BinaryBuilder),
+    Date(Date32Builder),
+    Time(Time64MicrosecondBuilder),
+    Timestamp(TimestampMicrosecondBuilder),
+    Interval(IntervalMonthDayNanoBuilder),
+}
+
+impl Writer {
+    fn new(ty: Type, rows: usize) -> Self {
+        match ty {
+            Type::Bool => Self::Bool(BooleanBuilder::with_capacity(rows)),
+            Type::Int4 => Self::Int32(Int32Builder::with_capacity(rows)),
+            Type::Int8 => Self::Int64(Int64Builder::with_capacity(rows)),
+            Type::Float8 => Self::Float64(Float64Builder::with_capacity(rows)),
+            Type::Numeric | Type::Text => Self::Text(StringViewBuilder::with_capacity(rows)),
+            Type::Bytea => Self::Bytes(BinaryBuilder::new()),
+            Type::Date => Self::Date(Date32Builder::with_capacity(rows)),
+            Type::Time => Self::Time(Time64MicrosecondBuilder::with_capacity(rows)),
+            Type::Timestamp | Type::Timestamptz => {
+                Self::Timestamp(TimestampMicrosecondBuilder::with_capacity(rows))
+            }
+            Type::Interval => Self::Interval(IntervalMonthDayNanoBuilder::with_capacity(rows)),
+        }
+    }
+
+    fn push(&mut self, value: Out) -> Result<(), SqlError> {
+        match (self, value) {
+            (Self::Bool(b), Out::Bool(v)) => b.append_value(v),
+            (Self::Bool(b), Out::Null) => b.append_null(),
+            (Self::Int32(b), Out::Int(v)) => b.append_value(i32::try_from(v).map_err(|_| {
+                SqlError::new(
+                    crate::error::sqlstate::NUMERIC_VALUE_OUT_OF_RANGE,
+                    "integer out of range",
+                )
+            })?),
+            (Self::Int32(b), Out::Null) => b.append_null(),
+            (Self::Int64(b), Out::Int(v)) => b.append_value(v),
+            (Self::Int64(b), Out::Null) => b.append_null(),
+            (Self::Float64(b), Out::Float(v)) => b.append_value(v),
+            (Self::Float64(b), Out::Null) => b.append_null(),
+            (Self::Text(b), Out::Text(v)) => b.append_value(v),
+            (Self::Text(b), Out::Numeric(v)) => b.append_value(v.to_string()),
+            (Self::Text(b), Out::Null) => b.append_null(),
+            (Self::Bytes(b), Out::Bytes(v)) => b.append_value(v),
+            (Self::Bytes(b), Out::Null) => b.append_null(),
+            (Self::Date(b), Out::Date(v)) => b.append_value(v),
+            (Self::Date(b), Out::Null) => b.append_null(),
+            (Self::Time(b), Out::Time(v)) => b.append_value(v),
+            (Self::Time(b), Out::Null) => b.append_null(),
+            (Self::Timestamp(b), Out::Timestamp(v)) => b.append_value(v),
+            (Self::Timestamp(b), Out::Null) => b.append_null(),
+            (Self::Interval(b), Out::Interval(v)) => b.append_value(v),
+            (Self::Interval(b), Out::Null) => b.append_null(),
+            (_, other) => return Err(internal(format!("a result {other:?}"))),
+        }
+        Ok(())
+    }
+
+    fn finish(self, data_type: &DataType) -> ArrayRef {
+        match self {
+            Self::Bool(mut b) => Arc::new(b.finish()),
+            Self::Int32(mut b) => Arc::new(b.finish()),
+            Self::Int64(mut b) => Arc::new(b.finish()),
+            Self::Float64(mut b) => Arc::new(b.finish()),
+            Self::Text(mut b) => Arc::new(b.finish()),
+            Self::Bytes(mut b) => Arc::new(b.finish()),
+            Self::Date(mut b) => Arc::new(b.finish()),
+            Self::Time(mut b) => Arc::new(b.finish()),
+            Self::Timestamp(mut b) => Arc::new(b.finish().with_data_type(data_type.clone())),
+            Self::Interval(mut b) => Arc::new(b.finish()),
+        }
+    }
+}

@@ -1,0 +1,378 @@
+//! Functions over text and bytea.
+
+use super::{
+    Builtin, Out,
+    Type::{Bool, Bytea, Int4, Int8, Text},
+    Value, builtin,
+};
+use crate::error::{SqlError, sqlstate};
+
+/// Longest text a function makes.
+const LENGTH_MAX: usize = 256 * 1024 * 1024;
+
+pub(super) static TABLE: &[Builtin] = &[
+    builtin("length", &[Text], Int4, |a, _| chars(a[0].text())),
+    builtin("char_length", &[Text], Int4, |a, _| chars(a[0].text())),
+    builtin("character_length", &[Text], Int4, |a, _| chars(a[0].text())),
+    builtin("length", &[Bytea], Int4, |a, _| Ok(Out::Int(bytes(&a[0]).len() as i64))),
+    builtin("octet_length", &[Text], Int4, |a, _| Ok(Out::Int(a[0].text().len() as i64))),
+    builtin("octet_length", &[Bytea], Int4, |a, _| Ok(Out::Int(bytes(&a[0]).len() as i64))),
+    builtin("bit_length", &[Text], Int4, |a, _| Ok(Out::Int(a[0].text().len() as i64 * 8))),
+    builtin("lower", &[Text], Text, |a, _| Ok(Out::Text(a[0].text().to_lowercase()))),
+    builtin("upper", &[Text], Text, |a, _| Ok(Out::Text(a[0].text().to_uppercase()))),
+    builtin("initcap", &[Text], Text, |a, _| Ok(Out::Text(initcap(a[0].text())))),
+    builtin("reverse", &[Text], Text, |a, _| Ok(Out::Text(a[0].text().chars().rev().collect()))),
+    builtin("substring", &[Text, Int4], Text, |a, _| substring(a[0].text(), a[1].int(), None)),
+    builtin("substring", &[Text, Int4, Int4], Text, |a, _| {
+        substring(a[0].text(), a[1].int(), Some(a[2].int()))
+    }),
+    builtin("substr", &[Text, Int4], Text, |a, _| substring(a[0].text(), a[1].int(), None)),
+    builtin("substr", &[Text, Int4, Int4], Text, |a, _| {
+        substring(a[0].text(), a[1].int(), Some(a[2].int()))
+    }),
+    builtin("substring", &[Text, Text], Text, |a, _| {
+        let regex = crate::query::functions::pattern::compile(a[1].text(), false)?;
+        Ok(match regex.captures(a[0].text()) {
+            None => Out::Null,
+            Some(found) => match found.get(1).or_else(|| found.get(0)) {
+                Some(part) => Out::Text(part.as_str().to_owned()),
+                None => Out::Null,
+            },
+        })
+    }),
+    builtin("left", &[Text, Int4], Text, |a, _| Ok(Out::Text(left(a[0].text(), a[1].int())))),
+    builtin("right", &[Text, Int4], Text, |a, _| Ok(Out::Text(right(a[0].text(), a[1].int())))),
+    builtin("btrim", &[Text], Text, |a, _| Ok(trim(a[0].text(), " ", true, true))),
+    builtin("btrim", &[Text, Text], Text, |a, _| Ok(trim(a[0].text(), a[1].text(), true, true))),
+    builtin("ltrim", &[Text], Text, |a, _| Ok(trim(a[0].text(), " ", true, false))),
+    builtin("ltrim", &[Text, Text], Text, |a, _| Ok(trim(a[0].text(), a[1].text(), true, false))),
+    builtin("rtrim", &[Text], Text, |a, _| Ok(trim(a[0].text(), " ", false, true))),
+    builtin("rtrim", &[Text, Text], Text, |a, _| Ok(trim(a[0].text(), a[1].text(), false, true))),
+    builtin("lpad", &[Text, Int4], Text, |a, _| pad(a[0].text(), a[1].int(), " ", true)),
+    builtin("lpad", &[Text, Int4, Text], Text, |a, _| {
+        pad(a[0].text(), a[1].int(), a[2].text(), true)
+    }),
+    builtin("rpad", &[Text, Int4], Text, |a, _| pad(a[0].text(), a[1].int(), " ", false)),
+    builtin("rpad", &[Text, Int4, Text], Text, |a, _| {
+        pad(a[0].text(), a[1].int(), a[2].text(), false)
+    }),
+    builtin("repeat", &[Text, Int4], Text, |a, _| {
+        let count = usize::try_from(a[1].int()).unwrap_or(0);
+        checked_length(a[0].text().len().saturating_mul(count))?;
+        Ok(Out::Text(a[0].text().repeat(count)))
+    }),
+    builtin("replace", &[Text, Text, Text], Text, |a, _| {
+        let (text, from, to) = (a[0].text(), a[1].text(), a[2].text());
+        if from.is_empty() {
+            return Ok(Out::Text(text.to_owned()));
+        }
+        checked_length(text.len().saturating_mul(to.len().max(1)) / from.len().max(1))?;
+        Ok(Out::Text(text.replace(from, to)))
+    }),
+    builtin("translate", &[Text, Text, Text], Text, |a, _| {
+        let from: Vec<_> = a[1].text().chars().collect();
+        let to: Vec<_> = a[2].text().chars().collect();
+        let map = |c: char| match from.iter().position(|f| *f == c) {
+            None => Some(c),
+            Some(index) => to.get(index).copied(),
+        };
+        Ok(Out::Text(a[0].text().chars().filter_map(map).collect()))
+    }),
+    builtin("strpos", &[Text, Text], Int4, |a, _| position(a[0].text(), a[1].text())),
+    // `position(substring IN text)` comes with its arguments exchanged.
+    builtin("position", &[Text, Text], Int4, |a, _| position(a[0].text(), a[1].text())),
+    builtin("starts_with", &[Text, Text], Bool, |a, _| {
+        Ok(Out::Bool(a[0].text().starts_with(a[1].text())))
+    }),
+    builtin("split_part", &[Text, Text, Int4], Text, |a, _| {
+        split_part(a[0].text(), a[1].text(), a[2].int())
+    }),
+    builtin("ascii", &[Text], Int4, |a, _| {
+        Ok(Out::Int(a[0].text().chars().next().map_or(0, |c| i64::from(u32::from(c)))))
+    }),
+    builtin("chr", &[Int4], Text, |a, _| chr(a[0].int())),
+    builtin("to_hex", &[Int4], Text, |a, _| Ok(Out::Text(format!("{:x}", a[0].int() as i32)))),
+    builtin("to_hex", &[Int8], Text, |a, _| Ok(Out::Text(format!("{:x}", a[0].int())))),
+    builtin("quote_ident", &[Text], Text, |a, _| Ok(Out::Text(quote_ident(a[0].text())))),
+    builtin("quote_literal", &[Text], Text, |a, _| Ok(Out::Text(quote_literal(a[0].text())))),
+    builtin("overlay", &[Text, Text, Int4], Text, |a, _| {
+        let length = a[1].text().chars().count() as i64;
+        overlay(a[0].text(), a[1].text(), a[2].int(), length)
+    }),
+    builtin("overlay", &[Text, Text, Int4, Int4], Text, |a, _| {
+        overlay(a[0].text(), a[1].text(), a[2].int(), a[3].int())
+    }),
+    builtin("encode", &[Bytea, Text], Text, |a, _| encode(bytes(&a[0]), a[1].text())),
+    builtin("decode", &[Text, Text], Bytea, |a, _| decode(a[0].text(), a[1].text())),
+];
+
+fn bytes<'a>(value: &Value<'a>) -> &'a [u8] {
+    match value {
+        Value::Bytes(bytes) => bytes,
+        _ => &[],
+    }
+}
+
+fn checked_length(length: usize) -> Result<(), SqlError> {
+    if length > LENGTH_MAX {
+        return Err(SqlError::new(
+            sqlstate::PROGRAM_LIMIT_EXCEEDED,
+            format!("requested length too large: {length} bytes"),
+        ));
+    }
+    Ok(())
+}
+
+fn chars(text: &str) -> Result<Out, SqlError> {
+    Ok(Out::Int(text.chars().count() as i64))
+}
+
+fn initcap(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut inside = false;
+    for c in text.chars() {
+        if inside {
+            out.extend(c.to_lowercase());
+        } else {
+            out.extend(c.to_uppercase());
+        }
+        inside = c.is_alphanumeric();
+    }
+    out
+}
+
+fn substring(text: &str, from: i64, length: Option<i64>) -> Result<Out, SqlError> {
+    let end = match length {
+        None => i64::MAX,
+        Some(length) if length < 0 => {
+            return Err(SqlError::new(
+                sqlstate::SUBSTRING_ERROR,
+                "negative substring length not allowed",
+            ));
+        }
+        Some(length) => from.saturating_add(length),
+    };
+    let start = from.max(1);
+    if end <= start {
+        return Ok(Out::Text(String::new()));
+    }
+    let (skip, take) = ((start - 1) as usize, (end - start) as usize);
+    if text.is_ascii() {
+        let from = skip.min(text.len());
+        let to = from.saturating_add(take).min(text.len());
+        return Ok(Out::Text(text[from..to].to_owned()));
+    }
+    Ok(Out::Text(text.chars().skip(skip).take(take).collect()))
+}
+
+/// The first `count` characters, or all but the last `-count`.
+fn left(text: &str, count: i64) -> String {
+    let keep = if count >= 0 { count } else { text.chars().count() as i64 + count };
+    text.chars().take(usize::try_from(keep).unwrap_or(0)).collect()
+}
+
+fn right(text: &str, count: i64) -> String {
+    let length = text.chars().count() as i64;
+    let skip = if count >= 0 { length - count } else { -count };
+    text.chars().skip(usize::try_from(skip).unwrap_or(0)).collect()
+}
+
+fn trim(text: &str, set: &str, start: bool, end: bool) -> Out {
+    let inside = |c: char| set.contains(c);
+    let text = if start { text.trim_start_matches(inside) } else { text };
+    let text = if end { text.trim_end_matches(inside) } else { text };
+    Out::Text(text.to_owned())
+}
+
+fn pad(text: &str, length: i64, fill: &str, before: bool) -> Result<Out, SqlError> {
+    let length = usize::try_from(length).unwrap_or(0);
+    checked_length(length.saturating_mul(fill.len().max(1)))?;
+    let count = text.chars().count();
+    if count >= length || fill.is_empty() {
+        return Ok(Out::Text(text.chars().take(length).collect()));
+    }
+    let padding: String = fill.chars().cycle().take(length - count).collect();
+    Ok(Out::Text(if before { padding + text } else { text.to_owned() + &padding }))
+}
+
+fn position(text: &str, part: &str) -> Result<Out, SqlError> {
+    Ok(Out::Int(text.find(part).map_or(0, |byte| text[..byte].chars().count() as i64 + 1)))
+}
+
+fn split_part(text: &str, separator: &str, field: i64) -> Result<Out, SqlError> {
+    if field == 0 {
+        return Err(SqlError::new(
+            sqlstate::INVALID_PARAMETER_VALUE,
+            "field position must not be zero",
+        ));
+    }
+    if separator.is_empty() {
+        let whole = field == 1 || field == -1;
+        return Ok(Out::Text(if whole { text.to_owned() } else { String::new() }));
+    }
+    let mut parts = text.split(separator);
+    let index = usize::try_from(field.unsigned_abs() - 1).unwrap_or(usize::MAX);
+    let part = if field > 0 { parts.nth(index) } else { text.rsplit(separator).nth(index) };
+    Ok(Out::Text(part.unwrap_or_default().to_owned()))
+}
+
+fn chr(code: i64) -> Result<Out, SqlError> {
+    let invalid = |message: String| SqlError::new(sqlstate::PROGRAM_LIMIT_EXCEEDED, message);
+    if code == 0 {
+        return Err(invalid("null character not permitted".to_owned()));
+    }
+    let c = u32::try_from(code).ok().and_then(char::from_u32);
+    c.map(|c| Out::Text(c.to_string()))
+        .ok_or_else(|| invalid(format!("requested character not valid for encoding: {code}")))
+}
+
+/// Quoted unless it is a plain lower-case name that is no keyword.
+pub(in crate::query) fn quote_ident(name: &str) -> String {
+    use datafusion::sql::sqlparser::keywords::RESERVED_FOR_IDENTIFIER;
+    let plain = name.bytes().next().is_some_and(|b| b.is_ascii_lowercase() || b == b'_')
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+    let upper = name.to_ascii_uppercase();
+    let reserved = RESERVED_FOR_IDENTIFIER.iter().any(|k| format!("{k:?}") == upper)
+        || RESERVED.contains(&name);
+    if plain && !reserved { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
+}
+
+/// Keywords that cannot be names without quotes.
+const RESERVED: [&str; 78] = [
+    "all",
+    "analyse",
+    "analyze",
+    "and",
+    "any",
+    "array",
+    "as",
+    "asc",
+    "asymmetric",
+    "both",
+    "case",
+    "cast",
+    "check",
+    "collate",
+    "column",
+    "constraint",
+    "create",
+    "current_catalog",
+    "current_date",
+    "current_role",
+    "current_time",
+    "current_timestamp",
+    "current_user",
+    "default",
+    "deferrable",
+    "desc",
+    "distinct",
+    "do",
+    "else",
+    "end",
+    "except",
+    "false",
+    "fetch",
+    "for",
+    "foreign",
+    "from",
+    "grant",
+    "group",
+    "having",
+    "in",
+    "initially",
+    "intersect",
+    "into",
+    "lateral",
+    "leading",
+    "limit",
+    "localtime",
+    "localtimestamp",
+    "not",
+    "null",
+    "offset",
+    "on",
+    "only",
+    "or",
+    "order",
+    "placing",
+    "primary",
+    "references",
+    "returning",
+    "select",
+    "session_user",
+    "some",
+    "symmetric",
+    "table",
+    "then",
+    "to",
+    "trailing",
+    "true",
+    "union",
+    "unique",
+    "user",
+    "using",
+    "variadic",
+    "when",
+    "where",
+    "window",
+    "with",
+    "between",
+];
+
+fn quote_literal(text: &str) -> String {
+    let quoted = text.replace('\'', "''");
+    if quoted.contains('\\') {
+        return format!(" E'{}'", quoted.replace('\\', "\\\\"));
+    }
+    format!("'{quoted}'")
+}
+
+fn overlay(text: &str, with: &str, from: i64, length: i64) -> Result<Out, SqlError> {
+    if from <= 0 {
+        return Err(SqlError::new(
+            sqlstate::SUBSTRING_ERROR,
+            "negative substring length not allowed",
+        ));
+    }
+    let head: String = text.chars().take((from - 1) as usize).collect();
+    let skip = usize::try_from(from - 1 + length).unwrap_or(0);
+    let tail: String = text.chars().skip(skip).collect();
+    Ok(Out::Text(head + with + &tail))
+}
+
+fn unknown_encoding(name: &str) -> SqlError {
+    let message = format!("unrecognized encoding: \"{name}\"");
+    SqlError::new(sqlstate::INVALID_PARAMETER_VALUE, message)
+}
+
+fn encode(data: &[u8], encoding: &str) -> Result<Out, SqlError> {
+    match encoding.to_ascii_lowercase().as_str() {
+        "hex" => Ok(Out::Text(data.iter().map(|b| format!("{b:02x}")).collect())),
+        "base64" | "escape" => Err(SqlError::not_supported(format!("encoding {encoding}"))),
+        _ => Err(unknown_encoding(encoding)),
+    }
+}
+
+fn decode(text: &str, encoding: &str) -> Result<Out, SqlError> {
+    match encoding.to_ascii_lowercase().as_str() {
+        "hex" => {
+            let digits: Vec<_> = text.chars().filter(|c| !c.is_whitespace()).collect();
+            let digit = |c: char| {
+                c.to_digit(16).ok_or_else(|| {
+                    let message = format!("invalid hexadecimal digit: \"{c}\"");
+                    SqlError::new(sqlstate::INVALID_PARAMETER_VALUE, message)
+                })
+            };
+            if digits.len() % 2 != 0 {
+                return Err(SqlError::new(
+                    sqlstate::INVALID_PARAMETER_VALUE,
+                    "invalid hexadecimal data: odd number of digits",
+                ));
+            }
+            let pair = |p: &[char]| Ok((digit(p[0])? * 16 + digit(p[1])?) as u8);
+            digits.chunks(2).map(pair).collect::<Result<Vec<_>, SqlError>>().map(Out::Bytes)
+        }
+        "base64" | "escape" => Err(SqlError::not_supported(format!("encoding {encoding}"))),
+        _ => Err(unknown_encoding(encoding)),
+    }
+}

@@ -1,0 +1,478 @@
+//! Casts between types, each as PostgreSQL rounds, pads, refuses and prints.
+
+use std::sync::Arc;
+
+use arrow::{
+    array::{
+        Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, Decimal128Array, Float32Array,
+        Float64Array, PrimitiveArray, StringViewBuilder,
+    },
+    datatypes::{
+        DataType, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
+        UInt32Type,
+    },
+};
+use datafusion::logical_expr::{ScalarUDF, Volatility};
+
+use super::{
+    datetime,
+    decimal::Decimal,
+    numeric::{self, NumericColumn},
+    scalar::{function, internal, strict},
+};
+use crate::{
+    error::{SqlError, sqlstate},
+    types::{
+        NumericShape, PgType,
+        text::{ColumnBuilder, FormatSettings, TextEncoder},
+    },
+};
+
+type ArrayFunction = Box<dyn Fn(&[ArrayRef]) -> Result<ArrayRef, SqlError> + Send + Sync>;
+
+/// Whether values of the type are text in memory and mean what they show.
+#[must_use]
+pub fn is_text(pg_type: &PgType) -> bool {
+    matches!(
+        pg_type,
+        PgType::Text
+            | PgType::Varchar(_)
+            | PgType::Bpchar(_)
+            | PgType::Char
+            | PgType::Name
+            | PgType::Unknown
+    )
+}
+
+#[must_use]
+pub fn is_integer(pg_type: &PgType) -> bool {
+    matches!(pg_type, PgType::Int2 | PgType::Int4 | PgType::Int8)
+}
+
+#[must_use]
+pub fn is_float(pg_type: &PgType) -> bool {
+    matches!(pg_type, PgType::Float4 | PgType::Float8)
+}
+
+fn is_oid_like(pg_type: &PgType) -> bool {
+    pg_type.arrow_type() == DataType::UInt32
+}
+
+/// A cast as a function of one argument; `None` if PostgreSQL has no such cast. `explicit`: written
+/// by the user, so that too long text is cut instead of refused.
+pub fn cast(
+    from: &PgType,
+    to: &PgType,
+    explicit: bool,
+    settings: &FormatSettings,
+) -> Option<Arc<ScalarUDF>> {
+    let compute: ArrayFunction = match (from, to) {
+        (PgType::Numeric(_), PgType::Numeric(Some(shape))) => return Some(to_shape(from, *shape)),
+        (f, PgType::Numeric(Some(shape))) if is_integer(f) => {
+            return Some(numeric::to_shape(*shape));
+        }
+        (PgType::Numeric(_), PgType::Numeric(None)) => return Some(numeric::to_text()),
+        (f, PgType::Numeric(None)) if is_integer(f) => return Some(numeric::to_text()),
+        (PgType::Numeric(_), PgType::Float8) => return Some(numeric::to_float8()),
+        (f, t) if is_text(f) && is_text(t) => text_to_text(f, t, explicit)?,
+        (f, PgType::Numeric(shape)) if is_float(f) => float_to_numeric(*shape),
+        (f, t) if (is_integer(f) || is_oid_like(f)) && (is_integer(t) || is_oid_like(t)) => {
+            integer_to_integer(t.clone())
+        }
+        (f, t) if (is_integer(f) || is_float(f)) && is_float(t) => to_float(t.clone()),
+        (PgType::Numeric(_), PgType::Float4) => Box::new(numeric_to_float4),
+        (f, t) if is_float(f) && is_integer(t) => float_to_integer(t.clone()),
+        (PgType::Numeric(_), t) if is_integer(t) => numeric_to_integer(t.clone()),
+        (PgType::Int4, PgType::Bool) => Box::new(|args| {
+            let values = args[0].as_primitive::<Int32Type>();
+            Ok(Arc::new(values.iter().map(|v| v.map(|v| v != 0)).collect::<BooleanArray>()))
+        }),
+        (PgType::Bool, PgType::Int4) => {
+            Box::new(|args| arrow::compute::cast(&args[0], &DataType::Int32).map_err(internal))
+        }
+        (PgType::Bool, t) if is_text(t) => bool_to_text(t.clone()),
+        (f, t) if datetime::has_cast(f, t) => datetime::cast(f, t, settings.time_zone)?,
+        (_, PgType::Void) | (PgType::Void, _) => return None,
+        (f, t) if is_text(f) && !is_oid_like(t) => from_text(t.clone(), settings.clone()),
+        (f, t) if is_text(f) && *t == PgType::Oid => from_text(t.clone(), settings.clone()),
+        // The names behind regclass and kin are the catalog's to give.
+        (f, t) if is_text(t) && (!is_oid_like(f) || *f == PgType::Oid) => {
+            to_text(f.clone(), t.clone(), explicit, settings.clone())
+        }
+        _ => return None,
+    };
+    let returns = to.arrow_type();
+    let variant = format!("{from:?} to {to:?}, {explicit}, {settings:?}");
+    let name = to.sql_name();
+    let name = name.split('(').next().unwrap_or(&name);
+    Some(function(name, variant, returns.clone(), Volatility::Immutable, strict(returns, compute)))
+}
+
+/// Casts a text column's values to text of another type: lengths are enforced.
+fn text_to_text(from: &PgType, to: &PgType, explicit: bool) -> Option<ArrayFunction> {
+    let trim = matches!(from, PgType::Bpchar(_)) && !matches!(to, PgType::Bpchar(_));
+    let to = to.clone();
+    Some(Box::new(move |args| {
+        let values = args[0].as_string_view();
+        let mut out = StringViewBuilder::with_capacity(values.len());
+        for value in values {
+            match value {
+                None => out.append_null(),
+                Some(text) => {
+                    let text = if trim { text.trim_end_matches(' ') } else { text };
+                    out.append_value(fit(text, &to, explicit)?);
+                }
+            }
+        }
+        Ok(Arc::new(out.finish()))
+    }))
+}
+
+/// Text as a value of a text type: cut or refused if too long, padded for `char(n)`.
+pub fn fit<'a>(
+    text: &'a str,
+    to: &PgType,
+    explicit: bool,
+) -> Result<std::borrow::Cow<'a, str>, SqlError> {
+    use std::borrow::Cow;
+    let (limit, pad) = match to {
+        PgType::Varchar(Some(n)) => (*n as usize, false),
+        PgType::Bpchar(n) => (*n as usize, true),
+        PgType::Name => {
+            let end = (0..=63).rev().find(|&i| text.is_char_boundary(i)).unwrap_or(0);
+            return Ok(Cow::Borrowed(if text.len() > 63 { &text[..end] } else { text }));
+        }
+        PgType::Char => {
+            let end = text.chars().next().map_or(0, char::len_utf8);
+            return Ok(Cow::Borrowed(&text[..end]));
+        }
+        _ => return Ok(Cow::Borrowed(text)),
+    };
+    // A text of no more bytes than characters allowed cannot be too long.
+    let length = if text.len() <= limit && !pad {
+        return Ok(Cow::Borrowed(text));
+    } else {
+        text.chars().count()
+    };
+    if length > limit {
+        let end = text.char_indices().nth(limit).map_or(text.len(), |(byte, _)| byte);
+        let (kept, cut) = text.split_at(end);
+        if !explicit && cut.chars().any(|c| c != ' ') {
+            return Err(SqlError::new(
+                sqlstate::STRING_DATA_RIGHT_TRUNCATION,
+                format!("value too long for type {}", to.sql_name()),
+            ));
+        }
+        return Ok(Cow::Borrowed(kept));
+    }
+    if pad && length < limit {
+        return Ok(Cow::Owned(format!("{text}{}", " ".repeat(limit - length))));
+    }
+    Ok(Cow::Borrowed(text))
+}
+
+fn bool_to_text(to: PgType) -> ArrayFunction {
+    Box::new(move |args| {
+        let mut out = StringViewBuilder::with_capacity(args[0].len());
+        for value in args[0].as_boolean() {
+            match value {
+                None => out.append_null(),
+                Some(value) => {
+                    let text = if value { "true" } else { "false" };
+                    out.append_value(fit(text, &to, true)?);
+                }
+            }
+        }
+        Ok(Arc::new(out.finish()))
+    })
+}
+
+fn to_text(from: PgType, to: PgType, explicit: bool, settings: FormatSettings) -> ArrayFunction {
+    Box::new(move |args| {
+        let encoder = TextEncoder::new(&args[0], &from, &settings);
+        let mut out = StringViewBuilder::with_capacity(args[0].len());
+        let mut buffer = Vec::new();
+        for row in 0..args[0].len() {
+            if args[0].is_null(row) {
+                out.append_null();
+                continue;
+            }
+            buffer.clear();
+            encoder.write(row, &mut buffer);
+            let text = std::str::from_utf8(&buffer).map_err(internal)?;
+            out.append_value(fit(text, &to, explicit)?);
+        }
+        Ok(Arc::new(out.finish()))
+    })
+}
+
+fn from_text(to: PgType, settings: FormatSettings) -> ArrayFunction {
+    Box::new(move |args| {
+        let values = args[0].as_string_view();
+        let mut builder = ColumnBuilder::new(&to, values.len())?;
+        for value in values {
+            match value {
+                None => builder.append_null(),
+                Some(text) => builder.append(text, &settings)?,
+            }
+        }
+        Ok(builder.finish())
+    })
+}
+
+fn out_of_range(to: &PgType) -> SqlError {
+    SqlError::new(
+        sqlstate::NUMERIC_VALUE_OUT_OF_RANGE,
+        format!("{} out of range", to.sql_name().to_lowercase()),
+    )
+}
+
+fn collect_checked<T: ArrowPrimitiveType>(
+    values: impl Iterator<Item = Option<i128>>,
+    to: &PgType,
+) -> Result<ArrayRef, SqlError>
+where
+    T::Native: TryFrom<i128>,
+{
+    let mut out = Vec::with_capacity(values.size_hint().0);
+    for value in values {
+        out.push(match value {
+            None => None,
+            Some(v) => Some(T::Native::try_from(v).map_err(|_| out_of_range(to))?),
+        });
+    }
+    Ok(Arc::new(PrimitiveArray::<T>::from_iter(out)))
+}
+
+fn integers(values: impl Iterator<Item = Option<i128>>, to: &PgType) -> Result<ArrayRef, SqlError> {
+    match to {
+        PgType::Int2 => collect_checked::<Int16Type>(values, to),
+        PgType::Int4 => collect_checked::<Int32Type>(values, to),
+        PgType::Int8 => collect_checked::<Int64Type>(values, to),
+        _ => collect_checked::<UInt32Type>(values, &PgType::Oid),
+    }
+}
+
+fn integer_to_integer(to: PgType) -> ArrayFunction {
+    Box::new(move |args| match args[0].data_type() {
+        DataType::Int16 => {
+            integers(args[0].as_primitive::<Int16Type>().iter().map(|v| v.map(i128::from)), &to)
+        }
+        DataType::Int32 => {
+            // An int4 becomes an OID bit by bit.
+            let wrap = is_oid_like(&to);
+            let values = args[0].as_primitive::<Int32Type>().iter();
+            let wide = |v: i32| if wrap { i128::from(v.cast_unsigned()) } else { i128::from(v) };
+            integers(values.map(|v| v.map(wide)), &to)
+        }
+        DataType::Int64 => {
+            integers(args[0].as_primitive::<Int64Type>().iter().map(|v| v.map(i128::from)), &to)
+        }
+        _ => {
+            let wrap = to == PgType::Int4;
+            let values = args[0].as_primitive::<UInt32Type>().iter();
+            let wide = |v: u32| if wrap { i128::from(v.cast_signed()) } else { i128::from(v) };
+            integers(values.map(|v| v.map(wide)), &to)
+        }
+    })
+}
+
+fn to_float(to: PgType) -> ArrayFunction {
+    Box::new(move |args| {
+        let result = arrow::compute::cast(&args[0], &to.arrow_type()).map_err(internal)?;
+        if to == PgType::Float4 && *args[0].data_type() == DataType::Float64 {
+            let (wide, narrow) =
+                (args[0].as_primitive::<Float64Type>(), result.as_primitive::<Float32Type>());
+            for (w, n) in wide.iter().zip(narrow.iter()) {
+                check_narrowed(w, n)?;
+            }
+        }
+        Ok(result)
+    })
+}
+
+fn check_narrowed(wide: Option<f64>, narrow: Option<f32>) -> Result<(), SqlError> {
+    let (Some(w), Some(n)) = (wide, narrow) else {
+        return Ok(());
+    };
+    let what = if n.is_infinite() && !w.is_infinite() {
+        "overflow"
+    } else if n == 0.0 && w != 0.0 {
+        "underflow"
+    } else {
+        return Ok(());
+    };
+    let message = format!("value out of range: {what}");
+    Err(SqlError::new(sqlstate::NUMERIC_VALUE_OUT_OF_RANGE, message))
+}
+
+fn numeric_to_float4(args: &[ArrayRef]) -> Result<ArrayRef, SqlError> {
+    let column = NumericColumn::new(&args[0])?;
+    let mut out = Vec::with_capacity(args[0].len());
+    for row in 0..args[0].len() {
+        if args[0].is_null(row) {
+            out.push(None);
+            continue;
+        }
+        let wide = column.value(row)?.to_f64();
+        let narrow = wide as f32;
+        check_narrowed(Some(wide), Some(narrow))?;
+        out.push(Some(narrow));
+    }
+    Ok(Arc::new(Float32Array::from(out)))
+}
+
+fn float_to_integer(to: PgType) -> ArrayFunction {
+    Box::new(move |args| {
+        let wide = arrow::compute::cast(&args[0], &DataType::Float64).map_err(internal)?;
+        let mut out = Vec::with_capacity(wide.len());
+        for value in wide.as_primitive::<Float64Type>() {
+            out.push(match value {
+                None => None,
+                // Half to even, as the C library rounds.
+                Some(v) if v.is_finite() => Some(v.round_ties_even() as i128),
+                Some(_) => return Err(out_of_range(&to)),
+            });
+        }
+        integers(out.into_iter(), &to)
+    })
+}
+
+fn numeric_to_integer(to: PgType) -> ArrayFunction {
+    Box::new(move |args| {
+        let column = NumericColumn::new(&args[0])?;
+        let mut out = Vec::with_capacity(args[0].len());
+        for row in 0..args[0].len() {
+            out.push(if args[0].is_null(row) {
+                None
+            } else {
+                Some(column.value(row)?.to_i128().ok_or_else(|| out_of_range(&to))?)
+            });
+        }
+        integers(out.into_iter(), &to)
+    })
+}
+
+/// 15 significant digits of a double, 6 of a single, as PostgreSQL converts them.
+fn float_to_numeric(shape: Option<NumericShape>) -> ArrayFunction {
+    Box::new(move |args| {
+        let digits = if *args[0].data_type() == DataType::Float32 { 5 } else { 14 };
+        let wide = arrow::compute::cast(&args[0], &DataType::Float64).map_err(internal)?;
+        let mut text = StringViewBuilder::with_capacity(wide.len());
+        for value in wide.as_primitive::<Float64Type>() {
+            match value {
+                None => text.append_null(),
+                Some(v) if !v.is_finite() => {
+                    return Err(SqlError::not_supported(format!("numeric {v}")));
+                }
+                Some(v) => {
+                    let rounded = Decimal::parse(&format!("{v:.digits$e}"));
+                    let rounded = rounded.ok_or_else(|| internal("float as decimal"))?;
+                    text.append_value(rounded.trim_scale().to_string());
+                }
+            }
+        }
+        let text: ArrayRef = Arc::new(text.finish());
+        match shape {
+            None => Ok(text),
+            Some(shape) => reshape(&text, shape),
+        }
+    })
+}
+
+fn to_shape(from: &PgType, shape: NumericShape) -> Arc<ScalarUDF> {
+    let returns = super::shape_type(shape);
+    let variant = format!("{from:?} to {shape:?}");
+    let compute = strict(returns.clone(), move |args| reshape(&args[0], shape));
+    function("numeric", variant, returns, Volatility::Immutable, compute)
+}
+
+/// Rounds numerics half away from zero to a shape; 22003 if one does not fit.
+fn reshape(array: &ArrayRef, shape: NumericShape) -> Result<ArrayRef, SqlError> {
+    let to = super::shape_type(shape);
+    if let (DataType::Decimal128(_, from_scale), DataType::Decimal128(..)) =
+        (array.data_type(), &to)
+    {
+        return reshape_128(array, *from_scale, shape, &to);
+    }
+    let column = NumericColumn::new(array)?;
+    let mut out = Vec::with_capacity(array.len());
+    for row in 0..array.len() {
+        out.push(if array.is_null(row) {
+            None
+        } else {
+            let fitted = column.value(row)?.to_i256(shape.precision, shape.scale.max(0) as u32);
+            Some(fitted.ok_or_else(|| numeric::overflow(shape))?)
+        });
+    }
+    Ok(match to {
+        DataType::Decimal128(..) => Arc::new(
+            out.into_iter()
+                .map(|v| v.and_then(arrow::datatypes::i256::to_i128))
+                .collect::<Decimal128Array>()
+                .with_data_type(to),
+        ),
+        _ => {
+            Arc::new(out.into_iter().collect::<arrow::array::Decimal256Array>().with_data_type(to))
+        }
+    })
+}
+
+fn reshape_128(
+    array: &ArrayRef,
+    from_scale: i8,
+    shape: NumericShape,
+    to: &DataType,
+) -> Result<ArrayRef, SqlError> {
+    let limit = 10_i128.pow(u32::from(shape.precision));
+    let difference = i32::from(shape.scale) - i32::from(from_scale);
+    let power = 10_i128.pow(difference.unsigned_abs().min(38));
+    let rescale = |v: i128| {
+        let rescaled = if difference >= 0 {
+            v.checked_mul(power)
+        } else {
+            let (quotient, remainder) = (v / power, v % power);
+            let up = remainder.unsigned_abs() * 2 >= power.unsigned_abs();
+            Some(if up { quotient + v.signum() } else { quotient })
+        };
+        rescaled.filter(|v| v.abs() < limit).ok_or(arrow::error::ArrowError::DivideByZero)
+    };
+    let values = array.as_primitive::<Decimal128Type>();
+    let out: Decimal128Array = values
+        .try_unary::<_, Decimal128Type, _>(rescale)
+        .map_err(|_| numeric::overflow(shape))?
+        .with_data_type(to.clone());
+    Ok(Arc::new(out))
+}
+
+/// Zero without its sign, and one NaN, so that float values that are equal have equal bits.
+pub fn canonical_float() -> Arc<ScalarUDF> {
+    let compute = strict(DataType::Float64, |args| {
+        let values = args[0].as_primitive::<Float64Type>();
+        let canonical = |v: f64| if v.is_nan() { f64::NAN } else { v + 0.0 };
+        Ok(Arc::new(values.iter().map(|v| v.map(canonical)).collect::<Float64Array>()) as ArrayRef)
+    });
+    function("canonical_float8", "", DataType::Float64, Volatility::Immutable, compute)
+}
+
+/// [`canonical_float`] over `real`.
+pub fn canonical_float4() -> Arc<ScalarUDF> {
+    let compute = strict(DataType::Float32, |args| {
+        let values = args[0].as_primitive::<Float32Type>();
+        let canonical = |v: f32| if v.is_nan() { f32::NAN } else { v + 0.0 };
+        Ok(Arc::new(values.iter().map(|v| v.map(canonical)).collect::<Float32Array>()) as ArrayRef)
+    });
+    function("canonical_float4", "", DataType::Float32, Volatility::Immutable, compute)
+}
+
+/// `char(n)` without its trailing blanks, which is how it compares.
+pub fn trimmed() -> Arc<ScalarUDF> {
+    let compute = strict(DataType::Utf8View, |args| {
+        let mut out = StringViewBuilder::with_capacity(args[0].len());
+        for value in args[0].as_string_view() {
+            out.append_option(value.map(|v| v.trim_end_matches(' ')));
+        }
+        Ok(Arc::new(out.finish()) as ArrayRef)
+    });
+    function("bpchar_trim", "", DataType::Utf8View, Volatility::Immutable, compute)
+}

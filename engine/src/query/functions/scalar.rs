@@ -1,0 +1,176 @@
+//! The shape of every scalar function here: a name, a result type and a closure over columns.
+
+use std::{
+    hash::{Hash, Hasher},
+    sync::Arc,
+};
+
+use arrow::{
+    array::{ArrayRef, new_null_array},
+    datatypes::DataType,
+};
+use datafusion::{
+    common::{Result, ScalarValue},
+    logical_expr::{
+        ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+        expr::ScalarFunction,
+    },
+};
+
+use crate::{error::SqlError, query::errors::external};
+
+/// What computes a function: columns or constants in, a column or a constant out.
+pub type Compute = Arc<
+    dyn Fn(&[ColumnarValue], usize) -> std::result::Result<ColumnarValue, SqlError> + Send + Sync,
+>;
+
+/// A scalar function whose arguments come in exactly the types it expects, because the planner
+/// cast them.
+#[derive(Clone)]
+struct PlannedFunction {
+    name: String,
+    /// Tells functions of one name apart: the types and settings baked into `compute`.
+    variant: String,
+    returns: DataType,
+    signature: Signature,
+    compute: Compute,
+}
+
+impl std::fmt::Debug for PlannedFunction {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}({})", self.name, self.variant)
+    }
+}
+
+impl PartialEq for PlannedFunction {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name && self.variant == other.variant && self.returns == other.returns
+    }
+}
+
+impl Eq for PlannedFunction {}
+
+impl Hash for PlannedFunction {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
+        self.variant.hash(state);
+    }
+}
+
+impl ScalarUDFImpl for PlannedFunction {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(self.returns.clone())
+    }
+
+    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
+        Ok(types.to_vec())
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        (self.compute)(&args.args, args.number_rows).map_err(external)
+    }
+}
+
+/// Makes a function. Two functions with equal `name`, `variant` and result type must compute the
+/// same.
+pub fn function(
+    name: &str,
+    variant: impl Into<String>,
+    returns: DataType,
+    volatility: Volatility,
+    compute: Compute,
+) -> Arc<ScalarUDF> {
+    Arc::new(ScalarUDF::new_from_impl(PlannedFunction {
+        name: name.to_owned(),
+        variant: variant.into(),
+        returns,
+        // `coerce_types` is not asked about functions without arguments.
+        signature: Signature::one_of(
+            vec![
+                datafusion::logical_expr::TypeSignature::Nullary,
+                datafusion::logical_expr::TypeSignature::UserDefined,
+            ],
+            volatility,
+        ),
+        compute,
+    }))
+}
+
+/// Calls a function; constants are computed at once. What errs is left to execution, which may
+/// never come to it.
+pub fn call(udf: &Arc<ScalarUDF>, args: Vec<Expr>) -> Expr {
+    if udf.signature().volatility == Volatility::Immutable && !args.is_empty() {
+        let literals: Option<Vec<ScalarValue>> = args
+            .iter()
+            .map(|arg| match arg {
+                Expr::Literal(value, _) => Some(value.clone()),
+                _ => None,
+            })
+            .collect();
+        if let Some(value) = literals.and_then(|values| constant(udf, values)) {
+            return Expr::Literal(value, None);
+        }
+    }
+    Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(udf), args))
+}
+
+fn constant(udf: &Arc<ScalarUDF>, values: Vec<ScalarValue>) -> Option<ScalarValue> {
+    let inner = udf.inner().as_ref() as &dyn std::any::Any;
+    let planned = inner.downcast_ref::<PlannedFunction>()?;
+    let args: Vec<_> = values.into_iter().map(ColumnarValue::Scalar).collect();
+    match (planned.compute)(&args, 1).ok()? {
+        ColumnarValue::Scalar(value) => Some(value),
+        ColumnarValue::Array(array) => ScalarValue::try_from_array(&array, 0).ok(),
+    }
+}
+
+/// Turns a function over arrays into one over columnar values: constants become arrays of one row
+/// if all arguments are constant, else of all rows.
+pub fn over_arrays(
+    compute: impl Fn(&[ArrayRef]) -> std::result::Result<ArrayRef, SqlError> + Send + Sync + 'static,
+) -> Compute {
+    Arc::new(move |args, rows| {
+        let constant = args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
+        let rows = if constant { 1 } else { rows };
+        let arrays = args
+            .iter()
+            .map(|arg| arg.to_array(rows).map_err(internal))
+            .collect::<std::result::Result<Vec<_>, _>>()?;
+        let result = compute(&arrays)?;
+        if constant {
+            let value = ScalarValue::try_from_array(&result, 0).map_err(internal)?;
+            return Ok(ColumnarValue::Scalar(value));
+        }
+        Ok(ColumnarValue::Array(result))
+    })
+}
+
+/// Like [`over_arrays`], for functions that give NULL when any argument is a NULL constant, which
+/// then need not be computed.
+pub fn strict(
+    returns: DataType,
+    compute: impl Fn(&[ArrayRef]) -> std::result::Result<ArrayRef, SqlError> + Send + Sync + 'static,
+) -> Compute {
+    let inner = over_arrays(compute);
+    Arc::new(move |args, rows| {
+        let null = |arg: &ColumnarValue| matches!(arg, ColumnarValue::Scalar(v) if v.is_null());
+        if args.iter().any(null) {
+            let value = ScalarValue::try_from_array(&new_null_array(&returns, 1), 0);
+            return Ok(ColumnarValue::Scalar(value.map_err(internal)?));
+        }
+        inner(args, rows)
+    })
+}
+
+/// An error that only a defect here can cause.
+pub fn internal(error: impl std::fmt::Display) -> SqlError {
+    SqlError::internal(error.to_string())
+}

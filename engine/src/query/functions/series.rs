@@ -1,0 +1,154 @@
+//! `generate_series` and what else makes lists of rows.
+
+use std::sync::Arc;
+
+use arrow::{
+    array::{
+        Array, ArrayRef, AsArray, Int64Builder, ListBuilder, PrimitiveBuilder,
+        TimestampMicrosecondBuilder,
+    },
+    datatypes::{
+        DataType, Int32Type, Int64Type, IntervalMonthDayNanoType, TimestampMicrosecondType,
+    },
+};
+use datafusion::logical_expr::{ScalarUDF, Volatility};
+
+use super::{
+    datetime,
+    scalar::{function, strict},
+};
+use crate::{
+    error::{SqlError, sqlstate},
+    types::PgType,
+};
+
+/// Longest series: it is made as one list.
+const LENGTH_MAX: usize = 50_000_000;
+
+fn too_long() -> SqlError {
+    SqlError::new(
+        sqlstate::PROGRAM_LIMIT_EXCEEDED,
+        format!("generate_series gives more than {LENGTH_MAX} rows"),
+    )
+}
+
+fn zero_step() -> SqlError {
+    SqlError::new(sqlstate::INVALID_PARAMETER_VALUE, "step size cannot equal zero")
+}
+
+fn list_type(of: &PgType) -> DataType {
+    PgType::Array(Arc::new(of.clone())).arrow_type()
+}
+
+fn item_field(of: &PgType) -> Arc<arrow::datatypes::Field> {
+    Arc::new(of.field("item", true))
+}
+
+/// `generate_series(start, stop, step)` over int4 or int8.
+pub fn integers(of: &PgType) -> Arc<ScalarUDF> {
+    let returns = list_type(of);
+    let item = of.clone();
+    let compute = strict(returns.clone(), move |args| {
+        if item == PgType::Int4 {
+            series::<Int32Type>(args, &item, |v| v as i32)
+        } else {
+            series::<Int64Type>(args, &item, |v| v)
+        }
+    });
+    function("generate_series", format!("{of:?}"), returns, Volatility::Immutable, compute)
+}
+
+fn series<T: arrow::array::ArrowPrimitiveType>(
+    args: &[ArrayRef],
+    of: &PgType,
+    narrow: fn(i64) -> T::Native,
+) -> Result<ArrayRef, SqlError>
+where
+    i64: From<T::Native>,
+{
+    let columns: Vec<_> = args.iter().map(|a| a.as_primitive::<T>()).collect();
+    let mut out = ListBuilder::new(PrimitiveBuilder::<T>::new()).with_field(item_field(of));
+    for row in 0..args[0].len() {
+        if columns.iter().any(|c| c.is_null(row)) {
+            out.append(false);
+            continue;
+        }
+        let value = |i: usize| i128::from(i64::from(columns[i].value(row)));
+        let (start, stop, step) = (value(0), value(1), value(2));
+        if step == 0 {
+            return Err(zero_step());
+        }
+        let mut next = start;
+        let mut count = 0_usize;
+        while if step > 0 { next <= stop } else { next >= stop } {
+            count += 1;
+            if count > LENGTH_MAX {
+                return Err(too_long());
+            }
+            out.values().append_value(narrow(next as i64));
+            next += step;
+        }
+        out.append(true);
+    }
+    Ok(Arc::new(out.finish()))
+}
+
+/// `generate_series(start, stop, step interval)` over timestamps.
+pub fn timestamps() -> Arc<ScalarUDF> {
+    let returns = list_type(&PgType::Timestamp);
+    let compute = strict(returns.clone(), |args| {
+        let (start, stop) = (
+            args[0].as_primitive::<TimestampMicrosecondType>(),
+            args[1].as_primitive::<TimestampMicrosecondType>(),
+        );
+        let step = args[2].as_primitive::<IntervalMonthDayNanoType>();
+        let mut out = ListBuilder::new(TimestampMicrosecondBuilder::new())
+            .with_field(item_field(&PgType::Timestamp));
+        for row in 0..start.len() {
+            if start.is_null(row) || stop.is_null(row) || step.is_null(row) {
+                out.append(false);
+                continue;
+            }
+            let (mut next, stop, step) = (start.value(row), stop.value(row), step.value(row));
+            let days = i128::from(step.months) * 30 + i128::from(step.days);
+            let direction =
+                days * i128::from(datetime::DAY_US) * 1000 + i128::from(step.nanoseconds);
+            if direction == 0 {
+                return Err(zero_step());
+            }
+            let mut count = 0_usize;
+            while if direction > 0 { next <= stop } else { next >= stop } {
+                count += 1;
+                if count > LENGTH_MAX {
+                    return Err(too_long());
+                }
+                out.values().append_value(next);
+                next = datetime::add_interval(next, step, 1)?;
+            }
+            out.append(true);
+        }
+        Ok(Arc::new(out.finish()) as ArrayRef)
+    });
+    function("generate_series", "timestamp", returns, Volatility::Immutable, compute)
+}
+
+/// The numbers 1… beside the elements of a list.
+pub fn ordinals(list: &DataType) -> Arc<ScalarUDF> {
+    let returns = list_type(&PgType::Int8);
+    let compute = strict(returns.clone(), |args| {
+        let lists = args[0].as_list::<i32>();
+        let mut out = ListBuilder::new(Int64Builder::new()).with_field(item_field(&PgType::Int8));
+        for row in 0..lists.len() {
+            if lists.is_null(row) {
+                out.append(false);
+                continue;
+            }
+            for number in 1..=i64::from(lists.value_length(row)) {
+                out.values().append_value(number);
+            }
+            out.append(true);
+        }
+        Ok(Arc::new(out.finish()) as ArrayRef)
+    });
+    function("ordinality", list.to_string(), returns, Volatility::Immutable, compute)
+}

@@ -1,0 +1,405 @@
+//! Aggregate functions, by themselves and over windows.
+
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use datafusion::{
+    functions_aggregate::{self as df, min_max},
+    logical_expr::{AggregateUDF, Expr, SortExpr, cast, expr::AggregateFunction, lit},
+    sql::sqlparser::ast,
+};
+
+use super::{
+    Planner,
+    bound::{Bound, undefined_function},
+    calls::Arguments,
+    coerce::CastContext,
+    query::distinct_key,
+    scope::Env,
+};
+use crate::{
+    error::{SqlError, sqlstate},
+    query::functions::{
+        aggregate,
+        cast::{is_float, is_integer, is_text},
+        numeric, scalar,
+    },
+    types::{NumericShape, PgType},
+};
+
+/// Makes the call of an aggregate: plain, or over a window.
+pub(super) type Make<'m> = &'m dyn Fn(Arc<AggregateUDF>, Vec<Expr>) -> Expr;
+
+pub(super) fn is_aggregate(name: &str) -> bool {
+    matches!(
+        name,
+        "count"
+            | "sum"
+            | "avg"
+            | "min"
+            | "max"
+            | "bool_and"
+            | "bool_or"
+            | "every"
+            | "string_agg"
+            | "array_agg"
+            | "stddev"
+            | "stddev_samp"
+            | "stddev_pop"
+            | "variance"
+            | "var_samp"
+            | "var_pop"
+            | "corr"
+            | "covar_pop"
+            | "covar_samp"
+            | "bit_and"
+            | "bit_or"
+            | "regr_slope"
+            | "regr_intercept"
+            | "regr_count"
+            | "regr_r2"
+            | "regr_avgx"
+            | "regr_avgy"
+            | "regr_sxx"
+            | "regr_syy"
+            | "regr_sxy"
+            | "grouping"
+            | "json_agg"
+            | "jsonb_agg"
+            | "mode"
+            | "percentile_cont"
+            | "percentile_disc"
+            | "bit_xor"
+            | "xmlagg"
+            | "json_object_agg"
+            | "jsonb_object_agg"
+    )
+}
+
+impl Planner<'_> {
+    pub(super) fn aggregate_function(
+        &mut self,
+        name: &str,
+        filter: Option<&ast::Expr>,
+        args: Arguments<'_>,
+        env: &Env<'_>,
+    ) -> Result<Bound, SqlError> {
+        if !env.aggregates {
+            let message = match env.clause {
+                "aggregate" => "aggregate function calls cannot be nested".to_owned(),
+                clause => format!("aggregate functions are not allowed in {clause}"),
+            };
+            return Err(SqlError::new(sqlstate::GROUPING_ERROR, message));
+        }
+        let inner = Env { summed: false, ..env.clause("aggregate").with(false, false) };
+        let filter = match filter {
+            None => None,
+            Some(filter) => {
+                let bound = self.expr(filter, &inner.clause("FILTER"))?;
+                Some(Box::new(self.condition(bound, "FILTER")?))
+            }
+        };
+        let order_by = self.aggregate_order(args.order_by, &inner)?;
+        let distinct = args.distinct;
+        let make = |udf: Arc<AggregateUDF>, exprs: Vec<Expr>| {
+            Expr::AggregateFunction(AggregateFunction::new_udf(
+                udf,
+                exprs,
+                distinct,
+                filter.clone(),
+                order_by.clone(),
+                None,
+            ))
+        };
+        self.aggregate_call(name, &args, &inner, &make)
+    }
+
+    fn aggregate_order(
+        &mut self,
+        items: &[ast::OrderByExpr],
+        env: &Env<'_>,
+    ) -> Result<Vec<SortExpr>, SqlError> {
+        let mut sorts = Vec::with_capacity(items.len());
+        for item in items {
+            let bound = self.expr(&item.expr, env)?;
+            sorts.push(self.sort_expr(item, bound.expr, &bound.ty)?);
+        }
+        Ok(sorts)
+    }
+
+    /// An aggregate over its arguments.
+    pub(super) fn aggregate_call(
+        &mut self,
+        name: &str,
+        args: &Arguments<'_>,
+        env: &Env<'_>,
+        make: Make<'_>,
+    ) -> Result<Bound, SqlError> {
+        if args.star {
+            if name != "count" {
+                return Err(undefined_function(name, &[]));
+            }
+            let count = make(df::count::count_udaf(), vec![lit(1_i64)]);
+            return Ok(Bound::new(count, PgType::Int8));
+        }
+        let summed = matches!(name, "sum" | "avg");
+        let env = Env { summed, ..*env };
+        let mut bounds = Vec::with_capacity(args.exprs.len());
+        for expr in &args.exprs {
+            bounds.push(self.expr(expr, &env)?);
+        }
+        for bound in &bounds {
+            let outer = |e: &Expr| Ok(matches!(e, Expr::OuterReferenceColumn(..)));
+            use datafusion::common::tree_node::TreeNode;
+            if bound.expr.exists(outer).unwrap_or(false) && bound.expr.column_refs().is_empty() {
+                return Err(SqlError::not_supported("an aggregate over columns of an outer query"));
+            }
+        }
+        match (name, bounds.len()) {
+            ("count", 1) => {
+                let mut bound = bounds.remove(0);
+                if bound.ty == PgType::Unknown {
+                    bound = self.coerce(bound, &PgType::Text, CastContext::Implicit)?;
+                }
+                let arg = match args.distinct && distinct_key(&bound.ty) {
+                    true => self.sort_key(&bound.ty, bound.expr),
+                    false => bound.expr,
+                };
+                Ok(Bound::new(make(df::count::count_udaf(), vec![arg]), PgType::Int8))
+            }
+            ("sum", 1) => {
+                if args.distinct && distinct_key(&bounds[0].ty) && !is_float(&bounds[0].ty) {
+                    return Err(SqlError::not_supported("sum(DISTINCT numeric without scale)"));
+                }
+                self.sum(bounds.remove(0), make)
+            }
+            ("avg", 1) => {
+                if args.distinct && distinct_key(&bounds[0].ty) && !is_float(&bounds[0].ty) {
+                    return Err(SqlError::not_supported("avg(DISTINCT numeric without scale)"));
+                }
+                self.avg(bounds.remove(0), make)
+            }
+            ("min" | "max", 1) => self.min_max(name, bounds.remove(0), make),
+            ("bool_and" | "bool_or" | "every", 1) => {
+                let bound = bounds.remove(0);
+                if !matches!(bound.ty, PgType::Bool | PgType::Unknown) {
+                    return Err(undefined_function(name, &[bound]));
+                }
+                let arg = self.coerce(bound, &PgType::Bool, CastContext::Implicit)?;
+                let udf = match name {
+                    "bool_or" => df::bool_and_or::bool_or_udaf(),
+                    _ => df::bool_and_or::bool_and_udaf(),
+                };
+                Ok(Bound::new(make(udf, vec![arg.expr]), PgType::Bool))
+            }
+            ("string_agg", 2) => self.string_agg(bounds, make),
+            ("array_agg", 1) => {
+                let mut bound = bounds.remove(0);
+                if bound.ty == PgType::Unknown {
+                    bound = self.coerce(bound, &PgType::Text, CastContext::Implicit)?;
+                }
+                if matches!(bound.ty, PgType::Array(_)) {
+                    return Err(SqlError::not_supported("array_agg over arrays"));
+                }
+                let udf = df::array_agg::array_agg_udaf();
+                let ty = PgType::Array(Arc::new(bound.ty));
+                Ok(Bound::new(make(udf, vec![bound.expr]), ty))
+            }
+            ("bit_and" | "bit_or" | "bit_xor", 1) if is_integer(&bounds[0].ty) => {
+                let bound = bounds.remove(0);
+                let udf = match name {
+                    "bit_and" => df::bit_and_or_xor::bit_and_udaf(),
+                    "bit_or" => df::bit_and_or_xor::bit_or_udaf(),
+                    _ => df::bit_and_or_xor::bit_xor_udaf(),
+                };
+                Ok(Bound::new(make(udf, vec![bound.expr]), bound.ty))
+            }
+            ("grouping", 1) => {
+                let call = make(df::grouping::grouping_udaf(), vec![bounds.remove(0).expr]);
+                Ok(Bound::new(call, PgType::Int4))
+            }
+            ("stddev" | "stddev_samp" | "stddev_pop" | "variance" | "var_samp" | "var_pop", 1) => {
+                self.variance(name, bounds.remove(0), args.distinct, make)
+            }
+            _ => self.float_aggregate(name, bounds, make),
+        }
+    }
+
+    fn sum(&mut self, bound: Bound, make: Make<'_>) -> Result<Bound, SqlError> {
+        let wide = |scale, precision| PgType::Numeric(Some(NumericShape { precision, scale }));
+        let result = match &bound.ty {
+            PgType::Int2 | PgType::Int4 => PgType::Int8,
+            PgType::Int8 => wide(0, 38),
+            PgType::Numeric(Some(shape)) if shape.precision <= 38 => wide(shape.scale, 38),
+            PgType::Numeric(Some(shape)) => wide(shape.scale, 76),
+            PgType::Numeric(None) => {
+                let udf = aggregate::numeric("sum").expect("sum is there");
+                return Ok(Bound::new(make(udf, vec![bound.expr]), PgType::Numeric(None)));
+            }
+            PgType::Float8 => {
+                return Ok(Bound::new(make(df::sum::sum_udaf(), vec![bound.expr]), PgType::Float8));
+            }
+            PgType::Float4 => {
+                let arg = cast(bound.expr, DataType::Float64);
+                let sum = make(df::sum::sum_udaf(), vec![arg]);
+                return self.convert(Bound::new(sum, PgType::Float8), &PgType::Float4, false);
+            }
+            PgType::Interval => return Err(SqlError::not_supported("sum(interval)")),
+            PgType::Unknown => return Err(not_unique("sum")),
+            _ => return Err(undefined_function("sum", &[bound])),
+        };
+        let udf = aggregate::sum(bound.ty.arrow_type(), result.arrow_type());
+        Ok(Bound::new(make(udf, vec![bound.expr]), result))
+    }
+
+    fn avg(&mut self, bound: Bound, make: Make<'_>) -> Result<Bound, SqlError> {
+        match &bound.ty {
+            t if is_float(t) => {
+                let arg = self.coerce(bound, &PgType::Float8, CastContext::Implicit)?;
+                Ok(Bound::new(make(df::average::avg_udaf(), vec![arg.expr]), PgType::Float8))
+            }
+            PgType::Interval => Err(SqlError::not_supported("avg(interval)")),
+            PgType::Unknown => Err(not_unique("avg")),
+            t if is_integer(t) || matches!(t, PgType::Numeric(_)) => {
+                // Sum by count, which is the division of numerics with its number of digits.
+                let count = make(df::count::count_udaf(), vec![bound.expr.clone()]);
+                let sum = self.sum(bound, make)?;
+                let divide = numeric::binary_function("/").expect("division is there");
+                let null_if_none = datafusion::functions::core::expr_fn::nullif(count, lit(0_i64));
+                let quotient = scalar::call(&divide, vec![sum.expr, null_if_none]);
+                Ok(Bound::new(quotient, PgType::Numeric(None)))
+            }
+            _ => Err(undefined_function("avg", &[bound])),
+        }
+    }
+
+    fn min_max(&mut self, name: &str, bound: Bound, make: Make<'_>) -> Result<Bound, SqlError> {
+        let bound = match &bound.ty {
+            PgType::Unknown | PgType::Varchar(_) => {
+                self.coerce(bound, &PgType::Text, CastContext::Implicit)?
+            }
+            _ => bound,
+        };
+        match &bound.ty {
+            PgType::Numeric(None) => {
+                let udf = aggregate::numeric(name).expect("min and max are there");
+                return Ok(Bound::new(make(udf, vec![bound.expr]), bound.ty));
+            }
+            PgType::Interval => {
+                return Err(SqlError::not_supported(format!("{name}(interval)")));
+            }
+            PgType::Bool
+            | PgType::Bytea
+            | PgType::Uuid
+            | PgType::Char
+            | PgType::Name
+            | PgType::Void
+            | PgType::Array(_) => return Err(undefined_function(name, &[bound])),
+            _ => {}
+        }
+        let udf = if name == "min" { min_max::min_udaf() } else { min_max::max_udaf() };
+        Ok(Bound::new(make(udf, vec![bound.expr]), bound.ty))
+    }
+
+    fn string_agg(&mut self, mut bounds: Vec<Bound>, make: Make<'_>) -> Result<Bound, SqlError> {
+        if bounds.iter().any(|b| b.ty == PgType::Bytea) {
+            return Err(SqlError::not_supported("string_agg(bytea, bytea)"));
+        }
+        if !bounds.iter().all(|b| is_text(&b.ty)) {
+            return Err(undefined_function("string_agg", &bounds));
+        }
+        let delimiter = bounds.remove(1);
+        let delimiter = self.coerce(delimiter, &PgType::Text, CastContext::Implicit)?;
+        if delimiter.constant().is_none() {
+            return Err(SqlError::not_supported("string_agg with a delimiter that is no constant"));
+        }
+        let delimiter = match delimiter.constant_text() {
+            Some(text) => lit(text.to_owned()),
+            // A NULL delimiter separates by nothing.
+            None => lit(""),
+        };
+        let value = self.coerce(bounds.remove(0), &PgType::Text, CastContext::Implicit)?;
+        let call = make(df::string_agg::string_agg_udaf(), vec![value.expr, delimiter]);
+        Ok(Bound::new(cast(call, PgType::Text.arrow_type()), PgType::Text))
+    }
+
+    /// Variance and standard deviation: double precision over floats, exact over the rest.
+    fn variance(
+        &mut self,
+        name: &str,
+        bound: Bound,
+        distinct: bool,
+        make: Make<'_>,
+    ) -> Result<Bound, SqlError> {
+        let sample = !name.ends_with("_pop");
+        let root = name.starts_with("stddev");
+        if is_float(&bound.ty) {
+            let arg = self.coerce(bound, &PgType::Float8, CastContext::Implicit)?;
+            let udf = match (root, sample) {
+                (true, true) => df::stddev::stddev_udaf(),
+                (true, false) => df::stddev::stddev_pop_udaf(),
+                (false, true) => df::variance::var_samp_udaf(),
+                (false, false) => df::variance::var_pop_udaf(),
+            };
+            return Ok(Bound::new(make(udf, vec![arg.expr]), PgType::Float8));
+        }
+        if !is_integer(&bound.ty) && !matches!(bound.ty, PgType::Numeric(_)) {
+            return Err(undefined_function(name, &[bound]));
+        }
+        if distinct {
+            return Err(SqlError::not_supported(format!("{name}(DISTINCT …)")));
+        }
+        // The integer types' squares are taken as numerics, so that they do not overflow.
+        let bare = self.bare(bound)?;
+        let count = make(df::count::count_udaf(), vec![bare.clone()]);
+        let add = aggregate::numeric("sum").expect("sum is there");
+        let multiply = numeric::binary_function("*").expect("multiplication is there");
+        let square = scalar::call(&multiply, vec![bare.clone(), bare.clone()]);
+        let sum = make(Arc::clone(&add), vec![bare]);
+        let squares = make(add, vec![square]);
+        let udf = numeric::variance(sample, root);
+        Ok(Bound::new(scalar::call(&udf, vec![count, sum, squares]), PgType::Numeric(None)))
+    }
+
+    /// Aggregates over pairs of doubles.
+    fn float_aggregate(
+        &mut self,
+        name: &str,
+        bounds: Vec<Bound>,
+        make: Make<'_>,
+    ) -> Result<Bound, SqlError> {
+        let udf = match name {
+            "corr" => df::correlation::corr_udaf(),
+            "covar_samp" => df::covariance::covar_samp_udaf(),
+            "covar_pop" => df::covariance::covar_pop_udaf(),
+            "regr_slope" => df::regr::regr_slope_udaf(),
+            "regr_intercept" => df::regr::regr_intercept_udaf(),
+            "regr_r2" => df::regr::regr_r2_udaf(),
+            "regr_avgx" => df::regr::regr_avgx_udaf(),
+            "regr_avgy" => df::regr::regr_avgy_udaf(),
+            "regr_sxx" => df::regr::regr_sxx_udaf(),
+            "regr_syy" => df::regr::regr_syy_udaf(),
+            "regr_sxy" => df::regr::regr_sxy_udaf(),
+            "sum" | "avg" | "min" | "max" | "count" | "bool_and" | "bool_or" | "every"
+            | "string_agg" | "array_agg" | "grouping" => {
+                return Err(undefined_function(name, &bounds));
+            }
+            _ => return Err(SqlError::not_supported(format!("aggregate function {name}"))),
+        };
+        if bounds.len() != 2 {
+            return Err(undefined_function(name, &bounds));
+        }
+        let mut exprs = Vec::new();
+        for bound in bounds {
+            exprs.push(self.coerce(bound, &PgType::Float8, CastContext::Implicit)?.expr);
+        }
+        Ok(Bound::new(make(udf, exprs), PgType::Float8))
+    }
+}
+
+fn not_unique(name: &str) -> SqlError {
+    let message = format!("function {name}(unknown) is not unique");
+    SqlError::new(sqlstate::AMBIGUOUS_FUNCTION, message).hint(
+        "Could not choose a best candidate function. You might need to add explicit type casts.",
+    )
+}

@@ -1,0 +1,160 @@
+//! Arrays, as far as the system catalog's queries need them.
+
+use std::sync::Arc;
+
+use datafusion::{
+    functions_nested::expr_fn,
+    logical_expr::{Expr, cast},
+    scalar::ScalarValue,
+    sql::sqlparser::ast,
+};
+
+use super::{
+    Planner,
+    bound::{Bound, undefined_function},
+    coerce::CastContext,
+    scope::Env,
+};
+use crate::{
+    error::{SqlError, sqlstate},
+    types::PgType,
+};
+
+impl Planner<'_> {
+    /// `ARRAY[a, b]`.
+    pub(super) fn array(&mut self, items: Vec<Bound>) -> Result<Bound, SqlError> {
+        if items.is_empty() {
+            return Err(SqlError::new(
+                sqlstate::INDETERMINATE_DATATYPE,
+                "cannot determine type of empty array",
+            )
+            .hint("Explicitly cast to the desired type, for example ARRAY[]::integer[]."));
+        }
+        let (exprs, ty) = self.unify(items, "ARRAY", false)?;
+        if matches!(ty, PgType::Array(_)) {
+            return Err(SqlError::not_supported("arrays of more dimensions"));
+        }
+        let items = exprs.into_iter().map(|e| Bound::new(e, ty.clone())).collect();
+        self.array_of(items, &ty)
+    }
+
+    /// An array of items that have its element type.
+    pub(super) fn array_of(&mut self, items: Vec<Bound>, of: &PgType) -> Result<Bound, SqlError> {
+        let ty = PgType::Array(Arc::new(of.clone()));
+        let constants: Option<Vec<ScalarValue>> =
+            items.iter().map(|i| i.constant().cloned()).collect();
+        if let Some(values) = constants {
+            let list = ScalarValue::List(ScalarValue::new_list(&values, &of.arrow_type(), true));
+            let list = list
+                .cast_to(&ty.arrow_type())
+                .map_err(|error| SqlError::internal(error.to_string()))?;
+            return Ok(Bound::literal(list, ty));
+        }
+        let exprs = items.into_iter().map(|i| i.expr).collect();
+        Ok(Bound::new(expr_fn::make_array(exprs), ty))
+    }
+
+    /// `array[i]`.
+    pub(super) fn subscript(
+        &mut self,
+        root: &ast::Expr,
+        chain: &[ast::AccessExpr],
+        env: &Env<'_>,
+    ) -> Result<Bound, SqlError> {
+        let [ast::AccessExpr::Subscript(ast::Subscript::Index { index })] = chain else {
+            return Err(self.refuse(root, "access to a field or slice"));
+        };
+        let array = self.expr(root, env)?;
+        let index = self.expr(index, env)?;
+        let index = self.coerce(index, &PgType::Int4, CastContext::Assignment)?;
+        let PgType::Array(of) = array.ty else {
+            let message = format!(
+                "cannot subscript type {} because it does not support subscripting",
+                super::bound::type_name(&array.ty)
+            );
+            let error = SqlError::new(sqlstate::DATATYPE_MISMATCH, message);
+            return Err(self.locate(error, root));
+        };
+        let index = cast(index.expr, PgType::Int8.arrow_type());
+        // Counting from the end is not PostgreSQL's: what is below 1 is NULL.
+        let positive = datafusion::logical_expr::when(
+            index.clone().gt(datafusion::logical_expr::lit(0_i64)),
+            index,
+        )
+        .end()
+        .map_err(crate::query::errors::sql_error)?;
+        Ok(Bound::new(expr_fn::array_element(array.expr, positive), of.as_ref().clone()))
+    }
+
+    /// Functions over arrays.
+    pub(super) fn array_function(
+        &mut self,
+        name: &str,
+        args: &[Bound],
+    ) -> Result<Option<Bound>, SqlError> {
+        let Some(PgType::Array(of)) = args.first().map(|a| a.ty.clone()) else {
+            return Ok(None);
+        };
+        let array = args[0].expr.clone();
+        let int4 = |expr: Expr| Bound::new(cast(expr, PgType::Int4.arrow_type()), PgType::Int4);
+        let first_dimension = || matches!(args[1].constant(), Some(ScalarValue::Int32(Some(1))));
+        Ok(Some(match (name, args.len()) {
+            ("array_to_string", 2 | 3) => return self.array_to_string(args, &of).map(Some),
+            ("array_length" | "array_upper", 2) if first_dimension() => {
+                // Of an empty array: NULL.
+                let length = expr_fn::array_length(array);
+                let zero = datafusion::logical_expr::lit(0_u64);
+                int4(datafusion::functions::core::expr_fn::nullif(length, zero))
+            }
+            ("array_lower", 2) if first_dimension() => {
+                let length = expr_fn::array_length(array);
+                let some = length.gt(datafusion::logical_expr::lit(0_u64));
+                let one = datafusion::logical_expr::when(
+                    some,
+                    Expr::Literal(ScalarValue::Int32(Some(1)), None),
+                );
+                Bound::new(one.end().map_err(crate::query::errors::sql_error)?, PgType::Int4)
+            }
+            ("cardinality", 1) => int4(expr_fn::array_length(array)),
+            ("array_position", 2) => {
+                let element = self.coerce(args[1].clone(), &of, CastContext::Implicit)?;
+                int4(expr_fn::array_position(
+                    array,
+                    element.expr,
+                    datafusion::logical_expr::lit(1_i64),
+                ))
+            }
+            ("array_append", 2) => {
+                let element = self.coerce(args[1].clone(), &of, CastContext::Implicit)?;
+                Bound::new(expr_fn::array_append(array, element.expr), args[0].ty.clone())
+            }
+            (name, _) if name.starts_with("array_") => {
+                return Err(SqlError::not_supported(format!("{name} in this form")));
+            }
+            _ => return Ok(None),
+        }))
+    }
+
+    fn array_to_string(&mut self, args: &[Bound], of: &PgType) -> Result<Bound, SqlError> {
+        if !crate::query::functions::cast::is_text(of)
+            && !crate::query::functions::cast::is_integer(of)
+        {
+            return Err(SqlError::not_supported(format!("array_to_string over {}", of.sql_name())));
+        }
+        let mut rest = Vec::new();
+        for arg in &args[1..] {
+            if !super::coerce::can_coerce(&arg.ty, &PgType::Text) {
+                return Err(undefined_function("array_to_string", args));
+            }
+            let text = self.coerce(arg.clone(), &PgType::Text, CastContext::Implicit)?;
+            rest.push(cast(text.expr, arrow::datatypes::DataType::Utf8));
+        }
+        let udf = datafusion::functions_nested::string::array_to_string_udf();
+        let mut exprs = vec![args[0].expr.clone()];
+        exprs.append(&mut rest);
+        let call = Expr::ScalarFunction(datafusion::logical_expr::expr::ScalarFunction::new_udf(
+            udf, exprs,
+        ));
+        Ok(Bound::new(cast(call, PgType::Text.arrow_type()), PgType::Text))
+    }
+}

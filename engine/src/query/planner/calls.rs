@@ -1,0 +1,625 @@
+//! Function calls: which function a name and its arguments mean.
+
+use std::sync::Arc;
+
+use datafusion::{
+    logical_expr::{Case, Expr, Operator, Volatility},
+    scalar::ScalarValue,
+    sql::sqlparser::ast::{self, FunctionArg, FunctionArgExpr, FunctionArguments},
+};
+
+use super::{
+    Planner,
+    bound::{Bound, base, is_numeric, same_base, type_name, undefined_function},
+    coerce::{CastContext, can_coerce, is_preferred, shape_of},
+    scope::Env,
+};
+use crate::{
+    error::{SqlError, sqlstate},
+    query::{
+        functions::{
+            arithmetic, builtin,
+            cast::{is_float, is_integer},
+            datetime, numeric, pattern, scalar, series,
+        },
+        parser::fold_identifier,
+    },
+    types::{NumericShape, PgType, TimeZone},
+};
+
+/// A call's arguments and what comes with them.
+pub(super) struct Arguments<'f> {
+    pub(super) exprs: Vec<&'f ast::Expr>,
+    /// `count(*)`.
+    pub(super) star: bool,
+    pub(super) distinct: bool,
+    pub(super) order_by: &'f [ast::OrderByExpr],
+}
+
+/// One way to call a function.
+enum Candidate<'c> {
+    Builtin(&'static builtin::Builtin),
+    Extra(&'c crate::query::functions::ExtraFunction),
+}
+
+impl Candidate<'_> {
+    fn arguments(&self) -> Vec<PgType> {
+        match self {
+            Self::Builtin(b) => b.arguments.iter().map(|t| t.pg_type()).collect(),
+            Self::Extra(e) => e.arguments.clone(),
+        }
+    }
+}
+
+/// A function's name without `pg_catalog`.
+pub(super) fn function_name(name: &ast::ObjectName) -> Result<String, SqlError> {
+    let mut parts = Vec::new();
+    for part in &name.0 {
+        match part {
+            ast::ObjectNamePart::Identifier(ident) => parts.push(fold_identifier(ident)),
+            ast::ObjectNamePart::Function(_) => {
+                return Err(SqlError::not_supported(format!("function {name}")));
+            }
+        }
+    }
+    match parts.as_slice() {
+        [name] => Ok(name.clone()),
+        [schema, name] if schema == "pg_catalog" => Ok(name.clone()),
+        _ => {
+            let message = format!("function {} does not exist", parts.join("."));
+            Err(SqlError::new(sqlstate::UNDEFINED_FUNCTION, message))
+        }
+    }
+}
+
+pub(super) fn arguments(function: &ast::Function) -> Result<Arguments<'_>, SqlError> {
+    let mut result = Arguments { exprs: Vec::new(), star: false, distinct: false, order_by: &[] };
+    if !matches!(function.parameters, FunctionArguments::None) || function.uses_odbc_syntax {
+        return Err(SqlError::not_supported(format!("call {function}")));
+    }
+    let list = match &function.args {
+        FunctionArguments::None => return Ok(result),
+        FunctionArguments::Subquery(_) => {
+            return Err(SqlError::not_supported(format!("call {function}")));
+        }
+        FunctionArguments::List(list) => list,
+    };
+    result.distinct = matches!(list.duplicate_treatment, Some(ast::DuplicateTreatment::Distinct));
+    for arg in &list.args {
+        match arg {
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => result.exprs.push(expr),
+            FunctionArg::Unnamed(FunctionArgExpr::Wildcard) => result.star = true,
+            other => return Err(SqlError::not_supported(format!("argument {other}"))),
+        }
+    }
+    for clause in &list.clauses {
+        match clause {
+            ast::FunctionArgumentClause::OrderBy(items) => result.order_by = items,
+            other => return Err(SqlError::not_supported(format!("{other} in a call"))),
+        }
+    }
+    Ok(result)
+}
+
+impl Planner<'_> {
+    pub(super) fn function(
+        &mut self,
+        function: &ast::Function,
+        env: &Env<'_>,
+    ) -> Result<Bound, SqlError> {
+        let name = function_name(&function.name)?;
+        let at = ast::Expr::Function(function.clone());
+        if name == "array"
+            && let FunctionArguments::Subquery(query) = &function.args
+        {
+            return self.array_subquery(query, env);
+        }
+        if function.null_treatment.is_some() {
+            return Err(self.refuse(&at, "IGNORE NULLS"));
+        }
+        if !function.within_group.is_empty() {
+            return Err(self.refuse(&at, &format!("WITHIN GROUP of {name}")));
+        }
+        let args = arguments(function)?;
+        let result = if function.over.is_some() {
+            self.window_function(&name, function, args, env)
+        } else if super::aggregates::is_aggregate(&name) {
+            self.aggregate_function(&name, function.filter.as_deref(), args, env)
+        } else {
+            self.scalar_function(&name, function, &args, env)
+        };
+        result.map_err(|e| self.locate(e, &at))
+    }
+
+    fn scalar_function(
+        &mut self,
+        name: &str,
+        function: &ast::Function,
+        args: &Arguments<'_>,
+        env: &Env<'_>,
+    ) -> Result<Bound, SqlError> {
+        if super::windows::is_window_only(name) {
+            let message = format!("window function {name} requires an OVER clause");
+            return Err(SqlError::new(sqlstate::WRONG_OBJECT_TYPE, message));
+        }
+        if function.filter.is_some() {
+            let message = format!("FILTER specified, but {name} is not an aggregate function");
+            return Err(SqlError::new(sqlstate::WRONG_OBJECT_TYPE, message));
+        }
+        if args.distinct || args.star || !args.order_by.is_empty() {
+            let what = if args.star { "*" } else { "DISTINCT or ORDER BY" };
+            let message = format!("{what} specified, but {name} is not an aggregate function");
+            return Err(SqlError::new(sqlstate::WRONG_OBJECT_TYPE, message));
+        }
+        let mut bounds = Vec::with_capacity(args.exprs.len());
+        for expr in &args.exprs {
+            bounds.push(self.expr(expr, env)?);
+        }
+        if let Some(list) = self.set_returning(name, bounds.clone())? {
+            if env.clause != "SELECT" {
+                let message = format!("set-returning functions are not allowed in {}", env.clause);
+                return Err(SqlError::new(sqlstate::FEATURE_NOT_SUPPORTED, message));
+            }
+            let PgType::Array(of) = list.ty else {
+                return Err(SqlError::internal(format!("{name} gives no array")));
+            };
+            let unnest = datafusion::logical_expr::expr::Unnest::new(list.expr);
+            return Ok(Bound::new(Expr::Unnest(unnest), of.as_ref().clone()));
+        }
+        self.call_builtin(name, bounds)
+    }
+
+    /// A scalar function by name.
+    pub(super) fn call_builtin(&mut self, name: &str, args: Vec<Bound>) -> Result<Bound, SqlError> {
+        if let Some(bound) = self.session_function(name, &args)? {
+            return Ok(bound);
+        }
+        match name {
+            "coalesce" => return self.coalesce(args),
+            "nullif" => return self.nullif(args),
+            "greatest" => return self.extreme(args, Operator::GtEq, "GREATEST"),
+            "least" => return self.extreme(args, Operator::LtEq, "LEAST"),
+            "concat" => return self.concat(None, args),
+            "concat_ws" => return self.concat_ws(args),
+            "regexp_replace" => return self.regexp_replace(args),
+            "pg_typeof" if args.len() == 1 => {
+                return Ok(Bound::literal(
+                    ScalarValue::UInt32(Some(args[0].ty.oid())),
+                    PgType::Regtype,
+                ));
+            }
+            _ => {}
+        }
+        if let Some(bound) = self.numeric_function(name, &args)? {
+            return Ok(bound);
+        }
+        if let Some(bound) = self.array_function(name, &args)? {
+            return Ok(bound);
+        }
+        self.resolve_call(name, args)
+    }
+
+    fn resolve_call(&mut self, name: &str, args: Vec<Bound>) -> Result<Bound, SqlError> {
+        let extra = self.context.functions.extra(name);
+        let candidates = builtin::lookup(name)
+            .iter()
+            .map(|b| Candidate::Builtin(b))
+            .chain(extra.iter().map(Candidate::Extra));
+        let mut best: Option<(i32, Candidate<'_>)> = None;
+        for candidate in candidates {
+            let Some(score) = score(&candidate.arguments(), &args) else {
+                continue;
+            };
+            if best.as_ref().is_none_or(|(s, _)| score > *s) {
+                best = Some((score, candidate));
+            }
+        }
+        let Some((_, candidate)) = best else {
+            return Err(undefined_function(name, &args));
+        };
+        let mut exprs = Vec::with_capacity(args.len());
+        for (arg, ty) in args.into_iter().zip(candidate.arguments()) {
+            // Exact numbers of any shape are read as they are.
+            let as_is = ty == PgType::Numeric(None)
+                && (is_numeric(&arg.ty) || is_integer(&arg.ty))
+                && matches!(candidate, Candidate::Builtin(_));
+            exprs.push(if as_is {
+                arg.expr
+            } else {
+                self.coerce(arg, &ty, CastContext::Implicit)?.expr
+            });
+        }
+        Ok(match candidate {
+            Candidate::Builtin(b) => {
+                let udf = b.udf(self.context.format.time_zone);
+                let call = if exprs.is_empty() {
+                    datafusion::logical_expr::expr::ScalarFunction::new_udf(udf, exprs)
+                } else {
+                    return Ok(Bound::new(scalar::call(&udf, exprs), b.returns.pg_type()));
+                };
+                Bound::new(Expr::ScalarFunction(call), b.returns.pg_type())
+            }
+            Candidate::Extra(e) => {
+                if e.udf.signature().volatility != Volatility::Immutable {
+                    self.reusable = false;
+                }
+                let call = datafusion::logical_expr::expr::ScalarFunction::new_udf(
+                    Arc::clone(&e.udf),
+                    exprs,
+                );
+                Bound::new(Expr::ScalarFunction(call), e.returns.clone())
+            }
+        })
+    }
+
+    fn coalesce(&mut self, args: Vec<Bound>) -> Result<Bound, SqlError> {
+        if args.is_empty() {
+            return Err(undefined_function("coalesce", &args));
+        }
+        let (mut exprs, ty) = self.unify(args, "COALESCE", false)?;
+        if exprs.len() == 1 {
+            return Ok(Bound::new(exprs.remove(0), ty));
+        }
+        Ok(Bound::new(datafusion::functions::core::expr_fn::coalesce(exprs), ty))
+    }
+
+    fn nullif(&mut self, mut args: Vec<Bound>) -> Result<Bound, SqlError> {
+        if args.len() != 2 {
+            return Err(undefined_function("nullif", &args));
+        }
+        let right = args.remove(1);
+        let mut left = args.remove(0);
+        if left.ty == PgType::Unknown {
+            left = self.coerce(left, &PgType::Text, CastContext::Implicit)?;
+        }
+        let ty = left.ty.clone();
+        let equal = self.compare(left.clone(), Operator::Eq, right)?.expr;
+        let null = self.null(&ty)?;
+        let case =
+            Case::new(None, vec![(Box::new(equal), Box::new(null))], Some(Box::new(left.expr)));
+        Ok(Bound::new(Expr::Case(case), ty))
+    }
+
+    /// GREATEST and LEAST, which pass NULLs over.
+    fn extreme(&mut self, args: Vec<Bound>, keep: Operator, what: &str) -> Result<Bound, SqlError> {
+        let (exprs, ty) = self.unify(args, what, false)?;
+        let mut exprs = exprs.into_iter();
+        let Some(mut best) = exprs.next() else {
+            return Err(undefined_function(&what.to_lowercase(), &[]));
+        };
+        for next in exprs {
+            let (a, b) =
+                (Bound::new(best.clone(), ty.clone()), Bound::new(next.clone(), ty.clone()));
+            let better = self.compare(a, keep, b)?.expr;
+            let is_null = |e: &Expr| Box::new(Expr::IsNull(Box::new(e.clone())));
+            let case = Case::new(
+                None,
+                vec![
+                    (is_null(&best), Box::new(next.clone())),
+                    (is_null(&next), Box::new(best.clone())),
+                    (Box::new(better), Box::new(best.clone())),
+                ],
+                Some(Box::new(next)),
+            );
+            best = Expr::Case(case);
+        }
+        Ok(Bound::new(best, ty))
+    }
+
+    /// Values as their output functions write them; NULLs are empty.
+    fn concat(&mut self, separator: Option<Expr>, args: Vec<Bound>) -> Result<Bound, SqlError> {
+        let mut exprs: Vec<Expr> = separator.into_iter().collect();
+        let with_separator = !exprs.is_empty();
+        for arg in args {
+            // Output functions write t and f, casts true and false.
+            let boolean = arg.ty == PgType::Bool;
+            let text = self.text_operand(arg)?;
+            exprs.push(if boolean {
+                let one = Bound::int4(1);
+                self.call_builtin("left", vec![Bound::new(text, PgType::Text), one])?.expr
+            } else {
+                text
+            });
+        }
+        let expr = if with_separator {
+            let separator = exprs.remove(0);
+            datafusion::functions::string::expr_fn::concat_ws(separator, exprs)
+        } else {
+            datafusion::functions::string::expr_fn::concat(exprs)
+        };
+        // DataFusion chooses the string type by its arguments.
+        let text = PgType::Text.arrow_type();
+        Ok(Bound::new(datafusion::logical_expr::cast(expr, text), PgType::Text))
+    }
+
+    fn concat_ws(&mut self, mut args: Vec<Bound>) -> Result<Bound, SqlError> {
+        if args.is_empty() {
+            return Err(undefined_function("concat_ws", &args));
+        }
+        let separator = args.remove(0);
+        let separator = self.coerce(separator, &PgType::Text, CastContext::Implicit)?;
+        self.concat(Some(separator.expr), args)
+    }
+
+    fn regexp_replace(&mut self, mut args: Vec<Bound>) -> Result<Bound, SqlError> {
+        if args.len() == 3 {
+            args.push(Bound::text(""));
+        }
+        let texts = args.iter().all(|a| can_coerce(&a.ty, &PgType::Text));
+        if args.len() != 4 || !texts {
+            return Err(undefined_function("regexp_replace", &args));
+        }
+        let mut exprs = Vec::new();
+        for arg in args {
+            exprs.push(self.coerce(arg, &PgType::Text, CastContext::Implicit)?.expr);
+        }
+        Ok(Bound::new(scalar::call(&pattern::regexp_replace(), exprs), PgType::Text))
+    }
+
+    /// Functions whose result depends on the kind of number they get.
+    fn numeric_function(&mut self, name: &str, args: &[Bound]) -> Result<Option<Bound>, SqlError> {
+        let numeric = |b: &Bound| is_numeric(&b.ty);
+        Ok(match (name, args) {
+            ("abs", [x]) if is_integer(&x.ty) || is_float(&x.ty) => {
+                let udf = arithmetic::absolute(&x.ty.arrow_type());
+                Some(Bound::new(scalar::call(&udf, vec![x.expr.clone()]), x.ty.clone()))
+            }
+            ("round" | "trunc", [x]) if numeric(x) => {
+                self.rounded(name, x.clone(), &Bound::int4(0))?
+            }
+            ("abs" | "ceil" | "floor" | "sign" | "sqrt" | "trim_scale", [x]) if numeric(x) => {
+                numeric::unary_function(name).map(|udf| {
+                    Bound::new(scalar::call(&udf, vec![x.expr.clone()]), PgType::Numeric(None))
+                })
+            }
+            ("round" | "trunc", [x, n])
+                if (numeric(x) || is_integer(&x.ty) || x.ty == PgType::Unknown)
+                    && can_coerce(&n.ty, &PgType::Int4) =>
+            {
+                let x = if x.ty == PgType::Unknown {
+                    self.coerce(x.clone(), &PgType::Numeric(None), CastContext::Implicit)?
+                } else {
+                    x.clone()
+                };
+                let n = self.coerce(n.clone(), &PgType::Int4, CastContext::Implicit)?;
+                self.rounded(name, x, &n)?
+            }
+            _ => None,
+        })
+    }
+
+    /// `round(x, n)` and `trunc(x, n)`.
+    fn rounded(&mut self, name: &str, x: Bound, n: &Bound) -> Result<Option<Bound>, SqlError> {
+        // To a known number of digits it is a cast.
+        if name == "round"
+            && let (Some(shape), Some(ScalarValue::Int32(Some(digits)))) =
+                (shape_of(&x.ty), n.constant())
+            && (0..=38).contains(digits)
+        {
+            let whole = i32::from(shape.precision) - i32::from(shape.scale);
+            let precision = whole + digits + 1;
+            if precision <= 76 && (precision <= 38 || shape.precision > 38) {
+                let shape = NumericShape { precision: precision as u8, scale: *digits as i8 };
+                let to = PgType::Numeric(Some(shape));
+                return Ok(Some(self.convert(x, &to, true)?));
+            }
+        }
+        let Some(udf) = numeric::binary_function(name) else {
+            return Ok(None);
+        };
+        let call = scalar::call(&udf, vec![x.expr, n.expr.clone()]);
+        Ok(Some(Bound::new(call, PgType::Numeric(None))))
+    }
+
+    /// Functions that return sets, as lists; `None` for others.
+    pub(super) fn set_returning(
+        &mut self,
+        name: &str,
+        args: Vec<Bound>,
+    ) -> Result<Option<Bound>, SqlError> {
+        match name {
+            "unnest" => {
+                let [array] = args.as_slice() else {
+                    return Err(SqlError::not_supported("unnest of several arrays"));
+                };
+                match array.ty {
+                    PgType::Array(_) => Ok(Some(array.clone())),
+                    _ => Err(undefined_function(name, &args)),
+                }
+            }
+            "generate_series" => self.generate_series(args).map(Some),
+            "generate_subscripts" => {
+                let [array, dimension] = args.as_slice() else {
+                    return Err(undefined_function(name, &args));
+                };
+                if !matches!(dimension.constant(), Some(ScalarValue::Int32(Some(1)))) {
+                    return Err(SqlError::not_supported("generate_subscripts of other dimensions"));
+                }
+                let upper =
+                    self.call_builtin("array_upper", vec![array.clone(), Bound::int4(1)])?;
+                self.generate_series(vec![Bound::int4(1), upper]).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn generate_series(&mut self, mut args: Vec<Bound>) -> Result<Bound, SqlError> {
+        if !(2..=3).contains(&args.len()) {
+            return Err(undefined_function("generate_series", &args));
+        }
+        let has = |ty: &PgType| args.iter().any(|a| a.ty == *ty);
+        if has(&PgType::Timestamp) || has(&PgType::Date) {
+            if args.len() == 2 {
+                return Err(undefined_function("generate_series", &args));
+            }
+            let mut exprs = Vec::new();
+            let types = [PgType::Timestamp, PgType::Timestamp, PgType::Interval];
+            let had_date = has(&PgType::Date) && !has(&PgType::Timestamp);
+            if had_date {
+                // PostgreSQL prefers timestamptz here.
+                return Err(SqlError::not_supported("generate_series over dates")
+                    .hint("Cast the bounds to timestamp."));
+            }
+            for (arg, ty) in args.into_iter().zip(&types) {
+                exprs.push(self.coerce(arg, ty, CastContext::Implicit)?.expr);
+            }
+            let list = PgType::Array(Arc::new(PgType::Timestamp));
+            return Ok(Bound::new(scalar::call(&series::timestamps(), exprs), list));
+        }
+        if has(&PgType::Timestamptz) || args.iter().any(|a| is_numeric(&a.ty)) {
+            return Err(SqlError::not_supported("generate_series over these types"));
+        }
+        let of = if has(&PgType::Int8) { PgType::Int8 } else { PgType::Int4 };
+        if args.len() == 2 {
+            args.push(Bound::int4(1));
+        }
+        if !args.iter().all(|a| can_coerce(&a.ty, &of)) {
+            return Err(undefined_function("generate_series", &args));
+        }
+        let mut exprs = Vec::new();
+        for arg in args {
+            exprs.push(self.coerce(arg, &of, CastContext::Implicit)?.expr);
+        }
+        // Not computed here: the list may be long.
+        let call =
+            datafusion::logical_expr::expr::ScalarFunction::new_udf(series::integers(&of), exprs);
+        Ok(Bound::new(Expr::ScalarFunction(call), PgType::Array(Arc::new(of))))
+    }
+
+    /// EXTRACT, TRIM and the other calls with a grammar of their own.
+    pub(super) fn special_syntax(
+        &mut self,
+        expr: &ast::Expr,
+        env: &Env<'_>,
+    ) -> Result<Bound, SqlError> {
+        use ast::Expr as E;
+        let bound = match expr {
+            E::Extract { field, expr, .. } => {
+                let field = field.to_string().trim_matches(['\'', '"']).to_lowercase();
+                let value = self.expr(expr, env)?;
+                self.call_builtin("extract", vec![Bound::text(field), value])
+            }
+            E::Ceil { expr: inner, field } | E::Floor { expr: inner, field } => {
+                let plain = matches!(
+                    field,
+                    ast::CeilFloorKind::DateTimeField(ast::DateTimeField::NoDateTime)
+                );
+                if !plain {
+                    return Err(self.refuse(inner, "ceil or floor with a second argument"));
+                }
+                let name = if matches!(expr, E::Ceil { .. }) { "ceil" } else { "floor" };
+                let value = self.expr(inner, env)?;
+                self.call_builtin(name, vec![value])
+            }
+            E::Position { expr, r#in } => {
+                let part = self.expr(expr, env)?;
+                let text = self.expr(r#in, env)?;
+                self.call_builtin("position", vec![text, part])
+            }
+            E::Substring { expr, substring_from, substring_for, .. } => {
+                let mut args = vec![self.expr(expr, env)?];
+                match (substring_from, substring_for) {
+                    (Some(from), None) => args.push(self.expr(from, env)?),
+                    (Some(from), Some(length)) => {
+                        args.push(self.expr(from, env)?);
+                        args.push(self.expr(length, env)?);
+                    }
+                    (None, Some(length)) => {
+                        args.push(Bound::int4(1));
+                        args.push(self.expr(length, env)?);
+                    }
+                    (None, None) => {}
+                }
+                self.call_builtin("substring", args)
+            }
+            E::Trim { trim_where, trim_what, expr, trim_characters } => {
+                let name = match trim_where {
+                    Some(ast::TrimWhereField::Leading) => "ltrim",
+                    Some(ast::TrimWhereField::Trailing) => "rtrim",
+                    _ => "btrim",
+                };
+                let mut args = vec![self.expr(expr, env)?];
+                if let Some(what) = trim_what {
+                    args.push(self.expr(what, env)?);
+                }
+                for what in trim_characters.iter().flatten() {
+                    args.push(self.expr(what, env)?);
+                }
+                self.call_builtin(name, args)
+            }
+            E::Overlay { expr, overlay_what, overlay_from, overlay_for } => {
+                let mut args = vec![
+                    self.expr(expr, env)?,
+                    self.expr(overlay_what, env)?,
+                    self.expr(overlay_from, env)?,
+                ];
+                if let Some(length) = overlay_for {
+                    args.push(self.expr(length, env)?);
+                }
+                self.call_builtin("overlay", args)
+            }
+            E::AtTimeZone { timestamp, time_zone } => {
+                let zone = self.expr(time_zone, env)?;
+                let value = self.expr(timestamp, env)?;
+                self.at_time_zone(zone, value)
+            }
+            other => Err(self.refuse(other, &format!("expression {other}"))),
+        };
+        bound.map_err(|e| self.locate(e, expr))
+    }
+
+    pub(super) fn at_time_zone(&mut self, zone: Bound, value: Bound) -> Result<Bound, SqlError> {
+        let Some(name) = zone.constant_text().map(str::to_owned) else {
+            return Err(SqlError::not_supported("AT TIME ZONE with a zone that is no constant"));
+        };
+        let Some(zone) = TimeZone::parse(&name) else {
+            let message = format!("time zone \"{name}\" not recognized");
+            return Err(SqlError::new(sqlstate::INVALID_PARAMETER_VALUE, message));
+        };
+        // A bare offset as text is in POSIX notation, whose sign points west.
+        let zone = match zone {
+            TimeZone::Fixed(offset) if !name.contains('<') => {
+                chrono::FixedOffset::east_opt(-offset.local_minus_utc())
+                    .map_or(zone, TimeZone::Fixed)
+            }
+            other => other,
+        };
+        let value = match value.ty {
+            PgType::Timestamp => value,
+            PgType::Unknown | PgType::Timestamptz | PgType::Date => {
+                self.coerce(value, &PgType::Timestamptz, CastContext::Implicit)?
+            }
+            ref other => {
+                return Err(SqlError::not_supported(format!(
+                    "AT TIME ZONE of {}",
+                    type_name(other)
+                )));
+            }
+        };
+        let udf = datetime::at_time_zone(&value.ty, zone);
+        let returns =
+            if value.ty == PgType::Timestamp { PgType::Timestamptz } else { PgType::Timestamp };
+        Ok(Bound::new(scalar::call(&udf, vec![value.expr]), returns))
+    }
+}
+
+/// How well a signature takes these arguments; `None` if it does not.
+fn score(parameters: &[PgType], args: &[Bound]) -> Option<i32> {
+    if parameters.len() != args.len() {
+        return None;
+    }
+    let mut total = 0;
+    for (parameter, arg) in parameters.iter().zip(args) {
+        total += if arg.ty == PgType::Unknown {
+            // An untyped literal is text if it can be.
+            if *parameter == PgType::Text { 30 } else { 10 + i32::from(is_preferred(parameter)) }
+        } else if same_base(parameter, &arg.ty) {
+            100
+        } else if can_coerce(&base(&arg.ty), parameter) {
+            if is_preferred(parameter) { 12 } else { 10 }
+        } else {
+            return None;
+        };
+    }
+    Some(total)
+}

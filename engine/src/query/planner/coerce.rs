@@ -1,0 +1,404 @@
+//! Casts: which are allowed where, and how they are expressed.
+
+use datafusion::{
+    logical_expr::{Expr, cast},
+    scalar::ScalarValue,
+};
+
+use super::{
+    Planner,
+    bound::{Bound, base, null_of, same_base, type_name},
+};
+use crate::{
+    error::{SqlError, sqlstate},
+    query::functions::{
+        cast::{self as casts, is_float, is_integer, is_text},
+        datetime, numeric, scalar,
+    },
+    types::{NumericShape, PgType, text::parse_text},
+};
+
+/// Where a cast happens, from the least to the most permissive place.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum CastContext {
+    Implicit,
+    Assignment,
+    Explicit,
+}
+
+/// The least permissive context in which PostgreSQL casts so; `None` if it never does.
+pub(super) fn cast_context(from: &PgType, to: &PgType) -> Option<CastContext> {
+    use CastContext::{Assignment, Explicit, Implicit};
+    use PgType as T;
+    if same_base(from, to) || *from == T::Unknown {
+        return Some(Implicit);
+    }
+    let rank = |t: &PgType| match t {
+        T::Int2 => Some(0),
+        T::Int4 => Some(1),
+        T::Int8 => Some(2),
+        T::Numeric(_) => Some(3),
+        T::Float4 => Some(4),
+        T::Float8 => Some(5),
+        _ => None,
+    };
+    if let (Some(from), Some(to)) = (rank(from), rank(to)) {
+        return Some(if from < to { Implicit } else { Assignment });
+    }
+    let oid_like = |t: &PgType| {
+        matches!(t, T::Oid | T::Regclass | T::Regtype | T::Regproc | T::Regnamespace | T::Regrole)
+    };
+    Some(match (from, to) {
+        (T::Int4, T::Bool) | (T::Bool, T::Int4) => Explicit,
+        (f, t) if is_integer(f) && oid_like(t) => Implicit,
+        (f, T::Int8 | T::Int4) if oid_like(f) => Assignment,
+        (f, T::Oid) if oid_like(f) => Implicit,
+        (T::Oid, t) if oid_like(t) => Implicit,
+        (T::Text | T::Varchar(_), T::Regclass) => Implicit,
+        (T::Bpchar(_) | T::Name | T::Char, T::Text | T::Varchar(_) | T::Bpchar(_)) => {
+            if *from == T::Name && !matches!(to, T::Text) { Assignment } else { Implicit }
+        }
+        (T::Text | T::Varchar(_), T::Text | T::Varchar(_) | T::Bpchar(_) | T::Name) => Implicit,
+        (T::Bpchar(_), T::Name) => Implicit,
+        (f, T::Char) if is_text(f) => Assignment,
+        (T::Date, T::Timestamp | T::Timestamptz) | (T::Timestamp, T::Timestamptz) => Implicit,
+        (T::Time, T::Interval) => Implicit,
+        (f, t) if datetime::has_cast(f, t) => Assignment,
+        (T::Array(f), T::Array(t)) => return cast_context(f, t),
+        (T::Void, _) | (_, T::Void) => return None,
+        // Input and output functions: to text by assignment, from text by explicit cast.
+        (_, t) if is_text(t) => Assignment,
+        (f, _) if is_text(f) => Explicit,
+        _ => return None,
+    })
+}
+
+pub(super) fn can_coerce(from: &PgType, to: &PgType) -> bool {
+    cast_context(from, to) == Some(CastContext::Implicit)
+}
+
+/// The narrowest shape that holds every value of an exact number type; `None` for a bare numeric.
+pub(super) fn shape_of(ty: &PgType) -> Option<NumericShape> {
+    let precision = match ty {
+        PgType::Int2 => 5,
+        PgType::Int4 => 10,
+        PgType::Int8 => 19,
+        PgType::Numeric(shape) => return *shape,
+        _ => return None,
+    };
+    Some(NumericShape { precision, scale: 0 })
+}
+
+/// A shape that holds the values of both; `None` if 76 digits do not.
+pub(super) fn common_shape(a: NumericShape, b: NumericShape) -> Option<NumericShape> {
+    let scale = a.scale.max(b.scale);
+    let whole = (i32::from(a.precision) - i32::from(a.scale))
+        .max(i32::from(b.precision) - i32::from(b.scale));
+    let precision = u8::try_from(whole + i32::from(scale)).ok().filter(|p| *p <= 76)?;
+    Some(NumericShape { precision: precision.max(1), scale })
+}
+
+impl Planner<'_> {
+    /// Casts, if the context allows it.
+    pub(super) fn coerce(
+        &mut self,
+        bound: Bound,
+        to: &PgType,
+        context: CastContext,
+    ) -> Result<Bound, SqlError> {
+        if bound.ty == *to {
+            return Ok(bound);
+        }
+        if bound.ty == PgType::Unknown {
+            return self.coerce_unknown(bound, to, context);
+        }
+        let allowed = cast_context(&bound.ty, to).is_some_and(|least| least <= context);
+        if !allowed {
+            let (from, to) = (type_name(&bound.ty), type_name(to));
+            let message = format!("cannot cast type {from} to {to}");
+            return Err(SqlError::new(sqlstate::CANNOT_COERCE, message));
+        }
+        self.convert(bound, to, context == CastContext::Explicit)
+    }
+
+    /// Casts as for `clause`, whose type must be boolean.
+    pub(super) fn condition(&mut self, bound: Bound, clause: &str) -> Result<Expr, SqlError> {
+        if !matches!(bound.ty, PgType::Bool | PgType::Unknown) {
+            let message = format!(
+                "argument of {clause} must be type boolean, not type {}",
+                type_name(&bound.ty)
+            );
+            return Err(SqlError::new(sqlstate::DATATYPE_MISMATCH, message));
+        }
+        Ok(self.coerce(bound, &PgType::Bool, CastContext::Implicit)?.expr)
+    }
+
+    fn coerce_unknown(
+        &mut self,
+        bound: Bound,
+        to: &PgType,
+        context: CastContext,
+    ) -> Result<Bound, SqlError> {
+        match &bound.expr {
+            Expr::Literal(value, _) if value.is_null() => Bound::null(to.clone()),
+            Expr::Literal(ScalarValue::Utf8View(Some(text)), _) => {
+                let value = self.constant_of(text, to, context == CastContext::Explicit)?;
+                Ok(Bound::literal(value, to.clone()))
+            }
+            Expr::Placeholder(placeholder) => {
+                let id = placeholder.id.clone();
+                let bound = self.resolve_param(&id, to)?;
+                self.coerce(bound, to, context)
+            }
+            // A column of a subquery whose type was never decided is text by now.
+            _ => {
+                let text = Bound::new(bound.expr, PgType::Text);
+                if *to == PgType::Text { Ok(text) } else { self.convert(text, to, true) }
+            }
+        }
+    }
+
+    /// The value a literal's text has in a type.
+    pub(super) fn constant_of(
+        &mut self,
+        text: &str,
+        to: &PgType,
+        explicit: bool,
+    ) -> Result<ScalarValue, SqlError> {
+        match to {
+            PgType::Varchar(_) | PgType::Bpchar(_) | PgType::Char | PgType::Name => {
+                let fitted = casts::fit(text, to, explicit)?;
+                Ok(ScalarValue::Utf8View(Some(fitted.into_owned())))
+            }
+            PgType::Text | PgType::Unknown => Ok(ScalarValue::Utf8View(Some(text.to_owned()))),
+            PgType::Regclass => self.regclass(text).map(|oid| ScalarValue::UInt32(Some(oid))),
+            PgType::Regtype => self.regtype(text).map(|oid| ScalarValue::UInt32(Some(oid))),
+            PgType::Regproc | PgType::Regnamespace | PgType::Regrole => match text.parse() {
+                Ok(oid) => Ok(ScalarValue::UInt32(Some(oid))),
+                Err(_) => Err(SqlError::not_supported(format!(
+                    "input of type {} other than a number",
+                    to.sql_name()
+                ))),
+            },
+            PgType::Array(of) => self.array_literal(text, of),
+            PgType::Timestamptz | PgType::Date | PgType::Timestamp | PgType::Time
+                if depends_on_now(text) =>
+            {
+                self.reusable = false;
+                self.now_literal(text, to)
+            }
+            _ => parse_text(text, to, self.context.format),
+        }
+    }
+
+    /// Makes the cast; the context was checked.
+    pub(super) fn convert(
+        &mut self,
+        bound: Bound,
+        to: &PgType,
+        explicit: bool,
+    ) -> Result<Bound, SqlError> {
+        use PgType as T;
+        let from = bound.ty.clone();
+        if from == *to {
+            return Ok(bound);
+        }
+        // Same bytes, another name.
+        let relabel = match (&from, to) {
+            (T::Varchar(_) | T::Name | T::Char, T::Text | T::Varchar(None)) => true,
+            (T::Text, T::Varchar(None)) | (T::Unknown, T::Text) => true,
+            (T::Varchar(Some(a)), T::Varchar(Some(b))) => a <= b,
+            (f, t) if f.arrow_type() == arrow::datatypes::DataType::UInt32 => {
+                t.arrow_type() == arrow::datatypes::DataType::UInt32
+            }
+            _ => false,
+        };
+        if relabel {
+            return Ok(Bound::new(bound.expr, to.clone()));
+        }
+        if let (T::Array(_), T::Array(_)) = (&from, to) {
+            if from.arrow_type() == to.arrow_type() || same_layout(&from, to) {
+                return Ok(Bound::new(bound.expr, to.clone()));
+            }
+            return Err(SqlError::not_supported(format!(
+                "cast from {} to {}",
+                from.sql_name(),
+                to.sql_name()
+            )));
+        }
+        // Casts that cannot fail stay DataFusion's, which sees through them when it prunes.
+        let widening = matches!((&from, to), (T::Int2, T::Int4 | T::Int8) | (T::Int4, T::Int8))
+            || is_integer(&from) && is_float(to)
+            || (from == T::Float4 && *to == T::Float8);
+        if widening {
+            if let Some(value) = bound.constant() {
+                let widened = value
+                    .cast_to(&to.arrow_type())
+                    .map_err(|error| SqlError::internal(error.to_string()))?;
+                return Ok(Bound::literal(widened, to.clone()));
+            }
+            return Ok(Bound::new(cast(bound.expr, to.arrow_type()), to.clone()));
+        }
+        if is_text(&from) && matches!(to, T::Regclass | T::Regtype) {
+            let Some(text) = bound.constant_text().map(str::to_owned) else {
+                return self.extra_cast(bound, to);
+            };
+            return Ok(Bound::literal(self.constant_of(&text, to, explicit)?, to.clone()));
+        }
+        match casts::cast(&from, to, explicit, self.context.format) {
+            Some(udf) => Ok(Bound::new(scalar::call(&udf, vec![bound.expr]), to.clone())),
+            None => self.extra_cast(bound, to),
+        }
+    }
+
+    /// Casts that need the catalog: functions `regclassout(oid) → text` and kin, if there are any.
+    fn extra_cast(&mut self, bound: Bound, to: &PgType) -> Result<Bound, SqlError> {
+        let name = if is_text(to) {
+            format!("{}out", bound.ty.sql_name())
+        } else {
+            format!("{}in", to.sql_name())
+        };
+        match self.context.functions.extra(&name).first() {
+            Some(function) => {
+                let call = scalar::call(&function.udf, vec![bound.expr]);
+                self.convert(Bound::new(call, function.returns.clone()), to, true)
+            }
+            None => Err(SqlError::not_supported(format!(
+                "cast from {} to {}",
+                type_name(&bound.ty),
+                type_name(to)
+            ))),
+        }
+    }
+
+    /// Any exact number as a column of this shape. The shape holds all values of the type.
+    pub(super) fn shaped(&mut self, bound: Bound, shape: NumericShape) -> Result<Expr, SqlError> {
+        let target = PgType::Numeric(Some(shape));
+        if bound.ty == target {
+            return Ok(bound.expr);
+        }
+        if let Some(value) = bound.constant() {
+            if value.is_null() {
+                return Ok(Expr::Literal(null_of(&target)?, None));
+            }
+            let udf = numeric::to_shape(shape);
+            return Ok(scalar::call(&udf, vec![bound.expr]));
+        }
+        Ok(cast(bound.expr, target.arrow_type()))
+    }
+
+    /// Any exact number as bare numeric.
+    pub(super) fn bare(&mut self, bound: Bound) -> Result<Expr, SqlError> {
+        Ok(self.convert(bound, &PgType::Numeric(None), false)?.expr)
+    }
+
+    /// The type that CASE, UNION, VALUES and kin give to these, as PostgreSQL resolves it.
+    pub(super) fn common_type(&self, types: &[PgType], what: &str) -> Result<PgType, SqlError> {
+        let mut result: Option<PgType> = None;
+        for ty in types.iter().filter(|t| **t != PgType::Unknown) {
+            result = Some(match result {
+                None => ty.clone(),
+                Some(best) if best == *ty => best,
+                Some(best) if same_base(&best, ty) => unify_modifiers(&best, ty),
+                Some(best) if category(&best) != category(ty) => {
+                    return Err(SqlError::new(
+                        sqlstate::DATATYPE_MISMATCH,
+                        format!(
+                            "{what} types {} and {} cannot be matched",
+                            type_name(&best),
+                            type_name(ty)
+                        ),
+                    ));
+                }
+                Some(best) => {
+                    if !is_preferred(&best) && can_coerce(&best, ty) && !can_coerce(ty, &best) {
+                        base_numeric(ty)
+                    } else if can_coerce(ty, &best) {
+                        base_numeric(&best)
+                    } else if can_coerce(&best, ty) {
+                        base_numeric(ty)
+                    } else {
+                        let message = format!(
+                            "{what} could not convert type {} to {}",
+                            type_name(ty),
+                            type_name(&best)
+                        );
+                        return Err(SqlError::new(sqlstate::CANNOT_COERCE, message));
+                    }
+                }
+            });
+        }
+        Ok(result.unwrap_or(PgType::Text))
+    }
+}
+
+/// A type that mixes with another one loses its modifier. Decimals keep a shape only if all agree
+/// on the scale, because the scale shows.
+fn base_numeric(ty: &PgType) -> PgType {
+    match ty {
+        PgType::Bpchar(n) => PgType::Bpchar(*n),
+        other => base(other),
+    }
+}
+
+fn unify_modifiers(a: &PgType, b: &PgType) -> PgType {
+    match (a, b) {
+        (PgType::Numeric(Some(x)), PgType::Numeric(Some(y))) if x.scale == y.scale => {
+            PgType::Numeric(common_shape(*x, *y))
+        }
+        // char(n) of different lengths pad to the longer.
+        (PgType::Bpchar(x), PgType::Bpchar(y)) => PgType::Bpchar(*x.max(y)),
+        _ => base(a),
+    }
+}
+
+fn same_layout(a: &PgType, b: &PgType) -> bool {
+    match (a, b) {
+        (PgType::Array(a), PgType::Array(b)) => a.arrow_type() == b.arrow_type(),
+        _ => false,
+    }
+}
+
+/// Type categories as in `pg_type.typcategory`.
+pub(super) fn category(ty: &PgType) -> char {
+    match ty {
+        PgType::Bool => 'B',
+        PgType::Int2
+        | PgType::Int4
+        | PgType::Int8
+        | PgType::Float4
+        | PgType::Float8
+        | PgType::Numeric(_)
+        | PgType::Oid
+        | PgType::Regclass
+        | PgType::Regtype
+        | PgType::Regproc
+        | PgType::Regnamespace
+        | PgType::Regrole => 'N',
+        PgType::Text | PgType::Varchar(_) | PgType::Bpchar(_) | PgType::Name => 'S',
+        PgType::Char => 'Z',
+        PgType::Bytea | PgType::Uuid => 'U',
+        PgType::Date | PgType::Time | PgType::Timestamp | PgType::Timestamptz => 'D',
+        PgType::Interval => 'T',
+        PgType::Void => 'P',
+        PgType::Unknown => 'X',
+        PgType::Array(_) => 'A',
+    }
+}
+
+pub(super) fn is_preferred(ty: &PgType) -> bool {
+    matches!(
+        ty,
+        PgType::Bool
+            | PgType::Float8
+            | PgType::Oid
+            | PgType::Text
+            | PgType::Timestamptz
+            | PgType::Interval
+    )
+}
+
+/// Whether a date or time literal means the time of the transaction.
+fn depends_on_now(text: &str) -> bool {
+    matches!(text.trim().to_ascii_lowercase().as_str(), "now" | "today" | "tomorrow" | "yesterday")
+}

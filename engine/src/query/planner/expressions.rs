@@ -1,0 +1,729 @@
+//! Syntax trees of expressions to typed DataFusion expressions.
+
+use datafusion::{
+    logical_expr::{
+        Case, Expr, Operator,
+        expr::{InList, Like},
+    },
+    scalar::ScalarValue,
+    sql::sqlparser::ast::{self, BinaryOperator as B, Spanned, UnaryOperator},
+};
+
+use super::{
+    Planner,
+    bound::{Bound, undefined_operator},
+    coerce::CastContext,
+    operators::binary,
+    scope::Env,
+};
+use crate::{
+    error::{SqlError, sqlstate},
+    query::{
+        functions::{
+            arithmetic::Operation,
+            cast::{is_integer, is_text},
+            pattern, scalar,
+        },
+        type_names,
+    },
+    types::PgType,
+};
+
+/// Expressions may nest so deep in the planner; the parser bounds them, too.
+const DEPTH_MAX: usize = 4_000;
+
+impl Planner<'_> {
+    /// Plans an expression.
+    pub(super) fn expr(&mut self, expr: &ast::Expr, env: &Env<'_>) -> Result<Bound, SqlError> {
+        if self.depth > DEPTH_MAX {
+            return Err(SqlError::new(
+                sqlstate::STATEMENT_TOO_COMPLEX,
+                "stack depth limit exceeded",
+            ));
+        }
+        self.depth += 1;
+        let bound = stacker::maybe_grow(128 * 1024, 4 * 1024 * 1024, || self.expr_inner(expr, env));
+        self.depth -= 1;
+        bound
+    }
+
+    fn expr_inner(&mut self, expr: &ast::Expr, env: &Env<'_>) -> Result<Bound, SqlError> {
+        use ast::Expr as E;
+        match expr {
+            E::Identifier(ident) => self.identifier(ident, env),
+            E::CompoundIdentifier(parts) => Ok(self.column(parts, env)?.bound),
+            E::Value(value) => self.literal(&value.value),
+            E::TypedString(typed) => self.typed_string(typed),
+            E::Interval(interval) => self.interval(interval),
+            E::Nested(inner) => self.expr(inner, env),
+            E::BinaryOp { left, op, right } => self.binary_op(left, op, right, env),
+            E::UnaryOp { op, expr } => self.unary_op(*op, expr, env),
+            E::Cast { kind, expr, data_type, array: false, format: None } => {
+                if !matches!(kind, ast::CastKind::Cast | ast::CastKind::DoubleColon) {
+                    return Err(self.refuse(expr, "TRY_CAST"));
+                }
+                let to = type_names::pg_type(data_type)?;
+                let bound = self.expr_for_cast(expr, &to, env)?;
+                self.coerce(bound, &to, CastContext::Explicit)
+            }
+            E::IsNull(e) => Ok(Bound::bool(Expr::IsNull(Box::new(self.any(e, env)?.expr)))),
+            E::IsNotNull(e) => Ok(Bound::bool(Expr::IsNotNull(Box::new(self.any(e, env)?.expr)))),
+            E::IsTrue(e) => self.truth(e, env, "IS TRUE", Expr::IsTrue),
+            E::IsNotTrue(e) => self.truth(e, env, "IS NOT TRUE", Expr::IsNotTrue),
+            E::IsFalse(e) => self.truth(e, env, "IS FALSE", Expr::IsFalse),
+            E::IsNotFalse(e) => self.truth(e, env, "IS NOT FALSE", Expr::IsNotFalse),
+            E::IsUnknown(e) => self.truth(e, env, "IS UNKNOWN", Expr::IsUnknown),
+            E::IsNotUnknown(e) => self.truth(e, env, "IS NOT UNKNOWN", Expr::IsNotUnknown),
+            E::IsDistinctFrom(l, r) => self.comparison(l, Operator::IsDistinctFrom, r, env),
+            E::IsNotDistinctFrom(l, r) => self.comparison(l, Operator::IsNotDistinctFrom, r, env),
+            E::Between { expr, negated, low, high } => {
+                let low = self.comparison(expr, Operator::GtEq, low, env)?;
+                let high = self.comparison(expr, Operator::LtEq, high, env)?;
+                let between = binary(low.expr, Operator::And, high.expr);
+                Ok(Bound::bool(negate_if(*negated, between)))
+            }
+            E::InList { expr, list, negated } => self.in_list(expr, list, *negated, env),
+            E::InSubquery { expr, subquery, negated } => {
+                self.in_subquery(expr, subquery, *negated, env)
+            }
+            E::Exists { subquery, negated } => self.exists(subquery, *negated, env),
+            E::Subquery(query) => self.scalar_subquery(query, env),
+            E::AnyOp { left, compare_op, right, is_some: _ } => {
+                self.any_all(left, compare_op, right, true, env)
+            }
+            E::AllOp { left, compare_op, right } => {
+                self.any_all(left, compare_op, right, false, env)
+            }
+            E::Like { negated, any: false, expr, pattern, escape_char } => {
+                self.like(expr, pattern, escape_char.as_ref(), *negated, false, env)
+            }
+            E::ILike { negated, any: false, expr, pattern, escape_char } => {
+                self.like(expr, pattern, escape_char.as_ref(), *negated, true, env)
+            }
+            E::SimilarTo { negated, expr, pattern, escape_char } => {
+                self.similar_to(expr, pattern, escape_char.as_ref(), *negated, env)
+            }
+            E::Case { operand, conditions, else_result, .. } => {
+                self.case(operand.as_deref(), conditions, else_result.as_deref(), env)
+            }
+            E::Function(function) => self.function(function, env),
+            E::Collate { expr, collation } => self.collate(expr, collation, env),
+            E::Array(array) => {
+                let types = array.elem.iter().map(|e| self.expr(e, env));
+                let items = types.collect::<Result<Vec<_>, _>>()?;
+                self.array(items)
+            }
+            E::CompoundFieldAccess { root, access_chain } => {
+                self.subscript(root, access_chain, env)
+            }
+            E::Tuple(_) => Err(self.refuse(expr, "row constructor in this place")),
+            E::Extract { .. }
+            | E::Ceil { .. }
+            | E::Floor { .. }
+            | E::Position { .. }
+            | E::Substring { .. }
+            | E::Trim { .. }
+            | E::Overlay { .. }
+            | E::AtTimeZone { .. } => self.special_syntax(expr, env),
+            E::Wildcard(_) | E::QualifiedWildcard(..) => {
+                Err(SqlError::new(sqlstate::SYNTAX_ERROR, "syntax error at or near \"*\""))
+            }
+            other => Err(self.refuse(other, &format!("expression {other}"))),
+        }
+    }
+
+    /// 0A000 with the place of an expression.
+    pub(super) fn refuse(&self, expr: &ast::Expr, what: &str) -> SqlError {
+        let error = SqlError::not_supported(what);
+        match self.statement.and_then(|s| s.position(expr.span().start)) {
+            Some(position) => error.position(position),
+            None => error,
+        }
+    }
+
+    /// The error with the place of an expression, unless it has one.
+    pub(super) fn locate(&self, error: SqlError, expr: &ast::Expr) -> SqlError {
+        if error.position.is_some() {
+            return error;
+        }
+        match self.statement.and_then(|s| s.position(expr.span().start)) {
+            Some(position) => error.position(position),
+            None => error,
+        }
+    }
+
+    /// A column, or one of the functions written without parentheses.
+    fn identifier(&mut self, ident: &ast::Ident, env: &Env<'_>) -> Result<Bound, SqlError> {
+        if let Some(found) = self.find_column(ident, env)? {
+            return Ok(found.bound);
+        }
+        if ident.quote_style.is_none() {
+            let name = ident.value.to_lowercase();
+            if let Some(bound) = self.keyword_function(&name)? {
+                return Ok(bound);
+            }
+        }
+        self.column(std::slice::from_ref(ident), env).map(|found| found.bound)
+    }
+
+    /// An operand that may be of any type; what is still untyped becomes text.
+    fn any(&mut self, expr: &ast::Expr, env: &Env<'_>) -> Result<Bound, SqlError> {
+        let bound = self.expr(expr, env)?;
+        if bound.ty == PgType::Unknown {
+            return self.coerce(bound, &PgType::Text, CastContext::Implicit);
+        }
+        Ok(bound)
+    }
+
+    /// The operand of a cast: an empty or untyped ARRAY[] takes the cast's type.
+    fn expr_for_cast(
+        &mut self,
+        expr: &ast::Expr,
+        to: &PgType,
+        env: &Env<'_>,
+    ) -> Result<Bound, SqlError> {
+        if let (ast::Expr::Array(array), PgType::Array(of)) = (expr, to) {
+            let mut items = Vec::new();
+            for item in &array.elem {
+                let item = self.expr(item, env)?;
+                items.push(self.coerce(item, of, CastContext::Explicit)?);
+            }
+            return self.array_of(items, of);
+        }
+        self.expr(expr, env)
+    }
+
+    fn truth(
+        &mut self,
+        expr: &ast::Expr,
+        env: &Env<'_>,
+        clause: &str,
+        wrap: fn(Box<Expr>) -> Expr,
+    ) -> Result<Bound, SqlError> {
+        let bound = self.expr(expr, env)?;
+        let condition = self.condition(bound, clause).map_err(|e| self.locate(e, expr))?;
+        Ok(Bound::bool(wrap(Box::new(condition))))
+    }
+
+    fn boolean(&mut self, expr: &ast::Expr, clause: &str, env: &Env<'_>) -> Result<Expr, SqlError> {
+        let bound = self.expr(expr, env)?;
+        self.condition(bound, clause).map_err(|e| self.locate(e, expr))
+    }
+
+    fn binary_op(
+        &mut self,
+        left: &ast::Expr,
+        op: &B,
+        right: &ast::Expr,
+        env: &Env<'_>,
+    ) -> Result<Bound, SqlError> {
+        if let B::PGCustomBinaryOperator(parts) = op {
+            let name = match parts.as_slice() {
+                [schema, name] if schema == "pg_catalog" => name,
+                [name] => name,
+                _ => return Err(self.refuse(left, &format!("operator {}", parts.join(".")))),
+            };
+            let op = named_operator(name)
+                .ok_or_else(|| SqlError::not_supported(format!("operator {name}")))?;
+            return self.binary_op(left, &op, right, env);
+        }
+        if let Some(op) = comparison_operator(op) {
+            return self.comparison(left, op, right, env);
+        }
+        match op {
+            B::And | B::Or => {
+                let (name, op) =
+                    if *op == B::And { ("AND", Operator::And) } else { ("OR", Operator::Or) };
+                let l = self.boolean(left, name, env)?;
+                let r = self.boolean(right, name, env)?;
+                return Ok(Bound::bool(binary(l, op, r)));
+            }
+            _ => {}
+        }
+        let l = self.expr(left, env)?;
+        let r = self.expr(right, env)?;
+        let operation = match op {
+            B::Plus => Operation::Add,
+            B::Minus => Operation::Subtract,
+            B::Multiply => Operation::Multiply,
+            B::Divide => Operation::Divide,
+            B::Modulo => Operation::Modulo,
+            B::StringConcat => {
+                return self.concatenate(l, r).map_err(|e| self.locate(e, left));
+            }
+            B::PGRegexMatch => return self.regex(l, r, false, false),
+            B::PGRegexIMatch => return self.regex(l, r, true, false),
+            B::PGRegexNotMatch => return self.regex(l, r, false, true),
+            B::PGRegexNotIMatch => return self.regex(l, r, true, true),
+            B::PGLikeMatch => return self.like_bound(l, r, None, false, false),
+            B::PGILikeMatch => return self.like_bound(l, r, None, false, true),
+            B::PGNotLikeMatch => return self.like_bound(l, r, None, true, false),
+            B::PGNotILikeMatch => return self.like_bound(l, r, None, true, true),
+            B::PGExp => return self.call_builtin("power", vec![l, r]),
+            B::PGStartsWith => return self.call_builtin("starts_with", vec![l, r]),
+            B::BitwiseAnd
+            | B::BitwiseOr
+            | B::PGBitwiseXor
+            | B::PGBitwiseShiftLeft
+            | B::PGBitwiseShiftRight => return self.bitwise(l, op, r),
+            other => {
+                let error = SqlError::not_supported(format!("operator {other}"));
+                return Err(self.locate(error, left));
+            }
+        };
+        self.arithmetic(l, operation, r).map_err(|e| self.locate(e, left))
+    }
+
+    fn bitwise(&mut self, l: Bound, op: &B, r: Bound) -> Result<Bound, SqlError> {
+        let operator = match op {
+            B::BitwiseAnd => Operator::BitwiseAnd,
+            B::BitwiseOr => Operator::BitwiseOr,
+            B::PGBitwiseXor => Operator::BitwiseXor,
+            _ => return Err(SqlError::not_supported(format!("operator {op}"))),
+        };
+        let (lt, rt) = (l.ty.clone(), r.ty.clone());
+        let ty = match (is_integer(&lt), is_integer(&rt)) {
+            (true, true) if super::operators::width(&lt) >= super::operators::width(&rt) => lt,
+            (true, true) => rt,
+            (true, false) if rt == PgType::Unknown => lt,
+            (false, true) if lt == PgType::Unknown => rt,
+            _ => return Err(undefined_operator(&op.to_string(), Some(&lt), &rt)),
+        };
+        let l = self.coerce(l, &ty, CastContext::Implicit)?;
+        let r = self.coerce(r, &ty, CastContext::Implicit)?;
+        Ok(Bound::new(binary(l.expr, operator, r.expr), ty))
+    }
+
+    /// A comparison, of rows too.
+    pub(super) fn comparison(
+        &mut self,
+        left: &ast::Expr,
+        op: Operator,
+        right: &ast::Expr,
+        env: &Env<'_>,
+    ) -> Result<Bound, SqlError> {
+        if let (Some(l), Some(r)) = (row(left), row(right)) {
+            return self.compare_rows(l, op, r, left, env);
+        }
+        let l = self.expr(left, env)?;
+        let r = self.expr(right, env)?;
+        self.compare(l, op, r).map_err(|e| self.locate(e, left))
+    }
+
+    fn compare_rows(
+        &mut self,
+        left: &[ast::Expr],
+        op: Operator,
+        right: &[ast::Expr],
+        at: &ast::Expr,
+        env: &Env<'_>,
+    ) -> Result<Bound, SqlError> {
+        if left.len() != right.len() {
+            let error = SqlError::new(
+                sqlstate::SYNTAX_ERROR,
+                "unequal number of entries in row expressions",
+            );
+            return Err(self.locate(error, at));
+        }
+        let connective = match op {
+            Operator::Eq => Operator::And,
+            Operator::NotEq => Operator::Or,
+            Operator::Lt | Operator::LtEq | Operator::Gt | Operator::GtEq => {
+                return self.compare_rows_ordered(left, op, right, env);
+            }
+            _ => return Err(self.refuse(at, "IS DISTINCT FROM of rows")),
+        };
+        let mut result: Option<Expr> = None;
+        for (l, r) in left.iter().zip(right) {
+            let compared = self.comparison(l, op, r, env)?.expr;
+            result = Some(match result {
+                None => compared,
+                Some(before) => binary(before, connective, compared),
+            });
+        }
+        result.map(Bound::bool).ok_or_else(|| self.refuse(at, "comparison of empty rows"))
+    }
+
+    /// `(a, b) < (c, d)`: `a < c OR (a = c AND b < d)`.
+    fn compare_rows_ordered(
+        &mut self,
+        left: &[ast::Expr],
+        op: Operator,
+        right: &[ast::Expr],
+        env: &Env<'_>,
+    ) -> Result<Bound, SqlError> {
+        let strict = match op {
+            Operator::LtEq => Operator::Lt,
+            Operator::GtEq => Operator::Gt,
+            other => other,
+        };
+        let (l, r) = (&left[0], &right[0]);
+        if left.len() == 1 {
+            return self.comparison(l, op, r, env);
+        }
+        let first = self.comparison(l, strict, r, env)?.expr;
+        let equal = self.comparison(l, Operator::Eq, r, env)?.expr;
+        let rest = self.compare_rows_ordered(&left[1..], op, &right[1..], env)?.expr;
+        let tail = binary(equal, Operator::And, rest);
+        Ok(Bound::bool(binary(first, Operator::Or, tail)))
+    }
+
+    fn unary_op(
+        &mut self,
+        op: UnaryOperator,
+        expr: &ast::Expr,
+        env: &Env<'_>,
+    ) -> Result<Bound, SqlError> {
+        match op {
+            UnaryOperator::Not => {
+                Ok(Bound::bool(Expr::Not(Box::new(self.boolean(expr, "NOT", env)?))))
+            }
+            UnaryOperator::Minus => {
+                let bound = self.expr(expr, env)?;
+                self.negate(bound).map_err(|e| self.locate(e, expr))
+            }
+            UnaryOperator::Plus => {
+                let bound = self.expr(expr, env)?;
+                if super::coerce::category(&bound.ty) != 'N' {
+                    return Err(self.locate(undefined_operator("+", None, &bound.ty), expr));
+                }
+                Ok(bound)
+            }
+            UnaryOperator::PGSquareRoot | UnaryOperator::PGCubeRoot | UnaryOperator::PGAbs => {
+                let name = match op {
+                    UnaryOperator::PGSquareRoot => "sqrt",
+                    UnaryOperator::PGCubeRoot => "cbrt",
+                    _ => "abs",
+                };
+                let bound = self.expr(expr, env)?;
+                self.call_builtin(name, vec![bound])
+            }
+            other => Err(self.refuse(expr, &format!("operator {other}"))),
+        }
+    }
+
+    fn in_list(
+        &mut self,
+        expr: &ast::Expr,
+        list: &[ast::Expr],
+        negated: bool,
+        env: &Env<'_>,
+    ) -> Result<Bound, SqlError> {
+        if row(expr).is_none() {
+            let left = self.expr(expr, env)?;
+            let mut items = Vec::with_capacity(list.len());
+            for item in list {
+                items.push(self.expr(item, env)?);
+            }
+            return self.in_values(left, items, negated).map_err(|e| self.locate(e, expr));
+        }
+        let mut any: Option<Expr> = None;
+        for item in list {
+            let equal = self.comparison(expr, Operator::Eq, item, env)?.expr;
+            any = Some(match any {
+                None => equal,
+                Some(before) => binary(before, Operator::Or, equal),
+            });
+        }
+        let any = any.ok_or_else(|| self.refuse(expr, "IN over nothing"))?;
+        Ok(Bound::bool(negate_if(negated, any)))
+    }
+
+    /// `left [NOT] IN (items)`.
+    pub(super) fn in_values(
+        &mut self,
+        left: Bound,
+        items: Vec<Bound>,
+        negated: bool,
+    ) -> Result<Bound, SqlError> {
+        let mut equals = Vec::with_capacity(items.len());
+        for item in items {
+            equals.push(self.compare(left.clone(), Operator::Eq, item)?.expr);
+        }
+        // Same left side everywhere: one list, which DataFusion looks up in a set.
+        let mut list = Vec::with_capacity(equals.len());
+        let mut common: Option<Expr> = None;
+        let uniform = equals.len() > 1
+            && equals.iter().all(|equal| match equal {
+                Expr::BinaryExpr(b) if b.op == Operator::Eq => {
+                    let same = common.get_or_insert_with(|| (*b.left).clone()) == b.left.as_ref();
+                    list.push((*b.right).clone());
+                    same && matches!(*b.right, Expr::Literal(..))
+                }
+                _ => false,
+            });
+        if uniform && let Some(common) = common {
+            return Ok(Bound::bool(Expr::InList(InList::new(Box::new(common), list, negated))));
+        }
+        let any = equals.into_iter().reduce(|a, b| binary(a, Operator::Or, b));
+        let any = any.unwrap_or(Expr::Literal(ScalarValue::Boolean(Some(false)), None));
+        Ok(Bound::bool(negate_if(negated, any)))
+    }
+
+    fn escape(&self, escape: Option<&ast::ValueWithSpan>) -> Result<Option<char>, SqlError> {
+        let Some(escape) = escape else {
+            return Ok(Some('\\'));
+        };
+        let text = match &escape.value {
+            ast::Value::SingleQuotedString(s) | ast::Value::EscapedStringLiteral(s) => s,
+            other => return Err(SqlError::not_supported(format!("ESCAPE {other}"))),
+        };
+        let mut chars = text.chars();
+        match (chars.next(), chars.next()) {
+            (first, None) => Ok(first),
+            _ => Err(SqlError::new(sqlstate::INVALID_ESCAPE_SEQUENCE, "invalid escape string")
+                .hint("Escape string must be empty or one character.")),
+        }
+    }
+
+    fn like(
+        &mut self,
+        expr: &ast::Expr,
+        pattern: &ast::Expr,
+        escape: Option<&ast::ValueWithSpan>,
+        negated: bool,
+        ignore_case: bool,
+        env: &Env<'_>,
+    ) -> Result<Bound, SqlError> {
+        let left = self.expr(expr, env)?;
+        let right = self.expr(pattern, env)?;
+        let escape = self.escape(escape)?;
+        self.like_bound(left, right, Some(escape), negated, ignore_case)
+            .map_err(|e| self.locate(e, expr))
+    }
+
+    fn like_bound(
+        &mut self,
+        left: Bound,
+        right: Bound,
+        escape: Option<Option<char>>,
+        negated: bool,
+        ignore_case: bool,
+    ) -> Result<Bound, SqlError> {
+        let symbol = match (ignore_case, negated) {
+            (false, false) => "~~",
+            (false, true) => "!~~",
+            (true, false) => "~~*",
+            (true, true) => "!~~*",
+        };
+        if !is_text(&left.ty) || !is_text(&right.ty) {
+            return Err(undefined_operator(symbol, Some(&left.ty), &right.ty));
+        }
+        let escape = escape.unwrap_or(Some('\\'));
+        // `char(n)` is matched with its blanks.
+        let left = match left.ty {
+            PgType::Bpchar(_) => left.expr,
+            _ => self.text_operand(left)?,
+        };
+        let right = self.text_operand(right)?;
+        let right = match right {
+            Expr::Literal(ScalarValue::Utf8View(Some(text)), _) => {
+                let text = pattern::like_with_backslash(&text, escape)?;
+                Expr::Literal(ScalarValue::Utf8View(Some(text)), None)
+            }
+            null @ Expr::Literal(..) => null,
+            other => {
+                let udf = pattern::checked_like_pattern(escape);
+                scalar::call(&udf, vec![other])
+            }
+        };
+        let like = Like::new(negated, Box::new(left), Box::new(right), None, ignore_case);
+        Ok(Bound::bool(Expr::Like(like)))
+    }
+
+    fn similar_to(
+        &mut self,
+        expr: &ast::Expr,
+        pattern: &ast::Expr,
+        escape: Option<&ast::ValueWithSpan>,
+        negated: bool,
+        env: &Env<'_>,
+    ) -> Result<Bound, SqlError> {
+        let escape = self.escape(escape)?;
+        let left = self.expr(expr, env)?;
+        if !is_text(&left.ty) {
+            let error = undefined_operator("~", Some(&left.ty), &PgType::Unknown);
+            return Err(self.locate(error, expr));
+        }
+        let right = self.expr(pattern, env)?;
+        let left = self.text_operand(left)?;
+        let Some(text) = right.constant_text() else {
+            return Err(self.refuse(pattern, "SIMILAR TO with a pattern that is no constant"));
+        };
+        let regex = pattern::similar_to_regex(text, escape)?;
+        let udf = pattern::regex_match(false);
+        let regex = Expr::Literal(ScalarValue::Utf8View(Some(regex)), None);
+        Ok(Bound::bool(negate_if(negated, scalar::call(&udf, vec![left, regex]))))
+    }
+
+    fn regex(
+        &mut self,
+        left: Bound,
+        right: Bound,
+        ignore_case: bool,
+        negated: bool,
+    ) -> Result<Bound, SqlError> {
+        let symbol = match (negated, ignore_case) {
+            (false, false) => "~",
+            (false, true) => "~*",
+            (true, false) => "!~",
+            (true, true) => "!~*",
+        };
+        if !is_text(&left.ty) || !is_text(&right.ty) {
+            return Err(undefined_operator(symbol, Some(&left.ty), &right.ty));
+        }
+        let left = match left.ty {
+            PgType::Bpchar(_) => left.expr,
+            _ => self.text_operand(left)?,
+        };
+        let right = self.text_operand(right)?;
+        let udf = pattern::regex_match(ignore_case);
+        Ok(Bound::bool(negate_if(negated, scalar::call(&udf, vec![left, right]))))
+    }
+
+    fn case(
+        &mut self,
+        operand: Option<&ast::Expr>,
+        conditions: &[ast::CaseWhen],
+        else_result: Option<&ast::Expr>,
+        env: &Env<'_>,
+    ) -> Result<Bound, SqlError> {
+        let mut whens = Vec::with_capacity(conditions.len());
+        let mut results = Vec::with_capacity(conditions.len() + 1);
+        for when in conditions {
+            whens.push(match operand {
+                Some(operand) => self.comparison(operand, Operator::Eq, &when.condition, env)?.expr,
+                None => self.boolean(&when.condition, "CASE/WHEN", env)?,
+            });
+            results.push(self.expr(&when.result, env)?);
+        }
+        let has_else = else_result.is_some();
+        if let Some(result) = else_result {
+            results.push(self.expr(result, env)?);
+        }
+        let (mut values, ty) = self.unify(results, "CASE", env.summed)?;
+        let otherwise = if has_else { values.pop() } else { None };
+        let whens = whens.into_iter().map(Box::new);
+        let pairs = whens.zip(values.into_iter().map(Box::new)).collect();
+        let case = Case::new(None, pairs, otherwise.map(Box::new));
+        Ok(Bound::new(Expr::Case(case), ty))
+    }
+
+    /// Casts all to their common type. `summed`: decimals of different scales may share a column.
+    pub(super) fn unify(
+        &mut self,
+        bounds: Vec<Bound>,
+        what: &str,
+        summed: bool,
+    ) -> Result<(Vec<Expr>, PgType), SqlError> {
+        let bounds: Vec<_> = if summed {
+            let any_numeric = bounds.iter().any(|b| matches!(b.ty, PgType::Numeric(Some(_))));
+            let narrow = super::literals::narrow_constant;
+            bounds
+                .into_iter()
+                .map(|b| if any_numeric && is_integer(&b.ty) { narrow(b) } else { b })
+                .collect()
+        } else {
+            bounds
+        };
+        let types: Vec<_> = bounds.iter().map(|b| b.ty.clone()).collect();
+        let mut ty = self.common_type(&types, what)?;
+        if summed
+            && ty == PgType::Numeric(None)
+            && let Some(shape) = types
+                .iter()
+                .filter(|t| **t != PgType::Unknown)
+                .map(super::coerce::shape_of)
+                .reduce(|a, b| super::coerce::common_shape(a?, b?))
+                .flatten()
+        {
+            ty = PgType::Numeric(Some(shape));
+        }
+        let mut exprs = Vec::with_capacity(bounds.len());
+        for bound in bounds {
+            exprs.push(match (&ty, super::coerce::shape_of(&bound.ty)) {
+                (PgType::Numeric(Some(shape)), Some(_)) => self.shaped(bound, *shape)?,
+                _ => self.coerce(bound, &ty, CastContext::Implicit)?.expr,
+            });
+        }
+        Ok((exprs, ty))
+    }
+
+    fn collate(
+        &mut self,
+        expr: &ast::Expr,
+        collation: &ast::ObjectName,
+        env: &Env<'_>,
+    ) -> Result<Bound, SqlError> {
+        let name = collation.to_string().replace('"', "");
+        let name = name.strip_prefix("pg_catalog.").unwrap_or(&name);
+        // Texts compare by their bytes, which is what these collations say.
+        if !matches!(name, "default" | "C" | "POSIX" | "ucs_basic") {
+            return Err(self.refuse(expr, &format!("collation {name:?}")));
+        }
+        let bound = self.expr(expr, env)?;
+        if !is_text(&bound.ty) {
+            let message = format!(
+                "collations are not supported by type {}",
+                super::bound::type_name(&bound.ty)
+            );
+            return Err(self.locate(SqlError::new(sqlstate::DATATYPE_MISMATCH, message), expr));
+        }
+        if bound.ty == PgType::Unknown {
+            return self.coerce(bound, &PgType::Text, CastContext::Implicit);
+        }
+        Ok(bound)
+    }
+}
+
+/// The fields of `(a, b)` or `ROW(a, b)`.
+pub(super) fn row(expr: &ast::Expr) -> Option<&[ast::Expr]> {
+    match expr {
+        ast::Expr::Tuple(fields) => Some(fields),
+        ast::Expr::Nested(inner) => row(inner),
+        _ => None,
+    }
+}
+
+pub(super) fn negate_if(negated: bool, expr: Expr) -> Expr {
+    if negated { Expr::Not(Box::new(expr)) } else { expr }
+}
+
+pub(super) fn comparison_operator(op: &B) -> Option<Operator> {
+    Some(match op {
+        B::Eq => Operator::Eq,
+        B::NotEq => Operator::NotEq,
+        B::Lt => Operator::Lt,
+        B::LtEq => Operator::LtEq,
+        B::Gt => Operator::Gt,
+        B::GtEq => Operator::GtEq,
+        _ => return None,
+    })
+}
+
+fn named_operator(name: &str) -> Option<B> {
+    Some(match name {
+        "=" => B::Eq,
+        "<>" | "!=" => B::NotEq,
+        "<" => B::Lt,
+        "<=" => B::LtEq,
+        ">" => B::Gt,
+        ">=" => B::GtEq,
+        "+" => B::Plus,
+        "-" => B::Minus,
+        "*" => B::Multiply,
+        "/" => B::Divide,
+        "%" => B::Modulo,
+        "||" => B::StringConcat,
+        "~" => B::PGRegexMatch,
+        "~*" => B::PGRegexIMatch,
+        "!~" => B::PGRegexNotMatch,
+        "!~*" => B::PGRegexNotIMatch,
+        "~~" => B::PGLikeMatch,
+        "~~*" => B::PGILikeMatch,
+        "!~~" => B::PGNotLikeMatch,
+        "!~~*" => B::PGNotILikeMatch,
+        "^" => B::PGExp,
+        _ => return None,
+    })
+}

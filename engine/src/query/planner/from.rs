@@ -1,0 +1,693 @@
+//! FROM: tables, subqueries, functions and joins.
+
+use std::sync::Arc;
+
+use datafusion::{
+    common::{Column, JoinType, NullEquality, TableReference, UnnestOptions},
+    logical_expr::{
+        Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator, SubqueryAlias,
+        logical_plan::{Join, JoinConstraint, Subquery, TableScanBuilder},
+    },
+    sql::sqlparser::ast::{self, JoinOperator, TableFactor},
+};
+
+use super::{
+    Planner, ResolvedTable,
+    bound::Bound,
+    operators::binary,
+    query::OutputColumn,
+    resolver,
+    scope::{Env, MergedColumn, Scope, ScopeColumn, ScopeTable},
+};
+use crate::{
+    error::{SqlError, sqlstate},
+    query::{
+        errors::sql_error,
+        parser::{fold_identifier, relation_name},
+        statement::RelationName,
+    },
+    types::PgType,
+};
+
+/// A part of FROM: its plan and the names it brings.
+pub(super) type Relation = (LogicalPlan, Scope);
+
+impl Planner<'_> {
+    /// Plans `FROM a, b, …`. Without any, one row without columns.
+    pub(super) fn source(
+        &mut self,
+        items: &[ast::TableWithJoins],
+        outer: Option<&Env<'_>>,
+    ) -> Result<Relation, SqlError> {
+        let mut result: Option<Relation> = None;
+        for item in items {
+            result = Some(match result {
+                None => self.table_with_joins(item, None, outer)?,
+                Some(left) => {
+                    let lateral = is_lateral(&item.relation);
+                    if lateral && item.joins.is_empty() {
+                        self.lateral(left, &item.relation, JoinType::Inner, outer)?
+                    } else if lateral {
+                        let mut joined =
+                            self.lateral(left, &item.relation, JoinType::Inner, outer)?;
+                        for join in &item.joins {
+                            joined = self.join(joined, join, outer)?;
+                        }
+                        joined
+                    } else {
+                        let right = self.table_with_joins(item, None, outer)?;
+                        self.check_aliases(&left.1, &right.1)?;
+                        cross(left, right)?
+                    }
+                }
+            });
+        }
+        match result {
+            Some(relation) => Ok(relation),
+            None => {
+                Ok((LogicalPlanBuilder::empty(true).build().map_err(sql_error)?, Scope::default()))
+            }
+        }
+    }
+
+    fn check_aliases(&self, left: &Scope, right: &Scope) -> Result<(), SqlError> {
+        for table in &right.tables {
+            let clash = left.tables.iter().any(|t| {
+                t.alias == table.alias
+                    && (t.schema == table.schema || t.schema.is_none() || table.schema.is_none())
+            });
+            if clash && !table.alias.is_empty() {
+                let message = format!("table name \"{}\" specified more than once", table.alias);
+                return Err(SqlError::new(sqlstate::DUPLICATE_ALIAS, message));
+            }
+        }
+        Ok(())
+    }
+
+    fn table_with_joins(
+        &mut self,
+        item: &ast::TableWithJoins,
+        left: Option<Relation>,
+        outer: Option<&Env<'_>>,
+    ) -> Result<Relation, SqlError> {
+        let mut relation = match left {
+            Some(left) => left,
+            None => self.relation(&item.relation, outer)?,
+        };
+        for join in &item.joins {
+            relation = self.join(relation, join, outer)?;
+        }
+        Ok(relation)
+    }
+
+    /// One entry of FROM, by itself.
+    fn relation(
+        &mut self,
+        factor: &TableFactor,
+        outer: Option<&Env<'_>>,
+    ) -> Result<Relation, SqlError> {
+        match factor {
+            TableFactor::Table {
+                name,
+                alias,
+                args: None,
+                with_hints,
+                version: None,
+                with_ordinality: false,
+                partitions,
+                json_path: None,
+                sample: None,
+                index_hints,
+            } if with_hints.is_empty() && partitions.is_empty() && index_hints.is_empty() => {
+                self.table(name, alias.as_ref())
+            }
+            TableFactor::Table { sample: Some(_), .. } => {
+                Err(SqlError::not_supported("TABLESAMPLE"))
+            }
+            TableFactor::Derived { lateral: _, subquery, alias, sample: None } => {
+                self.derived(subquery, alias.as_ref(), outer)
+            }
+            TableFactor::Derived { sample: Some(_), .. } => {
+                Err(SqlError::not_supported("TABLESAMPLE"))
+            }
+            TableFactor::NestedJoin { table_with_joins, alias: None } => {
+                self.table_with_joins(table_with_joins, None, outer)
+            }
+            TableFactor::NestedJoin { alias: Some(_), .. } => {
+                Err(SqlError::not_supported("alias of a join in parentheses"))
+            }
+            TableFactor::Table { args: Some(_), .. }
+            | TableFactor::Function { .. }
+            | TableFactor::UNNEST { .. }
+            | TableFactor::TableFunction { .. } => {
+                let one_row = LogicalPlanBuilder::empty(true).build().map_err(sql_error)?;
+                self.table_function((one_row, Scope::default()), factor, outer)
+            }
+            other => Err(SqlError::not_supported(format!("{other} in FROM"))),
+        }
+    }
+
+    pub(super) fn name_of(&self, name: &ast::ObjectName) -> Result<RelationName, SqlError> {
+        let mut parts = Vec::new();
+        let mut position = None;
+        for part in &name.0 {
+            match part {
+                ast::ObjectNamePart::Identifier(ident) => {
+                    if position.is_none() {
+                        position = self.statement.and_then(|s| s.position(ident.span.start));
+                    }
+                    parts.push(fold_identifier(ident));
+                }
+                ast::ObjectNamePart::Function(_) => {
+                    return Err(SqlError::not_supported(format!("name {name}")));
+                }
+            }
+        }
+        relation_name(parts, position)
+    }
+
+    fn table(
+        &mut self,
+        name: &ast::ObjectName,
+        alias: Option<&ast::TableAlias>,
+    ) -> Result<Relation, SqlError> {
+        let name = self.name_of(name)?;
+        if name.schema.is_none()
+            && let Some(relation) = self.cte(&name.name, alias)?
+        {
+            return Ok(relation);
+        }
+        let table = resolver::resolve(self.context, &name)?;
+        self.scan(&table, Arc::clone(&table.source), alias, 0)
+    }
+
+    /// A scan of a table's source, whose first `hidden` columns are not the table's.
+    pub(super) fn scan(
+        &mut self,
+        table: &ResolvedTable,
+        source: Arc<dyn datafusion::logical_expr::TableSource>,
+        alias: Option<&ast::TableAlias>,
+        hidden: usize,
+    ) -> Result<Relation, SqlError> {
+        let alias_name = alias.map_or_else(|| table.name.clone(), |a| fold_identifier(&a.name));
+        let qualifier = self.unique_qualifier(&alias_name);
+        let schema = source.schema();
+        let mut columns = Vec::with_capacity(table.columns.len() + hidden);
+        for (index, field) in schema.fields().iter().enumerate() {
+            let (ty, origin, name) = match index.checked_sub(hidden) {
+                Some(i) => {
+                    let column = table.columns.get(i).ok_or_else(|| {
+                        SqlError::internal(format!("{table:?} has more fields than columns"))
+                    })?;
+                    (column.pg_type.clone(), (table.oid, column.number), column.name.clone())
+                }
+                None => {
+                    let ty = PgType::of_field(field);
+                    (ty, (0, 0), field.name().clone())
+                }
+            };
+            columns.push(ScopeColumn {
+                name,
+                ty,
+                column: Column::new(Some(qualifier.clone()), field.name()),
+                origin,
+                merged: false,
+                hidden: index < hidden,
+            });
+        }
+        let scan = TableScanBuilder::new(qualifier, source).build().map_err(sql_error)?;
+        let mut entry = ScopeTable {
+            schema: alias.is_none().then(|| table.schema.clone()),
+            alias: alias_name,
+            columns,
+        };
+        self.rename_columns(&mut entry, alias)?;
+        Ok((LogicalPlan::TableScan(scan), Scope { tables: vec![entry], merged: Vec::new() }))
+    }
+
+    /// Applies `AS alias (a, b, …)`.
+    fn rename_columns(
+        &self,
+        entry: &mut ScopeTable,
+        alias: Option<&ast::TableAlias>,
+    ) -> Result<(), SqlError> {
+        let Some(alias) = alias else {
+            return Ok(());
+        };
+        if alias.at.is_some() || alias.columns.iter().any(|c| c.data_type.is_some()) {
+            return Err(SqlError::not_supported("column definitions in an alias"));
+        }
+        let visible = entry.columns.iter().filter(|c| !c.hidden).count();
+        if alias.columns.len() > visible {
+            let message = format!(
+                "table \"{}\" has {visible} columns available but {} columns specified",
+                entry.alias,
+                alias.columns.len()
+            );
+            return Err(SqlError::new(sqlstate::INVALID_COLUMN_REFERENCE, message));
+        }
+        for (column, name) in entry.columns.iter_mut().filter(|c| !c.hidden).zip(&alias.columns) {
+            column.name = fold_identifier(&name.name);
+        }
+        Ok(())
+    }
+
+    /// `(SELECT …) AS alias`.
+    fn derived(
+        &mut self,
+        query: &ast::Query,
+        alias: Option<&ast::TableAlias>,
+        outer: Option<&Env<'_>>,
+    ) -> Result<Relation, SqlError> {
+        let Some(alias) = alias else {
+            return Err(SqlError::new(
+                sqlstate::SYNTAX_ERROR,
+                "subquery in FROM must have an alias",
+            )
+            .hint("For example, FROM (SELECT ...) [AS] foo."));
+        };
+        let (plan, columns) = self.query(query, outer)?;
+        self.aliased(plan, &columns, alias)
+    }
+
+    /// A query's result under a name.
+    pub(super) fn aliased(
+        &mut self,
+        plan: LogicalPlan,
+        columns: &[OutputColumn],
+        alias: &ast::TableAlias,
+    ) -> Result<Relation, SqlError> {
+        let name = fold_identifier(&alias.name);
+        let (plan, mut entry) = self.named_query(plan, columns, &name)?;
+        self.rename_columns(&mut entry, Some(alias))?;
+        Ok((plan, Scope { tables: vec![entry], merged: Vec::new() }))
+    }
+
+    pub(super) fn named_query(
+        &mut self,
+        plan: LogicalPlan,
+        columns: &[OutputColumn],
+        name: &str,
+    ) -> Result<(LogicalPlan, ScopeTable), SqlError> {
+        let qualifier = self.unique_qualifier(name);
+        let entry = ScopeTable {
+            schema: None,
+            alias: name.to_owned(),
+            columns: columns
+                .iter()
+                .map(|c| ScopeColumn {
+                    name: c.name.clone(),
+                    ty: c.ty.clone(),
+                    column: Column::new(Some(qualifier.clone()), &c.internal),
+                    origin: c.origin,
+                    merged: false,
+                    hidden: false,
+                })
+                .collect(),
+        };
+        let plan = SubqueryAlias::try_new(Arc::new(plan), qualifier).map_err(sql_error)?;
+        Ok((LogicalPlan::SubqueryAlias(plan), entry))
+    }
+
+    fn join(
+        &mut self,
+        left: Relation,
+        join: &ast::Join,
+        outer: Option<&Env<'_>>,
+    ) -> Result<Relation, SqlError> {
+        use JoinOperator as J;
+        if join.global {
+            return Err(SqlError::new(
+                sqlstate::SYNTAX_ERROR,
+                "syntax error at or near \"GLOBAL\"",
+            ));
+        }
+        let (join_type, constraint) = match &join.join_operator {
+            J::Join(c) | J::Inner(c) => (JoinType::Inner, c),
+            J::Left(c) | J::LeftOuter(c) => (JoinType::Left, c),
+            J::Right(c) | J::RightOuter(c) => (JoinType::Right, c),
+            J::FullOuter(c) => (JoinType::Full, c),
+            J::CrossJoin(c) => (JoinType::Inner, c),
+            other => return Err(SqlError::not_supported(format!("{other:?}"))),
+        };
+        if is_lateral(&join.relation) {
+            let always = match constraint {
+                ast::JoinConstraint::None => true,
+                ast::JoinConstraint::On(ast::Expr::Value(v)) => {
+                    v.value == ast::Value::Boolean(true)
+                }
+                _ => false,
+            };
+            let inner_on = match constraint {
+                ast::JoinConstraint::On(on) if join_type == JoinType::Inner => Some(on),
+                _ => None,
+            };
+            if !always && inner_on.is_none() {
+                return Err(SqlError::not_supported("LATERAL join with this condition"));
+            }
+            let (plan, scope) = self.lateral(left, &join.relation, join_type, outer)?;
+            let Some(on) = inner_on.filter(|_| !always) else {
+                return Ok((plan, scope));
+            };
+            let env = Env::new(&scope, outer, "JOIN conditions");
+            let on = self.expr(on, &env)?;
+            let on = self.condition(on, "JOIN/ON")?;
+            let plan = LogicalPlanBuilder::new(plan).filter(on).and_then(|b| b.build());
+            return Ok((plan.map_err(sql_error)?, scope));
+        }
+        let right = self.relation(&join.relation, outer)?;
+        self.check_aliases(&left.1, &right.1)?;
+        self.join_relations(left, right, join_type, constraint, &join.join_operator, outer)
+    }
+
+    fn join_relations(
+        &mut self,
+        left: Relation,
+        right: Relation,
+        join_type: JoinType,
+        constraint: &ast::JoinConstraint,
+        operator: &JoinOperator,
+        outer: Option<&Env<'_>>,
+    ) -> Result<Relation, SqlError> {
+        let cross_join = matches!(operator, JoinOperator::CrossJoin(_));
+        match constraint {
+            ast::JoinConstraint::None if cross_join => cross(left, right),
+            ast::JoinConstraint::None => {
+                Err(SqlError::new(sqlstate::SYNTAX_ERROR, "syntax error: JOIN without ON or USING"))
+            }
+            ast::JoinConstraint::On(on) => {
+                let scope = left.1.join(right.1);
+                let env = Env::new(&scope, outer, "JOIN conditions");
+                let on = self.expr(on, &env)?;
+                let on = self.condition(on, "JOIN/ON")?;
+                let plan = join_plans(left.0, right.0, join_type, Some(on))?;
+                Ok((plan, scope))
+            }
+            ast::JoinConstraint::Using(names) => {
+                let mut columns = Vec::new();
+                for name in names {
+                    columns.push(self.name_of(name)?.name);
+                }
+                self.join_using(left, right, join_type, &columns)
+            }
+            ast::JoinConstraint::Natural => {
+                let names = visible_names(&right.1);
+                let columns: Vec<_> =
+                    visible_names(&left.1).into_iter().filter(|n| names.contains(n)).collect();
+                if columns.is_empty() {
+                    return cross(left, right);
+                }
+                self.join_using(left, right, join_type, &columns)
+            }
+        }
+    }
+
+    fn join_using(
+        &mut self,
+        left: Relation,
+        right: Relation,
+        join_type: JoinType,
+        names: &[String],
+    ) -> Result<Relation, SqlError> {
+        let (left_plan, mut left) = left;
+        let (right_plan, mut right) = right;
+        let mut condition: Option<Expr> = None;
+        let mut merged = Vec::new();
+        for name in names {
+            let (l, origin) = using_column(&mut left, name, "left")?;
+            let (r, right_origin) = using_column(&mut right, name, "right")?;
+            let equal = self.compare(l.clone(), Operator::Eq, r.clone())?.expr;
+            condition = Some(match condition {
+                None => equal,
+                Some(before) => binary(before, Operator::And, equal),
+            });
+            let (bound, origin) = match join_type {
+                JoinType::Right => (r, right_origin),
+                JoinType::Full => {
+                    let bound = self.call_builtin("coalesce", vec![l, r])?;
+                    (bound, (0, 0))
+                }
+                _ => (l, origin),
+            };
+            merged.push(MergedColumn { name: name.clone(), bound, origin });
+        }
+        let plan = join_plans(left_plan, right_plan, join_type, condition)?;
+        let mut scope = left.join(right);
+        merged.append(&mut scope.merged);
+        scope.merged = merged;
+        Ok((plan, scope))
+    }
+
+    /// Joins a relation that refers to those on its left.
+    fn lateral(
+        &mut self,
+        left: Relation,
+        factor: &TableFactor,
+        join_type: JoinType,
+        outer: Option<&Env<'_>>,
+    ) -> Result<Relation, SqlError> {
+        let TableFactor::Derived { subquery, alias, sample: None, .. } = factor else {
+            if join_type != JoinType::Inner {
+                return Err(SqlError::not_supported("outer join with a function of the left side"));
+            }
+            return self.table_function(left, factor, outer);
+        };
+        let env = Env::new(&left.1, outer, "LATERAL");
+        let (plan, right) = self.derived(subquery, alias.as_ref(), Some(&env))?;
+        self.check_aliases(&left.1, &right)?;
+        let outer_refs = plan.all_out_ref_exprs();
+        let scope = left.1.clone().join(right);
+        if outer_refs.is_empty() {
+            let plan = join_plans(left.0, plan, join_type, None)?;
+            return Ok((plan, scope));
+        }
+        let LogicalPlan::SubqueryAlias(aliased) = plan else {
+            return Err(SqlError::internal("a derived table without alias"));
+        };
+        if limits_rows(&aliased.input) {
+            return Err(SqlError::not_supported("LATERAL with LIMIT or aggregates over windows"));
+        }
+        let subquery = LogicalPlan::Subquery(Subquery {
+            subquery: Arc::clone(&aliased.input),
+            outer_ref_columns: outer_refs,
+            spans: Default::default(),
+        });
+        let aliased =
+            SubqueryAlias::try_new(Arc::new(subquery), aliased.alias).map_err(sql_error)?;
+        let plan = join_plans(left.0, LogicalPlan::SubqueryAlias(aliased), join_type, None)?;
+        Ok((plan, scope))
+    }
+
+    /// `generate_series(…)`, `unnest(…)` and other functions in FROM, over the rows of `left`.
+    fn table_function(
+        &mut self,
+        left: Relation,
+        factor: &TableFactor,
+        outer: Option<&Env<'_>>,
+    ) -> Result<Relation, SqlError> {
+        let (name, args, alias, ordinality) = function_parts(factor)?;
+        let env = Env::new(&left.1, outer, "functions in FROM");
+        let mut bounds = Vec::new();
+        for arg in &args {
+            bounds.push(self.expr(arg, &env)?);
+        }
+        let alias_name = alias.map_or_else(|| name.clone(), |a| fold_identifier(&a.name));
+        let qualifier = self.unique_qualifier(&alias_name);
+        let column = Column::new(Some(qualifier.clone()), &name);
+        let mut ordinal = None;
+        let (plan, ty) = match self.set_returning(&name, bounds.clone())? {
+            Some(list) => {
+                let PgType::Array(of) = list.ty.clone() else {
+                    return Err(SqlError::internal(format!("{name} gives no array")));
+                };
+                if ordinality {
+                    ordinal = Some(Column::new(Some(qualifier.clone()), "ordinality"));
+                }
+                let plan = unnest_beside(left.0, list.expr, &qualifier, &name, ordinality)?;
+                (plan, of.as_ref().clone())
+            }
+            None if ordinality => return Err(SqlError::not_supported("WITH ORDINALITY here")),
+            None => {
+                let value = self.call_builtin(&name, bounds)?;
+                let mut exprs: Vec<_> =
+                    left.0.schema().columns().into_iter().map(Expr::Column).collect();
+                exprs.push(value.expr.alias_qualified(Some(qualifier.clone()), &name));
+                let plan = LogicalPlanBuilder::new(left.0).project(exprs);
+                (plan.and_then(|b| b.build()).map_err(sql_error)?, value.ty)
+            }
+        };
+        // A function of one column takes the table's alias for the column, too.
+        let column_name = if alias.is_some() { alias_name.clone() } else { name.clone() };
+        let mut columns = vec![ScopeColumn {
+            name: column_name,
+            ty,
+            column,
+            origin: (0, 0),
+            merged: false,
+            hidden: false,
+        }];
+        if let Some(column) = ordinal {
+            columns.push(ScopeColumn {
+                name: "ordinality".to_owned(),
+                ty: PgType::Int8,
+                column,
+                origin: (0, 0),
+                merged: false,
+                hidden: false,
+            });
+        }
+        let mut entry = ScopeTable { schema: None, alias: alias_name, columns };
+        self.rename_columns(&mut entry, alias)?;
+        let right = Scope { tables: vec![entry], merged: Vec::new() };
+        self.check_aliases(&left.1, &right)?;
+        Ok((plan, left.1.join(right)))
+    }
+}
+
+/// The left rows repeated for each element of a list over them.
+fn unnest_beside(
+    left: LogicalPlan,
+    list: Expr,
+    qualifier: &TableReference,
+    name: &str,
+    ordinality: bool,
+) -> Result<LogicalPlan, SqlError> {
+    let mut exprs: Vec<_> = left.schema().columns().into_iter().map(Expr::Column).collect();
+    let mut columns = vec![Column::new(Some(qualifier.clone()), name)];
+    if ordinality {
+        let numbers = crate::query::functions::series::ordinals(
+            &list.get_type(left.schema()).map_err(sql_error)?,
+        );
+        let ordinals = crate::query::functions::scalar::call(&numbers, vec![list.clone()]);
+        exprs.push(ordinals.alias_qualified(Some(qualifier.clone()), "ordinality"));
+        columns.push(Column::new(Some(qualifier.clone()), "ordinality"));
+    }
+    exprs.push(list.alias_qualified(Some(qualifier.clone()), name));
+    LogicalPlanBuilder::new(left)
+        .project(exprs)
+        .and_then(|builder| {
+            let options = UnnestOptions::new().with_preserve_nulls(false);
+            builder.unnest_columns_with_options(columns, options)
+        })
+        .and_then(|builder| builder.build())
+        .map_err(sql_error)
+}
+
+type FunctionParts<'f> = (String, Vec<ast::Expr>, Option<&'f ast::TableAlias>, bool);
+
+fn function_parts(factor: &TableFactor) -> Result<FunctionParts<'_>, SqlError> {
+    let unsupported = |what: &str| Err(SqlError::not_supported(what));
+    let (name, args, alias, ordinality) = match factor {
+        TableFactor::Table { name, args: Some(args), alias, with_ordinality, .. } => {
+            if args.settings.is_some() {
+                return unsupported("SETTINGS of a table function");
+            }
+            (name, &args.args, alias, *with_ordinality)
+        }
+        TableFactor::Function { name, args, alias, with_ordinality, .. } => {
+            (name, args, alias, *with_ordinality)
+        }
+        TableFactor::UNNEST { alias, array_exprs, with_offset, with_ordinality, .. } => {
+            if *with_offset || array_exprs.len() != 1 {
+                return unsupported("unnest of several arrays");
+            }
+            let args = array_exprs.clone();
+            return Ok(("unnest".to_owned(), args, alias.as_ref(), *with_ordinality));
+        }
+        other => return unsupported(&format!("{other} in FROM")),
+    };
+    let mut exprs = Vec::new();
+    for arg in args {
+        match arg {
+            ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(expr)) => exprs.push(expr.clone()),
+            other => return unsupported(&format!("argument {other}")),
+        }
+    }
+    let name = super::calls::function_name(name)?;
+    Ok((name, exprs, alias.as_ref(), ordinality))
+}
+
+/// Whether the relation may refer to those on its left: LATERAL, and every function.
+fn is_lateral(factor: &TableFactor) -> bool {
+    match factor {
+        TableFactor::Derived { lateral, .. } => *lateral,
+        TableFactor::Table { args, .. } => args.is_some(),
+        TableFactor::Function { .. } | TableFactor::UNNEST { .. } => true,
+        _ => false,
+    }
+}
+
+/// Whether a correlated plan holds what DataFusion would apply to all outer rows together instead
+/// of to each.
+pub(super) fn limits_rows(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Limit(_) | LogicalPlan::Window(_) => true,
+        LogicalPlan::Distinct(_) => true,
+        other => other.inputs().into_iter().any(limits_rows),
+    }
+}
+
+fn visible_names(scope: &Scope) -> Vec<String> {
+    let merged = scope.merged.iter().map(|m| m.name.clone());
+    let plain = scope.columns().filter(|c| !c.merged && !c.hidden).map(|c| c.name.clone());
+    merged.chain(plain).collect()
+}
+
+fn using_column(
+    scope: &mut Scope,
+    name: &str,
+    side: &str,
+) -> Result<(Bound, (u32, i16)), SqlError> {
+    let ambiguous = || {
+        let message =
+            format!("common column name \"{name}\" appears more than once in {side} table");
+        SqlError::new(sqlstate::AMBIGUOUS_COLUMN, message)
+    };
+    if let Some(index) = scope.merged.iter().position(|m| m.name == name) {
+        let merged = scope.merged.remove(index);
+        return Ok((merged.bound, merged.origin));
+    }
+    let mut found = None;
+    for table in &mut scope.tables {
+        for column in table.columns.iter_mut().filter(|c| c.name == name && !c.merged) {
+            if found.is_some() {
+                return Err(ambiguous());
+            }
+            column.merged = true;
+            let bound = Bound::new(Expr::Column(column.column.clone()), column.ty.clone());
+            found = Some((bound, column.origin));
+        }
+    }
+    found.ok_or_else(|| {
+        let message =
+            format!("column \"{name}\" specified in USING clause does not exist in {side} table");
+        SqlError::new(sqlstate::UNDEFINED_COLUMN, message)
+    })
+}
+
+fn cross(left: Relation, right: Relation) -> Result<Relation, SqlError> {
+    let plan = join_plans(left.0, right.0, JoinType::Inner, None)?;
+    Ok((plan, left.1.join(right.1)))
+}
+
+/// A join; equalities among the condition become keys.
+pub(super) fn join_plans(
+    left: LogicalPlan,
+    right: LogicalPlan,
+    join_type: JoinType,
+    on: Option<Expr>,
+) -> Result<LogicalPlan, SqlError> {
+    let keys = on.as_ref().map_or_else(Vec::new, |_| Vec::<(Expr, Expr)>::new());
+    let join = Join::try_new(
+        Arc::new(left),
+        Arc::new(right),
+        keys,
+        on,
+        join_type,
+        JoinConstraint::On,
+        NullEquality::NullEqualsNothing,
+        false,
+    )
+    .map_err(sql_error)?;
+    Ok(LogicalPlan::Join(join))
+}

@@ -1,0 +1,361 @@
+//! Constants in SQL.
+
+use std::sync::Arc;
+
+use datafusion::{
+    common::ScalarValue,
+    logical_expr::{Expr, expr::Placeholder},
+    sql::sqlparser::ast::{self, Value},
+};
+
+use super::{
+    Planner,
+    bound::{Bound, base},
+    coerce::CastContext,
+};
+use crate::{
+    error::{SqlError, sqlstate},
+    query::{functions::decimal::Decimal, parser, statement::RelationName, type_names},
+    types::{NumericShape, PgType},
+};
+
+/// Parameters are numbered up to here, as in the protocol.
+const PARAM_MAX: usize = 65_535;
+
+/// A numeric literal as a decimal of its own precision and scale, if 38 digits hold it.
+pub(super) fn decimal_literal(text: &str) -> Option<Bound> {
+    let value = Decimal::parse(text)?;
+    let scale = value.scale();
+    let digits = value.to_string().bytes().filter(u8::is_ascii_digit).count();
+    if scale > 38 || digits > 38 {
+        return None;
+    }
+    let precision = digits.max(scale as usize).max(1) as u8;
+    let digits = value.to_i256(38, scale)?.to_i128()?;
+    let shape = NumericShape { precision, scale: scale as i8 };
+    Some(Bound::literal(
+        ScalarValue::Decimal128(Some(digits), precision, scale as i8),
+        PgType::Numeric(Some(shape)),
+    ))
+}
+
+/// An exact number constant with no more digits than it needs.
+pub(super) fn narrow_constant(bound: Bound) -> Bound {
+    let narrowed = match bound.constant() {
+        Some(ScalarValue::Int16(Some(v))) => decimal_literal(&v.to_string()),
+        Some(ScalarValue::Int32(Some(v))) => decimal_literal(&v.to_string()),
+        Some(ScalarValue::Int64(Some(v))) => decimal_literal(&v.to_string()),
+        Some(ScalarValue::Utf8View(Some(text))) if bound.ty == PgType::Numeric(None) => {
+            decimal_literal(text)
+        }
+        _ => None,
+    };
+    narrowed.unwrap_or(bound)
+}
+
+impl Planner<'_> {
+    pub(super) fn literal(&mut self, value: &Value) -> Result<Bound, SqlError> {
+        let unknown = |text: &str| {
+            Bound::literal(ScalarValue::Utf8View(Some(text.to_owned())), PgType::Unknown)
+        };
+        Ok(match value {
+            Value::Number(text, _) => number(&text.replace('_', ""))?,
+            Value::SingleQuotedString(text)
+            | Value::EscapedStringLiteral(text)
+            | Value::UnicodeStringLiteral(text)
+            | Value::NationalStringLiteral(text) => {
+                if text.contains('\0') {
+                    return Err(SqlError::new(
+                        sqlstate::CHARACTER_NOT_IN_REPERTOIRE,
+                        "invalid byte sequence for encoding \"UTF8\": 0x00",
+                    ));
+                }
+                unknown(text)
+            }
+            Value::DollarQuotedString(text) => unknown(&text.value),
+            Value::Boolean(value) => {
+                Bound::literal(ScalarValue::Boolean(Some(*value)), PgType::Bool)
+            }
+            Value::Null => Bound::literal(ScalarValue::Utf8View(None), PgType::Unknown),
+            Value::Placeholder(name) => self.placeholder(name)?,
+            Value::HexStringLiteral(_) | Value::SingleQuotedByteStringLiteral(_) => {
+                return Err(SqlError::not_supported("type bit"));
+            }
+            other => {
+                let message = format!("syntax error at or near \"{other}\"");
+                return Err(SqlError::new(sqlstate::SYNTAX_ERROR, message));
+            }
+        })
+    }
+
+    fn placeholder(&mut self, name: &str) -> Result<Bound, SqlError> {
+        let number = name.strip_prefix('$').and_then(|n| n.parse::<usize>().ok());
+        let Some(number) = number.filter(|n| (1..=PARAM_MAX).contains(n)) else {
+            let message = format!("there is no parameter {name}");
+            return Err(SqlError::new(sqlstate::UNDEFINED_PARAMETER, message));
+        };
+        if !self.params_allowed {
+            let message = format!("there is no parameter {name}");
+            return Err(SqlError::new(sqlstate::UNDEFINED_PARAMETER, message));
+        }
+        if self.params.len() < number {
+            self.params.resize(number, None);
+        }
+        let ty = self.params[number - 1].clone();
+        Ok(param(&format!("${number}"), ty.unwrap_or(PgType::Unknown)))
+    }
+
+    /// Decides the type of an untyped parameter.
+    pub(super) fn resolve_param(&mut self, id: &str, ty: &PgType) -> Result<Bound, SqlError> {
+        let number = id[1..].parse::<usize>().unwrap_or(1);
+        let slot = &mut self.params[number - 1];
+        let ty = match (slot.as_ref(), ty) {
+            (Some(decided), _) => decided.clone(),
+            // Values of `char(n)` parameters come unpadded.
+            (None, PgType::Bpchar(_)) => PgType::Varchar(None),
+            (None, PgType::Unknown) => PgType::Text,
+            (None, ty) => base(ty),
+        };
+        *slot = Some(ty.clone());
+        Ok(param(id, ty))
+    }
+
+    /// `DATE '1998-12-01'` and other typed strings.
+    pub(super) fn typed_string(&mut self, typed: &ast::TypedString) -> Result<Bound, SqlError> {
+        let ty = type_names::pg_type(&typed.data_type)?;
+        let literal = self.literal(&typed.value.value)?;
+        self.coerce(literal, &ty, CastContext::Explicit)
+    }
+
+    /// `INTERVAL '90' DAY`.
+    pub(super) fn interval(&mut self, interval: &ast::Interval) -> Result<Bound, SqlError> {
+        let ast::Interval {
+            value,
+            leading_field,
+            leading_precision: None,
+            last_field,
+            fractional_seconds_precision: None,
+        } = interval
+        else {
+            return Err(SqlError::not_supported("INTERVAL with a precision"));
+        };
+        let ast::Expr::Value(value) = value.as_ref() else {
+            return Err(SqlError::new(
+                sqlstate::SYNTAX_ERROR,
+                format!("syntax error at or near \"{value}\""),
+            ));
+        };
+        let literal = self.literal(&value.value)?;
+        let Some(text) = literal.constant_text() else {
+            let message = format!("syntax error at or near \"{value}\"");
+            return Err(SqlError::new(sqlstate::SYNTAX_ERROR, message));
+        };
+        let field = match (leading_field, last_field) {
+            (None, None) => None,
+            (Some(field), None) => Some(field.to_string().to_lowercase()),
+            _ => return Err(SqlError::not_supported("INTERVAL with a range of fields")),
+        };
+        let text = match field.as_deref() {
+            None => text.to_owned(),
+            Some(field @ ("year" | "month" | "day" | "hour" | "minute" | "second")) => {
+                // A plain number counts the field; a longer text would be cut to the field.
+                if text.trim().parse::<f64>().is_err() {
+                    return Err(SqlError::not_supported(format!(
+                        "interval {text:?} with field {field}"
+                    )));
+                }
+                if field != "second" && text.contains('.') {
+                    return Err(SqlError::not_supported(format!(
+                        "interval {text:?} with field {field}"
+                    )));
+                }
+                format!("{text} {field}")
+            }
+            Some(other) => {
+                let message = format!("syntax error at or near \"{other}\"");
+                return Err(SqlError::new(sqlstate::SYNTAX_ERROR, message));
+            }
+        };
+        let value = self.constant_of(&text, &PgType::Interval, true)?;
+        Ok(Bound::literal(value, PgType::Interval))
+    }
+
+    /// `'now'`, `'today'` and kin.
+    pub(super) fn now_literal(&mut self, text: &str, to: &PgType) -> Result<ScalarValue, SqlError> {
+        let now = self.now();
+        let local = self.convert(now.clone(), &PgType::Timestamp, true)?;
+        let day = crate::query::functions::datetime::DAY_US;
+        let Some(ScalarValue::TimestampMicrosecond(Some(us), _)) = local.constant() else {
+            return Err(SqlError::internal("the time of the transaction is no constant"));
+        };
+        let midnight = us.div_euclid(day) * day;
+        let us = match text.trim().to_ascii_lowercase().as_str() {
+            "now" if *to == PgType::Timestamptz => match now.constant() {
+                Some(value) => return Ok(value.clone()),
+                None => *us,
+            },
+            "now" => *us,
+            "tomorrow" => midnight + day,
+            "yesterday" => midnight - day,
+            _ => midnight,
+        };
+        let local =
+            Bound::literal(ScalarValue::TimestampMicrosecond(Some(us), None), PgType::Timestamp);
+        let bound = self.convert(local, to, true)?;
+        bound.constant().cloned().ok_or_else(|| SqlError::internal("a date that is no constant"))
+    }
+
+    /// `now()`.
+    pub(super) fn now(&mut self) -> Bound {
+        self.reusable = false;
+        self.instant(self.context.transaction_start_us)
+    }
+
+    pub(super) fn instant(&self, us: i64) -> Bound {
+        Bound::literal(
+            ScalarValue::TimestampMicrosecond(Some(us), Some("UTC".into())),
+            PgType::Timestamptz,
+        )
+    }
+
+    /// `'name'::regclass`.
+    pub(super) fn regclass(&mut self, text: &str) -> Result<u32, SqlError> {
+        if let Ok(oid) = text.trim().parse() {
+            return Ok(oid);
+        }
+        let name = relation_name(text)?;
+        self.reusable = false;
+        super::resolver::resolve(self.context, &name).map(|table| table.oid)
+    }
+
+    /// `'name'::regtype`.
+    pub(super) fn regtype(&mut self, text: &str) -> Result<u32, SqlError> {
+        if let Ok(oid) = text.trim().parse() {
+            return Ok(oid);
+        }
+        let name = parser::parse_type_name(text)?;
+        type_names::pg_type(&name).map(|ty| ty.oid())
+    }
+
+    /// `'{1,2}'` as an array: one dimension.
+    pub(super) fn array_literal(
+        &mut self,
+        text: &str,
+        of: &PgType,
+    ) -> Result<ScalarValue, SqlError> {
+        let malformed = || {
+            let message = format!("malformed array literal: \"{text}\"");
+            SqlError::new(sqlstate::INVALID_TEXT_REPRESENTATION, message)
+        };
+        let inside = text.trim().strip_prefix('{').and_then(|t| t.strip_suffix('}'));
+        let mut rest = inside.ok_or_else(malformed)?.chars().peekable();
+        let mut values = Vec::new();
+        let (mut item, mut quoted, mut any) = (String::new(), false, false);
+        loop {
+            match rest.next() {
+                Some('"') => {
+                    quoted = true;
+                    loop {
+                        match rest.next().ok_or_else(malformed)? {
+                            '"' => break,
+                            '\\' => item.push(rest.next().ok_or_else(malformed)?),
+                            c => item.push(c),
+                        }
+                    }
+                }
+                Some('{') => return Err(SqlError::not_supported("arrays of more dimensions")),
+                Some('\\') => item.push(rest.next().ok_or_else(malformed)?),
+                end @ (Some(',') | None) => {
+                    let plain = item.trim();
+                    if end.is_none() && !any && plain.is_empty() && !quoted {
+                        break;
+                    }
+                    any = true;
+                    values.push(if !quoted && plain.eq_ignore_ascii_case("null") {
+                        super::bound::null_of(of)?
+                    } else if !quoted && plain.is_empty() {
+                        return Err(malformed());
+                    } else {
+                        let value = if quoted { item.as_str() } else { plain };
+                        self.constant_of(value, of, true)?
+                    });
+                    (item, quoted) = (String::new(), false);
+                    if end.is_none() {
+                        break;
+                    }
+                }
+                Some(c) => item.push(c),
+            }
+        }
+        let list = ScalarValue::new_list(&values, &of.arrow_type(), true);
+        let value = ScalarValue::List(list);
+        let array = PgType::Array(Arc::new(of.clone()));
+        value.cast_to(&array.arrow_type()).map_err(|e| SqlError::internal(e.to_string()))
+    }
+
+    /// The local date and time of the transaction, for `current_date` and kin.
+    pub(super) fn current(&mut self, ty: &PgType) -> Result<Bound, SqlError> {
+        let now = self.now();
+        self.convert(now, ty, true)
+    }
+}
+
+fn param(id: &str, ty: PgType) -> Bound {
+    let field = (ty != PgType::Unknown).then(|| Arc::new(ty.field(id, true)));
+    Bound::new(Expr::Placeholder(Placeholder { id: id.to_owned(), field }), ty)
+}
+
+/// A number: int4, int8 or numeric, by its size.
+fn number(text: &str) -> Result<Bound, SqlError> {
+    if text.bytes().all(|b| b.is_ascii_digit()) {
+        if let Ok(value) = text.parse::<i32>() {
+            return Ok(Bound::int4(value));
+        }
+        if let Ok(value) = text.parse::<i64>() {
+            return Ok(Bound::literal(ScalarValue::Int64(Some(value)), PgType::Int8));
+        }
+    }
+    if let Some(literal) = decimal_literal(text) {
+        return Ok(literal);
+    }
+    match Decimal::parse(text) {
+        Some(value) => Ok(Bound::literal(
+            ScalarValue::Utf8View(Some(value.to_string())),
+            PgType::Numeric(None),
+        )),
+        None => Err(SqlError::new(
+            sqlstate::SYNTAX_ERROR,
+            format!("trailing junk after numeric literal at or near \"{text}\""),
+        )),
+    }
+}
+
+/// `schema.name` in a string, folded as in SQL.
+fn relation_name(text: &str) -> Result<RelationName, SqlError> {
+    let mut parts = Vec::new();
+    let mut rest = text.trim();
+    let invalid = || SqlError::new(sqlstate::INVALID_NAME, "invalid name syntax");
+    loop {
+        let part = if let Some(quoted) = rest.strip_prefix('"') {
+            let end = quoted.find('"').ok_or_else(invalid)?;
+            let (name, after) = quoted.split_at(end);
+            rest = &after[1..];
+            name.to_owned()
+        } else {
+            let end = rest.find('.').unwrap_or(rest.len());
+            let (name, after) = rest.split_at(end);
+            rest = after;
+            name.to_lowercase()
+        };
+        if part.is_empty() {
+            return Err(invalid());
+        }
+        parts.push(part);
+        match rest.strip_prefix('.') {
+            Some(after) => rest = after,
+            None if rest.is_empty() => break,
+            None => return Err(invalid()),
+        }
+    }
+    parser::relation_name(parts, None)
+}

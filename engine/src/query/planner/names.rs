@@ -1,0 +1,114 @@
+//! What a column without AS is called.
+
+use datafusion::sql::sqlparser::ast::{Expr, FunctionArguments, ObjectNamePart};
+
+use crate::{
+    query::{parser::fold_identifier, type_names},
+    types::PgType,
+};
+
+const NONE: &str = "?column?";
+
+/// PostgreSQL's name for an expression of the select list.
+pub(super) fn column_name(expr: &Expr) -> String {
+    strong_name(expr).unwrap_or_else(|| weak_name(expr).unwrap_or_else(|| NONE.to_owned()))
+}
+
+/// A name that a cast around the expression keeps.
+fn strong_name(expr: &Expr) -> Option<String> {
+    Some(match expr {
+        Expr::Identifier(ident) => fold_identifier(ident),
+        Expr::CompoundIdentifier(parts) => fold_identifier(parts.last()?),
+        Expr::Nested(inner) => return strong_name(inner),
+        Expr::Collate { expr, .. } => return strong_name(expr),
+        Expr::CompoundFieldAccess { root, .. } => return strong_name(root),
+        Expr::Cast { expr, .. } => return strong_name(expr),
+        Expr::Function(function) => {
+            let name = match function.name.0.last()? {
+                ObjectNamePart::Identifier(ident) => fold_identifier(ident),
+                ObjectNamePart::Function(_) => return None,
+            };
+            if name == "array" && matches!(function.args, FunctionArguments::Subquery(_)) {
+                return Some("array".to_owned());
+            }
+            name
+        }
+        Expr::Exists { .. } => "exists".to_owned(),
+        Expr::Array(_) => "array".to_owned(),
+        Expr::Tuple(_) => "row".to_owned(),
+        Expr::Extract { .. } => "extract".to_owned(),
+        Expr::Ceil { .. } => "ceil".to_owned(),
+        Expr::Floor { .. } => "floor".to_owned(),
+        Expr::Position { .. } => "position".to_owned(),
+        Expr::Substring { .. } => "substring".to_owned(),
+        Expr::Overlay { .. } => "overlay".to_owned(),
+        Expr::AtTimeZone { .. } => "timezone".to_owned(),
+        Expr::Trim { trim_where, .. } => match trim_where {
+            Some(datafusion::sql::sqlparser::ast::TrimWhereField::Leading) => "ltrim",
+            Some(datafusion::sql::sqlparser::ast::TrimWhereField::Trailing) => "rtrim",
+            _ => "btrim",
+        }
+        .to_owned(),
+        Expr::Subquery(query) => return subquery_name(query),
+        Expr::Case { else_result: Some(result), .. } => return strong_name(result),
+        _ => return None,
+    })
+}
+
+/// A scalar subquery is called as its column is.
+fn subquery_name(query: &datafusion::sql::sqlparser::ast::Query) -> Option<String> {
+    use datafusion::sql::sqlparser::ast::{SelectItem, SetExpr};
+    match query.body.as_ref() {
+        SetExpr::Select(select) => match select.projection.first()? {
+            SelectItem::UnnamedExpr(expr) => Some(column_name(expr)).filter(|n| n != NONE),
+            SelectItem::ExprWithAlias { alias, .. } => Some(fold_identifier(alias)),
+            _ => None,
+        },
+        SetExpr::Query(query) => subquery_name(query),
+        SetExpr::Values(_) => Some("column1".to_owned()),
+        _ => None,
+    }
+}
+
+fn weak_name(expr: &Expr) -> Option<String> {
+    match expr {
+        Expr::Nested(inner) => weak_name(inner),
+        Expr::Cast { data_type, expr, .. } => {
+            weak_name(expr).filter(|n| n == "case").or_else(|| type_name(data_type))
+        }
+        Expr::TypedString(typed) => type_name(&typed.data_type),
+        Expr::Interval(_) => Some("interval".to_owned()),
+        Expr::Case { .. } => Some("case".to_owned()),
+        Expr::Value(value) => {
+            use datafusion::sql::sqlparser::ast::Value;
+            matches!(value.value, Value::Boolean(_)).then(|| "bool".to_owned())
+        }
+        _ => None,
+    }
+}
+
+/// The internal name of a type: `int4`, not `integer`.
+fn type_name(data_type: &datafusion::sql::sqlparser::ast::DataType) -> Option<String> {
+    type_names::pg_type(data_type).ok().map(|ty| internal_name(&ty))
+}
+
+/// `pg_type.typname`.
+pub(super) fn internal_name(ty: &PgType) -> String {
+    match ty {
+        PgType::Bool => "bool".into(),
+        PgType::Int2 => "int2".into(),
+        PgType::Int4 => "int4".into(),
+        PgType::Int8 => "int8".into(),
+        PgType::Float4 => "float4".into(),
+        PgType::Float8 => "float8".into(),
+        PgType::Numeric(_) => "numeric".into(),
+        PgType::Varchar(_) => "varchar".into(),
+        PgType::Bpchar(_) => "bpchar".into(),
+        PgType::Char => "char".into(),
+        PgType::Time => "time".into(),
+        PgType::Timestamp => "timestamp".into(),
+        PgType::Timestamptz => "timestamptz".into(),
+        PgType::Array(of) => internal_name(of),
+        other => other.sql_name(),
+    }
+}

@@ -1,0 +1,496 @@
+//! Operators: which one two types mean, and how it is computed.
+
+use std::sync::Arc;
+
+use datafusion::{
+    logical_expr::{BinaryExpr, Expr, Operator},
+    scalar::ScalarValue,
+};
+
+use super::{
+    Planner,
+    bound::{Bound, is_numeric, undefined_operator},
+    coerce::{CastContext, can_coerce, common_shape, shape_of},
+};
+use crate::{
+    error::SqlError,
+    query::functions::{
+        arithmetic::{self, Operation},
+        cast::{self as casts, is_float, is_integer, is_text},
+        datetime, numeric, scalar,
+    },
+    types::{PgType, TimeZone},
+};
+
+pub(super) fn binary(left: Expr, op: Operator, right: Expr) -> Expr {
+    Expr::BinaryExpr(BinaryExpr::new(Box::new(left), op, Box::new(right)))
+}
+
+/// The two sides of a comparison in one type.
+enum Comparable {
+    /// Compared as they are.
+    Plain(Expr, Expr),
+    /// Compared by their keys, see [`Planner::sort_key`].
+    Keyed(PgType, Expr, Expr),
+}
+
+impl Planner<'_> {
+    /// `left symbol right` for a comparison.
+    pub(super) fn compare(
+        &mut self,
+        left: Bound,
+        op: Operator,
+        right: Bound,
+    ) -> Result<Bound, SqlError> {
+        if let Some(rewritten) = self.compare_date(&left, op, &right)? {
+            return Ok(rewritten);
+        }
+        let (l, r) = match self.comparable(left, right, &op)? {
+            Comparable::Plain(l, r) => (l, r),
+            Comparable::Keyed(ty, l, r) => (self.sort_key(&ty, l), self.sort_key(&ty, r)),
+        };
+        Ok(Bound::bool(binary(l, op, r)))
+    }
+
+    fn comparable(
+        &mut self,
+        left: Bound,
+        right: Bound,
+        op: &Operator,
+    ) -> Result<Comparable, SqlError> {
+        use PgType as T;
+        let implicit = CastContext::Implicit;
+        let unknown = |b: &Bound| b.ty == T::Unknown;
+        let (lt, rt) = (left.ty.clone(), right.ty.clone());
+        if unknown(&left) && unknown(&right) {
+            let left = self.coerce(left, &T::Text, implicit)?;
+            let right = self.coerce(right, &T::Text, implicit)?;
+            return Ok(Comparable::Plain(left.expr, right.expr));
+        }
+        if unknown(&left) || unknown(&right) {
+            let known = if unknown(&left) { rt } else { lt };
+            if let PgType::Bpchar(_) = known {
+                // A literal beside `char(n)` is one itself: its trailing blanks do not count.
+                let (left, right) = (blank_trimmed(left), blank_trimmed(right));
+                if !unknown(&left) && !unknown(&right) {
+                    return self.comparable(left, right, op);
+                }
+                let left = self.coerce(left, &T::Text, implicit)?;
+                let right = self.coerce(right, &T::Text, implicit)?;
+                return self.comparable(left, right, op);
+            }
+            let target = self.literal_target(&known);
+            // Which one is the literal does not matter from here on.
+            let left = if unknown(&left) { self.coerce(left, &target, implicit)? } else { left };
+            let right =
+                if unknown(&right) { self.coerce(right, &target, implicit)? } else { right };
+            return self.comparable(left, right, op);
+        }
+        let exact = |t: &T| is_integer(t) || is_numeric(t);
+        let number = |t: &T| exact(t) || is_float(t);
+        if is_integer(&lt) && is_integer(&rt) {
+            let wider = if width(&lt) >= width(&rt) { lt } else { rt };
+            let left = self.coerce(left, &wider, implicit)?;
+            let right = self.coerce(right, &wider, implicit)?;
+            return Ok(Comparable::Plain(left.expr, right.expr));
+        }
+        if exact(&lt) && exact(&rt) {
+            return self.comparable_numerics(left, right);
+        }
+        if number(&lt) && number(&rt) {
+            let target = if lt == T::Float4 && rt == T::Float4 { T::Float4 } else { T::Float8 };
+            let left = self.coerce(left, &target, implicit)?;
+            let right = self.coerce(right, &target, implicit)?;
+            return Ok(self.comparable_floats(target, left, right));
+        }
+        if is_text(&lt) && is_text(&rt) {
+            return Ok(comparable_texts(left, right, op));
+        }
+        if let (T::Array(a), T::Array(b)) = (&lt, &rt)
+            && a.arrow_type() == b.arrow_type()
+        {
+            return Ok(Comparable::Plain(left.expr, right.expr));
+        }
+        let target = if lt == rt {
+            lt
+        } else if can_coerce(&lt, &rt) && !is_text(&lt) {
+            rt
+        } else if can_coerce(&rt, &lt) && !is_text(&rt) {
+            lt
+        } else {
+            return Err(undefined_operator(&symbol(op), Some(&lt), &rt));
+        };
+        let left = self.coerce(left, &target, implicit)?;
+        let right = self.coerce(right, &target, implicit)?;
+        Ok(match target {
+            T::Interval => Comparable::Keyed(target, left.expr, right.expr),
+            _ => Comparable::Plain(left.expr, right.expr),
+        })
+    }
+
+    /// The type an untyped literal takes beside this one.
+    fn literal_target(&self, known: &PgType) -> PgType {
+        match known {
+            PgType::Varchar(_) | PgType::Bpchar(_) | PgType::Name => PgType::Text,
+            PgType::Numeric(_) => PgType::Numeric(None),
+            other => other.clone(),
+        }
+    }
+
+    fn comparable_numerics(&mut self, left: Bound, right: Bound) -> Result<Comparable, SqlError> {
+        let left = self.shaped_constant(left, &right.ty);
+        let right = self.shaped_constant(right, &left.ty);
+        let shapes = (shape_of(&left.ty), shape_of(&right.ty));
+        if let (Some(a), Some(b)) = shapes
+            && let Some(shape) = common_shape(a, b)
+        {
+            let (l, r) = (self.shaped(left, shape)?, self.shaped(right, shape)?);
+            return Ok(Comparable::Plain(l, r));
+        }
+        Ok(Comparable::Keyed(PgType::Numeric(None), left.expr, right.expr))
+    }
+
+    /// A bare numeric constant as a decimal of its own shape, so that it meets a decimal column in
+    /// the column's terms.
+    fn shaped_constant(&mut self, bound: Bound, other: &PgType) -> Bound {
+        if bound.ty != PgType::Numeric(None) || shape_of(other).is_none() {
+            return bound;
+        }
+        match bound.constant_text().and_then(super::literals::decimal_literal) {
+            Some(literal) => literal,
+            None => bound,
+        }
+    }
+
+    fn comparable_floats(&mut self, ty: PgType, left: Bound, right: Bound) -> Comparable {
+        // Only zeros and NaNs have several bit patterns; a constant that is neither meets none.
+        let harmless = |b: &Bound| match b.constant() {
+            Some(ScalarValue::Float64(Some(v))) => *v != 0.0 && !v.is_nan(),
+            Some(ScalarValue::Float32(Some(v))) => *v != 0.0 && !v.is_nan(),
+            Some(value) => value.is_null(),
+            None => false,
+        };
+        if harmless(&left) || harmless(&right) {
+            return Comparable::Plain(left.expr, right.expr);
+        }
+        Comparable::Keyed(ty, left.expr, right.expr)
+    }
+
+    /// A comparison of a date with a constant timestamp, as one of dates if that says the same.
+    fn compare_date(
+        &mut self,
+        left: &Bound,
+        op: Operator,
+        right: &Bound,
+    ) -> Result<Option<Bound>, SqlError> {
+        let days = |b: &Bound| match (&b.ty, b.constant()) {
+            (PgType::Timestamp, Some(ScalarValue::TimestampMicrosecond(Some(us), None))) => {
+                (us % datetime::DAY_US == 0)
+                    .then(|| i32::try_from(us / datetime::DAY_US).ok())
+                    .flatten()
+            }
+            _ => None,
+        };
+        let date = |days| Expr::Literal(ScalarValue::Date32(Some(days)), None);
+        Ok(match (&left.ty, &right.ty, days(left), days(right)) {
+            (PgType::Date, _, _, Some(days)) => {
+                Some(Bound::bool(binary(left.expr.clone(), op, date(days))))
+            }
+            (_, PgType::Date, Some(days), _) => {
+                Some(Bound::bool(binary(date(days), op, right.expr.clone())))
+            }
+            _ => None,
+        })
+    }
+
+    /// What sorts, groups and compares as values of the type do; the expression itself where
+    /// Arrow's order is PostgreSQL's.
+    pub(super) fn sort_key(&self, ty: &PgType, expr: Expr) -> Expr {
+        match key_function(ty) {
+            Some(udf) => scalar::call(&udf, vec![expr]),
+            None => expr,
+        }
+    }
+
+    /// `left symbol right` for `+ - * / %`.
+    pub(super) fn arithmetic(
+        &mut self,
+        left: Bound,
+        operation: Operation,
+        right: Bound,
+    ) -> Result<Bound, SqlError> {
+        use PgType as T;
+        let implicit = CastContext::Implicit;
+        let (lt, rt) = (left.ty.clone(), right.ty.clone());
+        let undefined = || undefined_operator(operation.symbol(), Some(&lt), &rt);
+        if lt == T::Unknown || rt == T::Unknown {
+            if lt == rt {
+                let message =
+                    format!("operator is not unique: unknown {} unknown", operation.symbol());
+                return Err(SqlError::new(crate::error::sqlstate::AMBIGUOUS_FUNCTION, message)
+                    .hint("Could not choose a best candidate operator. You might need to add explicit type casts."));
+            }
+            let known = if lt == T::Unknown { &rt } else { &lt };
+            let target = match known {
+                // PostgreSQL reads the literal in `date + '1 day'` as an interval only for +, and
+                // refuses the others; minus means a difference of equals.
+                T::Date | T::Timestamp | T::Timestamptz | T::Time
+                    if operation == Operation::Add =>
+                {
+                    T::Interval
+                }
+                T::Numeric(_) => T::Numeric(None),
+                T::Interval if matches!(operation, Operation::Multiply | Operation::Divide) => {
+                    T::Float8
+                }
+                other => other.clone(),
+            };
+            let left = if lt == T::Unknown { self.coerce(left, &target, implicit)? } else { left };
+            let right =
+                if rt == T::Unknown { self.coerce(right, &target, implicit)? } else { right };
+            return self.arithmetic(left, operation, right);
+        }
+        let exact = |t: &T| is_integer(t) || is_numeric(t);
+        let number = |t: &T| exact(t) || is_float(t);
+        if is_integer(&lt) && is_integer(&rt) {
+            let wider = if width(&lt) >= width(&rt) { lt } else { rt };
+            let left = self.coerce(left, &wider, implicit)?;
+            let right = self.coerce(right, &wider, implicit)?;
+            let udf = arithmetic::integer(operation, &wider.arrow_type());
+            return Ok(Bound::new(scalar::call(&udf, vec![left.expr, right.expr]), wider));
+        }
+        if exact(&lt) && exact(&rt) {
+            return self.numeric_arithmetic(left, operation, right);
+        }
+        if number(&lt) && number(&rt) {
+            if operation == Operation::Modulo {
+                return Err(undefined());
+            }
+            let target = if lt == T::Float4 && rt == T::Float4 { T::Float4 } else { T::Float8 };
+            let left = self.coerce(left, &target, implicit)?;
+            let right = self.coerce(right, &target, implicit)?;
+            let udf = arithmetic::float(operation, &target.arrow_type());
+            return Ok(Bound::new(scalar::call(&udf, vec![left.expr, right.expr]), target));
+        }
+        self.date_arithmetic(left, operation, right)?.ok_or_else(undefined)
+    }
+
+    fn numeric_arithmetic(
+        &mut self,
+        left: Bound,
+        operation: Operation,
+        right: Bound,
+    ) -> Result<Bound, SqlError> {
+        use super::literals::narrow_constant;
+        let (left, right) = (narrow_constant(left), narrow_constant(right));
+        if let (Some(a), Some(b)) = (shape_of(&left.ty), shape_of(&right.ty))
+            && let Some(result) = arithmetic::decimal_result(operation, a, b)
+        {
+            let wide = result.precision > 38;
+            let side = |planner: &mut Self, bound: Bound, shape| -> Result<Expr, SqlError> {
+                let expr = planner.shaped(bound, shape)?;
+                let to = arrow::datatypes::DataType::Decimal256(shape.precision, shape.scale);
+                let narrow = shape.precision <= 38;
+                Ok(if wide && narrow { widen(expr, to)? } else { expr })
+            };
+            let (l, r) = (side(self, left, a)?, side(self, right, b)?);
+            let udf = arithmetic::decimal(operation, a, b, result);
+            return Ok(Bound::new(scalar::call(&udf, vec![l, r]), PgType::Numeric(Some(result))));
+        }
+        let udf = numeric::binary_function(operation.symbol()).expect("every operation has one");
+        Ok(Bound::new(scalar::call(&udf, vec![left.expr, right.expr]), PgType::Numeric(None)))
+    }
+
+    fn date_arithmetic(
+        &mut self,
+        left: Bound,
+        operation: Operation,
+        right: Bound,
+    ) -> Result<Option<Bound>, SqlError> {
+        use Operation::{Add, Divide, Multiply, Subtract};
+        use PgType as T;
+        let implicit = CastContext::Implicit;
+        let zone: TimeZone = self.context.format.time_zone;
+        let sign = if operation == Add { 1 } else { -1 };
+        let (lt, rt) = (left.ty.clone(), right.ty.clone());
+        // Addition commutes; put the moment first.
+        if operation == Add && matches!(rt, T::Date | T::Timestamp | T::Timestamptz | T::Time) {
+            let swap =
+                matches!(lt, T::Interval) || is_integer(&lt) || lt == T::Time && rt == T::Date;
+            if swap {
+                return self.date_arithmetic(right, operation, left);
+            }
+        }
+        if operation == Multiply && rt == T::Interval && lt != T::Interval {
+            return self.date_arithmetic(right, operation, left);
+        }
+        let (udf, result, left_type, right_type) = match (&lt, operation, &rt) {
+            (T::Date, Add | Subtract, r) if is_integer(r) && *r != T::Int8 => {
+                (datetime::date_integer(sign), T::Date, T::Date, T::Int4)
+            }
+            (T::Date, Subtract, T::Date) => {
+                (datetime::date_difference(), T::Int4, T::Date, T::Date)
+            }
+            (T::Date, Add, T::Time) => (datetime::date_time(), T::Timestamp, T::Date, T::Time),
+            (T::Date | T::Timestamp, Add | Subtract, T::Interval) => (
+                datetime::timestamp_interval(i64::from(sign)),
+                T::Timestamp,
+                T::Timestamp,
+                T::Interval,
+            ),
+            (T::Timestamptz, Add | Subtract, T::Interval) => (
+                datetime::timestamptz_interval(i64::from(sign), zone),
+                T::Timestamptz,
+                T::Timestamptz,
+                T::Interval,
+            ),
+            (T::Time, Add | Subtract, T::Interval) => {
+                (datetime::time_interval(i64::from(sign)), T::Time, T::Time, T::Interval)
+            }
+            (T::Time, Subtract, T::Time) => {
+                (datetime::time_difference(), T::Interval, T::Time, T::Time)
+            }
+            (T::Timestamptz, Subtract, T::Date | T::Timestamp | T::Timestamptz)
+            | (T::Date | T::Timestamp, Subtract, T::Timestamptz) => {
+                (datetime::timestamp_difference(), T::Interval, T::Timestamptz, T::Timestamptz)
+            }
+            (T::Date | T::Timestamp, Subtract, T::Date | T::Timestamp) => {
+                (datetime::timestamp_difference(), T::Interval, T::Timestamp, T::Timestamp)
+            }
+            (T::Interval, Add | Subtract, T::Interval) => {
+                (datetime::interval_interval(sign), T::Interval, T::Interval, T::Interval)
+            }
+            (T::Interval, Multiply | Divide, r)
+                if is_integer(r) || is_float(r) || is_numeric(r) =>
+            {
+                (datetime::interval_times(operation == Divide), T::Interval, T::Interval, T::Float8)
+            }
+            _ => return Ok(None),
+        };
+        let left = self.coerce(left, &left_type, implicit)?;
+        let right = self.coerce(right, &right_type, implicit)?;
+        Ok(Some(Bound::new(scalar::call(&udf, vec![left.expr, right.expr]), result)))
+    }
+
+    /// Unary minus.
+    pub(super) fn negate(&mut self, bound: Bound) -> Result<Bound, SqlError> {
+        let bound = if bound.ty == PgType::Unknown {
+            self.coerce(bound, &PgType::Float8, CastContext::Implicit)?
+        } else {
+            bound
+        };
+        let udf = match &bound.ty {
+            t if is_integer(t) || is_float(t) => arithmetic::negate(&t.arrow_type()),
+            PgType::Numeric(Some(_)) => arithmetic::negate(&bound.ty.arrow_type()),
+            PgType::Numeric(None) => numeric::unary_function("negate").expect("negation is there"),
+            PgType::Interval => datetime::negate_interval(),
+            other => return Err(undefined_operator("-", None, other)),
+        };
+        let ty = bound.ty;
+        Ok(Bound::new(scalar::call(&udf, vec![bound.expr]), ty))
+    }
+
+    /// `||`: text with anything.
+    pub(super) fn concatenate(&mut self, left: Bound, right: Bound) -> Result<Bound, SqlError> {
+        let textual = |t: &PgType| is_text(t);
+        if matches!(left.ty, PgType::Array(_)) || matches!(right.ty, PgType::Array(_)) {
+            return Err(SqlError::not_supported("concatenation of arrays"));
+        }
+        if left.ty == PgType::Bytea && matches!(right.ty, PgType::Bytea | PgType::Unknown)
+            || right.ty == PgType::Bytea && left.ty == PgType::Unknown
+        {
+            return Err(SqlError::not_supported("concatenation of bytea"));
+        }
+        if !textual(&left.ty) && !textual(&right.ty) {
+            return Err(undefined_operator("||", Some(&left.ty), &right.ty));
+        }
+        let left = self.text_operand(left)?;
+        let right = self.text_operand(right)?;
+        Ok(Bound::new(binary(left, Operator::StringConcat, right), PgType::Text))
+    }
+
+    /// Any value as text, as assignment casts it.
+    pub(super) fn text_operand(&mut self, bound: Bound) -> Result<Expr, SqlError> {
+        Ok(self.coerce(bound, &PgType::Text, CastContext::Assignment)?.expr)
+    }
+}
+
+/// A decimal in 256 bits.
+fn widen(expr: Expr, to: arrow::datatypes::DataType) -> Result<Expr, SqlError> {
+    Ok(match expr {
+        Expr::Literal(value, _) => {
+            let wide = value.cast_to(&to).map_err(|e| SqlError::internal(e.to_string()))?;
+            Expr::Literal(wide, None)
+        }
+        other => datafusion::logical_expr::cast(other, to),
+    })
+}
+
+/// See [`Planner::sort_key`].
+pub(super) fn key_function(ty: &PgType) -> Option<Arc<datafusion::logical_expr::ScalarUDF>> {
+    Some(match ty {
+        PgType::Numeric(None) => numeric::sort_key(),
+        PgType::Interval => datetime::interval_key(),
+        PgType::Float8 => casts::canonical_float(),
+        PgType::Float4 => casts::canonical_float4(),
+        PgType::Bpchar(_) => casts::trimmed(),
+        _ => return None,
+    })
+}
+
+/// Texts, of which `char(n)` compares without its trailing blanks.
+fn comparable_texts(left: Bound, right: Bound, op: &Operator) -> Comparable {
+    let equality = matches!(op, Operator::Eq | Operator::NotEq);
+    // A constant padded to the column's length compares equal as stored, and prunes.
+    let padded = |column: &Bound, constant: &Bound| match (&column.ty, constant.constant_text()) {
+        (PgType::Bpchar(n), Some(text))
+            if equality
+                && column.constant().is_none()
+                && matches!(constant.ty, PgType::Bpchar(_)) =>
+        {
+            let bare = text.trim_end_matches(' ');
+            let length = bare.chars().count();
+            (length <= *n as usize).then(|| format!("{bare}{}", " ".repeat(*n as usize - length)))
+        }
+        _ => None,
+    };
+    let literal = |text: String| Expr::Literal(ScalarValue::Utf8View(Some(text)), None);
+    if let Some(text) = padded(&left, &right) {
+        return Comparable::Plain(left.expr, literal(text));
+    }
+    if let Some(text) = padded(&right, &left) {
+        return Comparable::Plain(literal(text), right.expr);
+    }
+    let trim = |b: Bound| match (&b.ty, b.constant_text()) {
+        (PgType::Bpchar(_), _) => scalar::call(&casts::trimmed(), vec![b.expr]),
+        _ => b.expr,
+    };
+    Comparable::Plain(trim(left), trim(right))
+}
+
+/// An untyped literal as `char(n)`.
+fn blank_trimmed(bound: Bound) -> Bound {
+    match (&bound.ty, bound.constant_text()) {
+        (PgType::Unknown, Some(text)) => {
+            let text = text.trim_end_matches(' ').to_owned();
+            Bound::literal(ScalarValue::Utf8View(Some(text)), PgType::Bpchar(1))
+        }
+        _ => bound,
+    }
+}
+
+pub(super) fn width(ty: &PgType) -> u8 {
+    match ty {
+        PgType::Int2 => 2,
+        PgType::Int4 => 4,
+        _ => 8,
+    }
+}
+
+pub(super) fn symbol(op: &Operator) -> String {
+    match op {
+        Operator::NotEq => "<>".to_owned(),
+        Operator::IsDistinctFrom | Operator::IsNotDistinctFrom => "=".to_owned(),
+        other => other.to_string(),
+    }
+}

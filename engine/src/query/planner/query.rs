@@ -1,0 +1,744 @@
+//! Queries: WITH, set operations, VALUES, ORDER BY, LIMIT.
+
+use std::sync::Arc;
+
+use datafusion::{
+    catalog::cte_worktable::CteWorkTable,
+    common::Column,
+    datasource::provider_as_source,
+    functions_aggregate::first_last::first_value_udaf,
+    logical_expr::{
+        Aggregate, Distinct, Expr, LogicalPlan, LogicalPlanBuilder, Projection, SortExpr,
+        SubqueryAlias, Union, lit, logical_plan::TableScanBuilder,
+    },
+    scalar::ScalarValue,
+    sql::sqlparser::ast::{self, SetExpr, SetOperator, SetQuantifier},
+};
+
+use super::{
+    Planner,
+    bound::{Bound, null_of},
+    coerce::CastContext,
+    from::Relation,
+    operators::key_function,
+    scope::{Env, Scope},
+};
+use crate::{
+    error::{SqlError, sqlstate},
+    query::{errors::sql_error, parser::fold_identifier},
+    types::PgType,
+};
+
+/// A column of a query's result.
+#[derive(Clone, Debug)]
+pub(super) struct OutputColumn {
+    /// As the client sees it; not unique.
+    pub(super) name: String,
+    /// As the plan names it; unique in the result, without qualifier.
+    pub(super) internal: String,
+    pub(super) ty: PgType,
+    /// (table OID, column number) if it is a table's column.
+    pub(super) origin: (u32, i16),
+    /// The type's modifier is part of the query: a column or a cast, not a computed decimal.
+    pub(super) keeps_modifier: bool,
+}
+
+pub(super) type QueryPlan = (LogicalPlan, Vec<OutputColumn>);
+
+/// A common table expression in scope.
+#[derive(Clone)]
+pub(super) struct Cte {
+    pub(super) name: String,
+    pub(super) plan: LogicalPlan,
+    pub(super) columns: Vec<OutputColumn>,
+}
+
+impl Planner<'_> {
+    /// Plans a query. `outer` is what it may refer to outside.
+    pub(super) fn query(
+        &mut self,
+        query: &ast::Query,
+        outer: Option<&Env<'_>>,
+    ) -> Result<QueryPlan, SqlError> {
+        let ctes = self.ctes.len();
+        let result =
+            stacker::maybe_grow(256 * 1024, 4 * 1024 * 1024, || self.query_inner(query, outer));
+        self.ctes.truncate(ctes);
+        result
+    }
+
+    fn query_inner(
+        &mut self,
+        query: &ast::Query,
+        outer: Option<&Env<'_>>,
+    ) -> Result<QueryPlan, SqlError> {
+        let ast::Query {
+            with,
+            body,
+            order_by,
+            limit_clause,
+            fetch,
+            locks,
+            for_clause,
+            settings,
+            format_clause,
+            pipe_operators,
+        } = query;
+        if let Some(lock) = locks.first() {
+            return Err(SqlError::not_supported(format!("SELECT {lock}")));
+        }
+        if for_clause.is_some()
+            || settings.is_some()
+            || format_clause.is_some()
+            || !pipe_operators.is_empty()
+        {
+            return Err(SqlError::new(sqlstate::SYNTAX_ERROR, "syntax error at the query's end"));
+        }
+        if let Some(with) = with {
+            self.with_clause(with, outer)?;
+        }
+        let order_by = order_items(order_by.as_ref())?;
+        let (plan, columns) = match body.as_ref() {
+            SetExpr::Select(select) => self.select(select, order_by, outer)?,
+            other => {
+                let (plan, columns) = self.set_expr(other, outer)?;
+                (self.order_output(plan, &columns, order_by)?, columns)
+            }
+        };
+        let plan = self.limit(plan, limit_clause.as_ref(), fetch.as_ref())?;
+        // What ORDER BY needed beside the result goes away.
+        let plan = if plan.schema().fields().len() > columns.len() {
+            let exprs = columns.iter().map(|c| Expr::Column(Column::from_name(&c.internal)));
+            let projection = Projection::try_new(exprs.collect(), Arc::new(plan));
+            LogicalPlan::Projection(projection.map_err(sql_error)?)
+        } else {
+            plan
+        };
+        Ok((plan, columns))
+    }
+
+    fn set_expr(&mut self, body: &SetExpr, outer: Option<&Env<'_>>) -> Result<QueryPlan, SqlError> {
+        match body {
+            SetExpr::Select(select) => self.select(select, &[], outer),
+            SetExpr::Query(query) => self.query(query, outer),
+            SetExpr::Values(values) => self.values(values, outer),
+            SetExpr::SetOperation { op, set_quantifier, left, right } => {
+                stacker::maybe_grow(256 * 1024, 4 * 1024 * 1024, || {
+                    let left = self.set_expr(left, outer)?;
+                    let right = self.set_expr(right, outer)?;
+                    self.set_operation(*op, *set_quantifier, left, right)
+                })
+            }
+            SetExpr::Table(table) => {
+                let ident = |s: &String| ast::ObjectNamePart::Identifier(ast::Ident::new(s));
+                let parts = table.schema_name.iter().chain(&table.table_name).map(ident).collect();
+                self.table_command(&ast::ObjectName(parts))
+            }
+            other => Err(SqlError::not_supported(format!("{other} in a query"))),
+        }
+    }
+
+    /// `TABLE name`.
+    fn table_command(&mut self, name: &ast::ObjectName) -> Result<QueryPlan, SqlError> {
+        let name = self.name_of(name)?;
+        let table = super::resolver::resolve(self.context, &name)?;
+        let (plan, scope) = self.scan(&table, Arc::clone(&table.source), None, 0)?;
+        let exprs = scope.columns().map(|c| {
+            let bound = Bound::new(Expr::Column(c.column.clone()), c.ty.clone());
+            (c.name.clone(), bound, c.origin, true)
+        });
+        self.project_output(plan, exprs.collect())
+    }
+
+    /// A projection to uniquely named output columns.
+    pub(super) fn project_output(
+        &mut self,
+        plan: LogicalPlan,
+        items: Vec<(String, Bound, (u32, i16), bool)>,
+    ) -> Result<QueryPlan, SqlError> {
+        let mut exprs = Vec::with_capacity(items.len());
+        let mut columns = Vec::with_capacity(items.len());
+        for (name, bound, origin, keeps_modifier) in items {
+            let internal = unique_name(&columns, &name);
+            exprs.push(bound.expr.alias(&internal));
+            columns.push(OutputColumn { name, internal, ty: bound.ty, origin, keeps_modifier });
+        }
+        let projection = Projection::try_new(exprs, Arc::new(plan)).map_err(sql_error)?;
+        Ok((LogicalPlan::Projection(projection), columns))
+    }
+
+    /// Casts a query's columns to these types and names them as `names` are.
+    fn cast_output(
+        &mut self,
+        (plan, columns): QueryPlan,
+        names: &[OutputColumn],
+        types: &[PgType],
+    ) -> Result<LogicalPlan, SqlError> {
+        let same = columns
+            .iter()
+            .zip(names)
+            .zip(types)
+            .all(|((c, n), t)| c.ty == *t && c.internal == n.internal);
+        if same {
+            return Ok(plan);
+        }
+        let mut exprs = Vec::with_capacity(columns.len());
+        for ((column, name), ty) in columns.iter().zip(names).zip(types) {
+            let expr = Expr::Column(Column::from_name(&column.internal));
+            let bound = Bound::new(expr, column.ty.clone());
+            let bound = self.coerce(bound, ty, CastContext::Implicit)?;
+            exprs.push(bound.expr.alias(&name.internal));
+        }
+        let projection = Projection::try_new(exprs, Arc::new(plan)).map_err(sql_error)?;
+        Ok(LogicalPlan::Projection(projection))
+    }
+
+    fn set_operation(
+        &mut self,
+        op: SetOperator,
+        quantifier: SetQuantifier,
+        left: QueryPlan,
+        right: QueryPlan,
+    ) -> Result<QueryPlan, SqlError> {
+        let name = match op {
+            SetOperator::Union => "UNION",
+            SetOperator::Except => "EXCEPT",
+            SetOperator::Intersect => "INTERSECT",
+            SetOperator::Minus => return Err(SqlError::not_supported("MINUS")),
+        };
+        let all = match quantifier {
+            SetQuantifier::All => true,
+            SetQuantifier::None | SetQuantifier::Distinct => false,
+            other => return Err(SqlError::not_supported(format!("{name} {other}"))),
+        };
+        if left.1.len() != right.1.len() {
+            let message = format!("each {name} query must have the same number of columns");
+            return Err(SqlError::new(sqlstate::SYNTAX_ERROR, message));
+        }
+        let mut columns = left.1.clone();
+        let mut types = Vec::new();
+        for (column, other) in columns.iter_mut().zip(&right.1) {
+            let ty = self.common_type(&[column.ty.clone(), other.ty.clone()], name)?;
+            column.keeps_modifier &= other.keeps_modifier && column.ty == other.ty;
+            column.origin = (0, 0);
+            column.ty = ty.clone();
+            types.push(ty);
+        }
+        let names = columns.clone();
+        let left = self.cast_output(left, &names, &types)?;
+        let right = self.cast_output(right, &names, &types)?;
+        let keyed = types.iter().any(distinct_key);
+        let plan = match op {
+            SetOperator::Union => {
+                let mut inputs = Vec::new();
+                for plan in [left, right] {
+                    // Long chains become one node.
+                    match plan {
+                        LogicalPlan::Union(union) => inputs.extend(union.inputs),
+                        other => inputs.push(Arc::new(other)),
+                    }
+                }
+                let union = Union::try_new_with_loose_types(inputs).map_err(sql_error)?;
+                let plan = LogicalPlan::Union(union);
+                if all { plan } else { self.distinct(plan, &columns)? }
+            }
+            _ if keyed => {
+                return Err(SqlError::not_supported(format!("{name} over such column types")));
+            }
+            SetOperator::Intersect => self.numbered(left, right, all, true, &columns)?,
+            _ => self.numbered(left, right, all, false, &columns)?,
+        };
+        Ok((plan, columns))
+    }
+
+    /// INTERSECT and EXCEPT. For ALL, DataFusion keeps every left row with a partner (or none) and
+    /// not the smaller (or remaining) count, so that is refused.
+    fn numbered(
+        &mut self,
+        left: LogicalPlan,
+        right: LogicalPlan,
+        all: bool,
+        intersect: bool,
+        columns: &[OutputColumn],
+    ) -> Result<LogicalPlan, SqlError> {
+        let name = if intersect { "INTERSECT ALL" } else { "EXCEPT ALL" };
+        if all {
+            return Err(SqlError::not_supported(name));
+        }
+        let left_name = self.unique_qualifier("l");
+        let right_name = self.unique_qualifier("r");
+        let left = SubqueryAlias::try_new(Arc::new(left), left_name).map_err(sql_error)?;
+        let right = SubqueryAlias::try_new(Arc::new(right), right_name).map_err(sql_error)?;
+        let (left, right) = (LogicalPlan::SubqueryAlias(left), LogicalPlan::SubqueryAlias(right));
+        let plan = if intersect {
+            LogicalPlanBuilder::intersect(left, right, false)
+        } else {
+            LogicalPlanBuilder::except(left, right, false)
+        }
+        .map_err(sql_error)?;
+        let exprs = plan
+            .schema()
+            .columns()
+            .into_iter()
+            .zip(columns)
+            .map(|(c, o)| Expr::Column(c).alias(&o.internal))
+            .collect();
+        let projection = Projection::try_new(exprs, Arc::new(plan)).map_err(sql_error)?;
+        Ok(LogicalPlan::Projection(projection))
+    }
+
+    /// DISTINCT over the output columns.
+    pub(super) fn distinct(
+        &mut self,
+        plan: LogicalPlan,
+        columns: &[OutputColumn],
+    ) -> Result<LogicalPlan, SqlError> {
+        if !columns.iter().any(|c| distinct_key(&c.ty)) {
+            return Ok(LogicalPlan::Distinct(Distinct::All(Arc::new(plan))));
+        }
+        // Values that are equal but look different: group by what compares, show the first.
+        let (mut groups, mut firsts, mut output) = (Vec::new(), Vec::new(), Vec::new());
+        for (index, column) in columns.iter().enumerate() {
+            let expr = Expr::Column(Column::from_name(&column.internal));
+            if distinct_key(&column.ty) {
+                groups
+                    .push(self.sort_key(&column.ty, expr.clone()).alias(format!("__key_{index}")));
+                let first = format!("__first_{index}");
+                firsts.push(first_value_udaf().call(vec![expr]).alias(&first));
+                output.push(Expr::Column(Column::from_name(first)).alias(&column.internal));
+            } else {
+                groups.push(expr.clone());
+                output.push(expr.alias(&column.internal));
+            }
+        }
+        let aggregate = Aggregate::try_new(Arc::new(plan), groups, firsts).map_err(sql_error)?;
+        let plan = Arc::new(LogicalPlan::Aggregate(aggregate));
+        Ok(LogicalPlan::Projection(Projection::try_new(output, plan).map_err(sql_error)?))
+    }
+
+    fn values(
+        &mut self,
+        values: &ast::Values,
+        outer: Option<&Env<'_>>,
+    ) -> Result<QueryPlan, SqlError> {
+        let scope = Scope::default();
+        let env = Env::new(&scope, outer, "VALUES");
+        let width = values.rows.first().map_or(0, |row| row.content.len());
+        let mut by_column: Vec<Vec<Bound>> = vec![Vec::new(); width];
+        for row in &values.rows {
+            if row.content.len() != width {
+                return Err(SqlError::new(
+                    sqlstate::SYNTAX_ERROR,
+                    "VALUES lists must all be the same length",
+                ));
+            }
+            for (column, expr) in by_column.iter_mut().zip(&row.content) {
+                column.push(self.expr(expr, &env)?);
+            }
+        }
+        let rows = values.rows.len();
+        let mut columns = Vec::with_capacity(width);
+        let mut exprs: Vec<Vec<Expr>> = vec![Vec::with_capacity(width); rows];
+        for (index, bounds) in by_column.into_iter().enumerate() {
+            let untyped = bounds.iter().all(|b| b.ty == PgType::Unknown);
+            let parameters = bounds.iter().any(|b| matches!(b.expr, Expr::Placeholder(_)));
+            let (values, ty) = if untyped && !parameters {
+                (bounds.into_iter().map(|b| b.expr).collect(), PgType::Unknown)
+            } else {
+                self.unify(bounds, "VALUES", false)?
+            };
+            for (row, value) in exprs.iter_mut().zip(values) {
+                row.push(value);
+            }
+            let name = format!("column{}", index + 1);
+            columns.push(OutputColumn {
+                internal: name.clone(),
+                name,
+                ty,
+                origin: (0, 0),
+                keeps_modifier: false,
+            });
+        }
+        self.values_plan(exprs, columns)
+    }
+
+    /// Rows of expressions that refer to no columns.
+    pub(super) fn values_plan(
+        &mut self,
+        rows: Vec<Vec<Expr>>,
+        columns: Vec<OutputColumn>,
+    ) -> Result<QueryPlan, SqlError> {
+        let fields = columns.iter().map(|c| c.ty.field(&c.internal, true));
+        let schema = arrow::datatypes::Schema::new(fields.collect::<Vec<_>>());
+        let schema = datafusion::common::DFSchema::try_from(schema).map_err(sql_error)?;
+        let plan = LogicalPlan::Values(datafusion::logical_expr::Values {
+            schema: Arc::new(schema),
+            values: rows,
+        });
+        Ok((plan, columns))
+    }
+
+    /// ORDER BY over set operations and VALUES: output columns only.
+    fn order_output(
+        &mut self,
+        plan: LogicalPlan,
+        columns: &[OutputColumn],
+        order_by: &[ast::OrderByExpr],
+    ) -> Result<LogicalPlan, SqlError> {
+        if order_by.is_empty() {
+            return Ok(plan);
+        }
+        let mut sorts = Vec::new();
+        for item in order_by {
+            let index = match output_reference(&item.expr, columns.len())? {
+                Some(Reference::Ordinal(index)) => Some(index),
+                Some(Reference::Name(name)) => {
+                    let mut found = columns.iter().enumerate().filter(|(_, c)| c.name == name);
+                    let first = found.next().map(|(index, _)| index);
+                    if first.is_none() {
+                        let message = format!("column \"{name}\" does not exist");
+                        let error = SqlError::new(sqlstate::UNDEFINED_COLUMN, message);
+                        return Err(self.locate(error, &item.expr));
+                    }
+                    first
+                }
+                None => None,
+            };
+            let Some(index) = index else {
+                return Err(SqlError::new(
+                    sqlstate::FEATURE_NOT_SUPPORTED,
+                    "invalid UNION/INTERSECT/EXCEPT ORDER BY clause",
+                )
+                .detail("Only result column names can be used, not expressions or functions.")
+                .hint("Add the expression/function to every SELECT, or move the UNION into a FROM clause."));
+            };
+            let column = &columns[index];
+            let expr = Expr::Column(Column::from_name(&column.internal));
+            sorts.push(self.sort_expr(item, expr, &column.ty)?);
+        }
+        LogicalPlanBuilder::new(plan).sort(sorts).and_then(|b| b.build()).map_err(sql_error)
+    }
+
+    /// One key of ORDER BY. NULLs come last ascending and first descending, unless said otherwise.
+    pub(super) fn sort_expr(
+        &mut self,
+        item: &ast::OrderByExpr,
+        expr: Expr,
+        ty: &PgType,
+    ) -> Result<SortExpr, SqlError> {
+        if item.with_fill.is_some() {
+            return Err(SqlError::not_supported("ORDER BY WITH FILL"));
+        }
+        let asc = item.options.asc.unwrap_or(true);
+        let nulls_first = item.options.nulls_first.unwrap_or(!asc);
+        Ok(SortExpr::new(self.sort_key(ty, expr), asc, nulls_first))
+    }
+
+    fn limit(
+        &mut self,
+        plan: LogicalPlan,
+        clause: Option<&ast::LimitClause>,
+        fetch: Option<&ast::Fetch>,
+    ) -> Result<LogicalPlan, SqlError> {
+        let (mut limit, mut offset) = (None, None);
+        match clause {
+            None => {}
+            Some(ast::LimitClause::LimitOffset { limit: l, offset: o, limit_by }) => {
+                if !limit_by.is_empty() {
+                    return Err(SqlError::not_supported("LIMIT BY"));
+                }
+                limit = l.as_ref();
+                offset = o.as_ref().map(|o| &o.value);
+            }
+            Some(ast::LimitClause::OffsetCommaLimit { .. }) => {
+                return Err(SqlError::new(
+                    sqlstate::SYNTAX_ERROR,
+                    "LIMIT #,# syntax is not supported",
+                )
+                .hint("Use separate LIMIT and OFFSET clauses."));
+            }
+        }
+        let one = ast::Expr::value(ast::Value::Number("1".to_owned(), false));
+        if let Some(fetch) = fetch {
+            if fetch.with_ties {
+                return Err(SqlError::not_supported("FETCH FIRST WITH TIES"));
+            }
+            if fetch.percent {
+                return Err(SqlError::not_supported("FETCH FIRST PERCENT"));
+            }
+            limit = Some(fetch.quantity.as_ref().unwrap_or(&one));
+        }
+        if limit.is_none() && offset.is_none() {
+            return Ok(plan);
+        }
+        let fetch = self.row_count(limit, "LIMIT", sqlstate::INVALID_ROW_COUNT_IN_LIMIT_CLAUSE)?;
+        let skip =
+            self.row_count(offset, "OFFSET", sqlstate::INVALID_ROW_COUNT_IN_OFFSET_CLAUSE)?;
+        if fetch.is_none() && skip.is_none() {
+            return Ok(plan);
+        }
+        LogicalPlanBuilder::new(plan)
+            .limit_by_expr(skip, fetch)
+            .and_then(|b| b.build())
+            .map_err(sql_error)
+    }
+
+    /// A number of rows: a constant or a parameter. NULL is none.
+    fn row_count(
+        &mut self,
+        expr: Option<&ast::Expr>,
+        clause: &'static str,
+        sqlstate: &'static str,
+    ) -> Result<Option<Expr>, SqlError> {
+        let Some(expr) = expr else {
+            return Ok(None);
+        };
+        let scope = Scope::default();
+        let env = Env::new(&scope, None, clause);
+        let bound = self.expr(expr, &env)?;
+        let bound = self.coerce(bound, &PgType::Int8, CastContext::Assignment).map_err(|e| {
+            if e.sqlstate == sqlstate::CANNOT_COERCE {
+                let message = format!("argument of {clause} must be type bigint");
+                return SqlError::new(sqlstate::DATATYPE_MISMATCH, message);
+            }
+            e
+        })?;
+        match &bound.expr {
+            Expr::Literal(ScalarValue::Int64(None), _) => Ok(None),
+            Expr::Literal(ScalarValue::Int64(Some(n)), _) if *n < 0 => {
+                Err(SqlError::new(sqlstate, format!("{clause} must not be negative")))
+            }
+            Expr::Literal(ScalarValue::Int64(Some(n)), _) => Ok(Some(lit(*n))),
+            Expr::Placeholder(_) => Ok(Some(bound.expr)),
+            _ => Err(self.refuse(expr, &format!("{clause} with this expression"))),
+        }
+    }
+
+    fn with_clause(&mut self, with: &ast::With, outer: Option<&Env<'_>>) -> Result<(), SqlError> {
+        let mut names: Vec<String> = Vec::new();
+        for cte in &with.cte_tables {
+            let name = fold_identifier(&cte.alias.name);
+            if names.contains(&name) {
+                let message = format!("WITH query name \"{name}\" specified more than once");
+                return Err(SqlError::new(sqlstate::DUPLICATE_ALIAS, message));
+            }
+            names.push(name.clone());
+            if cte.from.is_some() {
+                return Err(SqlError::not_supported("WITH … FROM"));
+            }
+            let renames: Vec<_> =
+                cte.alias.columns.iter().map(|c| fold_identifier(&c.name)).collect();
+            let (plan, columns) = match cte.query.body.as_ref() {
+                SetExpr::SetOperation { op: SetOperator::Union, set_quantifier, left, right }
+                    if with.recursive && mentions(right, &name) =>
+                {
+                    let simple = cte.query.order_by.is_none()
+                        && cte.query.limit_clause.is_none()
+                        && cte.query.fetch.is_none()
+                        && cte.query.with.is_none();
+                    if !simple {
+                        return Err(SqlError::not_supported(
+                            "ORDER BY, LIMIT or WITH in a recursive query",
+                        ));
+                    }
+                    let all = *set_quantifier == SetQuantifier::All;
+                    self.recursive(&name, &renames, left, right, all, outer)?
+                }
+                _ => {
+                    let (plan, columns) = self.query(&cte.query, outer)?;
+                    self.decided(plan, columns)?
+                }
+            };
+            let columns = renamed(&name, columns, &renames)?;
+            self.ctes.push(Cte { name, plan, columns });
+        }
+        Ok(())
+    }
+
+    /// A result whose untyped columns are text.
+    pub(super) fn decided(
+        &mut self,
+        plan: LogicalPlan,
+        mut columns: Vec<OutputColumn>,
+    ) -> Result<QueryPlan, SqlError> {
+        for column in &mut columns {
+            if column.ty == PgType::Unknown {
+                column.ty = PgType::Text;
+            }
+        }
+        Ok((plan, columns))
+    }
+
+    fn recursive(
+        &mut self,
+        name: &str,
+        renames: &[String],
+        left: &SetExpr,
+        right: &SetExpr,
+        all: bool,
+        outer: Option<&Env<'_>>,
+    ) -> Result<QueryPlan, SqlError> {
+        let (plan, columns) = self.set_expr(left, outer)?;
+        let (start, columns) = self.decided(plan, columns)?;
+        if !all && columns.iter().any(|c| distinct_key(&c.ty)) {
+            return Err(SqlError::not_supported("UNION of such column types in a recursive query"));
+        }
+        let work_name = self.unique_qualifier(name).to_string();
+        let fields: Vec<_> = columns.iter().map(|c| c.ty.field(&c.internal, true)).collect();
+        let schema = Arc::new(arrow::datatypes::Schema::new(fields));
+        let work = provider_as_source(Arc::new(CteWorkTable::new(&work_name, schema)));
+        let scan = TableScanBuilder::new(work_name.clone(), work).build().map_err(sql_error)?;
+        let exprs = columns.iter().map(|c| Expr::Column(Column::from_name(&c.internal)));
+        let scan = Arc::new(LogicalPlan::TableScan(scan));
+        let scan = Projection::try_new(exprs.collect(), scan).map_err(sql_error)?;
+        let visible = renamed(name, columns.clone(), renames)?;
+        let depth = self.ctes.len();
+        self.ctes.push(Cte {
+            name: name.to_owned(),
+            plan: LogicalPlan::Projection(scan),
+            columns: visible,
+        });
+        let step = self.set_expr(right, outer);
+        self.ctes.truncate(depth);
+        let step = step?;
+        if step.1.len() != columns.len() {
+            return Err(SqlError::new(
+                sqlstate::SYNTAX_ERROR,
+                "each UNION query must have the same number of columns",
+            ));
+        }
+        for (index, (c, s)) in columns.iter().zip(&step.1).enumerate() {
+            if s.ty != PgType::Unknown && !super::bound::same_base(&c.ty, &s.ty) {
+                let overall = self.common_type(&[c.ty.clone(), s.ty.clone()], "UNION")?;
+                if super::bound::same_base(&overall, &c.ty) {
+                    continue;
+                }
+                return Err(SqlError::new(
+                    sqlstate::DATATYPE_MISMATCH,
+                    format!(
+                        "recursive query \"{name}\" column {} has type {} in non-recursive term \
+                         but type {} overall",
+                        index + 1,
+                        super::bound::type_name(&c.ty),
+                        super::bound::type_name(&overall)
+                    ),
+                )
+                .hint("Cast the output of the non-recursive term to the correct type."));
+            }
+        }
+        let types: Vec<_> = columns.iter().map(|c| c.ty.clone()).collect();
+        let step = self.cast_output(step, &columns, &types)?;
+        let plan = LogicalPlanBuilder::new(start)
+            .to_recursive_query(work_name, step, !all)
+            .and_then(|b| b.build())
+            .map_err(sql_error)?;
+        Ok((plan, columns))
+    }
+
+    /// A common table expression by name.
+    pub(super) fn cte(
+        &mut self,
+        name: &str,
+        alias: Option<&ast::TableAlias>,
+    ) -> Result<Option<Relation>, SqlError> {
+        let Some(cte) = self.ctes.iter().rev().find(|c| c.name == name).cloned() else {
+            return Ok(None);
+        };
+        let plain = ast::TableAlias {
+            explicit: false,
+            name: ast::Ident::with_quote('"', name),
+            columns: Vec::new(),
+            at: None,
+        };
+        self.aliased(cte.plan, &cte.columns, alias.unwrap_or(&plain)).map(Some)
+    }
+
+    /// NULL of a type as an expression.
+    pub(super) fn null(&self, ty: &PgType) -> Result<Expr, SqlError> {
+        Ok(Expr::Literal(null_of(ty)?, None))
+    }
+}
+
+/// Whether DISTINCT and GROUP BY go by a key of values of this type.
+pub(super) fn distinct_key(ty: &PgType) -> bool {
+    !matches!(ty, PgType::Bpchar(_)) && key_function(ty).is_some()
+}
+
+pub(super) fn unique_name(columns: &[OutputColumn], name: &str) -> String {
+    let taken = |candidate: &str| columns.iter().any(|c| c.internal == candidate);
+    if !taken(name) {
+        return name.to_owned();
+    }
+    let mut number = columns.len();
+    loop {
+        let candidate = format!("{name}_{number}");
+        if !taken(&candidate) {
+            return candidate;
+        }
+        number += 1;
+    }
+}
+
+fn renamed(
+    table: &str,
+    mut columns: Vec<OutputColumn>,
+    names: &[String],
+) -> Result<Vec<OutputColumn>, SqlError> {
+    if names.len() > columns.len() {
+        let message = format!(
+            "WITH query \"{table}\" has {} columns available but {} columns specified",
+            columns.len(),
+            names.len()
+        );
+        return Err(SqlError::new(sqlstate::INVALID_COLUMN_REFERENCE, message));
+    }
+    for (column, name) in columns.iter_mut().zip(names) {
+        column.name.clone_from(name);
+    }
+    Ok(columns)
+}
+
+/// Whether a query body names a table so. A false alarm only makes a query recursive that is not.
+fn mentions(body: &SetExpr, name: &str) -> bool {
+    body.to_string().to_lowercase().contains(&name.to_lowercase())
+}
+
+fn order_items(order_by: Option<&ast::OrderBy>) -> Result<&[ast::OrderByExpr], SqlError> {
+    match order_by {
+        None => Ok(&[]),
+        Some(ast::OrderBy { kind: ast::OrderByKind::Expressions(items), interpolate: None }) => {
+            Ok(items)
+        }
+        Some(_) => Err(SqlError::not_supported("this form of ORDER BY")),
+    }
+}
+
+/// What a plain number or name in ORDER BY or GROUP BY refers to.
+pub(super) enum Reference {
+    /// From 0.
+    Ordinal(usize),
+    Name(String),
+}
+
+pub(super) fn output_reference(
+    expr: &ast::Expr,
+    columns: usize,
+) -> Result<Option<Reference>, SqlError> {
+    match expr {
+        ast::Expr::Value(value) => match &value.value {
+            ast::Value::Number(text, _) => {
+                let Ok(number) = text.parse::<usize>() else {
+                    return Ok(None);
+                };
+                if number == 0 || number > columns {
+                    let message = format!("ORDER BY position {number} is not in select list");
+                    return Err(SqlError::new(sqlstate::INVALID_COLUMN_REFERENCE, message));
+                }
+                Ok(Some(Reference::Ordinal(number - 1)))
+            }
+            _ => Ok(None),
+        },
+        ast::Expr::Identifier(ident) => Ok(Some(Reference::Name(fold_identifier(ident)))),
+        _ => Ok(None),
+    }
+}

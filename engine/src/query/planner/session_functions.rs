@@ -1,0 +1,157 @@
+//! Functions of the session: who, where, when.
+
+use datafusion::{
+    logical_expr::{ColumnarValue, Expr, Volatility, expr::ScalarFunction},
+    scalar::ScalarValue,
+};
+
+use super::{
+    Planner,
+    bound::{Bound, undefined_function},
+    coerce::CastContext,
+};
+use crate::{
+    error::{SqlError, sqlstate},
+    query::functions::scalar,
+    types::PgType,
+};
+
+/// What `version()` says. Tools read the number behind the first word.
+pub const VERSION: &str = concat!("PostgreSQL 15.0 (GlareDB ", env!("CARGO_PKG_VERSION"), ")");
+
+impl Planner<'_> {
+    /// A function written without parentheses, such as `current_user`.
+    pub(super) fn keyword_function(&mut self, name: &str) -> Result<Option<Bound>, SqlError> {
+        match name {
+            "current_date" | "current_time" | "current_timestamp" | "localtime"
+            | "localtimestamp" | "current_user" | "session_user" | "user" | "current_role"
+            | "current_catalog" | "current_schema" => self.session_function(name, &[]),
+            _ => Ok(None),
+        }
+    }
+
+    pub(super) fn session_function(
+        &mut self,
+        name: &str,
+        args: &[Bound],
+    ) -> Result<Option<Bound>, SqlError> {
+        let as_name =
+            |text: &str| Bound::literal(ScalarValue::Utf8View(Some(text.to_owned())), PgType::Name);
+        let bound = match (name, args.len()) {
+            ("now" | "transaction_timestamp" | "current_timestamp", 0) => self.now(),
+            ("statement_timestamp", 0) => {
+                self.reusable = false;
+                self.instant(self.context.statement_start_us)
+            }
+            ("current_date", 0) => self.current(&PgType::Date)?,
+            ("localtime", 0) => self.current(&PgType::Time)?,
+            ("localtimestamp", 0) => self.current(&PgType::Timestamp)?,
+            ("current_time", 0) => return Err(SqlError::not_supported("type timetz")),
+            ("current_user" | "user" | "current_role", 0) => {
+                self.reusable = false;
+                as_name(self.context.role)
+            }
+            ("session_user", 0) => as_name(self.context.session_role),
+            ("current_database" | "current_catalog", 0) => as_name(self.context.database),
+            ("current_schema", 0) => {
+                self.reusable = false;
+                let schema = self.schemas(false).into_iter().next();
+                Bound::literal(ScalarValue::Utf8View(schema), PgType::Name)
+            }
+            ("current_schemas", 1) => {
+                self.reusable = false;
+                let implicit =
+                    self.coerce(args[0].clone(), &PgType::Bool, CastContext::Implicit)?;
+                let Some(ScalarValue::Boolean(Some(implicit))) = implicit.constant() else {
+                    return Err(SqlError::not_supported(
+                        "current_schemas with an argument that is no constant",
+                    ));
+                };
+                let names = self.schemas(*implicit);
+                let items = names.iter().map(|n| as_name(n)).collect();
+                self.array_of(items, &PgType::Name)?
+            }
+            ("version", 0) => Bound::text(VERSION),
+            ("pg_backend_pid", 0) => {
+                self.reusable = false;
+                Bound::int4(self.context.process_id)
+            }
+            ("current_setting", 1 | 2) => return self.current_setting(args).map(Some),
+            ("random", 0) => {
+                let udf = datafusion::functions::math::random();
+                let call = ScalarFunction::new_udf(udf, vec![]);
+                Bound::new(Expr::ScalarFunction(call), PgType::Float8)
+            }
+            ("gen_random_uuid", 0) => Bound::new(random_uuid(), PgType::Uuid),
+            ("set_config", 3) => return Err(SqlError::not_supported("set_config")),
+            ("timezone", 2) => {
+                return self.at_time_zone(args[0].clone(), args[1].clone()).map(Some);
+            }
+            ("clock_timestamp" | "timeofday", 0) => {
+                return Err(SqlError::not_supported(format!("{name}()")));
+            }
+            ("age", 1) => {
+                let today = self.current(&PgType::Date)?;
+                let midnight = self.convert(today, &PgType::Timestamp, false)?;
+                return self.call_builtin("age", vec![midnight, args[0].clone()]).map(Some);
+            }
+            _ => return Ok(None),
+        };
+        Ok(Some(bound))
+    }
+
+    /// The schemas of the search path that exist.
+    fn schemas(&self, implicit: bool) -> Vec<String> {
+        let listed = self.context.search_path.iter().any(|s| s == "pg_catalog");
+        self.context
+            .effective_search_path()
+            .filter(|s| implicit || listed || *s != "pg_catalog")
+            .filter(|s| *s == "pg_catalog" || self.context.tables.schema_exists(s))
+            .map(str::to_owned)
+            .collect()
+    }
+
+    fn current_setting(&mut self, args: &[Bound]) -> Result<Bound, SqlError> {
+        self.reusable = false;
+        let Some(name) = args[0].constant_text().map(str::to_owned) else {
+            return Err(undefined_function("current_setting", args));
+        };
+        let missing_ok = match args.get(1).map(|b| b.constant().cloned()) {
+            None => false,
+            Some(Some(ScalarValue::Boolean(Some(ok)))) => ok,
+            Some(_) => return Err(undefined_function("current_setting", args)),
+        };
+        match (self.context.setting)(&name.to_lowercase()) {
+            Some(value) => Ok(Bound::text(value)),
+            None if missing_ok => Bound::null(PgType::Text),
+            None => Err(SqlError::new(
+                sqlstate::UNDEFINED_OBJECT,
+                format!("unrecognized configuration parameter \"{name}\""),
+            )),
+        }
+    }
+}
+
+fn random_uuid() -> Expr {
+    let returns = PgType::Uuid.arrow_type();
+    let text = datafusion::functions::string::uuid();
+    let data_type = returns.clone();
+    let compute: scalar::Compute = std::sync::Arc::new(move |args, rows| {
+        let texts = args[0].to_array(rows).map_err(scalar::internal)?;
+        let texts = arrow::compute::cast(&texts, &arrow::datatypes::DataType::Utf8View)
+            .map_err(scalar::internal)?;
+        let mut out = crate::types::text::ColumnBuilder::new(&PgType::Uuid, rows)?;
+        let settings = crate::types::text::FormatSettings::default();
+        for value in arrow::array::AsArray::as_string_view(&texts) {
+            match value {
+                Some(value) => out.append(value, &settings)?,
+                None => out.append_null(),
+            }
+        }
+        debug_assert_eq!(out.data_type(), data_type);
+        Ok(ColumnarValue::Array(out.finish()))
+    });
+    let udf = scalar::function("uuid", "random", returns, Volatility::Volatile, compute);
+    let call = Expr::ScalarFunction(ScalarFunction::new_udf(text, vec![]));
+    Expr::ScalarFunction(ScalarFunction::new_udf(udf, vec![call]))
+}
