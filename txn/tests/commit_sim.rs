@@ -36,7 +36,9 @@ fn sim_of_commits_and_crashes_keeps_every_promise() {
                 total.crashes += report.crashes;
                 total.committed += report.committed;
                 total.conflicts += report.conflicts;
-                total.refused += report.refused;
+                for (kind, times) in report.refused {
+                    *total.refused.entry(kind).or_default() += times;
+                }
                 total.aborted += report.aborted;
                 total.unknown += report.unknown;
                 total.checkpoints += report.checkpoints;
@@ -50,12 +52,25 @@ fn sim_of_commits_and_crashes_keeps_every_promise() {
         total.crashes / 2,
         total.committed / 20,
         total.conflicts / 2,
-        total.refused,
         total.aborted,
         total.unknown,
         total.checkpoints,
     ] {
         assert!(happened >= count, "too little happened: {total:?}");
+    }
+    if count >= 50 {
+        for kind in [
+            "SchemaChanged",
+            "TooOld",
+            "OutOfMemory",
+            "DiskFull",
+            "IdAborted",
+            "IdForgotten",
+            "NoTimestamp",
+            "Stopped",
+        ] {
+            assert!(total.refused.contains_key(kind), "never refused as {kind}: {total:?}");
+        }
     }
 }
 

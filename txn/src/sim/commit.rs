@@ -13,7 +13,7 @@ mod node;
 mod session;
 pub mod toy;
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 pub use self::model::Violation;
 use self::{
@@ -22,7 +22,10 @@ use self::{
     session::Session,
 };
 use super::{Operation, Rng};
-use crate::commit::message::Request;
+use crate::commit::{
+    message::{Answer, Request},
+    time::TimestampWindow,
+};
 
 /// A part that is broken on purpose, to prove that the simulation notices.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -41,13 +44,14 @@ pub enum Broken {
 }
 
 /// How a run went.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Report {
     pub steps: u64,
     pub crashes: u64,
     pub committed: u64,
     pub conflicts: u64,
-    pub refused: u64,
+    /// By kind of refusal.
+    pub refused: BTreeMap<String, u64>,
     pub aborted: u64,
     pub unknown: u64,
     pub checkpoints: u64,
@@ -56,7 +60,7 @@ pub struct Report {
 }
 
 const SESSIONS: usize = 6;
-const STEPS: u64 = 1_500;
+const STEPS: u64 = 2_500;
 
 struct World {
     rng: Rng,
@@ -86,7 +90,7 @@ pub fn run(seed: u64, broken: Broken) -> Result<Report, Violation> {
         world.step()?;
     }
     world.settle()?;
-    let (model, report) = (&world.model, world.report);
+    let (model, report) = (world.model, world.report);
     Ok(Report {
         committed: model.told_committed,
         conflicts: model.told_conflict,
@@ -126,14 +130,14 @@ impl World {
             }
             960..968 => self.machine.window.set_away(self.rng.chance(1, 2)),
             968..978 => self.machine.toggle_capacity(&mut self.rng),
-            978..984 => self.machine.sim.disk.cut_power_after(1 + self.rng.below(6)),
-            984..988 => {
+            978..981 => self.machine.sim.disk.cut_power_after(1 + self.rng.below(6)),
+            981..983 => {
                 let operation =
                     if self.rng.chance(1, 2) { Operation::Sync } else { Operation::Write };
                 self.machine.sim.disk.fail_after(operation, "log", 1 + self.rng.below(3));
             }
-            988..994 => self.resolve_someone()?,
-            994..997 => self.crash()?,
+            983..995 => self.resolve_someone()?,
+            995..997 => self.crash()?,
             _ => {
                 let state = self.node.state();
                 self.model.check(&state)?;
@@ -152,6 +156,10 @@ impl World {
         for (to, id, asked, answer) in self.node.take_answers() {
             self.sessions[to].answered(id, asked, &answer);
             let published = self.node.published().position;
+            if let Answer::Committed { timestamp, .. } = answer {
+                let bound = self.machine.window.upper_bound();
+                ensure!(timestamp < bound, "{id} was stamped {timestamp}, granted was {bound}");
+            }
             if self.model.knows(id) && !matches!(asked, Asked::Part) {
                 let state = self.node.state();
                 self.model.answered(id, (asked, &answer), published, &state)?;

@@ -52,7 +52,7 @@ impl Pipeline {
     pub(super) fn keep_space(&self) {
         let (placed, ahead) = {
             let head = self.head.lock();
-            if !head.space.is_low() || head.stopped.is_some() {
+            if !head.space.wants_more(&*self.env.clock) || head.stopped.is_some() {
                 return;
             }
             (head.space.placed(), head.space.ahead())
@@ -61,7 +61,10 @@ impl Pipeline {
         match self.wal.reserve(under_way + ahead) {
             Ok(()) => self.head.lock().space.grant(placed, ahead),
             // Those whose commit still fits go on, the others are told.
-            Err(WalError::Full(reason)) => tracing::warn!(reason, "the log's disk is nearly full"),
+            Err(WalError::Full(reason)) => {
+                tracing::warn!(reason, "the log's disk is nearly full");
+                self.head.lock().space.ahead_refused(&*self.env.clock);
+            }
             Err(error) => {
                 self.stop(&error.to_string());
             }

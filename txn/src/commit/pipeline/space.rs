@@ -17,6 +17,9 @@ pub(super) const SPARE_BYTES: u64 = 256 << 10;
 
 const REFUSED_FOR: Duration = Duration::from_millis(50);
 
+/// On a nearly full disk, asking ahead may write and delete a file: not more often than this.
+const AHEAD_REFUSED_FOR: Duration = Duration::from_secs(1);
+
 /// Bytes of the log, counted from the start of the process.
 #[derive(Debug)]
 pub(super) struct Space {
@@ -28,16 +31,27 @@ pub(super) struct Space {
     granted: u64,
     /// After a refusal: until when (monotonic), and its text.
     refused: Option<(Duration, String)>,
+    /// Ask ahead not before (monotonic).
+    ahead_from: Duration,
 }
 
 impl Space {
     pub(super) fn new(ahead: u64) -> Self {
-        Self { ahead, placed: 0, granted: 0, refused: None }
+        Self { ahead, placed: 0, granted: 0, refused: None, ahead_from: Duration::ZERO }
     }
 
     /// Time to ask for more.
     pub(super) fn is_low(&self) -> bool {
         self.granted - self.placed < self.ahead / 2
+    }
+
+    /// As `is_low`, unless that was refused a moment ago.
+    pub(super) fn wants_more(&self, clock: &dyn Clock) -> bool {
+        self.is_low() && clock.monotonic() >= self.ahead_from
+    }
+
+    pub(super) fn ahead_refused(&mut self, clock: &dyn Clock) {
+        self.ahead_from = clock.monotonic() + AHEAD_REFUSED_FOR;
     }
 
     pub(super) fn ahead(&self) -> u64 {

@@ -60,7 +60,8 @@ pub struct Model {
     acknowledged: Position,
     pub told_committed: u64,
     pub told_conflict: u64,
-    pub told_refused: u64,
+    /// By kind of refusal.
+    pub told_refused: BTreeMap<String, u64>,
     pub told_aborted: u64,
     pub told_unknown: u64,
 }
@@ -121,12 +122,16 @@ impl Model {
                 self.told_aborted += 1;
                 Fate::Absent
             }
-            Answer::Refused(refusal @ (Refusal::Malformed(_) | Refusal::IdUsed(_))) => {
+            Answer::Refused(refusal) if !is_expected(refusal) => {
                 return Err(Violation(format!("{id} refused: {refusal}")));
             }
-            Answer::Refused(_) if asked == Asked::Commit => {
-                self.told_refused += 1;
+            Answer::Refused(refusal) if asked == Asked::Commit => {
+                *self.told_refused.entry(kind(refusal)).or_default() += 1;
                 Fate::Absent
+            }
+            Answer::Refused(refusal @ Refusal::IdForgotten(_)) => {
+                *self.told_refused.entry(kind(refusal)).or_default() += 1;
+                return Ok(());
             }
             // Says nothing about the commit that was asked for.
             Answer::Refused(_) => return Ok(()),
@@ -195,6 +200,17 @@ impl Model {
         }
         Ok(())
     }
+}
+
+/// A session of the simulation sends nothing malformed, and no id twice.
+fn is_expected(refusal: &Refusal) -> bool {
+    !matches!(refusal, Refusal::Malformed(_) | Refusal::IdUsed(_))
+}
+
+/// The refusal's name, without what it is about.
+fn kind(refusal: &Refusal) -> String {
+    let text = format!("{refusal:?}");
+    text.split(|letter: char| !letter.is_alphanumeric()).next().unwrap_or_default().to_owned()
 }
 
 /// Whether the commit at `at` wrote what `sent` wrote or asserts.

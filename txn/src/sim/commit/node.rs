@@ -49,8 +49,8 @@ impl Machine {
             sim: SimEnv::new(rng.next_u64()),
             window: FakeWindow::default(),
             file_bytes: if rng.chance(1, 4) { 256 << 10 } else { 64 << 10 },
-            resolver_bytes_max: if rng.chance(1, 2) { 2 << 10 } else { 1 << 20 },
-            remembered_max: if rng.chance(1, 2) { 20 } else { 10_000 },
+            resolver_bytes_max: if rng.chance(1, 2) { 700 } else { 1 << 20 },
+            remembered_max: if rng.chance(1, 2) { 3 } else { 10_000 },
             broken,
             full: false,
         }
