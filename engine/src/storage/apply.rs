@@ -8,7 +8,7 @@ use glaredb_txn::{
         record::Record,
         state_machine::{Apply, ApplyError},
     },
-    ids::{CommitId, Locator, Position, SegmentId, TableId, Timestamp},
+    ids::{CommitId, Locator, Position, TableId, Timestamp},
 };
 
 use super::{
@@ -98,7 +98,9 @@ impl Applier {
             table.count_inserted(tally);
             self.changed.push(table);
         }
-        self.seal(&placed.sealed, |_| None)?;
+        for (table, segment) in &placed.sealed {
+            self.table(*table)?.seal(*segment)?;
+        }
         if self.changed.len() >= ACCOUNT_EVERY {
             self.account();
         }
@@ -120,20 +122,6 @@ impl Applier {
             self.state.segment_used(run.first.segment);
         }
         table.insert(section, placed, target)
-    }
-
-    fn seal<'t>(
-        &self,
-        sealed: &[(TableId, SegmentId)],
-        private: impl Fn(TableId) -> Option<&'t Arc<Table>>,
-    ) -> Result<(), StorageError> {
-        for (table, segment) in sealed {
-            match private(*table) {
-                Some(table) => table.seal(*segment)?,
-                None => self.table(*table)?.seal(*segment)?,
-            }
-        }
-        Ok(())
     }
 
     fn account(&mut self) {
@@ -232,7 +220,9 @@ impl Applier {
             let entry = match open.tables.get_mut(&section.table) {
                 Some(entry) => entry,
                 None => {
-                    let table = self.table(section.table)?;
+                    // Dropped since the part was placed, and not in the checkpoint that this replay
+                    // began with. The commit will be refused: its rows are nobody's.
+                    let Some(table) = self.state.table(section.table) else { continue };
                     let new = OpenTable { table, created: false, tally: Tally::default() };
                     open.tables.entry(section.table).or_insert(new)
                 }
@@ -244,7 +234,11 @@ impl Applier {
             entry.tally.add_all(tally);
             self.changed.push(Arc::clone(&entry.table));
         }
-        self.seal(&placed.sealed, |table| open.tables.get(&table).map(|open| &open.table))?;
+        for (table, segment) in &placed.sealed {
+            if let Some(open) = open.tables.get(table) {
+                open.table.seal(*segment)?;
+            }
+        }
         self.account();
         Ok(())
     }
@@ -253,9 +247,9 @@ impl Applier {
         let Some(open) = self.open.remove(&id) else { return Ok(()) };
         for open_table in open.tables.values().filter(|open| !open.created) {
             open_table.table.drop_private(&open.publication)?;
-            open_table.table.account();
+            self.changed.push(Arc::clone(&open_table.table));
         }
-        self.changed.clear();
+        self.account();
         Ok(())
     }
 

@@ -89,7 +89,7 @@ fn table(db: &Database, storage: TableId) -> Arc<Table> {
 
 fn put(db: &Database, storage: TableId, effects: &Effects) -> Answer {
     let mut transaction = begin(db);
-    transaction.put(&table(db, storage), effects);
+    transaction.put(&table(db, storage), effects.clone());
     commit(db, transaction)
 }
 

@@ -84,8 +84,9 @@ impl Transaction {
         &self.catalog
     }
 
-    /// Makes the table hold these values under these keys.
-    pub(super) fn put(&mut self, table: &Table, effects: &Effects) {
+    /// Makes the table hold these values under these keys. Returns what that does: deleting a key
+    /// that the snapshot does not have is nothing.
+    pub(super) fn put(&mut self, table: &Table, mut effects: Effects) -> Effects {
         let schema = table.schema();
         let at = self.snapshot.timestamp;
         let keys: Vec<i64> = effects.keys().copied().collect();
@@ -103,6 +104,7 @@ impl Transaction {
         }
         let by_key: BTreeMap<i64, _> =
             old.iter().zip(&row_ids).map(|((n, _), id)| (keys[*n], *id)).collect();
+        effects.retain(|key, value| value.is_some() || by_key.contains_key(key));
         // Updated rows keep their ids; new ones get some from the leader.
         for updated in [true, false] {
             let rows: Vec<(i64, &String)> = effects
@@ -122,6 +124,7 @@ impl Transaction {
                 .insert(table.id(), &schema, batch, kept, Some(&encoded), position)
                 .expect("the budget is large enough");
         }
+        effects
     }
 
     pub(super) fn change_catalog(&mut self, change: CatalogChange) {

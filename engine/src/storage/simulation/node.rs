@@ -1,0 +1,266 @@
+//! One node of the storage half, stepped by hand: what the threads of a database do, one step at a
+//! time, with nobody beside it.
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use glaredb_catalog::metastore::MetastoreWindow;
+use glaredb_txn::{
+    commit::{
+        commit_ids::CommitIds,
+        leader::LeaderOptions,
+        message::{Answer, Part, Request, decode_answer, encode_request},
+        pipeline::{Appended, Durable, Pipeline, PipelineParts},
+        snapshots::Stopped,
+    },
+    ids::{CommitId, Term},
+    log::local::{LocalWal, LocalWalOptions},
+    sim::SimEnv,
+};
+use parking_lot::Mutex;
+
+use super::tables::Transaction;
+use crate::storage::{
+    apply::Applier,
+    background::Captures,
+    budget::Budget,
+    checkpoint::{CheckpointStore, CheckpointSummary, CheckpointWriter},
+    placement::StoragePlacement,
+    record::Control,
+    recovery::{LOG, OpenError, RecoveryProgress, recover},
+    state::State,
+};
+
+/// Answers that arrived, in order.
+type Answers = Arc<Mutex<VecDeque<(CommitId, Answer)>>>;
+
+/// What became of a checkpoint's begin record.
+type Begun = Arc<Mutex<Option<Answer>>>;
+
+pub(super) struct Node {
+    pub(super) state: Arc<State>,
+    pub(super) ids: Arc<CommitIds>,
+    pub(super) pipeline: Arc<Pipeline>,
+    pub(super) store: CheckpointStore,
+    term: Term,
+    next_id: u64,
+    wal: Arc<LocalWal>,
+    applier: Applier,
+    captures: Captures,
+    answers: Answers,
+    parts_refused: Arc<Mutex<BTreeSet<CommitId>>>,
+    appended: Option<Appended>,
+    durable: VecDeque<Durable>,
+    checkpoint: Checkpointing,
+}
+
+enum Checkpointing {
+    Idle,
+    /// The begin record is on its way.
+    Begun(u64, Begun),
+    Writing(Box<CheckpointWriter>),
+    /// The pointer is moved: the log is to be cut, superseded objects deleted.
+    Cutting,
+    Sweeping,
+}
+
+pub(super) fn log_options() -> LocalWalOptions {
+    LocalWalOptions {
+        file_bytes: 3 << 20,
+        preallocate_in_background: false,
+        ..LocalWalOptions::default()
+    }
+}
+
+impl Node {
+    /// Recovers from what is on the simulated disk.
+    pub(super) fn open(sim: &SimEnv) -> Result<Self, OpenError> {
+        let (env, progress) = (sim.env(), RecoveryProgress::default());
+        let mut recovered = recover(&env, Budget::new(1 << 30), log_options(), &progress)?;
+        let captures = Captures::attach(&mut recovered);
+        let applier = recovered.applier.take().expect("not started yet");
+        let window = MetastoreWindow::open(recovered.leadership.clone(), LOG)?;
+        let term = recovered.leadership.term();
+        let parts = PipelineParts {
+            wal: recovered.wal.clone(),
+            placement: Box::new(StoragePlacement::new(recovered.state.clone())),
+            window: Arc::new(window),
+            ids: recovered.ids.clone(),
+            term,
+            on_fatal: Box::new(|_| {}),
+        };
+        let pipeline = Pipeline::start(&env, parts, LeaderOptions::default())
+            .map_err(|e| OpenError::Start(e.into()))?;
+        let store = CheckpointStore::new(
+            recovered.objects,
+            recovered.leadership,
+            recovered.database,
+            env.random,
+            recovered.checkpoint,
+        );
+        Ok(Self {
+            state: recovered.state,
+            ids: recovered.ids,
+            pipeline,
+            store,
+            term,
+            next_id: 1,
+            wal: recovered.wal,
+            applier,
+            captures,
+            answers: Answers::default(),
+            parts_refused: Arc::default(),
+            appended: None,
+            durable: VecDeque::new(),
+            checkpoint: Checkpointing::Idle,
+        })
+    }
+
+    pub(super) fn new_commit_id(&mut self) -> CommitId {
+        self.next_id += 1;
+        CommitId { term: self.term, start: 1, number: self.next_id }
+    }
+
+    /// Sends a commit, its parts before it.
+    pub(super) fn submit(&self, id: CommitId, transaction: Transaction) {
+        let (parts, request) = transaction.finish(id);
+        self.submit_parts(id, parts);
+        self.request(id, &Request::Commit(request));
+    }
+
+    /// Sends the parts, never the commit.
+    pub(super) fn submit_parts_only(&self, id: CommitId, transaction: Transaction) -> usize {
+        let (parts, _) = transaction.finish(id);
+        let count = parts.len();
+        self.submit_parts(id, parts);
+        count
+    }
+
+    fn submit_parts(&self, id: CommitId, parts: Vec<Bytes>) {
+        for (sequence, payload) in (0..).zip(parts) {
+            let part = Request::Part(Part { id, sequence, payload });
+            let refused = Arc::clone(&self.parts_refused);
+            let reply = move |answer: Bytes| {
+                if !matches!(decode_answer(&answer), Ok(Answer::PartAccepted)) {
+                    refused.lock().insert(id);
+                }
+            };
+            self.pipeline.submit(encode_request(&part), Box::new(reply));
+        }
+    }
+
+    /// Was a part of it refused? Then its commit is, too: a real session does not send it.
+    pub(super) fn lacks_parts(&self, id: CommitId) -> bool {
+        self.parts_refused.lock().contains(&id)
+    }
+
+    fn request(&self, id: CommitId, request: &Request) {
+        let answers = Arc::clone(&self.answers);
+        let reply = move |answer: Bytes| {
+            let answer = decode_answer(&answer).expect("the leader's answers decode");
+            answers.lock().push_back((id, answer));
+        };
+        self.pipeline.submit(encode_request(request), Box::new(reply));
+    }
+
+    pub(super) fn next_answer(&self) -> Option<(CommitId, Answer)> {
+        self.answers.lock().pop_front()
+    }
+
+    // What the leader's threads do.
+
+    pub(super) fn append(&mut self) -> Result<(), Stopped> {
+        if self.appended.is_none()
+            && let Some(batch) = self.pipeline.take_batch()
+        {
+            self.appended = Some(self.pipeline.append(batch)?);
+        }
+        Ok(())
+    }
+
+    pub(super) fn sync(&mut self) -> Result<(), Stopped> {
+        if let Some(appended) = self.appended.take() {
+            self.durable.push_back(self.pipeline.sync(appended)?);
+        }
+        Ok(())
+    }
+
+    pub(super) fn apply(&mut self, records_max: usize) -> Result<(), Stopped> {
+        let Some(durable) = self.durable.pop_front() else { return Ok(()) };
+        let durable = self.pipeline.apply(durable, &mut self.applier, records_max)?;
+        if durable.is_applied() {
+            self.pipeline.publish(durable)?;
+        } else {
+            self.durable.push_front(durable);
+        }
+        Ok(())
+    }
+
+    /// Everything that was sent, to the end.
+    pub(super) fn drain(&mut self) -> Result<(), Stopped> {
+        loop {
+            self.append()?;
+            if self.appended.is_none() && self.durable.is_empty() {
+                return Ok(());
+            }
+            self.sync()?;
+            self.apply(usize::MAX)?;
+        }
+    }
+
+    pub(super) fn log_horizon(&self) {
+        let horizon = self.pipeline.snapshots().oldest();
+        self.pipeline.control(Control::Horizon(horizon).encode(), Box::new(|_| {}));
+    }
+
+    /// One step of a checkpoint, which begins if none is under way. Returns what one that is
+    /// complete was. After an error the next step begins anew, as the real thread does.
+    pub(super) fn checkpoint_step(&mut self) -> Option<CheckpointSummary> {
+        let next = std::mem::replace(&mut self.checkpoint, Checkpointing::Idle);
+        let mut done = None;
+        self.checkpoint = match next {
+            Checkpointing::Idle => {
+                let number = self.store.next_number();
+                let begun = Begun::default();
+                let answer = Arc::clone(&begun);
+                self.pipeline.control(
+                    Control::CheckpointBegin { number }.encode(),
+                    Box::new(move |a| *answer.lock() = Some(a)),
+                );
+                Checkpointing::Begun(number, begun)
+            }
+            Checkpointing::Begun(number, begun) => {
+                let answer = begun.lock().take();
+                match answer {
+                    None => Checkpointing::Begun(number, begun),
+                    Some(Answer::Committed { .. }) => {
+                        let captured = self.captures.take(number).expect("it left an image");
+                        Checkpointing::Writing(Box::new(self.store.writer(captured)))
+                    }
+                    Some(_) => Checkpointing::Idle,
+                }
+            }
+            Checkpointing::Writing(mut writer) => match self.store.step(&mut writer) {
+                Ok(None) => Checkpointing::Writing(writer),
+                Ok(Some(summary)) => {
+                    done = Some(summary);
+                    Checkpointing::Cutting
+                }
+                Err(_) => Checkpointing::Sweeping,
+            },
+            Checkpointing::Cutting => {
+                // A cut that fails is made up for after the next checkpoint.
+                let _ = self.store.cut_log(&*self.wal, self.ids.oldest_open_part());
+                Checkpointing::Sweeping
+            }
+            Checkpointing::Sweeping => {
+                let _ = self.store.sweep();
+                Checkpointing::Idle
+            }
+        };
+        done
+    }
+}
