@@ -12,6 +12,9 @@ use std::collections::BTreeMap;
 use glaredb_txn::ids::{Locator, SegmentId};
 use parking_lot::RwLock;
 
+#[cfg(test)]
+mod tests;
+
 /// Keys per leaf: an insertion moves half of that on average.
 const LEAF_KEYS: usize = 128;
 

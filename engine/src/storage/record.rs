@@ -147,7 +147,7 @@ impl<'a> Changes<'a> {
             ),
         };
         let mut sections = Vec::new();
-        for _ in 0..input.count(5).map_err(&err)? {
+        for _ in 0..input.count(4).map_err(&err)? {
             sections.push(Section::read(input).map_err(&err)?);
         }
         Ok(Self { storages, catalog, sections })

@@ -29,3 +29,17 @@ fn fold(a: u64, b: u64) -> u64 {
     let product = u128::from(a) * u128::from(b);
     product as u64 ^ (product >> 64) as u64
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Computed by another implementation of `docs/formats/state-hash.md`.
+    #[test]
+    fn golden_hashes() {
+        let bytes: Vec<u8> = (0..20).collect();
+        assert_eq!(row_hash(RowId(0), b""), 11077657372805801254);
+        assert_eq!(row_hash(RowId(1), b"\0"), 798546729573304708);
+        assert_eq!(row_hash(RowId(1 << 63), &bytes), 276067786690470901);
+    }
+}

@@ -13,10 +13,10 @@ use glaredb_txn::{
 use super::Applier;
 use crate::storage::{
     budget::{BUDGET_BYTES_DEFAULT, Budget},
-    record::{Changes, Placed},
+    record::{Changes, ChangesWriter, Control, Deletes, Placed},
     schema::TableSchema,
     state::State,
-    testing::{Leader, keys_of, pairs},
+    testing::{Leader, golden, keys_of, pairs},
     write_set::{PART_BYTES, WriteSet},
 };
 
@@ -361,4 +361,47 @@ fn damaged_records_never_panic() {
         };
         let _ = applier.apply(Position::ZERO, &record);
     }
+}
+
+/// The payload of each kind of record as hex. Changing any of it needs a new record version.
+#[test]
+fn golden_records() {
+    let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
+    let mut leader = Leader::new();
+    let (keyed, plain) = (leader.create(1, true), leader.create(2, false));
+    leader.insert(keyed, &[(1, "one"), (2, "two")]);
+    leader.insert(plain, &[(1, "one")]);
+    let key = leader.table(keyed).view(leader.now()).units()[0].locator(1);
+    let row = leader.table(plain).view(leader.now()).units()[0].locator(0);
+    let mut writes = leader.write_set();
+    leader.remove(&mut writes, keyed, &[key]);
+    leader.add(&mut writes, keyed, &[(2, "zwei")], Some(vec![glaredb_txn::ids::RowId(1)]));
+    leader.remove(&mut writes, plain, &[row]);
+    leader.add(&mut writes, plain, &[(7, "seven")], None);
+    leader.commit(writes).unwrap();
+    let rows: Vec<(i32, &str)> = (0..300).map(|n| (n, "x")).collect();
+    leader.insert(plain, &rows);
+
+    let storage = TableId(30);
+    let schema = leader.table(keyed).schema();
+    let id = leader.new_id();
+    let mut part = ChangesWriter::default();
+    part.section(storage, schema.version(), (0, &[]), Deletes::default());
+    let part = part.finish([(storage, &*schema)].into_iter(), None);
+    leader.part(id, 0, part).unwrap();
+    leader.abort(id);
+    leader.horizon();
+    leader.control(&Control::CheckpointBegin { number: 5 });
+
+    let mut text = String::new();
+    for (_, record) in &leader.log {
+        let line = match record {
+            Record::Commit { payload, .. } => format!("commit {}\n", hex(payload)),
+            Record::Part { payload, .. } => format!("part {}\n", hex(payload)),
+            Record::Control { payload, .. } => format!("control {}\n", hex(payload)),
+            Record::Abort { .. } => continue,
+        };
+        text.push_str(&line);
+    }
+    golden("storage/golden_records.txt", &text);
 }

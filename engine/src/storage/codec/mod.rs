@@ -5,6 +5,8 @@ pub mod builder;
 pub mod column;
 pub mod key;
 pub mod row;
+#[cfg(test)]
+mod tests;
 
 use glaredb_txn::codec::DecodeError;
 
