@@ -69,7 +69,7 @@ fn columns(rows: usize, seed: u64) -> Vec<ArrayRef> {
             values(rows).into_iter().map(|v| v.map(&map)).collect::<$array>()
         }};
     }
-    let signed = |v: u64| if v % 2 == 0 { v as i64 / 2 } else { -(v as i64 / 2) };
+    let signed = |v: u64| if v.is_multiple_of(2) { v as i64 / 2 } else { -(v as i64 / 2) };
     let word = |v: u64| match v % 3 {
         0 => format!("w{}", v % 7),
         1 => format!("a text too long for its view, {v}"),
@@ -82,7 +82,7 @@ fn columns(rows: usize, seed: u64) -> Vec<ArrayRef> {
     });
     let stamps = column!(TimestampMicrosecondArray, signed);
     vec![
-        Arc::new(column!(BooleanArray, |v| v % 2 == 0)),
+        Arc::new(column!(BooleanArray, |v: u64| v.is_multiple_of(2))),
         Arc::new(column!(Int16Array, |v| v as i16)),
         Arc::new(column!(Int32Array, |v| v as i32)),
         Arc::new(column!(Int64Array, signed)),
