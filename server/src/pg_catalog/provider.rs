@@ -1,17 +1,18 @@
 //! A system table for DataFusion: its rows are made when it is scanned.
 
-use std::{fmt, sync::Arc};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use async_trait::async_trait;
 use datafusion::{
     catalog::{Session, TableProvider, memory::MemorySourceConfig},
+    common::DFSchema,
     error::Result,
-    logical_expr::{Expr, TableType},
+    logical_expr::{EmptyRelation, Expr, LogicalPlan, TableType},
     physical_plan::ExecutionPlan,
 };
 
-use super::definitions::Definition;
+use super::{definitions::Definition, tables::is_always_empty};
 
 /// Makes the rows of a table; holds what they are made of.
 pub(super) type MakeRows = Box<dyn Fn() -> Result<RecordBatch> + Send + Sync>;
@@ -41,6 +42,15 @@ impl TableProvider for SystemTableProvider {
 
     fn table_type(&self) -> TableType {
         TableType::Base
+    }
+
+    fn get_logical_plan(&self) -> Option<Cow<'_, LogicalPlan>> {
+        if !is_always_empty(self.definition) {
+            return None;
+        }
+        let schema = DFSchema::try_from(self.schema()).ok()?;
+        let empty = EmptyRelation { produce_one_row: false, schema: Arc::new(schema) };
+        Some(Cow::Owned(LogicalPlan::EmptyRelation(empty)))
     }
 
     async fn scan(

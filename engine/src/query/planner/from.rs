@@ -215,14 +215,22 @@ impl Planner<'_> {
                 hidden: index < hidden,
             });
         }
-        let scan = TableScanBuilder::new(qualifier, source).build().map_err(sql_error)?;
+        // A system table that is a plan of its own: one that is always empty.
+        let plan = match source.get_logical_plan() {
+            Some(plan) => SubqueryAlias::try_new(Arc::new(plan.into_owned()), qualifier)
+                .map(LogicalPlan::SubqueryAlias),
+            None => TableScanBuilder::new(qualifier, Arc::clone(&source))
+                .build()
+                .map(LogicalPlan::TableScan),
+        };
+        let plan = plan.map_err(sql_error)?;
         let mut entry = ScopeTable {
             schema: alias.is_none().then(|| table.schema.clone()),
             alias: alias_name,
             columns,
         };
         self.rename_columns(&mut entry, alias)?;
-        Ok((LogicalPlan::TableScan(scan), Scope { tables: vec![entry], merged: Vec::new() }))
+        Ok((plan, Scope { tables: vec![entry], merged: Vec::new() }))
     }
 
     /// Applies `AS alias (a, b, …)`.
@@ -553,22 +561,31 @@ fn unnest_beside(
     ordinality: bool,
 ) -> Result<LogicalPlan, SqlError> {
     let mut exprs: Vec<_> = left.schema().columns().into_iter().map(Expr::Column).collect();
-    let mut columns = vec![Column::new(Some(qualifier.clone()), name)];
+    let mut above = exprs.clone();
+    // Unnesting takes the qualifier off: it is put on again above, from names nobody else has.
+    let mut columns = Vec::new();
+    let mut add = |list: Expr, name: &str| {
+        let internal = format!("__{}_{name}", qualifier.table());
+        let column = Column::from_name(internal.clone());
+        above.push(Expr::Column(column.clone()).alias_qualified(Some(qualifier.clone()), name));
+        columns.push(column);
+        exprs.push(list.alias(internal));
+    };
     if ordinality {
         let numbers = crate::query::functions::series::ordinals(
             &list.get_type(left.schema()).map_err(sql_error)?,
         );
         let ordinals = crate::query::functions::scalar::call(&numbers, vec![list.clone()]);
-        exprs.push(ordinals.alias_qualified(Some(qualifier.clone()), "ordinality"));
-        columns.push(Column::new(Some(qualifier.clone()), "ordinality"));
+        add(ordinals, "ordinality");
     }
-    exprs.push(list.alias_qualified(Some(qualifier.clone()), name));
+    add(list, name);
     LogicalPlanBuilder::new(left)
         .project(exprs)
         .and_then(|builder| {
             let options = UnnestOptions::new().with_preserve_nulls(false);
             builder.unnest_columns_with_options(columns, options)
         })
+        .and_then(|builder| builder.project(above))
         .and_then(|builder| builder.build())
         .map_err(sql_error)
 }

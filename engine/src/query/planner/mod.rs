@@ -5,6 +5,7 @@ mod arrays;
 mod bound;
 mod calls;
 mod coerce;
+mod correlation;
 mod dml;
 mod expressions;
 mod from;

@@ -14,6 +14,7 @@ use datafusion::{
         expr::{AggregateFunction, Exists, InSubquery},
         lit,
         logical_plan::Subquery,
+        when,
     },
     scalar::ScalarValue,
     sql::sqlparser::ast::{self, BinaryOperator},
@@ -22,6 +23,7 @@ use datafusion::{
 use super::{
     Planner,
     bound::Bound,
+    correlation,
     expressions::{comparison_operator, negate_if, row},
     from::limits_rows,
     operators::binary,
@@ -77,6 +79,13 @@ impl Planner<'_> {
         let ty = columns[0].ty.clone();
         let value = Expr::Column(Column::from_name(&columns[0].internal));
         let correlated = !plan.all_out_ref_exprs().is_empty();
+        // A column of a query further out would have to stay one in the condition taken out.
+        let (plan, guard) = if correlated && env.outer.is_none() {
+            correlation::simplify(plan).map_err(sql_error)?
+        } else {
+            (plan, None)
+        };
+        let correlated = !plan.all_out_ref_exprs().is_empty();
         let plan = if correlated {
             correlated_value(plan, value, &ty)?
         } else if plan.max_rows() == Some(1) {
@@ -85,7 +94,12 @@ impl Planner<'_> {
             let single = single_value(ty.arrow_type()).call(vec![value]).alias("__value");
             aggregate(plan, single)?
         };
-        Ok(Bound::new(Expr::ScalarSubquery(subquery(plan)), ty))
+        let value = Expr::ScalarSubquery(subquery(plan));
+        let value = match guard {
+            Some(guard) => when(guard, value).end().map_err(sql_error)?,
+            None => value,
+        };
+        Ok(Bound::new(value, ty))
     }
 
     pub(super) fn exists(
