@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use glaredb_catalog::Catalog;
+use parking_lot::Mutex;
 
 use super::{
     Session,
@@ -31,14 +32,27 @@ pub struct Prepared {
     param_types: Vec<PgType>,
     fields: Option<Arc<[FieldDescription]>>,
     plan: Option<CachedPlan>,
+    /// A plan that holds values of its time (`now()`): for the execution that follows at once.
+    fresh: Mutex<Option<CachedPlan>>,
 }
+
+/// How long `now()` may stand still between planning and executing outside of a block.
+const FRESH_US: i64 = 10_000;
 
 /// A plan and what it was made under.
 #[derive(Debug)]
 struct CachedPlan {
     catalog: Arc<Catalog>,
     settings: Arc<Derived>,
+    transaction_start_us: i64,
     plan: Plan,
+}
+
+impl CachedPlan {
+    fn holds_in(&self, context: &ExecutionContext) -> bool {
+        Arc::ptr_eq(&self.catalog, &context.catalog)
+            && Arc::ptr_eq(&self.settings, context.settings.derived())
+    }
 }
 
 /// What QUERY's planner made of a statement.
@@ -73,14 +87,17 @@ impl Prepared {
             .statement
             .as_ref()
             .ok_or_else(|| SqlError::internal("the empty query has no plan"))?;
-        if let Some(cached) = &self.plan
-            && Arc::ptr_eq(&cached.catalog, &context.catalog)
-            && Arc::ptr_eq(&cached.settings, context.settings.derived())
-        {
+        if let Some(cached) = self.plan.as_ref().filter(|cached| cached.holds_in(context)) {
             return Ok(cached.plan.clone());
         }
+        if let Some(fresh) = self.fresh.lock().take().filter(|fresh| fresh.holds_in(context)) {
+            let age = context.transaction_start_us - fresh.transaction_start_us;
+            if age == 0 || (context.is_last && (0..FRESH_US).contains(&age)) {
+                return Ok(fresh.plan);
+            }
+        }
         let plan = plan(context, statement, &self.declared)?;
-        if self.plan.is_some() && self.fields.as_deref() != plan.fields().map(AsRef::as_ref) {
+        if self.fields.is_some() && self.fields.as_deref() != plan.fields().map(AsRef::as_ref) {
             return Err(SqlError::new(
                 sqlstate::FEATURE_NOT_SUPPORTED,
                 "cached plan must not change result type",
@@ -179,14 +196,20 @@ impl Session {
     ) -> Result<Prepared, SqlError> {
         let context = self.statement_context()?;
         let plan = plan(&context, &statement, declared)?;
+        let (param_types, fields) = (plan.params().to_vec(), plan.fields().cloned());
+        let reusable = plan.reusable();
+        let cached = CachedPlan {
+            catalog: Arc::clone(&context.catalog),
+            settings: Arc::clone(context.settings.derived()),
+            transaction_start_us: context.transaction_start_us,
+            plan,
+        };
+        let (plan, fresh) = if reusable { (Some(cached), None) } else { (None, Some(cached)) };
         Ok(Prepared {
-            param_types: plan.params().to_vec(),
-            fields: plan.fields().cloned(),
-            plan: plan.reusable().then(|| CachedPlan {
-                catalog: Arc::clone(&context.catalog),
-                settings: Arc::clone(context.settings.derived()),
-                plan,
-            }),
+            param_types,
+            fields,
+            plan,
+            fresh: Mutex::new(fresh),
             statement: Some(statement),
             declared: declared.to_vec(),
         })
@@ -235,6 +258,13 @@ impl Prepared {
     ) -> Self {
         let param_types =
             declared.iter().map(|t| t.clone().unwrap_or(PgType::Text)).collect::<Vec<_>>();
-        Self { statement, declared: declared.to_vec(), param_types, fields, plan: None }
+        Self {
+            statement,
+            declared: declared.to_vec(),
+            param_types,
+            fields,
+            plan: None,
+            fresh: Mutex::default(),
+        }
     }
 }

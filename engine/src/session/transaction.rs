@@ -146,6 +146,13 @@ impl Transaction {
         })
     }
 
+    /// Forgets what the transaction wrote to a storage that it empties or drops.
+    pub(super) fn discard(&mut self, table: TableId) {
+        if let Some(writes) = &self.writes {
+            writes.lock().discard(table);
+        }
+    }
+
     /// Sends what is gathered in whole parts, so that a bulk load needs bounded memory. The rows
     /// are not seen by later statements of the transaction, so it must have none.
     pub(super) async fn stream_parts(transaction: &Mutex<Self>) -> Result<(), SqlError> {

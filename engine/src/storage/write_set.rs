@@ -129,6 +129,12 @@ impl WriteSet {
         self.created.insert(table, Arc::clone(schema));
     }
 
+    /// Forget what was written to a storage that the transaction drops or replaces.
+    pub fn discard(&mut self, table: TableId) {
+        self.tables.remove(&table);
+        self.created.remove(&table);
+    }
+
     /// Change the catalog at the commit. Several statements' changes are joined in order. The caller
     /// adds the claims of `glaredb_catalog::conflict` to the commit's writes and assertions.
     pub fn change_catalog(&mut self, change: CatalogChange) {

@@ -132,5 +132,11 @@ fn apply(context: &ExecutionContext, change: CatalogChange) -> Result<(), SqlErr
     if change.is_empty() {
         return Ok(());
     }
-    context.transaction.lock().change_catalog(&context.view, &context.catalog, change)
+    let mut transaction = context.transaction.lock();
+    for oid in &change.drop_tables {
+        if let Some(table) = context.catalog.table_by_oid(*oid) {
+            transaction.discard(table.storage);
+        }
+    }
+    transaction.change_catalog(&context.view, &context.catalog, change)
 }

@@ -17,12 +17,6 @@ pub(super) fn truncate(context: &ExecutionContext, truncate: &Truncate) -> Resul
         if emptied.contains(&table.storage) {
             continue;
         }
-        if context.transaction.lock().wrote_to(table.storage) {
-            return Err(SqlError::not_supported(format!(
-                "TRUNCATE of table \"{}\" after writing to it in the same transaction",
-                table.name
-            )));
-        }
         emptied.push(table.storage);
         let mut new = table.as_ref().clone();
         new.storage = context.engine.allocator().table_id();
@@ -33,6 +27,8 @@ pub(super) fn truncate(context: &ExecutionContext, truncate: &Truncate) -> Resul
     let mut transaction = context.transaction.lock();
     transaction.change_catalog(&context.view, &context.catalog, change)?;
     for old in emptied {
+        // Rows of the transaction itself go with the others.
+        transaction.discard(old);
         transaction.assert_unchanged(&context.view, old, Scope::Table);
     }
     let mut writes = transaction.writes().lock();
