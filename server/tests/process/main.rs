@@ -1,4 +1,13 @@
-//! The `glaredb` process: how it starts, refuses to, is watched and stops.
+//! The `glaredb` process: how it starts, refuses to, is watched and stops; and what it serves.
+
+#[path = "../wire/random.rs"]
+mod random;
+#[allow(dead_code, reason = "shared with the tests of the wire, which use all of it")]
+#[path = "../wire/raw.rs"]
+mod raw;
+
+mod sql;
+mod streams;
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -17,16 +26,16 @@ fn free_port() -> u16 {
 }
 
 /// A server that runs; killed when dropped.
-struct Server {
+pub(crate) struct Server {
     child: Child,
-    port: u16,
+    pub(crate) port: u16,
     admin_port: u16,
     lines: mpsc::Receiver<String>,
 }
 
 impl Server {
     /// Starts and waits until it says that it is ready.
-    fn start(data_dir: &Path, arguments: &[&str]) -> Self {
+    pub(crate) fn start(data_dir: &Path, arguments: &[&str]) -> Self {
         let (port, admin_port) = (free_port(), free_port());
         let mut child = Command::new(GLAREDB)
             .args(["server", "--port", &port.to_string()])
@@ -89,7 +98,9 @@ impl Server {
         answer
     }
 
-    async fn connect(&self) -> (tokio_postgres::Client, tokio::task::JoinHandle<Option<String>>) {
+    pub(crate) async fn connect(
+        &self,
+    ) -> (tokio_postgres::Client, tokio::task::JoinHandle<Option<String>>) {
         let config = format!("host=127.0.0.1 port={} user=postgres", self.port);
         let (client, connection) =
             tokio_postgres::connect(&config, tokio_postgres::NoTls).await.expect("connects");

@@ -2,39 +2,15 @@
 
 use std::time::Duration;
 
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    time::timeout,
-};
+use tokio::time::timeout;
 
 use crate::{
+    random::{Random, mutate, pour, rounds, whole_messages},
     raw::{
         Raw, bind, close, describe, execute, flush, kinds, message, parse, query, startup, sync,
     },
     scripted::Server,
 };
-
-/// SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        (self.next() % limit as u64) as usize
-    }
-
-    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
-        from[self.below(from.len())]
-    }
-}
 
 #[tokio::test]
 async fn messages_that_are_none_end_the_connection() {
@@ -100,44 +76,6 @@ fn plausible(random: &mut Random) -> Vec<u8> {
     }
 }
 
-/// Damages some bytes.
-fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
-    for _ in 0..1 + random.below(3) {
-        if bytes.is_empty() {
-            return;
-        }
-        let at = random.below(bytes.len());
-        match random.below(4) {
-            0 => bytes[at] ^= 1 << random.below(8),
-            1 => bytes[at] = random.next() as u8,
-            2 => bytes.truncate(at),
-            _ => bytes.insert(at, random.next() as u8),
-        }
-    }
-}
-
-/// Sends everything, ends its side, and reads to the end.
-async fn pour(port: u16, bytes: &[u8]) -> Vec<u8> {
-    let stream = TcpStream::connect(("127.0.0.1", port)).await.expect("somebody listens");
-    let (mut from, mut to) = stream.into_split();
-    let bytes = bytes.to_vec();
-    let sender = tokio::spawn(async move {
-        // The server may close before it has read all.
-        let _ = to.write_all(&bytes).await;
-        let _ = to.shutdown().await;
-    });
-    let mut answer = Vec::new();
-    // A reset is as good as an end.
-    let _ = from.read_to_end(&mut answer).await;
-    let _ = sender.await;
-    answer
-}
-
-/// How many message streams to try, per test.
-fn rounds() -> u64 {
-    std::env::var("GLAREDB_FUZZ_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(300)
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn random_streams_of_messages_end_in_order() {
     let server = Server::start().await;
@@ -182,20 +120,4 @@ async fn random_bytes_end_in_order() {
         answer.unwrap_or_else(|_| panic!("seed {seed} hangs: {bytes:?}"));
     }
     assert_eq!(kinds(&Raw::start(server.port).await.query("rows 1").await), "TDCZ");
-}
-
-/// Whether the server's side is a sequence of whole messages.
-fn whole_messages(mut bytes: &[u8]) -> bool {
-    // Answers to encryption requests that a mutation made.
-    while let [b'N', rest @ ..] = bytes
-        && !matches!(rest, [0, 0, ..])
-    {
-        bytes = rest;
-    }
-    while let Some((_, rest)) = bytes.split_first() {
-        let Some((length, _)) = rest.split_first_chunk::<4>() else { return false };
-        let Some(rest) = rest.get(u32::from_be_bytes(*length) as usize..) else { return false };
-        bytes = rest;
-    }
-    true
 }

@@ -4,6 +4,7 @@ mod cancel;
 mod copy;
 mod extended;
 mod garbage;
+mod random;
 mod raw;
 mod scripted;
 mod simple;

@@ -1,0 +1,81 @@
+//! Seeded streams of bytes, for tests that try anything.
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+/// SplitMix64.
+pub(crate) struct Random(pub(crate) u64);
+
+impl Random {
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
+        (self.next() % limit as u64) as usize
+    }
+
+    pub(crate) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+        from[self.below(from.len())]
+    }
+}
+
+/// Damages some bytes.
+pub(crate) fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
+    for _ in 0..1 + random.below(3) {
+        if bytes.is_empty() {
+            return;
+        }
+        let at = random.below(bytes.len());
+        match random.below(4) {
+            0 => bytes[at] ^= 1 << random.below(8),
+            1 => bytes[at] = random.next() as u8,
+            2 => bytes.truncate(at),
+            _ => bytes.insert(at, random.next() as u8),
+        }
+    }
+}
+
+/// Sends everything, ends its side, and reads to the end.
+pub(crate) async fn pour(port: u16, bytes: &[u8]) -> Vec<u8> {
+    let stream = TcpStream::connect(("127.0.0.1", port)).await.expect("somebody listens");
+    let (mut from, mut to) = stream.into_split();
+    let bytes = bytes.to_vec();
+    let sender = tokio::spawn(async move {
+        // The server may close before it has read all.
+        let _ = to.write_all(&bytes).await;
+        let _ = to.shutdown().await;
+    });
+    let mut answer = Vec::new();
+    // A reset is as good as an end.
+    let _ = from.read_to_end(&mut answer).await;
+    let _ = sender.await;
+    answer
+}
+
+/// How many message streams to try, per test.
+pub(crate) fn rounds() -> u64 {
+    std::env::var("GLAREDB_FUZZ_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(300)
+}
+
+/// Whether the server's side is a sequence of whole messages.
+pub(crate) fn whole_messages(mut bytes: &[u8]) -> bool {
+    // Answers to encryption requests that a mutation made.
+    while let [b'N', rest @ ..] = bytes
+        && !matches!(rest, [0, 0, ..])
+    {
+        bytes = rest;
+    }
+    while let Some((_, rest)) = bytes.split_first() {
+        let Some((length, _)) = rest.split_first_chunk::<4>() else { return false };
+        let Some(rest) = rest.get(u32::from_be_bytes(*length) as usize..) else { return false };
+        bytes = rest;
+    }
+    true
+}
