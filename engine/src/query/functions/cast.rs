@@ -74,7 +74,7 @@ pub fn cast(
         (PgType::Numeric(_), PgType::Numeric(None)) => return Some(numeric::to_text()),
         (f, PgType::Numeric(None)) if is_integer(f) => return Some(numeric::to_text()),
         (PgType::Numeric(_), PgType::Float8) => return Some(numeric::to_float8()),
-        (f, t) if is_text(f) && is_text(t) => text_to_text(f, t, explicit)?,
+        (f, t) if is_text(f) && is_text(t) => text_to_text(t, explicit)?,
         (f, PgType::Numeric(shape)) if is_float(f) => float_to_numeric(*shape),
         (f, t) if (is_integer(f) || is_oid_like(f)) && (is_integer(t) || is_oid_like(t)) => {
             integer_to_integer(t.clone())
@@ -109,8 +109,7 @@ pub fn cast(
 }
 
 /// Casts a text column's values to text of another type: lengths are enforced.
-fn text_to_text(from: &PgType, to: &PgType, explicit: bool) -> Option<ArrayFunction> {
-    let trim = matches!(from, PgType::Bpchar(_)) && !matches!(to, PgType::Bpchar(_));
+fn text_to_text(to: &PgType, explicit: bool) -> Option<ArrayFunction> {
     let to = to.clone();
     Some(Box::new(move |args| {
         let values = args[0].as_string_view();
@@ -118,26 +117,24 @@ fn text_to_text(from: &PgType, to: &PgType, explicit: bool) -> Option<ArrayFunct
         for value in values {
             match value {
                 None => out.append_null(),
-                Some(text) => {
-                    let text = if trim { text.trim_end_matches(' ') } else { text };
-                    out.append_value(fit(text, &to, explicit)?);
-                }
+                Some(text) => out.append_value(fit(text, &to, explicit)?),
             }
         }
         Ok(Arc::new(out.finish()))
     }))
 }
 
-/// Text as a value of a text type: cut or refused if too long, padded for `char(n)`.
+/// Text as a value of a text type: cut or refused if too long. `char(n)` is kept without its
+/// trailing blanks, so that equal values are equal bytes everywhere.
 pub fn fit<'a>(
     text: &'a str,
     to: &PgType,
     explicit: bool,
 ) -> Result<std::borrow::Cow<'a, str>, SqlError> {
     use std::borrow::Cow;
-    let (limit, pad) = match to {
-        PgType::Varchar(Some(n)) => (*n as usize, false),
-        PgType::Bpchar(n) => (*n as usize, true),
+    let (limit, text) = match to {
+        PgType::Varchar(Some(n)) => (*n as usize, text),
+        PgType::Bpchar(n) => (*n as usize, text.trim_end_matches(' ')),
         PgType::Name => {
             let end = (0..=63).rev().find(|&i| text.is_char_boundary(i)).unwrap_or(0);
             return Ok(Cow::Borrowed(if text.len() > 63 { &text[..end] } else { text }));
@@ -149,12 +146,10 @@ pub fn fit<'a>(
         _ => return Ok(Cow::Borrowed(text)),
     };
     // A text of no more bytes than characters allowed cannot be too long.
-    let length = if text.len() <= limit && !pad {
+    if text.len() <= limit {
         return Ok(Cow::Borrowed(text));
-    } else {
-        text.chars().count()
-    };
-    if length > limit {
+    }
+    if text.chars().count() > limit {
         let end = text.char_indices().nth(limit).map_or(text.len(), |(byte, _)| byte);
         let (kept, cut) = text.split_at(end);
         if !explicit && cut.chars().any(|c| c != ' ') {
@@ -164,9 +159,6 @@ pub fn fit<'a>(
             ));
         }
         return Ok(Cow::Borrowed(kept));
-    }
-    if pad && length < limit {
-        return Ok(Cow::Owned(format!("{text}{}", " ".repeat(limit - length))));
     }
     Ok(Cow::Borrowed(text))
 }
@@ -465,14 +457,16 @@ pub fn canonical_float4() -> Arc<ScalarUDF> {
     function("canonical_float4", "", DataType::Float32, Volatility::Immutable, compute)
 }
 
-/// `char(n)` without its trailing blanks, which is how it compares.
-pub fn trimmed() -> Arc<ScalarUDF> {
-    let compute = strict(DataType::Utf8View, |args| {
+/// `char(n)` with its blanks, as pattern matching sees it; it is kept without them.
+pub fn padded(length: u32) -> Arc<ScalarUDF> {
+    let compute = strict(DataType::Utf8View, move |args| {
         let mut out = StringViewBuilder::with_capacity(args[0].len());
         for value in args[0].as_string_view() {
-            out.append_option(value.map(|v| v.trim_end_matches(' ')));
+            let missing = |v: &str| (length as usize).saturating_sub(v.chars().count());
+            out.append_option(value.map(|v| format!("{v}{}", " ".repeat(missing(v)))));
         }
         Ok(Arc::new(out.finish()) as ArrayRef)
     });
-    function("bpchar_trim", "", DataType::Utf8View, Volatility::Immutable, compute)
+    let variant = length.to_string();
+    function("bpchar_pad", variant, DataType::Utf8View, Volatility::Immutable, compute)
 }

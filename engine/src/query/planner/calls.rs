@@ -101,6 +101,20 @@ pub(super) fn arguments(function: &ast::Function) -> Result<Arguments<'_>, SqlEr
     Ok(result)
 }
 
+/// COALESCE. As a CASE from the start: DataFusion's own function only works once its optimizer has
+/// made one of it, and constant folding comes before.
+pub(super) fn first_not_null(mut values: Vec<Expr>) -> Expr {
+    let last = values.pop().map(Box::new);
+    if values.is_empty() {
+        return last.map_or(Expr::Literal(ScalarValue::Null, None), |e| *e);
+    }
+    let when_then_expr = values
+        .into_iter()
+        .map(|value| (Box::new(Expr::IsNotNull(Box::new(value.clone()))), Box::new(value)))
+        .collect();
+    Expr::Case(Case { expr: None, when_then_expr, else_expr: last })
+}
+
 impl Planner<'_> {
     pub(super) fn function(
         &mut self,
@@ -260,7 +274,7 @@ impl Planner<'_> {
         if exprs.len() == 1 {
             return Ok(Bound::new(exprs.remove(0), ty));
         }
-        Ok(Bound::new(datafusion::functions::core::expr_fn::coalesce(exprs), ty))
+        Ok(Bound::new(first_not_null(exprs), ty))
     }
 
     fn nullif(&mut self, mut args: Vec<Bound>) -> Result<Bound, SqlError> {

@@ -21,7 +21,7 @@ use crate::{
     query::{
         functions::{
             arithmetic::Operation,
-            cast::{is_integer, is_text},
+            cast::{self as casts, is_integer, is_text},
             pattern, scalar,
         },
         type_names,
@@ -512,7 +512,7 @@ impl Planner<'_> {
         let escape = escape.unwrap_or(Some('\\'));
         // `char(n)` is matched with its blanks.
         let left = match left.ty {
-            PgType::Bpchar(_) => left.expr,
+            PgType::Bpchar(n) => scalar::call(&casts::padded(n), vec![left.expr]),
             _ => self.text_operand(left)?,
         };
         let right = self.text_operand(right)?;
@@ -573,7 +573,7 @@ impl Planner<'_> {
             return Err(undefined_operator(symbol, Some(&left.ty), &right.ty));
         }
         let left = match left.ty {
-            PgType::Bpchar(_) => left.expr,
+            PgType::Bpchar(n) => scalar::call(&casts::padded(n), vec![left.expr]),
             _ => self.text_operand(left)?,
         };
         let right = self.text_operand(right)?;

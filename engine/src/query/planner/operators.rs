@@ -104,7 +104,8 @@ impl Planner<'_> {
             return Ok(self.comparable_floats(target, left, right));
         }
         if is_text(&lt) && is_text(&rt) {
-            return Ok(comparable_texts(left, right, op));
+            // `char(n)` is kept without its trailing blanks, which is how it compares.
+            return Ok(Comparable::Plain(left.expr, right.expr));
         }
         if let (T::Array(a), T::Array(b)) = (&lt, &rt)
             && a.arrow_type() == b.arrow_type()
@@ -433,39 +434,8 @@ pub(super) fn key_function(ty: &PgType) -> Option<Arc<datafusion::logical_expr::
         PgType::Interval => datetime::interval_key(),
         PgType::Float8 => casts::canonical_float(),
         PgType::Float4 => casts::canonical_float4(),
-        PgType::Bpchar(_) => casts::trimmed(),
         _ => return None,
     })
-}
-
-/// Texts, of which `char(n)` compares without its trailing blanks.
-fn comparable_texts(left: Bound, right: Bound, op: &Operator) -> Comparable {
-    let equality = matches!(op, Operator::Eq | Operator::NotEq);
-    // A constant padded to the column's length compares equal as stored, and prunes.
-    let padded = |column: &Bound, constant: &Bound| match (&column.ty, constant.constant_text()) {
-        (PgType::Bpchar(n), Some(text))
-            if equality
-                && column.constant().is_none()
-                && matches!(constant.ty, PgType::Bpchar(_)) =>
-        {
-            let bare = text.trim_end_matches(' ');
-            let length = bare.chars().count();
-            (length <= *n as usize).then(|| format!("{bare}{}", " ".repeat(*n as usize - length)))
-        }
-        _ => None,
-    };
-    let literal = |text: String| Expr::Literal(ScalarValue::Utf8View(Some(text)), None);
-    if let Some(text) = padded(&left, &right) {
-        return Comparable::Plain(left.expr, literal(text));
-    }
-    if let Some(text) = padded(&right, &left) {
-        return Comparable::Plain(literal(text), right.expr);
-    }
-    let trim = |b: Bound| match (&b.ty, b.constant_text()) {
-        (PgType::Bpchar(_), _) => scalar::call(&casts::trimmed(), vec![b.expr]),
-        _ => b.expr,
-    };
-    Comparable::Plain(trim(left), trim(right))
 }
 
 /// An untyped literal as `char(n)`.

@@ -77,7 +77,6 @@ impl Planner<'_> {
         let (plan, columns) = self.subquery_plan(query, env)?;
         self.one_column(&columns)?;
         let ty = columns[0].ty.clone();
-        let value = Expr::Column(Column::from_name(&columns[0].internal));
         let correlated = !plan.all_out_ref_exprs().is_empty();
         // A column of a query further out would have to stay one in the condition taken out.
         let (plan, guard) = if correlated && env.outer.is_none() {
@@ -86,6 +85,11 @@ impl Planner<'_> {
             (plan, None)
         };
         let correlated = !plan.all_out_ref_exprs().is_empty();
+        let (plan, name) = match plan {
+            LogicalPlan::Projection(projection) if correlated => only_column_renamed(projection)?,
+            plan => (plan, columns[0].internal.clone()),
+        };
+        let value = Expr::Column(Column::from_name(name));
         let plan = if correlated {
             correlated_value(plan, value, &ty)?
         } else if plan.max_rows() == Some(1) {
@@ -118,7 +122,7 @@ impl Planner<'_> {
         negated: bool,
         env: &Env<'_>,
     ) -> Result<Bound, SqlError> {
-        let plan = without_limit(plan);
+        let plan = without_projection(without_limit(plan));
         let correlated = !plan.all_out_ref_exprs().is_empty();
         if correlated && limits_rows(&plan) {
             return Err(SqlError::not_supported("EXISTS of a correlated query with LIMIT"));
@@ -324,8 +328,7 @@ impl Planner<'_> {
         let empty = ScalarValue::new_list(&[], &element_type(&array), true);
         let empty = Expr::Literal(ScalarValue::List(empty), None);
         let value = Expr::ScalarSubquery(subquery(plan));
-        let coalesce = datafusion::functions::core::expr_fn::coalesce(vec![value, empty]);
-        Ok(Bound::new(coalesce, array))
+        Ok(Bound::new(super::calls::first_not_null(vec![value, empty]), array))
     }
 }
 
@@ -390,6 +393,25 @@ fn correlated_value(plan: LogicalPlan, value: Expr, ty: &PgType) -> Result<Logic
         None,
     ));
     projected(aggregate(source, first.alias("__value"))?)
+}
+
+/// Decorrelation adds the columns that the condition compares to the projection, under their own
+/// names: the column shown must not have the same one.
+fn only_column_renamed(projection: Projection) -> Result<(LogicalPlan, String), SqlError> {
+    const NAME: &str = "__shown";
+    let shown = projection.expr.into_iter().map(|e| e.unalias().alias(NAME)).collect();
+    let renamed = Projection::try_new(shown, projection.input).map_err(sql_error)?;
+    Ok((LogicalPlan::Projection(renamed), NAME.to_owned()))
+}
+
+/// What EXISTS shows does not matter, and its names would meet those that decorrelation adds.
+fn without_projection(plan: LogicalPlan) -> LogicalPlan {
+    match plan {
+        LogicalPlan::Projection(projection) => {
+            without_projection(projection.input.as_ref().clone())
+        }
+        other => other,
+    }
 }
 
 /// Order does not matter to a single value.
