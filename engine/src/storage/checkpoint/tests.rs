@@ -252,13 +252,18 @@ fn golden_fates() -> Vec<ChunkFate> {
     ]
 }
 
-/// Writes the golden files anew, for a new format version: `cargo test golden -- --ignored`.
+/// What is written today is what the golden files hold. `GOLDEN_WRITE=1` writes them anew, for a
+/// new format version.
 #[test]
-#[ignore = "changes the golden files"]
-fn write_the_golden_files() {
+fn golden_files_are_what_is_written() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/storage/checkpoint/golden");
+    let anew = std::env::var_os("GOLDEN_WRITE").is_some();
     let write = |file: &str, bytes: &[u8]| {
-        std::fs::write(format!("{folder}/{file}"), bytes).expect("writable");
+        let path = format!("{folder}/{file}");
+        if anew {
+            std::fs::write(&path, bytes).expect("writable");
+        }
+        assert_eq!(std::fs::read(&path).expect("readable"), bytes, "{file}");
     };
     write("manifest.bin", &manifest().encode(DATABASE));
     let mut w = Writer::new();
