@@ -36,6 +36,8 @@ pub struct Applier {
     checkpoints: Option<CheckpointSink>,
     /// Large commits whose outcome is not known yet.
     open: BTreeMap<CommitId, OpenCommit>,
+    /// State hashes at the last checkpoint begin, and its number.
+    hashes: Option<(u64, Vec<(TableId, u64)>)>,
     /// Tables changed since their memory was last accounted, once per change.
     changed: Vec<Arc<Table>>,
 }
@@ -60,7 +62,7 @@ struct OpenTable {
 impl Applier {
     #[must_use]
     pub fn new(state: Arc<State>) -> Self {
-        Self { state, checkpoints: None, open: BTreeMap::new(), changed: Vec::new() }
+        Self { state, checkpoints: None, open: BTreeMap::new(), hashes: None, changed: Vec::new() }
     }
 
     /// Who gets the images of checkpoints; without one, checkpoint-begin records do nothing.
@@ -272,12 +274,38 @@ impl Applier {
             }
             Control::CheckpointBegin { number } => {
                 let image = self.image(position, at);
+                let hashes = image.tables.iter().map(|table| (table.table, table.state_hash));
+                self.hashes = Some((number, hashes.collect()));
                 if let Some(sink) = &mut self.checkpoints {
                     sink(number, image);
                 }
             }
+            Control::StateHashes { number, hashes } => self.compare(number, &hashes)?,
         }
         Ok(())
+    }
+
+    /// Does the log say of checkpoint `number` what was found here? A replay that began at it has
+    /// compared already, with what the checkpoint says.
+    fn compare(&self, number: u64, logged: &[(TableId, u64)]) -> Result<(), StorageError> {
+        let Some((_, found)) = self.hashes.as_ref().filter(|(at, _)| *at == number) else {
+            return Ok(());
+        };
+        if found == logged {
+            return Ok(());
+        }
+        let differs = found.iter().zip(logged).find(|(found, logged)| found != logged);
+        Err(StorageError::Invalid(match differs {
+            Some(((table, found), (_, logged))) => format!(
+                "state hash of {table} at checkpoint {number} is {found:016x}, the log says \
+                 {logged:016x}"
+            ),
+            None => format!(
+                "{} tables at checkpoint {number}, the log says {}",
+                found.len(),
+                logged.len()
+            ),
+        }))
     }
 
     /// The state now, after the record at `position`.

@@ -59,7 +59,7 @@ pub(super) struct Shared {
     pub(super) trail: Mutex<checkpointing::Trail>,
     pub(super) counters: Counters,
     pub(super) recovery: Duration,
-    pub(super) recovery_records: u64,
+    pub(super) recovery_commits: u64,
     pub(super) stopping: AtomicBool,
     checkpoint_log_bytes: u64,
     horizon_interval: Duration,
@@ -118,10 +118,10 @@ impl Shared {
         fatal: Arc<watch::Sender<Option<Fatal>>>,
     ) -> Self {
         let counters = Counters::default();
-        // Q's entry is read in any case.
-        let replayed = if recovered.replayed_records > 0 { recovered.replayed_bytes } else { 0 };
+        // Q's entry, and the control records behind it, are read in any case.
+        let replayed = if recovered.replayed_commits > 0 { recovered.replayed_bytes } else { 0 };
         counters.log_bytes_replayed.store(replayed, Relaxed);
-        counters.replayed.store(recovered.replayed_records > 0, Relaxed);
+        counters.replayed.store(recovered.replayed_commits > 0, Relaxed);
         let store = CheckpointStore::new(
             recovered.objects.clone(),
             recovered.leadership.clone(),
@@ -143,7 +143,7 @@ impl Shared {
             trail: Mutex::default(),
             counters,
             recovery: recovered.took,
-            recovery_records: recovered.replayed_records,
+            recovery_commits: recovered.replayed_commits,
             stopping: AtomicBool::new(false),
             checkpoint_log_bytes: options.checkpoint_log_bytes,
             horizon_interval: options.horizon_interval,

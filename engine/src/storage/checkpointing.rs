@@ -11,7 +11,7 @@ use glaredb_txn::{commit::message::Answer, ids::Position};
 
 use super::{
     background::Shared,
-    checkpoint::{CheckpointError, CheckpointSummary},
+    checkpoint::{Captured, CheckpointError, CheckpointSummary},
     record::Control,
 };
 
@@ -63,6 +63,7 @@ fn write(
     let captured = shared.captures.take(number).ok_or_else(|| {
         CheckpointError::Invalid(format!("the begin of checkpoint {number} left no image"))
     })?;
+    log_hashes(shared, &captured)?;
     let mut writer = shared.store.writer(captured);
     let summary = loop {
         if give_up() {
@@ -86,6 +87,16 @@ fn write(
         tracing::warn!(%error, "superseded objects stay until the next checkpoint");
     }
     Ok(summary)
+}
+
+/// Logs what the state was at Q, for whoever applies the same records.
+fn log_hashes(shared: &Shared, captured: &Captured) -> Result<(), CheckpointError> {
+    let Some(record) = captured.hashes() else { return Ok(()) };
+    match shared.leader.control_wait(record.encode()) {
+        Answer::Committed { .. } => Ok(()),
+        Answer::Refused(refusal) => Err(CheckpointError::Log(refusal.to_string())),
+        other => Err(CheckpointError::Log(format!("{other:?}"))),
+    }
 }
 
 /// Lets the metastore follow the catalog as published now.

@@ -33,6 +33,9 @@ pub enum Control {
     /// The state at this record is checkpoint `number`: [`super::apply::CheckpointSink`] gets the
     /// image.
     CheckpointBegin { number: u64 },
+    /// What the state was at the begin of checkpoint `number`, storage by storage: whoever applied
+    /// the same records and finds otherwise must stop.
+    StateHashes { number: u64, hashes: Vec<(TableId, u64)> },
 }
 
 impl Control {
@@ -43,6 +46,13 @@ impl Control {
         match self {
             Self::Horizon(at) => out.u8(1).varint(at.0),
             Self::CheckpointBegin { number } => out.u8(2).varint(*number),
+            Self::StateHashes { number, hashes } => {
+                out.u8(3).varint(*number).varint(hashes.len() as u64);
+                for (table, hash) in hashes {
+                    out.varint(table.0.into()).u64(*hash);
+                }
+                &mut out
+            }
         };
         out.into_bytes()
     }
@@ -54,10 +64,19 @@ impl Control {
         let control = match input.u8().map_err(&err)? {
             1 => Self::Horizon(Timestamp(input.varint().map_err(&err)?)),
             2 => Self::CheckpointBegin { number: input.varint().map_err(&err)? },
+            3 => Self::decode_hashes(&mut input).map_err(&err)?,
             other => return Err(err(input.invalid("kind of control record", other.into()))),
         };
         input.finish().map_err(&err)?;
         Ok(control)
+    }
+
+    fn decode_hashes(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let number = input.varint()?;
+        let count = input.count(9)?;
+        let hash = |_| Ok((TableId(input.varint_u32("table id")?), input.u64()?));
+        let hashes = (0..count).map(hash).collect::<Result<_, _>>()?;
+        Ok(Self::StateHashes { number, hashes })
     }
 }
 

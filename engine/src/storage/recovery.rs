@@ -21,11 +21,12 @@ use glaredb_txn::{
     commit::{
         commit_ids::CommitIds,
         leader::StartError,
+        record::Record,
         recovery::{Progress, ReplayError, replay},
-        state_machine::Apply,
+        state_machine::{Apply, ApplyError},
     },
     env::Env,
-    ids::{DatabaseId, LogId, Term},
+    ids::{DatabaseId, LogId, Position, Term},
     log::{
         local::{LocalWal, LocalWalOptions, OpenError as LogOpenError},
         wal::Wal,
@@ -93,8 +94,8 @@ pub struct Recovered {
     pub checkpoint: Option<Current>,
     /// Bytes of entries that were replayed: what the log has grown by since the checkpoint.
     pub replayed_bytes: u64,
-    /// Records that were applied.
-    pub replayed_records: u64,
+    /// Commits among them: control records alone are nothing new.
+    pub replayed_commits: u64,
     pub took: Duration,
 }
 
@@ -127,7 +128,9 @@ pub fn recover(
     };
     let ids = Arc::new(ids);
     let mut applier = Applier::new(Arc::clone(&state));
-    let replayed = replay_log(env, &*wal, &ids, &mut applier, progress)?;
+    let mut counting = CountCommits { apply: &mut applier, commits: 0 };
+    let replayed = replay_log(env, &*wal, &ids, &mut counting, progress)?;
+    let replayed_commits = counting.commits;
 
     // The log notes its own term at every opening; the metastore's must not be below.
     let above = Term(report.term.0.saturating_sub(1));
@@ -143,7 +146,7 @@ pub fn recover(
         ids,
         checkpoint: current,
         replayed_bytes: replayed.bytes,
-        replayed_records: replayed.records,
+        replayed_commits,
         took: env.clock.monotonic().saturating_sub(started),
     })
 }
@@ -175,6 +178,18 @@ fn load(
         }
     }
     Ok((state, ids))
+}
+
+struct CountCommits<'a> {
+    apply: &'a mut Applier,
+    commits: u64,
+}
+
+impl Apply for CountCommits<'_> {
+    fn apply(&mut self, position: Position, record: &Record) -> Result<(), ApplyError> {
+        self.commits += u64::from(matches!(record, Record::Commit { .. }));
+        self.apply.apply(position, record)
+    }
 }
 
 /// Replays what comes after the state; returns how much that was.

@@ -18,6 +18,7 @@ use super::{
 };
 use crate::storage::{
     objects::{ObjectName, Objects},
+    record::Control,
     state::StateImage,
 };
 
@@ -35,6 +36,20 @@ pub struct Captured {
     pub image: StateImage,
     /// `CommitIds::export` at Q.
     pub commit_ids: bytes::Bytes,
+}
+
+/// Most tables whose hashes are logged: they share one entry of at most 1 MiB.
+const HASHES_MAX: usize = 50_000;
+
+impl Captured {
+    /// The record that says what the state was; `None` where it would not fit an entry.
+    #[must_use]
+    pub fn hashes(&self) -> Option<Control> {
+        let tables = &self.image.tables;
+        let hashes = || tables.iter().map(|table| (table.table, table.state_hash)).collect();
+        (tables.len() <= HASHES_MAX)
+            .then(|| Control::StateHashes { number: self.number, hashes: hashes() })
+    }
 }
 
 /// What a checkpoint was.

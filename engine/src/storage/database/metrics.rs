@@ -29,9 +29,9 @@ pub struct DatabaseMetrics {
     /// Bytes written by all checkpoints, and needed by the current one.
     pub checkpoint_bytes_written: u64,
     pub checkpoint_bytes: u64,
-    /// How long the opening took, and the records it replayed.
+    /// How long the opening took, and the commits it replayed.
     pub recovery: Duration,
-    pub recovery_records: u64,
+    pub recovery_commits: u64,
     /// Oldest timestamp that may still be read, as logged.
     pub horizon: Timestamp,
     /// How far it is behind the published snapshot.
@@ -63,7 +63,7 @@ pub(super) fn collect(shared: &Shared) -> DatabaseMetrics {
         checkpoint_bytes_written: counters.bytes_written.load(Relaxed),
         checkpoint_bytes: shared.store.current().map_or(0, |c| c.manifest.bytes()),
         recovery: shared.recovery,
-        recovery_records: shared.recovery_records,
+        recovery_commits: shared.recovery_commits,
         horizon,
         horizon_age: Duration::from_millis(behind_ms),
         registered_snapshots: snapshots.registered(),

@@ -194,7 +194,7 @@ fn a_checkpoint_cuts_the_log_and_deletes_what_it_supersedes() {
     db.shutdown();
     stop(db);
     let db = open(&sim);
-    assert_eq!(db.metrics().recovery_records, 0, "nothing was replayed");
+    assert_eq!(db.metrics().recovery_commits, 0, "nothing was replayed");
     assert_eq!(content(&db, storage).len(), 50);
     stop(db);
 }

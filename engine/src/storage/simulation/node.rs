@@ -238,6 +238,8 @@ impl Node {
                     None => Checkpointing::Begun(number, begun),
                     Some(Answer::Committed { .. }) => {
                         let captured = self.captures.take(number).expect("it left an image");
+                        let hashes = captured.hashes().expect("few tables");
+                        self.pipeline.control(hashes.encode(), Box::new(|_| {}));
                         Checkpointing::Writing(Box::new(self.store.writer(captured)))
                     }
                     Some(_) => Checkpointing::Idle,
