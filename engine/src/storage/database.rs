@@ -89,6 +89,12 @@ impl Database {
         let shared =
             Arc::new(Shared::new(env, &options, recovered, leader, captures, fatal_sender));
         bootstrap::bootstrap(&shared)?;
+        // What a checkpoint that did not finish left behind takes space and means nothing.
+        match shared.store.sweep() {
+            Ok(0) => {}
+            Ok(count) => tracing::info!(count, "deleted objects of an unfinished checkpoint"),
+            Err(error) => tracing::warn!(%error, "objects of an unfinished checkpoint stay"),
+        }
         let background = Background::start(&shared)?;
         progress.begin(RecoveryPhase::Ready, 0);
         Ok(Arc::new(Self { shared, background, fatal }))

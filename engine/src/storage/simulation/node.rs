@@ -101,6 +101,7 @@ impl Node {
             env.random,
             recovered.checkpoint,
         );
+        store.sweep()?;
         Ok(Self {
             state: recovered.state,
             ids: recovered.ids,

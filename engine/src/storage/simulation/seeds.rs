@@ -28,6 +28,7 @@ use super::{
     node::Node,
     tables::{self, Effects, Transaction},
 };
+use crate::storage::checkpoint::PREFIX;
 
 const STEPS: u64 = 1_000;
 const TABLES_MAX: usize = 4;
@@ -381,6 +382,9 @@ impl World {
         if self.node.store.current().is_some() {
             self.tally.from_checkpoint += 1;
         }
+        let needed = self.node.store.current().map_or(0, |c| c.manifest.objects.len() + 1);
+        let objects = self.node.store.objects().list(PREFIX).expect("list");
+        assert_eq!(objects.len(), needed, "seed {seed}: {objects:?}");
         let outcome = |id: &CommitId| self.node.ids.outcome(*id);
         for (id, position) in &self.acknowledged {
             match outcome(id) {
