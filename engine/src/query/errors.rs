@@ -26,14 +26,28 @@ pub fn sql_error(error: DataFusionError) -> SqlError {
         DataFusionError::Collection(mut errors) if !errors.is_empty() => {
             sql_error(errors.swap_remove(0))
         }
-        DataFusionError::NotImplemented(message) => {
-            SqlError::new(sqlstate::FEATURE_NOT_SUPPORTED, message)
-        }
+        DataFusionError::NotImplemented(message) => not_implemented(&message),
         DataFusionError::ResourcesExhausted(message) => {
             SqlError::new(sqlstate::OUT_OF_MEMORY, "out of memory").detail(message)
         }
-        other => SqlError::internal(other.strip_backtrace()),
+        other => plan_error(&other),
     }
+}
+
+fn not_implemented(message: &str) -> SqlError {
+    if message.contains("OuterReferenceColumn") || message.contains("subquery") {
+        return SqlError::not_supported("a correlated subquery of this form").detail(message);
+    }
+    SqlError::new(sqlstate::FEATURE_NOT_SUPPORTED, message)
+}
+
+/// What DataFusion's planner refuses is a gap of ours when it speaks of correlation, else a defect.
+fn plan_error(error: &DataFusionError) -> SqlError {
+    let message = error.strip_backtrace();
+    if message.contains("orrelated") || message.contains("OuterReferenceColumn") {
+        return SqlError::not_supported("a correlated subquery of this form").detail(message);
+    }
+    SqlError::internal(message)
 }
 
 /// An error that several consumers of one stream share cannot be taken apart, so it is looked into.
@@ -56,13 +70,11 @@ fn shared_error(error: &DataFusionError) -> SqlError {
             shared_error(inner)
         }
         DataFusionError::Shared(inner) => shared_error(inner),
-        DataFusionError::NotImplemented(message) => {
-            SqlError::new(sqlstate::FEATURE_NOT_SUPPORTED, message.clone())
-        }
+        DataFusionError::NotImplemented(message) => not_implemented(message),
         DataFusionError::ResourcesExhausted(message) => {
             SqlError::new(sqlstate::OUT_OF_MEMORY, "out of memory").detail(message.clone())
         }
-        other => SqlError::internal(other.strip_backtrace()),
+        other => plan_error(other),
     }
 }
 

@@ -16,3 +16,6 @@ pub mod planner;
 pub mod scan;
 pub mod statement;
 pub mod type_names;
+
+#[cfg(test)]
+mod tests;

@@ -147,7 +147,7 @@ impl AggregateUDFImpl for PlannedAggregate {
                 value: ScalarValue::try_from(&self.returns)?,
                 count: 0,
             }),
-            kind => Box::new(NumericAccumulator { kind, value: None }),
+            kind => Box::new(NumericAccumulator { kind, value: None, count: 0 }),
         };
         if args.is_distinct && self.kind != Kind::Single {
             return Ok(Box::new(DistinctAccumulator {
@@ -279,11 +279,13 @@ fn sums_to_array(sums: impl Iterator<Item = Option<i256>>, returns: &DataType) -
 struct SumAccumulator {
     returns: DataType,
     sum: Option<i256>,
+    /// Values in the sum, so that a window that slid past all of them gives NULL.
+    count: usize,
 }
 
 impl SumAccumulator {
     fn new(returns: DataType) -> Self {
-        Self { returns, sum: None }
+        Self { returns, sum: None, count: 0 }
     }
 
     fn apply(&mut self, array: &ArrayRef, add: fn(i256, i256) -> Option<i256>) -> Result<()> {
@@ -316,7 +318,21 @@ impl SumAccumulator {
 
 impl Accumulator for SumAccumulator {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
+        self.count += values[0].len() - values[0].null_count();
         self.apply(&values[0], i256::checked_add)
+    }
+
+    fn retract_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
+        self.count -= values[0].len() - values[0].null_count();
+        self.apply(&values[0], i256::checked_sub)?;
+        if self.count == 0 {
+            self.sum = None;
+        }
+        Ok(())
+    }
+
+    fn supports_retract_batch(&self) -> bool {
+        true
     }
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
@@ -420,6 +436,7 @@ impl GroupsAccumulator for SumGroups {
 struct NumericAccumulator {
     kind: Kind,
     value: Option<Decimal>,
+    count: usize,
 }
 
 impl Accumulator for NumericAccumulator {
@@ -429,6 +446,7 @@ impl Accumulator for NumericAccumulator {
                 let what = format!("computing with numeric {text}");
                 return Err(external(SqlError::not_supported(what)));
             };
+            self.count += 1;
             self.value = Some(match self.value.take() {
                 None => value,
                 Some(old) => match self.kind {
@@ -440,6 +458,22 @@ impl Accumulator for NumericAccumulator {
             });
         }
         Ok(())
+    }
+
+    fn retract_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
+        for text in values[0].as_string_view().iter().flatten() {
+            let value = Decimal::parse(text).unwrap_or_else(|| Decimal::new(0, 0));
+            self.count -= 1;
+            self.value = self.value.take().map(|sum| sum.subtract(&value));
+        }
+        if self.count == 0 {
+            self.value = None;
+        }
+        Ok(())
+    }
+
+    fn supports_retract_batch(&self) -> bool {
+        self.kind == Kind::NumericSum
     }
 
     fn evaluate(&mut self) -> Result<ScalarValue> {

@@ -158,7 +158,9 @@ pub fn fit<'a>(
                 format!("value too long for type {}", to.sql_name()),
             ));
         }
-        return Ok(Cow::Borrowed(kept));
+        // The cut may have left blanks at the end.
+        let blank = matches!(to, PgType::Bpchar(_));
+        return Ok(Cow::Borrowed(if blank { kept.trim_end_matches(' ') } else { kept }));
     }
     Ok(Cow::Borrowed(text))
 }

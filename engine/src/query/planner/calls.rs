@@ -196,11 +196,14 @@ impl Planner<'_> {
             "concat" => return self.concat(None, args),
             "concat_ws" => return self.concat_ws(args),
             "regexp_replace" => return self.regexp_replace(args),
+            "md5" if args.len() == 1 && can_coerce(&args[0].ty, &PgType::Text) => {
+                let text = self.text_operand(args[0].clone())?;
+                let digest = datafusion::functions::crypto::expr_fn::md5(text);
+                let digest = datafusion::logical_expr::cast(digest, PgType::Text.arrow_type());
+                return Ok(Bound::new(digest, PgType::Text));
+            }
             "pg_typeof" if args.len() == 1 => {
-                return Ok(Bound::literal(
-                    ScalarValue::UInt32(Some(args[0].ty.oid())),
-                    PgType::Regtype,
-                ));
+                return Ok(Bound::text(type_name(&args[0].ty)));
             }
             _ => {}
         }

@@ -205,7 +205,7 @@ impl Planner<'_> {
         }
         // Same bytes, another name.
         let relabel = match (&from, to) {
-            (T::Varchar(_) | T::Name | T::Char, T::Text | T::Varchar(None)) => true,
+            (T::Varchar(_) | T::Name | T::Char | T::Bpchar(_), T::Text | T::Varchar(None)) => true,
             (T::Text, T::Varchar(None)) | (T::Unknown, T::Text) => true,
             (T::Varchar(Some(a)), T::Varchar(Some(b))) => a <= b,
             (f, t) if f.arrow_type() == arrow::datatypes::DataType::UInt32 => {

@@ -597,12 +597,13 @@ impl Planner<'_> {
             });
             results.push(self.expr(&when.result, env)?);
         }
+        // ELSE has the first word on the type.
         let has_else = else_result.is_some();
         if let Some(result) = else_result {
-            results.push(self.expr(result, env)?);
+            results.insert(0, self.expr(result, env)?);
         }
         let (mut values, ty) = self.unify(results, "CASE", env.summed)?;
-        let otherwise = if has_else { values.pop() } else { None };
+        let otherwise = if has_else { Some(values.remove(0)) } else { None };
         let whens = whens.into_iter().map(Box::new);
         let pairs = whens.zip(values.into_iter().map(Box::new)).collect();
         let case = Case::new(None, pairs, otherwise.map(Box::new));

@@ -123,6 +123,8 @@ struct Planner<'a> {
     qualifiers: HashSet<String>,
     next_id: usize,
     depth: usize,
+    /// How many subqueries of expressions are around.
+    nested: usize,
     ctes: Vec<query::Cte>,
     windows: Vec<windows::NamedWindows>,
 }
@@ -142,6 +144,7 @@ impl<'a> Planner<'a> {
             qualifiers: HashSet::new(),
             next_id: 0,
             depth: 0,
+            nested: 0,
             ctes: Vec::new(),
             windows: Vec::new(),
         }

@@ -661,7 +661,7 @@ impl Planner<'_> {
 
 /// Whether DISTINCT and GROUP BY go by a key of values of this type.
 pub(super) fn distinct_key(ty: &PgType) -> bool {
-    !matches!(ty, PgType::Bpchar(_)) && key_function(ty).is_some()
+    key_function(ty).is_some()
 }
 
 pub(super) fn unique_name(columns: &[OutputColumn], name: &str) -> String {

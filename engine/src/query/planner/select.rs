@@ -560,7 +560,7 @@ impl Planner<'_> {
         order: Vec<OrderKey<'_>>,
         distinct: bool,
     ) -> Result<QueryPlan, SqlError> {
-        let (mut exprs, columns) = output(items);
+        let (mut exprs, columns) = output(items, self.nested > 0);
         let mut keys = Vec::with_capacity(order.len());
         for key in order {
             let (name, ty) = match key.target {
@@ -614,7 +614,7 @@ impl Planner<'_> {
         on: Vec<Bound>,
     ) -> Result<QueryPlan, SqlError> {
         let sources: Vec<_> = items.iter().map(|i| i.bound.clone()).collect();
-        let (exprs, columns) = output(items);
+        let (exprs, columns) = output(items, self.nested > 0);
         let mut sorts = Vec::new();
         let mut again = Vec::new();
         for (index, key) in order.into_iter().enumerate() {
@@ -664,11 +664,17 @@ impl Planner<'_> {
     }
 }
 
-fn output(items: Vec<Item>) -> (Vec<Expr>, Vec<OutputColumn>) {
+/// The select list under internal names. In a subquery these must not be names of tables' columns:
+/// decorrelation puts such columns beside them.
+fn output(items: Vec<Item>, nested: bool) -> (Vec<Expr>, Vec<OutputColumn>) {
     let mut columns: Vec<OutputColumn> = Vec::with_capacity(items.len());
     let mut exprs = Vec::with_capacity(items.len());
     for item in items {
-        let internal = unique_name(&columns, &item.name);
+        let internal = if nested {
+            unique_name(&columns, &format!("__{}", item.name))
+        } else {
+            unique_name(&columns, &item.name)
+        };
         exprs.push(item.bound.expr.alias(&internal));
         columns.push(OutputColumn {
             name: item.name,

@@ -57,7 +57,10 @@ impl Planner<'_> {
         query: &ast::Query,
         env: &Env<'_>,
     ) -> Result<(LogicalPlan, Vec<OutputColumn>), SqlError> {
-        let (plan, columns) = self.query(query, Some(env))?;
+        self.nested += 1;
+        let planned = self.query(query, Some(env));
+        self.nested -= 1;
+        let (plan, columns) = planned?;
         self.decided(plan, columns)
     }
 
