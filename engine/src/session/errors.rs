@@ -62,6 +62,7 @@ fn refused(refusal: Refusal) -> SqlError {
         Refusal::IdAborted(_) => SqlError::new(sqlstate::TRANSACTION_ROLLBACK, message),
         Refusal::IdForgotten(_) => SqlError::new(sqlstate::TRANSACTION_RESOLUTION_UNKNOWN, message),
         Refusal::NoTimestamp(_) => SqlError::new(sqlstate::CANNOT_CONNECT_NOW, message),
+        Refusal::Stopped(_) => SqlError::new(sqlstate::IO_ERROR, message),
         Refusal::ShuttingDown => SqlError::new(sqlstate::ADMIN_SHUTDOWN, message),
         _ => SqlError::internal(message),
     }

@@ -15,7 +15,9 @@ use datafusion::{
     execution::{SendableRecordBatchStream, SessionState},
     logical_expr::{LogicalPlan, physical_planning_context::PhysicalPlanningContext},
     physical_expr::create_physical_expr,
-    physical_plan::{ExecutionPlan, execute_stream},
+    physical_plan::{
+        ExecutionPlan, empty::EmptyExec, execute_stream, placeholder_row::PlaceholderRowExec,
+    },
     scalar::ScalarValue,
 };
 use futures::{Stream, StreamExt};
@@ -91,7 +93,7 @@ impl Rows {
             Self::Ready(batch) => {
                 return Box::pin(futures::stream::iter([Ok(batch)]));
             }
-            Self::Stream(stream, guarded) if rows_read(&guarded.plan) <= SMALL_ROWS => {
+            Self::Stream(stream, guarded) if rows_handled(&guarded.plan) <= SMALL_ROWS => {
                 Box::pin(stream.map(|batch| batch.map_err(sql_error)))
             }
             Self::Stream(stream, _) => apart(context, stream),
@@ -119,10 +121,21 @@ impl Rows {
     }
 }
 
-/// Rows that the scans of a plan may have to look at.
-fn rows_read(plan: &Arc<dyn ExecutionPlan>) -> usize {
-    let own = plan.downcast_ref::<TableScanExec>().map_or(0, TableScanExec::rows_held);
-    plan.children().into_iter().map(rows_read).fold(own, usize::saturating_add)
+/// An upper bound of the rows that a plan handles; `usize::MAX` where nobody knows.
+///
+/// What has several inputs may pair every row of one with every row of the others.
+fn rows_handled(plan: &Arc<dyn ExecutionPlan>) -> usize {
+    if let Some(scan) = plan.downcast_ref::<TableScanExec>() {
+        return scan.rows_held();
+    }
+    let children = plan.children();
+    if !children.is_empty() {
+        let rows = children.into_iter().map(|child| rows_handled(child).max(1));
+        return rows.fold(1, usize::saturating_mul);
+    }
+    let is_constant = plan.downcast_ref::<PlaceholderRowExec>().is_some()
+        || plan.downcast_ref::<EmptyExec>().is_some();
+    if is_constant { 1 } else { usize::MAX }
 }
 
 /// Runs the stream on the runtime for queries.

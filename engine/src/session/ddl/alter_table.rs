@@ -69,6 +69,13 @@ async fn add_key(
     definition: &PrimaryKeyDefinition,
 ) -> Result<(), SqlError> {
     if new.primary_key.is_some() {
+        // A column that is not there comes first, in words of its own.
+        if let Some(name) = definition.columns.iter().find(|name| table.column(name).is_none()) {
+            return Err(SqlError::new(
+                sqlstate::UNDEFINED_COLUMN,
+                format!("column \"{name}\" of relation \"{}\" does not exist", table.name),
+            ));
+        }
         return Err(SqlError::new(
             sqlstate::INVALID_TABLE_DEFINITION,
             format!("multiple primary keys for table \"{}\" are not allowed", table.name),
