@@ -327,10 +327,10 @@ impl Seeded {
     }
 }
 
-/// Compare with a golden file below `src`; `UPDATE_GOLDEN=1` writes it instead.
+/// Compare with a golden file below `src`; `GOLDEN_WRITE=1` writes it instead.
 pub(super) fn golden(path: &str, found: &str) {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(path);
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+    if std::env::var_os("GOLDEN_WRITE").is_some() {
         std::fs::write(&path, found).expect("the golden file is written");
     }
     let expected = std::fs::read_to_string(&path).expect("the golden file is there");
