@@ -44,8 +44,9 @@ impl TableSchema {
         columns: Vec<ColumnSchema>,
         key: Option<Vec<usize>>,
     ) -> Result<Self, StorageError> {
-        let fields =
-            columns.iter().map(|c| c.pg_type.field(&c.name, !c.not_null)).collect::<Vec<_>>();
+        // Nullable, whatever the table says: a row that was deleted before NOT NULL came still lies
+        // in its block and may hold NULL.
+        let fields = columns.iter().map(|c| c.pg_type.field(&c.name, true)).collect::<Vec<_>>();
         let key_encoder = match &key {
             None => None,
             Some(ordinals) => {

@@ -32,6 +32,12 @@ use crate::{
 /// Expressions may nest so deep in the planner; the parser bounds them, too.
 const DEPTH_MAX: usize = 4_000;
 
+/// `… AND …` or `… OR …`, not in parentheses.
+fn is_connective(expr: &ast::Expr) -> bool {
+    use ast::BinaryOperator::{And, Or};
+    matches!(expr, ast::Expr::BinaryOp { op: And | Or, .. })
+}
+
 impl Planner<'_> {
     /// Plans an expression.
     pub(super) fn expr(&mut self, expr: &ast::Expr, env: &Env<'_>) -> Result<Bound, SqlError> {
@@ -74,6 +80,10 @@ impl Planner<'_> {
             E::IsNotFalse(e) => self.truth(e, env, "IS NOT FALSE", Expr::IsNotFalse),
             E::IsUnknown(e) => self.truth(e, env, "IS UNKNOWN", Expr::IsUnknown),
             E::IsNotUnknown(e) => self.truth(e, env, "IS NOT UNKNOWN", Expr::IsNotUnknown),
+            // sqlparser takes all that follows as the right side, `a IS DISTINCT FROM b AND c` as
+            // `a IS DISTINCT FROM (b AND c)`: refused rather than misread.
+            E::IsDistinctFrom(_, r) | E::IsNotDistinctFrom(_, r) if is_connective(r) => Err(self
+                .refuse(expr, "IS DISTINCT FROM before AND or OR without parentheses around it")),
             E::IsDistinctFrom(l, r) => self.comparison(l, Operator::IsDistinctFrom, r, env),
             E::IsNotDistinctFrom(l, r) => self.comparison(l, Operator::IsNotDistinctFrom, r, env),
             E::Between { expr, negated, low, high } => {

@@ -131,6 +131,7 @@ impl Planner<'_> {
             return Err(SqlError::not_supported("EXISTS of a correlated query with LIMIT"));
         }
         if is_condition(env) && correlated {
+            let plan = shows_nothing(plan)?;
             return Ok(Bound::bool(Expr::Exists(Exists { subquery: subquery(plan), negated })));
         }
         // Elsewhere: whether there is a row is whether anything was seen.
@@ -405,6 +406,14 @@ fn only_column_renamed(projection: Projection) -> Result<(LogicalPlan, String), 
     let shown = projection.expr.into_iter().map(|e| e.unalias().alias(NAME)).collect();
     let renamed = Projection::try_new(shown, projection.input).map_err(sql_error)?;
     Ok((LogicalPlan::Projection(renamed), NAME.to_owned()))
+}
+
+/// One constant column: decorrelation adds the columns it compares under their qualified names, and
+/// no other column of the same name is beside them.
+fn shows_nothing(plan: LogicalPlan) -> Result<LogicalPlan, SqlError> {
+    let one = vec![lit(1).alias("__one")];
+    let projection = Projection::try_new(one, Arc::new(plan)).map_err(sql_error)?;
+    Ok(LogicalPlan::Projection(projection))
 }
 
 /// What EXISTS shows does not matter, and its names would meet those that decorrelation adds.

@@ -297,15 +297,13 @@ impl ExecutionPlan for TableScanExec {
         let mut scan = self.copy();
         let mut answers = Vec::with_capacity(result.parent_filters.len());
         for parent in result.parent_filters {
-            if datafusion::physical_expr_common::physical_expr::is_volatile(&parent.filter) {
-                answers.push(PushedDown::No);
-            } else if is_dynamic(&parent.filter) {
+            // Filters of the query came with the logical plan. What else comes here was mapped
+            // through the operators between by column name, and a join may show a name twice.
+            if is_dynamic(&parent.filter) {
                 scan.dynamic.push(parent.filter);
                 answers.push(PushedDown::Yes);
             } else {
-                // The projected columns are the first ones that are read.
-                scan.filters.push(parent.filter);
-                answers.push(PushedDown::Yes);
+                answers.push(PushedDown::No);
             }
         }
         let updated: Arc<dyn ExecutionPlan> = Arc::new(scan);

@@ -203,7 +203,8 @@ impl TableProvider for StoredTable {
         };
         // One stream for few rows: starting more costs more, and rows come in their order.
         let rows: usize = morsels.iter().map(Morsel::rows).sum();
-        let partitions = threads.min(morsels.len()).min(rows / ROWS_PER_STREAM + 1);
+        // At least one, of an empty table, too: no partitions is no distribution at all.
+        let partitions = threads.min(morsels.len()).min(rows / ROWS_PER_STREAM + 1).max(1);
         let scan = TableScanExec::new(self.id, read, morsels, physical, limit, partitions);
         Ok(Arc::new(scan.with_statistics(statistics).keeping(view)))
     }

@@ -46,6 +46,13 @@ pub struct EncodedKeys {
     ends: Vec<u32>,
 }
 
+fn within_limit(bytes: usize) -> Result<(), StorageError> {
+    if bytes > KEY_BYTES_MAX {
+        return Err(StorageError::KeyTooLarge { bytes, bytes_max: KEY_BYTES_MAX });
+    }
+    Ok(())
+}
+
 impl KeyEncoder {
     /// Types of the key columns in key order. Error: a type that cannot be part of a key.
     pub fn new(types: &[PgType]) -> Result<Self, StorageError> {
@@ -65,6 +72,14 @@ impl KeyEncoder {
     /// Keys of all rows. `columns`: the key columns in key order, of equal length. Errors: a column
     /// of another Arrow type, a key that is too long.
     pub fn encode_all(&self, columns: &[ArrayRef]) -> Result<EncodedKeys, StorageError> {
+        let keys = self.encode_stored(columns)?;
+        (0..keys.len()).try_for_each(|n| within_limit(keys.get(n).len()))?;
+        Ok(keys)
+    }
+
+    /// Keys of rows that the log holds, of any length: a row deleted or not yet public when the key
+    /// came was never checked, and `apply` must not fail on what users wrote.
+    pub(crate) fn encode_stored(&self, columns: &[ArrayRef]) -> Result<EncodedKeys, StorageError> {
         let rows = columns.first().map_or(0, |c| c.len());
         let columns = self.resolve(columns)?;
         let mut out = Vec::with_capacity(rows * columns.len() * 9);
@@ -94,22 +109,20 @@ impl KeyEncoder {
         out: &mut Vec<u8>,
     ) -> Result<(), StorageError> {
         let columns = self.resolve(columns)?;
-        self.encode_values(|column| columns[column].value(row), out)
+        let start = out.len();
+        self.encode_values(|column| columns[column].value(row), out)?;
+        within_limit(out.len() - start)
     }
 
-    /// A key from its values, given by place in the key; `None`: NULL.
+    /// A key from its values, given by place in the key; `None`: NULL. Of any length, see
+    /// `encode_stored`.
     pub(crate) fn encode_values<'v>(
         &self,
         value: impl Fn(usize) -> Option<Value<'v>>,
         out: &mut Vec<u8>,
     ) -> Result<(), StorageError> {
-        let start = out.len();
         for (column, pg_type) in self.types.iter().enumerate() {
             push_value(pg_type, value(column), out)?;
-        }
-        let bytes = out.len() - start;
-        if bytes > KEY_BYTES_MAX {
-            return Err(StorageError::KeyTooLarge { bytes, bytes_max: KEY_BYTES_MAX });
         }
         Ok(())
     }

@@ -173,7 +173,7 @@ impl Table {
         let keys = match (self.key_index(), schema.key(), schema.key_encoder()) {
             (Some(index), Some(key), Some(encoder)) => {
                 let columns: Vec<_> = key.iter().map(|c| Arc::clone(&columns[*c])).collect();
-                Some((index, encoder.encode_all(&columns)?))
+                Some((index, encoder.encode_stored(&columns)?))
             }
             _ => None,
         };
@@ -334,7 +334,7 @@ impl Table {
         for chunk in self.chunk_list().iter() {
             for block in chunk.blocks_at(Timestamp(u64::MAX - 1)) {
                 let columns: Vec<_> = key.iter().map(|c| Arc::clone(&block.columns[*c])).collect();
-                let keys = encoder.encode_all(&columns)?;
+                let keys = encoder.encode_stored(&columns)?;
                 let alive = (0..block.len)
                     .filter(|n| block.deletions.end(block.row(*n)) == Timestamp::INFINITY);
                 index.insert_all(alive.map(|n| {
