@@ -45,6 +45,7 @@ kills:
 	GLAREDB_KILL_ROUNDS=20 cargo nextest run -p glaredb-tests --all-features -E 'binary(kill)' --no-capture
 
 fuzz:
+	scripts/install-tools test
 	GLAREDB_FUZZ_ITERATIONS=10000000 cargo nextest run --release --workspace --all-features -E 'test(/fuzz/)' --no-capture
 
 # Writes the expected results of tests/slt/*.slt anew from PostgreSQL 15.

@@ -34,7 +34,7 @@ pub(crate) fn recovery(report: &mut Report) {
     const LOG_BYTES: u64 = 1 << 30;
     // No checkpoint until far beyond what is written here.
     let options = || Options {
-        arguments: vec!["--checkpoint-log-bytes".into(), (64_u64 << 30).to_string()],
+        arguments: vec!["--checkpoint-log-size".into(), "64GiB".into()],
         ..Options::default()
     };
     let folder = tempfile::tempdir().expect("a temporary folder");

@@ -24,6 +24,8 @@ use crate::{
 pub struct StoreOptions {
     /// Memory for what is not in segments: chunks, indexes, write sets.
     pub delta_budget_bytes: u64,
+    /// Growth of the log after which a checkpoint is written.
+    pub checkpoint_log_bytes: u64,
     /// Memory all running queries share.
     pub query_memory_bytes: usize,
 }
@@ -68,6 +70,7 @@ impl Store {
     ) -> Result<(Self, Sessions), StoreError> {
         let open = OpenOptions {
             budget_bytes: options.delta_budget_bytes,
+            checkpoint_log_bytes: options.checkpoint_log_bytes,
             progress,
             ..OpenOptions::default()
         };

@@ -36,6 +36,9 @@ pub(crate) struct ServerArguments {
     /// machine's.
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     memory_limit: Option<u64>,
+    /// A checkpoint is written when the log has grown by this much since the last one, such as 256MiB.
+    #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = parse_size)]
+    checkpoint_log_size: u64,
     /// Most clients at a time.
     #[arg(long, value_name = "COUNT", default_value_t = 1000)]
     max_connections: usize,
@@ -55,6 +58,7 @@ pub(crate) fn run(arguments: ServerArguments) -> ExitCode {
         // Data stays, queries come and go: more for the former.
         store: StoreOptions {
             delta_budget_bytes: memory / 5 * 3,
+            checkpoint_log_bytes: arguments.checkpoint_log_size,
             query_memory_bytes: usize::try_from(memory / 5 * 2).unwrap_or(usize::MAX),
         },
     };

@@ -17,7 +17,7 @@ use glaredb_engine::{
     error::{SqlError, sqlstate},
     types::{
         PgType,
-        text::{FormatSettings, TextEncoder, write_decimal128, write_decimal256},
+        text::{FormatSettings, TextEncoder, write_decimal128, write_decimal256, write_integer},
     },
 };
 
@@ -271,24 +271,7 @@ where
         return null(out);
     }
     let value: i64 = array.value(row).into();
-    let mut digits = [0u8; 20];
-    let mut at = digits.len();
-    let mut rest = value.unsigned_abs();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (rest % 10) as u8;
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
-    }
-    if value < 0 {
-        at -= 1;
-        digits[at] = b'-';
-    }
-    let text = &digits[at..];
-    out.extend_from_slice(&(text.len() as u32).to_be_bytes());
-    out.extend_from_slice(text);
+    counted(out, |out| write_integer(value, out));
 }
 
 /// Days since 2000-01-01; the infinities are the same in both countings.

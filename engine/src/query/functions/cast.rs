@@ -126,28 +126,23 @@ fn text_to_text(to: &PgType, explicit: bool) -> Option<ArrayFunction> {
 
 /// Text as a value of a text type: cut or refused if too long. `char(n)` is kept without its
 /// trailing blanks, so that equal values are equal bytes everywhere.
-pub fn fit<'a>(
-    text: &'a str,
-    to: &PgType,
-    explicit: bool,
-) -> Result<std::borrow::Cow<'a, str>, SqlError> {
-    use std::borrow::Cow;
+pub fn fit<'a>(text: &'a str, to: &PgType, explicit: bool) -> Result<&'a str, SqlError> {
     let (limit, text) = match to {
         PgType::Varchar(Some(n)) => (*n as usize, text),
         PgType::Bpchar(n) => (*n as usize, text.trim_end_matches(' ')),
         PgType::Name => {
             let end = (0..=63).rev().find(|&i| text.is_char_boundary(i)).unwrap_or(0);
-            return Ok(Cow::Borrowed(if text.len() > 63 { &text[..end] } else { text }));
+            return Ok(if text.len() > 63 { &text[..end] } else { text });
         }
         PgType::Char => {
             let end = text.chars().next().map_or(0, char::len_utf8);
-            return Ok(Cow::Borrowed(&text[..end]));
+            return Ok(&text[..end]);
         }
-        _ => return Ok(Cow::Borrowed(text)),
+        _ => return Ok(text),
     };
     // A text of no more bytes than characters allowed cannot be too long.
     if text.len() <= limit {
-        return Ok(Cow::Borrowed(text));
+        return Ok(text);
     }
     if text.chars().count() > limit {
         let end = text.char_indices().nth(limit).map_or(text.len(), |(byte, _)| byte);
@@ -160,9 +155,9 @@ pub fn fit<'a>(
         }
         // The cut may have left blanks at the end.
         let blank = matches!(to, PgType::Bpchar(_));
-        return Ok(Cow::Borrowed(if blank { kept.trim_end_matches(' ') } else { kept }));
+        return Ok(if blank { kept.trim_end_matches(' ') } else { kept });
     }
-    Ok(Cow::Borrowed(text))
+    Ok(text)
 }
 
 fn bool_to_text(to: PgType) -> ArrayFunction {

@@ -168,7 +168,7 @@ impl Planner<'_> {
         match to {
             PgType::Varchar(_) | PgType::Bpchar(_) | PgType::Char | PgType::Name => {
                 let fitted = casts::fit(text, to, explicit)?;
-                Ok(ScalarValue::Utf8View(Some(fitted.into_owned())))
+                Ok(ScalarValue::Utf8View(Some(fitted.to_owned())))
             }
             PgType::Text | PgType::Unknown => Ok(ScalarValue::Utf8View(Some(text.to_owned()))),
             PgType::Regclass => self.regclass(text).map(|oid| ScalarValue::UInt32(Some(oid))),

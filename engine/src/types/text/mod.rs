@@ -17,7 +17,7 @@ pub use numeric::{
     write_decimal256,
 };
 pub use parse::{ColumnBuilder, boolean as parse_boolean, parse_text};
-pub use write::{TextEncoder, write_text};
+pub use write::{TextEncoder, write_integer, write_text};
 
 use crate::types::TimeZone;
 

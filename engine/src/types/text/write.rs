@@ -55,22 +55,24 @@ impl<'a> TextEncoder<'a> {
         }
         match array.data_type() {
             DataType::Boolean => out.push(if array.as_boolean().value(row) { b't' } else { b'f' }),
-            DataType::Int8 => integer(i64::from(array.as_primitive::<Int8Type>().value(row)), out),
+            DataType::Int8 => {
+                write_integer(i64::from(array.as_primitive::<Int8Type>().value(row)), out)
+            }
             DataType::Int16 => {
-                integer(i64::from(array.as_primitive::<Int16Type>().value(row)), out)
+                write_integer(i64::from(array.as_primitive::<Int16Type>().value(row)), out)
             }
             DataType::Int32 => {
-                integer(i64::from(array.as_primitive::<Int32Type>().value(row)), out)
+                write_integer(i64::from(array.as_primitive::<Int32Type>().value(row)), out)
             }
-            DataType::Int64 => integer(array.as_primitive::<Int64Type>().value(row), out),
+            DataType::Int64 => write_integer(array.as_primitive::<Int64Type>().value(row), out),
             DataType::UInt8 => {
-                integer(i64::from(array.as_primitive::<UInt8Type>().value(row)), out)
+                write_integer(i64::from(array.as_primitive::<UInt8Type>().value(row)), out)
             }
             DataType::UInt16 => {
-                integer(i64::from(array.as_primitive::<UInt16Type>().value(row)), out);
+                write_integer(i64::from(array.as_primitive::<UInt16Type>().value(row)), out);
             }
             DataType::UInt32 => {
-                integer(i64::from(array.as_primitive::<UInt32Type>().value(row)), out);
+                write_integer(i64::from(array.as_primitive::<UInt32Type>().value(row)), out);
             }
             DataType::UInt64 => {
                 let value = array.as_primitive::<UInt64Type>().value(row);
@@ -262,7 +264,8 @@ fn uuid(bytes: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-fn integer(value: i64, out: &mut Vec<u8>) {
+/// A whole number in decimal digits.
+pub fn write_integer(value: i64, out: &mut Vec<u8>) {
     let mut digits = [0u8; 20];
     let mut at = digits.len();
     let mut rest = value.unsigned_abs();
