@@ -5,6 +5,7 @@
 pub mod client;
 pub mod duck;
 pub mod peer;
+pub mod ports;
 pub mod server;
 pub mod slt;
 pub mod tpch;

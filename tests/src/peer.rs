@@ -8,7 +8,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::server::free_port;
+use crate::ports::free_port;
 
 const BIN: &str = "/usr/lib/postgresql/15/bin";
 

@@ -2,7 +2,6 @@
 
 use std::{
     fs::File,
-    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::OnceLock,
@@ -10,6 +9,8 @@ use std::{
 };
 
 use tempfile::TempDir;
+
+use crate::ports::free_port;
 
 /// How long a start (with recovery) may take before the test fails.
 const START_SECONDS_MAX: u64 = 120;
@@ -43,16 +44,6 @@ pub fn binary() -> PathBuf {
         path.display()
     );
     path
-}
-
-/// A port nobody listens on. Another process may take it before it is used; the caller then fails
-/// to start and says so.
-#[must_use]
-pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .and_then(|l| l.local_addr())
-        .expect("loopback has a free port")
-        .port()
 }
 
 /// How to start a server.

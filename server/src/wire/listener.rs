@@ -144,7 +144,6 @@ where
             let started = start(&mut stream, shared, client, request).await;
             match started {
                 Ok((session, registration, output)) => {
-                    shared.metrics.connections_opened.increment();
                     let input = Input::new(rest);
                     let metrics = shared.metrics.clone();
                     Connection::new(stream, input, output, session, registration, metrics)
@@ -223,6 +222,8 @@ async fn start<F: SessionFactory>(
         output.notice(&notice);
     }
     output.ready_for_query(session.status());
+    // Before the client hears of it: who is connected finds itself counted.
+    shared.metrics.connections_opened.increment();
     output
         .flush(stream)
         .await

@@ -1,5 +1,8 @@
 //! The `glaredb` process: how it starts, refuses to, is watched and stops; and what it serves.
 
+#[allow(unreachable_pub, reason = "a library uses it too")]
+#[path = "../../../tests/src/ports.rs"]
+mod ports;
 #[path = "../wire/random.rs"]
 mod random;
 #[allow(dead_code, reason = "shared with the tests of the wire, which use all of it")]
@@ -21,10 +24,6 @@ use std::{
 const GLAREDB: &str = env!("CARGO_BIN_EXE_glaredb");
 const PATIENCE: Duration = Duration::from_secs(30);
 
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port()
-}
-
 /// A server that runs; killed when dropped.
 pub(crate) struct Server {
     child: Child,
@@ -36,7 +35,7 @@ pub(crate) struct Server {
 impl Server {
     /// Starts and waits until it says that it is ready.
     pub(crate) fn start(data_dir: &Path, arguments: &[&str]) -> Self {
-        let (port, admin_port) = (free_port(), free_port());
+        let (port, admin_port) = (ports::free_port(), ports::free_port());
         let mut child = Command::new(GLAREDB)
             .args(["server", "--port", &port.to_string()])
             .args(["--admin-port", &admin_port.to_string(), "--data-dir"])

@@ -48,7 +48,11 @@ pub(super) fn collect(shared: &Shared) -> DatabaseMetrics {
     let snapshots = shared.leader.snapshots();
     let published = snapshots.published();
     let horizon = shared.state.horizon();
-    let behind_ms = published.timestamp.millis().saturating_sub(horizon.millis());
+    // Before the first horizon is known nothing has been dropped: there is no distance to tell.
+    let behind_ms = match horizon.millis() {
+        0 => 0,
+        known => published.timestamp.millis().saturating_sub(known),
+    };
     let counters = &shared.counters;
     let budget = shared.state.budget();
     DatabaseMetrics {
