@@ -19,6 +19,7 @@ help:
 build:
 	@scripts/install-tools build
 	cargo build --release -p glaredb-server --bin glaredb
+	@ln -sf $(RELEASE) glaredb
 
 run: build
 	@$(RELEASE) server -p $(PORT) --data-dir $(DATA)
