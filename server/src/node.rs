@@ -19,7 +19,7 @@ use glaredb_engine::storage::recovery::RecoveryProgress;
 use parking_lot::RwLock;
 use tokio::{
     net::TcpListener,
-    runtime::Runtime,
+    runtime::{Handle, Runtime},
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
     task::JoinHandle,
@@ -36,6 +36,10 @@ use crate::{
 
 /// After a fatal error sessions get this long to tell their clients.
 const FAREWELL: Duration = Duration::from_secs(2);
+
+/// A query computes on as many threads as there are cores. More threads than that let the operating
+/// system share the cores between queries, even where one computes for long without a pause.
+const QUERY_THREADS_PER_CORE: usize = 4;
 
 /// How to run a node.
 #[derive(Clone, Debug)]
@@ -100,29 +104,46 @@ pub fn run(options: NodeOptions) -> Result<(), NodeError> {
     std::fs::create_dir_all(&options.data_dir)
         .map_err(|source| NodeError::DataDirectory { path: options.data_dir.clone(), source })?;
     let _lock = LockFile::acquire(&options.data_dir)?;
-    let sessions = runtime("session")?;
-    let queries = runtime("query")?;
-    let ended = sessions.block_on(serve(options, &queries));
+    let cores = std::thread::available_parallelism()?.get();
+    let sessions = runtime("session", cores)?;
+    let queries = runtime("query", cores * QUERY_THREADS_PER_CORE)?;
+    let control = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtimes = Runtimes { sessions: sessions.handle(), queries: queries.handle() };
+    let ended = control.block_on(serve(options, runtimes));
     queries.shutdown_timeout(Duration::from_millis(100));
     sessions.shutdown_timeout(Duration::from_millis(100));
+    control.shutdown_timeout(Duration::from_millis(100));
     ended
 }
 
-/// Sessions and queries have threads of their own, so that analytics do not starve commits.
-fn runtime(name: &'static str) -> Result<Runtime, io::Error> {
-    tokio::runtime::Builder::new_multi_thread().thread_name(name).enable_all().build()
+/// Sessions and queries have threads of their own, so that analytics do not starve commits. What
+/// accepts clients, answers operators and hears signals has the thread that [`run`] is called on:
+/// it waits for neither.
+#[derive(Clone, Copy)]
+struct Runtimes<'a> {
+    sessions: &'a Handle,
+    queries: &'a Handle,
 }
 
-async fn serve(options: NodeOptions, queries: &Runtime) -> Result<(), NodeError> {
+fn runtime(name: &'static str, threads: usize) -> Result<Runtime, io::Error> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .thread_name(name)
+        .enable_all()
+        .build()
+}
+
+async fn serve(options: NodeOptions, runtimes: Runtimes<'_>) -> Result<(), NodeError> {
     let mut signals = Signals::new()?;
     let socket = bind(SocketAddr::new(options.listen, options.port)).await?;
     let address = socket.local_addr()?;
     let node = Arc::new(Node::new(options.connections_max));
     let (stop, stopped) = watch::channel(false);
     start_admin(&options, &node, stopped.clone()).await?;
-    let listener = tokio::spawn(Listener::new(socket, node.shared()).run(until(stopped)));
+    let listener =
+        tokio::spawn(Listener::new(socket, node.shared(runtimes.sessions)).run(until(stopped)));
 
-    let opening = node.open(options.store.clone(), options.data_dir.clone(), queries);
+    let opening = node.open(options.store.clone(), options.data_dir.clone(), runtimes.queries);
     tokio::pin!(opening);
     let store = tokio::select! {
         store = &mut opening => store?,
@@ -250,8 +271,9 @@ impl Node {
         }
     }
 
-    fn shared(&self) -> ListenerOptions<Sessions> {
+    fn shared(&self, sessions: &Handle) -> ListenerOptions<Sessions> {
         ListenerOptions {
+            runtime: sessions.clone(),
             connections: self.connections.clone(),
             state: self.state.clone(),
             metrics: self.metrics.clone(),
@@ -263,14 +285,14 @@ impl Node {
         &self,
         options: StoreOptions,
         data_dir: PathBuf,
-        queries: &Runtime,
+        queries: &Handle,
     ) -> Result<Arc<Store>, NodeError> {
         let progress = Arc::<RecoveryProgress>::default();
         let shown = progress.clone();
         *self.state.write() = NodeState::Starting(Arc::new(move || shown.to_string()));
         let (done, report) = watch::channel(false);
         let reporter = tokio::spawn(report_progress(progress.clone(), report));
-        let queries = queries.handle().clone();
+        let queries = queries.clone();
         let activities = self.connections.clone();
         let opening = tokio::task::spawn_blocking(move || {
             Store::open(&options, &data_dir, progress, queries, activities)

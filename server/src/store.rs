@@ -79,7 +79,7 @@ impl Store {
         let engine = Engine::new(EngineOptions {
             database: database.clone(),
             query_memory_bytes: options.query_memory_bytes,
-            query_threads: queries.metrics().num_workers(),
+            query_threads: std::thread::available_parallelism().map_or(1, usize::from),
             query_runtime: queries,
             functions: Functions::new(system_tables.functions()),
             system_tables: Arc::new(system_tables),

@@ -8,9 +8,10 @@ use datafusion::{
     error::DataFusionError,
     execution::{
         SessionState, SessionStateBuilder,
-        memory_pool::{FairSpillPool, MemoryPool},
+        memory_pool::{FairSpillPool, MemoryConsumer, MemoryPool, MemoryReservation},
         runtime_env::RuntimeEnvBuilder,
     },
+    physical_optimizer::optimizer::PhysicalOptimizer,
     prelude::SessionConfig,
 };
 use glaredb_catalog::{Allocator, Catalog, descriptor::Table as TableDescriptor};
@@ -23,9 +24,11 @@ use super::{
 use crate::{
     error::SqlError,
     query::{
-        functions::Functions,
+        errors::sql_error,
+        functions::{Functions, memory::QueryMemory},
         planner::{ResolvedColumn, ResolvedTable},
         scan::{StoredTable, TableFacts},
+        turns::TakeTurns,
     },
     storage::database::Database,
 };
@@ -70,7 +73,8 @@ pub struct EngineOptions {
     pub query_memory_bytes: usize,
     /// Threads a query uses.
     pub query_threads: usize,
-    /// Where queries that read a lot run, so that they do not starve small statements.
+    /// Where all runs that is not little work, so that it does not starve small statements. To have
+    /// several threads per core, as some computations are long without a pause.
     pub query_runtime: tokio::runtime::Handle,
     pub system_tables: Arc<dyn SystemTables>,
     pub functions: Functions,
@@ -116,8 +120,14 @@ impl Engine {
         let settings = config.options_mut();
         settings.sql_parser.enable_ident_normalization = false;
         settings.execution.time_zone = Some("UTC".to_owned());
-        let template =
-            SessionStateBuilder::new().with_config(config).with_runtime_env(runtime).build();
+        settings.extensions.insert(QueryMemory(Arc::clone(&runtime.memory_pool)));
+        let mut rules = PhysicalOptimizer::new().rules;
+        rules.push(Arc::new(TakeTurns));
+        let template = SessionStateBuilder::new()
+            .with_config(config)
+            .with_runtime_env(runtime)
+            .with_physical_optimizer_rules(rules)
+            .build();
         let snapshot = options.database.snapshots().register();
         let catalog = options.database.catalog_at(&snapshot.snapshot());
         let engine = Arc::new(Self {
@@ -157,6 +167,16 @@ impl Engine {
     /// The memory all queries share.
     pub(super) fn memory_pool(&self) -> Arc<dyn MemoryPool> {
         Arc::clone(&self.template.runtime_env().memory_pool)
+    }
+
+    /// Takes memory from what all queries share, until the reservation is dropped.
+    ///
+    /// # Errors
+    /// 53200.
+    pub fn reserve_memory(&self, what: &str, bytes: usize) -> Result<MemoryReservation, SqlError> {
+        let reservation = MemoryConsumer::new(what).register(&self.memory_pool());
+        reservation.try_grow(bytes).map_err(sql_error)?;
+        Ok(reservation)
     }
 
     pub(super) fn system_tables(&self) -> &dyn SystemTables {

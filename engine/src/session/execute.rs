@@ -5,21 +5,25 @@ use std::sync::{
     atomic::{AtomicBool, Ordering::Relaxed},
 };
 
-use datafusion::execution::SessionState;
+use datafusion::{execution::SessionState, logical_expr::LogicalPlan};
 use glaredb_catalog::Catalog;
 use parking_lot::Mutex;
 
 use super::{
     Block, Session, analyze,
+    apart::{PLANNED_HERE_BYTES_MAX, apart},
     api::{Execution, Notice, ParamValue},
     context::ExecutionContext,
-    copy, ddl, dml, explain,
+    copy, ddl,
+    dml::{self, Operation},
+    explain,
     prepare::{Plan, Prepared},
     run,
     transaction::{ATTEMPTS_MAX, Transaction},
 };
 use crate::{
     error::{SqlError, sqlstate},
+    query::planner::PlannedDml,
     query::statement::{Discard, IsolationLevel, Statement, StatementKind},
 };
 
@@ -86,7 +90,8 @@ impl Session {
             StatementKind::Discard(_) => command(statement.command()),
             StatementKind::Prepare(prepare) => {
                 let types: Vec<_> = prepare.param_types.iter().cloned().map(Some).collect();
-                let inner = self.prepare_statement(Some(prepare.statement.clone()), &types)?;
+                let inner = prepare.statement.clone();
+                let inner = self.prepare_statement(Some(inner), &types).await?;
                 self.store_prepared(&prepare.name, Arc::new(inner))?;
                 command("PREPARE")
             }
@@ -124,9 +129,7 @@ impl Session {
             let mut notices = Vec::new();
             // Outside of a block a failure concerns nothing but the statement.
             let failed = if autocommit { Arc::default() } else { Arc::clone(&self.failed) };
-            let running = Running { context, prepared, params, failed: &failed };
-            let result = running.run(&mut notices).await;
-            drop(running);
+            let result = run(context, prepared, params, failed, &mut notices).await;
             let result = match result {
                 Ok(execution @ Execution::CopyIn(_)) => return Ok(execution),
                 Ok(execution) if autocommit => {
@@ -241,47 +244,91 @@ pub(super) fn supported(isolation: IsolationLevel) -> Result<IsolationLevel, Sql
     }
 }
 
-/// A statement being executed.
-struct Running<'a> {
+/// Executes a statement: here if that is little work, else [apart].
+async fn run(
     context: ExecutionContext,
-    prepared: &'a Prepared,
-    params: &'a [ParamValue],
-    failed: &'a Arc<AtomicBool>,
-}
-
-impl Running<'_> {
-    async fn run(&self, notices: &mut Vec<Notice>) -> Result<Execution, SqlError> {
-        let context = &self.context;
-        let Some(statement) = self.prepared.statement() else { return Ok(Execution::Empty) };
-        match &statement.kind {
-            StatementKind::Query(_)
+    prepared: &Arc<Prepared>,
+    params: &[ParamValue],
+    failed: Arc<AtomicBool>,
+    notices: &mut Vec<Notice>,
+) -> Result<Execution, SqlError> {
+    let Some(statement) = prepared.statement() else { return Ok(Execution::Empty) };
+    let is_plan = matches!(
+        statement.kind,
+        StatementKind::Query(_)
             | StatementKind::Insert(_)
             | StatementKind::Update(_)
-            | StatementKind::Delete(_) => self.run_plan().await,
+            | StatementKind::Delete(_)
+    );
+    let planned = if is_plan {
+        let plan = match statement.text.len() {
+            0..=PLANNED_HERE_BYTES_MAX => prepared.plan_in(&context)?,
+            _ => {
+                let (context, prepared) = (context.clone(), Arc::clone(prepared));
+                let engine = Arc::clone(&context.engine);
+                apart(&engine, async move { prepared.plan_in(&context) }).await?
+            }
+        };
+        match plan {
+            Plan::Query(planned) => {
+                let plan = run::bind(&planned.plan, params)?;
+                return Ok(Execution::Rows {
+                    fields: Arc::clone(&planned.fields),
+                    stream: run::query(&context, plan, &failed).await?,
+                    tag: "SELECT {n}".to_owned(),
+                });
+            }
+            Plan::Dml(operation, planned) => {
+                context.check_writable(operation.command())?;
+                let plan = run::bind(&planned.plan, params)?;
+                if let Some(rows) = run::at_once(&context, &plan)? {
+                    return dml::execute_rows(&context, operation, &planned, rows);
+                }
+                Some((operation, planned, plan))
+            }
+        }
+    } else {
+        None
+    };
+    let engine = Arc::clone(&context.engine);
+    let running = Running { context, prepared: Arc::clone(prepared), planned, failed };
+    let (execution, mut more) = apart(&engine, running.run()).await?;
+    notices.append(&mut more);
+    Ok(execution)
+}
+
+/// A statement that is executed on the runtime for queries.
+struct Running {
+    context: ExecutionContext,
+    prepared: Arc<Prepared>,
+    /// Of DML, with its parameters filled in.
+    planned: Option<(Operation, Arc<PlannedDml>, LogicalPlan)>,
+    failed: Arc<AtomicBool>,
+}
+
+impl Running {
+    async fn run(self) -> Result<(Execution, Vec<Notice>), SqlError> {
+        let mut notices = Vec::new();
+        let execution = self.execute(&mut notices).await?;
+        Ok((execution, notices))
+    }
+
+    async fn execute(self, notices: &mut Vec<Notice>) -> Result<Execution, SqlError> {
+        let context = &self.context;
+        if let Some((operation, planned, plan)) = self.planned {
+            return dml::execute(context, operation, &planned, plan).await;
+        }
+        let Some(statement) = self.prepared.statement() else { return Ok(Execution::Empty) };
+        match &statement.kind {
             StatementKind::Explain(explain) => explain::execute(context, explain).await,
-            StatementKind::Copy(copy) => copy::execute(context, statement, copy, self.failed).await,
+            StatementKind::Copy(copy) => {
+                copy::execute(context, statement, copy, &self.failed).await
+            }
             StatementKind::Vacuum(vacuum) => analyze::vacuum(context, vacuum).await,
             StatementKind::Analyze(vacuum) => analyze::analyze(context, vacuum).await,
             _ => {
                 context.check_writable(statement.command())?;
                 ddl::execute(context, statement, notices).await
-            }
-        }
-    }
-
-    async fn run_plan(&self) -> Result<Execution, SqlError> {
-        match self.prepared.plan_in(&self.context)? {
-            Plan::Dml(operation, planned) => {
-                dml::execute(&self.context, operation, &planned, self.params).await
-            }
-            Plan::Query(planned) => {
-                let plan = run::bind(&planned.plan, self.params)?;
-                let rows = run::start(&self.context, plan).await?;
-                Ok(Execution::Rows {
-                    fields: Arc::clone(&planned.fields),
-                    stream: rows.into_stream(&self.context, self.failed),
-                    tag: "SELECT {n}".to_owned(),
-                })
             }
         }
     }

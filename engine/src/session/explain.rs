@@ -62,6 +62,7 @@ pub(super) async fn execute(
             execute_stream(Arc::clone(&physical), state.task_ctx()).map_err(sql_error)?;
         while let Some(batch) = stream.next().await {
             rows += batch.map_err(sql_error)?.num_rows();
+            tokio::task::yield_now().await;
         }
         let elapsed = clock.monotonic().saturating_sub(start);
         let shown = datafusion::physical_plan::display::DisplayableExecutionPlan::with_metrics(

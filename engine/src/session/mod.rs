@@ -9,6 +9,7 @@ pub mod settings;
 pub mod statement_context;
 
 mod analyze;
+mod apart;
 mod context;
 mod copy;
 mod ddl;
@@ -37,6 +38,11 @@ use datafusion::execution::SessionState;
 use glaredb_catalog::Catalog;
 use parking_lot::Mutex;
 
+use self::{
+    apart::{PLANNED_HERE_BYTES_MAX, apart},
+    settings::Derived,
+    transaction::Transaction,
+};
 pub use self::{
     api::{
         CopyChunk, CopyIn, CopyOut, CopySink, Execution, FieldDescription, Notice, ParamValue,
@@ -47,10 +53,9 @@ pub use self::{
     settings::Settings,
     statement_context::StatementContext,
 };
-use self::{settings::Derived, transaction::Transaction};
 use crate::{
     error::{SqlError, sqlstate},
-    query::statement::Statement,
+    query::{parser::parse_source, statement::Statement},
     types::PgType,
 };
 
@@ -169,8 +174,12 @@ impl Session {
     ///
     /// # Errors
     /// 42601 and kin, with position.
-    pub fn parse(&self, sql: &str) -> Result<Vec<Statement>, SqlError> {
-        crate::query::parser::parse(sql)
+    pub async fn parse(&mut self, sql: &str) -> Result<Vec<Statement>, SqlError> {
+        let source: Arc<str> = sql.into();
+        if source.len() <= PLANNED_HERE_BYTES_MAX {
+            return parse_source(&source);
+        }
+        apart(&self.engine, async move { parse_source(&source) }).await
     }
 
     /// Opens an implicit transaction, unless a block is open: what follows commits together.
@@ -226,7 +235,7 @@ impl Session {
         statement: Option<Statement>,
         param_types: &[Option<PgType>],
     ) -> Result<Arc<Prepared>, SqlError> {
-        let result = self.prepare_statement(statement, param_types);
+        let result = self.prepare_statement(statement, param_types).await;
         if result.is_err() {
             self.statement_failed();
         }

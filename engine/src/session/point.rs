@@ -24,6 +24,7 @@ use crate::{
     error::SqlError,
     query::{
         errors::{external, sql_error},
+        functions::is_costly,
         scan::{StatementView, StoredTable},
     },
 };
@@ -187,9 +188,12 @@ fn scan_below(plan: &LogicalPlan) -> Option<&TableScan> {
     }
 }
 
-/// Whether an expression needs more than the row it stands on.
+/// Whether an expression needs more than the row it stands on, or much work.
 fn is_complex(expr: &Expr) -> bool {
     expr.exists(|expr| {
+        if let Expr::ScalarFunction(call) = expr {
+            return Ok(is_costly(call.func.name()));
+        }
         Ok(matches!(
             expr,
             Expr::ScalarSubquery(_)

@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 
 use super::{
     Session,
+    apart::{PLANNED_HERE_BYTES_MAX, apart},
     api::{Execution, FieldDescription, ParamValue},
     context::ExecutionContext,
     dml::Operation,
@@ -161,7 +162,7 @@ pub(super) fn text_field(name: &str) -> FieldDescription {
 }
 
 impl Session {
-    pub(super) fn prepare_statement(
+    pub(super) async fn prepare_statement(
         &mut self,
         statement: Option<Statement>,
         declared: &[Option<PgType>],
@@ -174,7 +175,7 @@ impl Session {
             StatementKind::Query(_)
             | StatementKind::Insert(_)
             | StatementKind::Update(_)
-            | StatementKind::Delete(_) => return self.prepare_plan(statement, declared),
+            | StatementKind::Delete(_) => return self.prepare_plan(statement, declared).await,
             StatementKind::Explain(_) => Some(vec![text_field("QUERY PLAN")]),
             StatementKind::Show(Some(name)) => Some(vec![text_field(&self.shown_name(name)?)]),
             StatementKind::Show(None) => {
@@ -189,13 +190,23 @@ impl Session {
         Ok(Prepared::plain(Some(statement), declared, fields.map(Into::into)))
     }
 
-    fn prepare_plan(
+    async fn prepare_plan(
         &mut self,
         statement: Statement,
         declared: &[Option<PgType>],
     ) -> Result<Prepared, SqlError> {
         let context = self.statement_context()?;
-        let plan = plan(&context, &statement, declared)?;
+        let (statement, plan) = if statement.text.len() <= PLANNED_HERE_BYTES_MAX {
+            let plan = plan(&context, &statement, declared)?;
+            (statement, plan)
+        } else {
+            let (context, declared) = (context.clone(), declared.to_vec());
+            let planning = async move {
+                let plan = plan(&context, &statement, &declared)?;
+                Ok((statement, plan))
+            };
+            apart(&self.engine, planning).await?
+        };
         let (param_types, fields) = (plan.params().to_vec(), plan.fields().cloned());
         let reusable = plan.reusable();
         let cached = CachedPlan {

@@ -1,52 +1,54 @@
-//! Running logical plans.
+//! Running logical plans: here or [apart](super::apart).
 
-use std::{
-    pin::Pin,
-    sync::{Arc, atomic::AtomicBool},
-    task::{Context, Poll},
-};
+use std::sync::{Arc, atomic::AtomicBool};
 
 use arrow::{
     array::{RecordBatch, RecordBatchOptions},
     datatypes::Schema,
 };
 use datafusion::{
-    common::DFSchema,
-    execution::{SendableRecordBatchStream, SessionState},
+    common::{
+        DFSchema,
+        tree_node::{TreeNode, TreeNodeRecursion},
+    },
+    execution::SendableRecordBatchStream,
     logical_expr::{LogicalPlan, physical_planning_context::PhysicalPlanningContext},
-    physical_expr::create_physical_expr,
+    physical_expr::{PhysicalExpr, ScalarFunctionExpr, create_physical_expr},
     physical_plan::{
         ExecutionPlan, empty::EmptyExec, execute_stream, placeholder_row::PlaceholderRowExec,
+        unnest::UnnestExec,
     },
     scalar::ScalarValue,
 };
-use futures::{Stream, StreamExt};
-use tokio::{sync::mpsc, task::AbortHandle};
+use futures::StreamExt;
 
 use super::{
+    apart::{apart, apart_stream},
     api::{ParamValue, RowStream},
     context::ExecutionContext,
     point,
 };
 use crate::{
     error::SqlError,
-    query::{errors::sql_error, planner::PlannedExpr, scan::TableScanExec},
+    query::{
+        errors::sql_error,
+        functions::{calls_costly, is_costly},
+        planner::PlannedExpr,
+        scan::TableScanExec,
+    },
 };
 
-/// Plans that read more rows than this run on the runtime for queries.
-const SMALL_ROWS: usize = 20_000;
-/// Batches that wait for a client that is slower than its query.
-const BATCHES_WAITING: usize = 2;
+/// Plans that handle more rows than this run on the runtime for queries.
+pub(super) const ROWS_HERE_MAX: usize = 20_000;
+/// A row that is longer counts as several.
+const ROW_BYTES: usize = 256;
+/// Plans with more operators than this are optimized on the runtime for queries.
+const OPERATORS_HERE_MAX: usize = 100;
 
 /// Rows of a plan: at hand, or to be computed.
 pub(super) enum Rows {
     Ready(RecordBatch),
-    Stream(SendableRecordBatchStream, Box<Guarded>),
-}
-
-/// What a stream keeps alive.
-pub(super) struct Guarded {
-    plan: Arc<dyn ExecutionPlan>,
+    Stream(SendableRecordBatchStream),
 }
 
 /// `plan` with its parameters filled in.
@@ -57,12 +59,23 @@ pub(super) fn bind(plan: &LogicalPlan, params: &[ParamValue]) -> Result<LogicalP
     plan.clone().with_param_values(params.to_vec()).map_err(sql_error)
 }
 
-/// Starts a plan whose parameters are filled in.
+/// The rows of a plan whose parameters are filled in, if they can be had at once.
+pub(super) fn at_once(
+    context: &ExecutionContext,
+    plan: &LogicalPlan,
+) -> Result<Option<RecordBatch>, SqlError> {
+    point::evaluate(&context.view, plan, &context.execution_props())
+}
+
+/// Starts a plan whose parameters are filled in, on the runtime that this is called on: one that is
+/// for queries.
 pub(super) async fn start(context: &ExecutionContext, plan: LogicalPlan) -> Result<Rows, SqlError> {
-    if let Some(batch) = point::evaluate(&context.view, &plan, &context.execution_props())? {
+    if let Some(batch) = at_once(context, &plan)? {
         return Ok(Rows::Ready(batch));
     }
-    start_operators(context.session_state(), &plan).await
+    let state = context.session_state();
+    let physical = state.create_physical_plan(&plan).await.map_err(sql_error)?;
+    execute_stream(physical, state.task_ctx()).map(Rows::Stream).map_err(sql_error)
 }
 
 /// The same in one thread: rows come in the order they are stored.
@@ -72,43 +85,71 @@ pub(super) async fn start_in_order(
 ) -> Result<Rows, SqlError> {
     let mut state = context.session_state();
     state.config_mut().options_mut().execution.target_partitions = 1;
-    start_operators(state, &plan).await
+    let physical = state.create_physical_plan(&plan).await.map_err(sql_error)?;
+    execute_stream(physical, state.task_ctx()).map(Rows::Stream).map_err(sql_error)
 }
 
-async fn start_operators(state: SessionState, plan: &LogicalPlan) -> Result<Rows, SqlError> {
-    let physical = state.create_physical_plan(plan).await.map_err(sql_error)?;
-    let stream = execute_stream(Arc::clone(&physical), state.task_ctx()).map_err(sql_error)?;
-    Ok(Rows::Stream(stream, Box::new(Guarded { plan: physical })))
+/// The rows of a query for its session: computed as they are read if they are few, else apart. An
+/// error sets `failed`.
+pub(super) async fn query(
+    context: &ExecutionContext,
+    plan: LogicalPlan,
+    failed: &Arc<AtomicBool>,
+) -> Result<RowStream, SqlError> {
+    if let Some(batch) = at_once(context, &plan)? {
+        return Ok(Box::pin(futures::stream::iter([Ok(batch)])));
+    }
+    let state = context.session_state();
+    let physical = if is_planned_here(context, &plan) {
+        state.create_physical_plan(&plan).await.map_err(sql_error)?
+    } else {
+        let state = state.clone();
+        let planning = async move { state.create_physical_plan(&plan).await.map_err(sql_error) };
+        apart(&context.engine, planning).await?
+    };
+    let is_little = rows_handled(&physical) <= ROWS_HERE_MAX;
+    let open = {
+        let tasks = state.task_ctx();
+        move || {
+            let rows = execute_stream(physical, tasks).map_err(sql_error)?;
+            Ok(rows.map(|batch| batch.map_err(sql_error)))
+        }
+    };
+    let rows: RowStream = if is_little {
+        Box::pin(open()?)
+    } else {
+        // What operators spawn when they are opened goes to the runtime they are opened on.
+        Box::pin(apart_stream(&context.engine, open))
+    };
+    Ok(watched(context, rows, failed))
+}
+
+/// `rows` with its snapshot registered as long as they are read; an error sets `failed`.
+pub(super) fn watched(
+    context: &ExecutionContext,
+    rows: RowStream,
+    failed: &Arc<AtomicBool>,
+) -> RowStream {
+    let view = Arc::clone(&context.view);
+    let failed = Arc::clone(failed);
+    Box::pin(rows.inspect(move |batch| {
+        let _ = &view;
+        if batch.is_err() {
+            failed.store(true, std::sync::atomic::Ordering::Relaxed);
+        }
+    }))
 }
 
 impl Rows {
-    /// As a stream for the client; an error sets `failed`.
-    pub(super) fn into_stream(
-        self,
-        context: &ExecutionContext,
-        failed: &Arc<AtomicBool>,
-    ) -> RowStream {
-        let view = Arc::clone(&context.view);
-        let inner: RowStream = match self {
-            Self::Ready(batch) => {
-                return Box::pin(futures::stream::iter([Ok(batch)]));
-            }
-            Self::Stream(stream, guarded) if rows_handled(&guarded.plan) <= SMALL_ROWS => {
-                Box::pin(stream.map(|batch| batch.map_err(sql_error)))
-            }
-            Self::Stream(stream, _) => apart(context, stream),
-        };
-        let failed = Arc::clone(failed);
-        Box::pin(inner.inspect(move |batch| {
-            // The snapshot stays registered as long as its rows are read.
-            let _ = &view;
-            if batch.is_err() {
-                failed.store(true, std::sync::atomic::Ordering::Relaxed);
-            }
-        }))
+    /// As a stream, on the runtime that the plan was started on.
+    pub(super) fn into_stream(self) -> RowStream {
+        match self {
+            Self::Ready(batch) => Box::pin(futures::stream::iter([Ok(batch)])),
+            Self::Stream(stream) => Box::pin(stream.map(|batch| batch.map_err(sql_error))),
+        }
     }
 
-    /// The next batch.
+    /// The next batch. Others have their turn before it.
     pub(super) async fn next(&mut self) -> Result<Option<RecordBatch>, SqlError> {
         match self {
             Self::Ready(batch) => {
@@ -116,9 +157,30 @@ impl Rows {
                 let ready = std::mem::replace(batch, batch.slice(0, 0));
                 Ok((rows > 0).then_some(ready))
             }
-            Self::Stream(stream, _) => stream.next().await.transpose().map_err(sql_error),
+            Self::Stream(stream) => {
+                tokio::task::yield_now().await;
+                stream.next().await.transpose().map_err(sql_error)
+            }
         }
     }
+}
+
+/// Whether optimizing `plan` is little work: few operators (a WITH query stands in the plan as often
+/// as it is named), no function that might be computed now and be much, and no rows of the
+/// transaction to be sorted out.
+fn is_planned_here(context: &ExecutionContext, plan: &LogicalPlan) -> bool {
+    if context.view.own.is_some() {
+        return false;
+    }
+    let mut operators = 0;
+    let mut is_little = true;
+    let walked = plan.apply_with_subqueries(|operator| {
+        operators += 1;
+        is_little &=
+            operators <= OPERATORS_HERE_MAX && !operator.expressions().iter().any(calls_costly);
+        Ok(if is_little { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Stop })
+    });
+    walked.is_ok() && is_little
 }
 
 /// An upper bound of the rows that a plan handles; `usize::MAX` where nobody knows.
@@ -126,64 +188,40 @@ impl Rows {
 /// What has several inputs may pair every row of one with every row of the others.
 fn rows_handled(plan: &Arc<dyn ExecutionPlan>) -> usize {
     if let Some(scan) = plan.downcast_ref::<TableScanExec>() {
-        return scan.rows_held();
+        // Long rows are as much work as many.
+        let rows = scan.rows_held();
+        return if rows > ROWS_HERE_MAX { rows } else { rows.max(scan.bytes_held() / ROW_BYTES) };
     }
     let children = plan.children();
-    if !children.is_empty() {
-        let rows = children.into_iter().map(|child| rows_handled(child).max(1));
-        return rows.fold(1, usize::saturating_mul);
-    }
     let is_constant = plan.downcast_ref::<PlaceholderRowExec>().is_some()
         || plan.downcast_ref::<EmptyExec>().is_some();
-    if is_constant { 1 } else { usize::MAX }
+    if is_constant {
+        return 1;
+    }
+    if children.is_empty() || plan.downcast_ref::<UnnestExec>().is_some() || computes_much(plan) {
+        return usize::MAX;
+    }
+    let rows = children.into_iter().map(|child| rows_handled(child).max(1));
+    rows.fold(1, usize::saturating_mul)
 }
 
-/// Runs the stream on the runtime for queries.
-fn apart(context: &ExecutionContext, mut stream: SendableRecordBatchStream) -> RowStream {
-    let (sender, receiver) = mpsc::channel(BATCHES_WAITING);
-    let task = context.engine.query_runtime().spawn(async move {
-        while let Some(batch) = stream.next().await {
-            // Nobody listens any more: the query was given up.
-            if sender.send(batch.map_err(sql_error)).await.is_err() {
-                return;
-            }
-        }
+/// Whether an operator calls functions whose work the number of rows does not bound.
+fn computes_much(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    let mut much = false;
+    let walked = plan.apply_expressions(&mut |expr| {
+        much |= is_costly_call(expr);
+        Ok(if much { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
     });
-    let watch = task.abort_handle();
-    Box::pin(Apart { receiver, task: Some(task), abort: watch })
+    much || walked.is_err()
 }
 
-struct Apart {
-    receiver: mpsc::Receiver<Result<RecordBatch, SqlError>>,
-    task: Option<tokio::task::JoinHandle<()>>,
-    abort: AbortHandle,
-}
-
-impl Stream for Apart {
-    type Item = Result<RecordBatch, SqlError>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        match self.receiver.poll_recv(cx) {
-            Poll::Ready(None) => {}
-            other => return other,
-        }
-        // The task has ended: well, or by a panic, which is an error of this query alone.
-        let Some(task) = &mut self.task else { return Poll::Ready(None) };
-        let ended = match futures::FutureExt::poll_unpin(task, cx) {
-            Poll::Pending => return Poll::Pending,
-            Poll::Ready(ended) => ended,
-        };
-        self.task = None;
-        Poll::Ready(
-            ended.err().map(|error| Err(SqlError::internal(format!("query ended: {error}")))),
-        )
-    }
-}
-
-impl Drop for Apart {
-    fn drop(&mut self) {
-        self.abort.abort();
-    }
+fn is_costly_call(expr: &Arc<dyn PhysicalExpr>) -> bool {
+    expr.exists(|expr| {
+        Ok(expr
+            .downcast_ref::<ScalarFunctionExpr>()
+            .is_some_and(|call| is_costly(call.fun().name())))
+    })
+    .unwrap_or(true)
 }
 
 /// The value of an expression without columns.

@@ -85,7 +85,7 @@ pub(crate) struct Client {
 impl Client {
     /// Runs a query string as the simple protocol does; rows and tags of its statements.
     pub(crate) async fn run(&mut self, sql: &str) -> Result<Vec<String>, SqlError> {
-        let statements = self.session.parse(sql)?;
+        let statements = self.session.parse(sql).await?;
         let several = statements.len() > 1;
         if several {
             self.session.begin_block();
@@ -169,7 +169,7 @@ impl Client {
         data: &[u8],
         piece: usize,
     ) -> Result<String, SqlError> {
-        let statement = self.session.parse(sql)?.remove(0);
+        let statement = self.session.parse(sql).await?.remove(0);
         let prepared = Prepared::unplanned(statement);
         let Execution::CopyIn(mut copy) = self.session.execute(&prepared, Vec::new()).await? else {
             panic!("{sql} takes no data");
@@ -182,7 +182,7 @@ impl Client {
 
     /// What COPY … TO STDOUT sends.
     pub(crate) async fn copy_out(&mut self, sql: &str) -> Result<String, SqlError> {
-        let statement = self.session.parse(sql)?.remove(0);
+        let statement = self.session.parse(sql).await?.remove(0);
         let prepared = Prepared::unplanned(statement);
         let Execution::CopyOut(mut copy) = self.session.execute(&prepared, Vec::new()).await?
         else {

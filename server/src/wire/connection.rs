@@ -67,7 +67,7 @@ impl From<DecodeError> for Failure {
     fn from(error: DecodeError) -> Self {
         match error {
             DecodeError::Protocol(error) => Self::End(End::Fatal(error)),
-            DecodeError::Encoding(error) => Self::Sql(error),
+            DecodeError::Statement(error) => Self::Sql(error),
         }
     }
 }
@@ -109,6 +109,7 @@ impl<S: SqlSession, IO: AsyncRead + AsyncWrite + Unpin + Send> Connection<S, IO>
         metrics: Arc<Metrics>,
     ) -> Self {
         let guard = Guard::new(registration.interrupt.clone());
+        let input = input.charged_to(session.message_memory());
         let channel = Channel { stream, input, output, guard };
         Self { channel, session, extended: Extended::default(), metrics, registration }
     }

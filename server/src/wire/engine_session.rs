@@ -12,7 +12,7 @@ use glaredb_engine::{
     types::{PgType, text::FormatSettings},
 };
 
-use super::session::{PreparedStatement, SqlSession};
+use super::session::{MessageMemory, PreparedStatement, ReserveMemory, SqlSession};
 
 impl PreparedStatement for Prepared {
     fn parameter_types(&self) -> &[PgType] {
@@ -28,8 +28,8 @@ impl SqlSession for Session {
     type Statement = Statement;
     type Prepared = Prepared;
 
-    fn parse(&self, sql: &str) -> Result<Vec<Statement>, SqlError> {
-        Self::parse(self, sql)
+    async fn parse(&mut self, sql: &str) -> Result<Vec<Statement>, SqlError> {
+        Self::parse(self, sql).await
     }
 
     fn begin_block(&mut self) {
@@ -86,6 +86,11 @@ impl SqlSession for Session {
 
     fn statement_timeout(&self) -> Option<Duration> {
         Self::statement_timeout(self)
+    }
+
+    fn message_memory(&self) -> ReserveMemory {
+        let engine = self.engine().clone();
+        Arc::new(move |bytes| engine.reserve_memory("a message", bytes).map(MessageMemory::new))
     }
 
     fn format_settings(&self) -> &FormatSettings {

@@ -119,7 +119,8 @@ impl<S: SqlSession, IO: AsyncRead + AsyncWrite + Unpin + Send> Connection<S, IO>
         self.registration.show_query(sql);
         self.arm();
         let types = declared_types(parameter_types)?;
-        let mut statements = self.session.parse(sql)?;
+        let guard = self.channel.guard.clone();
+        let mut statements = guard.run(self.session.parse(sql)).await??;
         if statements.len() > 1 {
             return Err(SqlError::new(
                 sqlstate::SYNTAX_ERROR,
@@ -127,7 +128,6 @@ impl<S: SqlSession, IO: AsyncRead + AsyncWrite + Unpin + Send> Connection<S, IO>
             )
             .into());
         }
-        let guard = self.channel.guard.clone();
         let prepared = guard.run(self.session.prepare(statements.pop(), &types)).await??;
         self.session.store_prepared(name, prepared)?;
         self.send_notices();

@@ -9,16 +9,32 @@ use std::str;
 use bytes::{Buf, Bytes, BytesMut};
 use glaredb_engine::error::{SqlError, sqlstate};
 
+use super::session::MessageMemory;
+
 /// Longest body of a message that may carry a statement, parameters or COPY data: 256 MiB.
 pub(crate) const LARGE_BODY_MAX: usize = 256 << 20;
 /// Longest body of any other message, as PostgreSQL has it.
 pub(crate) const SMALL_BODY_MAX: usize = 10_000;
+
+/// Messages with longer bodies are charged to the memory of queries before they are read.
+pub(crate) const FREE_BODY_MAX: usize = 1 << 20;
 
 /// One message: type byte and body, without the length.
 #[derive(Debug)]
 pub(crate) struct Frame {
     pub(crate) kind: u8,
     pub(crate) body: Bytes,
+    /// What a long message is charged, for as long as it is served.
+    pub(crate) _charge: Option<MessageMemory>,
+    /// There was no memory for it: its body was thrown away.
+    pub(crate) refused: Option<Box<SqlError>>,
+}
+
+/// What serving a message of that type takes, in bytes: a statement is kept as text, tokens, syntax
+/// tree and plan.
+pub(crate) fn memory_needed(kind: u8, length: usize) -> usize {
+    let times = if matches!(kind, b'Q' | b'P') { 10 } else { 2 };
+    length.saturating_mul(times)
 }
 
 /// Why a message cannot be read.
@@ -26,8 +42,9 @@ pub(crate) struct Frame {
 pub(crate) enum DecodeError {
     /// The stream of messages is not to be trusted any more: answer and close.
     Protocol(SqlError),
-    /// The message is whole, its text is not UTF-8: the statement fails, the connection lives.
-    Encoding(SqlError),
+    /// The message was read to its end, but its text is not UTF-8 or there was no memory for it:
+    /// the statement fails, the connection lives.
+    Statement(SqlError),
 }
 
 fn violation(message: impl Into<String>) -> DecodeError {
@@ -45,7 +62,7 @@ fn body_max(kind: u8) -> Option<usize> {
 
 /// Length of the whole first message in `buffer`, once its header is there; checked against the
 /// limits, so that nobody waits for (or makes room for) what is never going to be a message.
-fn first_length(buffer: &[u8]) -> Result<Option<usize>, DecodeError> {
+pub(crate) fn first_length(buffer: &[u8]) -> Result<Option<usize>, DecodeError> {
     let Some(&kind) = buffer.first() else { return Ok(None) };
     let Some(max) = body_max(kind) else {
         return Err(violation(format!("invalid frontend message type {kind}")));
@@ -69,7 +86,7 @@ pub(crate) fn split_frame(buffer: &mut BytesMut) -> Result<Option<Frame>, Decode
             let mut frame = buffer.split_to(length);
             let kind = frame[0];
             frame.advance(5);
-            Ok(Some(Frame { kind, body: frame.freeze() }))
+            Ok(Some(Frame { kind, body: frame.freeze(), _charge: None, refused: None }))
         }
         _ => Ok(None),
     }
@@ -170,8 +187,11 @@ impl Frame {
     ///
     /// # Errors
     /// A body that is shorter or longer than its type says, a count or code out of range, or text
-    /// that is not UTF-8.
+    /// that is not UTF-8; 53200 if there was no memory for it.
     pub(crate) fn decode(&self) -> Result<Message<'_>, DecodeError> {
+        if let Some(refused) = &self.refused {
+            return Err(DecodeError::Statement(SqlError::clone(refused)));
+        }
         let mut body = Body { rest: &self.body };
         let message = match self.kind {
             b'Q' => Message::Query { sql: body.text()? },
@@ -246,7 +266,7 @@ impl<'a> Body<'a> {
         };
         let bytes = self.take(end)?;
         self.take(1)?;
-        str::from_utf8(bytes).map_err(|error| DecodeError::Encoding(invalid_utf8(bytes, error)))
+        str::from_utf8(bytes).map_err(|error| DecodeError::Statement(invalid_utf8(bytes, error)))
     }
 
     fn target(&mut self) -> Result<Target, DecodeError> {

@@ -8,6 +8,7 @@ use pgwire::messages::startup::{Authentication, BackendKeyData, SecretKey};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
+    runtime::Handle,
     task::JoinSet,
     time::{Instant, timeout, timeout_at},
 };
@@ -42,6 +43,9 @@ pub struct ListenerOptions<F> {
     pub connections: Arc<Connections>,
     pub state: Arc<RwLock<NodeState<F>>>,
     pub metrics: Arc<Metrics>,
+    /// Where sessions run. The socket is accepted from on the runtime that [`Listener::run`] is
+    /// called on.
+    pub runtime: Handle,
 }
 
 impl<F> Clone for ListenerOptions<F> {
@@ -50,6 +54,7 @@ impl<F> Clone for ListenerOptions<F> {
             connections: self.connections.clone(),
             state: self.state.clone(),
             metrics: self.metrics.clone(),
+            runtime: self.runtime.clone(),
         }
     }
 }
@@ -79,7 +84,8 @@ impl<F: SessionFactory> Listener<F> {
                     Ok((stream, peer)) => {
                         tracing::debug!(%peer, "connection accepted");
                         let shared = self.shared.clone();
-                        sessions.spawn(async move { serve_tcp(stream, &shared).await });
+                        let session = async move { serve_tcp(stream, &shared).await };
+                        sessions.spawn_on(session, &self.shared.runtime);
                     }
                     Err(error) => {
                         // Out of file descriptors, mostly: others must end before this can go on.
@@ -115,10 +121,15 @@ fn report(ended: Result<(), tokio::task::JoinError>) {
 }
 
 async fn serve_tcp<F: SessionFactory>(stream: TcpStream, shared: &ListenerOptions<F>) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "connection lost before it began");
-        return;
-    }
+    // To the runtime that this runs on: a socket wakes its readers by way of the one it was made on.
+    let moved = stream.set_nodelay(true).and_then(|()| TcpStream::from_std(stream.into_std()?));
+    let stream = match moved {
+        Ok(stream) => stream,
+        Err(error) => {
+            tracing::debug!(%error, "connection lost before it began");
+            return;
+        }
+    };
     let client = stream.peer_addr().ok();
     serve(stream, client, shared).await;
 }

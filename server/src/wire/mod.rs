@@ -28,4 +28,6 @@ pub use connections::Connections;
 pub use frontend::Format;
 pub(crate) use frontend::invalid_utf8;
 pub use listener::{Listener, ListenerOptions, NodeState};
-pub use session::{PreparedStatement, SessionFactory, SqlSession, StartupParameters};
+pub use session::{
+    MessageMemory, PreparedStatement, ReserveMemory, SessionFactory, SqlSession, StartupParameters,
+};

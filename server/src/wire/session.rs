@@ -41,6 +41,28 @@ pub trait SessionFactory: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Self::Session, SqlError>> + Send;
 }
 
+/// Memory that was reserved for a message; given back when it is dropped.
+pub struct MessageMemory {
+    _reservation: Box<dyn Send + Sync>,
+}
+
+impl MessageMemory {
+    /// `reservation`: gives the memory back when it is dropped.
+    #[must_use]
+    pub fn new(reservation: impl Send + Sync + 'static) -> Self {
+        Self { _reservation: Box::new(reservation) }
+    }
+}
+
+impl std::fmt::Debug for MessageMemory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("MessageMemory")
+    }
+}
+
+/// Reserves so many bytes, or says 53200.
+pub type ReserveMemory = Arc<dyn Fn(usize) -> Result<MessageMemory, SqlError> + Send + Sync>;
+
 /// A prepared statement.
 pub trait PreparedStatement: Send + Sync + 'static {
     fn parameter_types(&self) -> &[PgType];
@@ -60,7 +82,10 @@ pub trait SqlSession: Send + 'static {
     type Statement: Send;
     type Prepared: PreparedStatement;
 
-    fn parse(&self, sql: &str) -> Result<Vec<Self::Statement>, SqlError>;
+    fn parse(
+        &mut self,
+        sql: &str,
+    ) -> impl Future<Output = Result<Vec<Self::Statement>, SqlError>> + Send;
 
     fn begin_block(&mut self);
 
@@ -107,6 +132,9 @@ pub trait SqlSession: Send + 'static {
 
     /// `statement_timeout`, `None` for none.
     fn statement_timeout(&self) -> Option<Duration>;
+
+    /// Where the memory of long messages comes from.
+    fn message_memory(&self) -> ReserveMemory;
 
     /// What the text of values depends on.
     fn format_settings(&self) -> &FormatSettings;

@@ -26,7 +26,8 @@ impl<S: SqlSession, IO: AsyncRead + AsyncWrite + Unpin + Send> Connection<S, IO>
         }
         self.registration.show_query(sql);
         self.arm();
-        let statements = self.session.parse(sql)?;
+        let guard = self.channel.guard.clone();
+        let statements = guard.run(self.session.parse(sql)).await??;
         if statements.is_empty() {
             self.channel.output.empty_query();
             return self.ready().await;

@@ -39,12 +39,15 @@ use glaredb_engine::{
 use glaredb_server::{
     metrics::Metrics,
     wire::{
-        Connections, Listener, ListenerOptions, NodeState, PreparedStatement, SessionFactory,
-        SqlSession, StartupParameters,
+        Connections, Listener, ListenerOptions, MessageMemory, NodeState, PreparedStatement,
+        ReserveMemory, SessionFactory, SqlSession, StartupParameters,
     },
 };
 use parking_lot::RwLock;
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
+
+/// What a session grants to one message.
+const MESSAGE_MEMORY: usize = 25_000_000;
 
 /// Bytes that COPY took, by all sessions.
 pub(crate) type Copied = Arc<Mutex<Vec<u8>>>;
@@ -252,7 +255,7 @@ impl SqlSession for ScriptedSession {
     type Statement = String;
     type Prepared = ScriptedStatement;
 
-    fn parse(&self, sql: &str) -> Result<Vec<String>, SqlError> {
+    async fn parse(&mut self, sql: &str) -> Result<Vec<String>, SqlError> {
         Ok(sql.split(';').map(str::trim).filter(|s| !s.is_empty()).map(str::to_owned).collect())
     }
 
@@ -343,6 +346,13 @@ impl SqlSession for ScriptedSession {
         self.timeout
     }
 
+    fn message_memory(&self) -> ReserveMemory {
+        Arc::new(|bytes| match bytes {
+            0..=MESSAGE_MEMORY => Ok(MessageMemory::new(())),
+            _ => Err(SqlError::new(sqlstate::OUT_OF_MEMORY, "out of memory")),
+        })
+    }
+
     fn format_settings(&self) -> &FormatSettings {
         &self.format
     }
@@ -396,6 +406,7 @@ impl Server {
         let state = Arc::new(RwLock::new(NodeState::Running(factory.clone())));
         let connections = Connections::new(connections_max);
         let options = ListenerOptions {
+            runtime: tokio::runtime::Handle::current(),
             connections: connections.clone(),
             state: state.clone(),
             metrics: Arc::new(Metrics::default()),

@@ -141,3 +141,24 @@ async fn queries_sent_ahead_are_answered_in_order() {
     assert_eq!(kinds(&raw.until_ready().await), "EZ");
     assert_eq!(kinds(&raw.until_ready().await), "TDDCZ");
 }
+
+#[tokio::test]
+async fn long_messages_without_memory_fail_alone() {
+    let server = Server::start().await;
+    let mut raw = Raw::start(server.port).await;
+    // What the session grants covers two million bytes of statement, but not three.
+    let long = |bytes: usize| format!("command {}", "x".repeat(bytes));
+    assert_eq!(kinds(&raw.query(&long(2_000_000)).await), "CZ");
+    let replies = raw.query(&long(3_000_000)).await;
+    assert_eq!(kinds(&replies), "EZ");
+    assert_eq!(replies[0].sqlstate(), "53200");
+    // The connection is where it was: the next messages are read from their beginnings.
+    assert_eq!(kinds(&raw.query("rows 1").await), "TDCZ");
+    // In the extended protocol all up to the Sync is left out.
+    let mut bytes = crate::raw::parse("", &long(3_000_000), &[]);
+    bytes.extend(crate::raw::message('S', b""));
+    bytes.extend(crate::raw::query("rows 1"));
+    raw.send(&bytes).await;
+    assert_eq!(kinds(&raw.until_ready().await), "EZ");
+    assert_eq!(kinds(&raw.until_ready().await), "TDCZ");
+}

@@ -95,7 +95,7 @@ pub fn integer(operation: Operation, data_type: &DataType) -> Arc<ScalarUDF> {
         DataType::Int32 => "integer",
         _ => "bigint",
     };
-    let compute: Compute = Arc::new(move |args, _| {
+    let compute: Compute = Arc::new(move |args, _, _| {
         with_kernel(args, |l, r| {
             operation.kernel()(l, r).map_err(|error| match error {
                 ArrowError::DivideByZero => division_by_zero(),
@@ -110,7 +110,7 @@ pub fn integer(operation: Operation, data_type: &DataType) -> Arc<ScalarUDF> {
 /// A float operation; both sides and the result are `data_type`.
 pub fn float(operation: Operation, data_type: &DataType) -> Arc<ScalarUDF> {
     let single = *data_type == DataType::Float32;
-    let compute: Compute = Arc::new(move |args, _| {
+    let compute: Compute = Arc::new(move |args, _, _| {
         with_kernel(args, |l, r| {
             if operation == Operation::Divide && has_zero(r, single) && has_value(l) {
                 return Err(division_by_zero());
@@ -253,7 +253,7 @@ pub fn decimal(
 ) -> Arc<ScalarUDF> {
     let returns = super::shape_type(result);
     let data_type = returns.clone();
-    let compute: Compute = Arc::new(move |args, _| {
+    let compute: Compute = Arc::new(move |args, _, _| {
         with_kernel(args, |l, r| {
             let too_large = || SqlError::not_supported("a numeric result of so many digits");
             let computed = operation.kernel()(l, r).map_err(|_| too_large())?;

@@ -18,7 +18,7 @@ use super::{
     datetime,
     decimal::Decimal,
     numeric::{self, NumericColumn},
-    scalar::{function, internal, strict},
+    scalar::{function, internal, strict, strict_charged},
 };
 use crate::{
     error::{SqlError, sqlstate},
@@ -456,13 +456,19 @@ pub fn canonical_float4() -> Arc<ScalarUDF> {
 
 /// `char(n)` with its blanks, as pattern matching sees it; it is kept without them.
 pub fn padded(length: u32) -> Arc<ScalarUDF> {
-    let compute = strict(DataType::Utf8View, move |args| {
+    let compute = strict_charged(DataType::Utf8View, move |args, memory| {
+        let mut charge = memory.charge();
         let mut out = StringViewBuilder::with_capacity(args[0].len());
         for value in args[0].as_string_view() {
-            let missing = |v: &str| (length as usize).saturating_sub(v.chars().count());
-            out.append_option(value.map(|v| format!("{v}{}", " ".repeat(missing(v)))));
+            let Some(value) = value else {
+                out.append_null();
+                continue;
+            };
+            let missing = (length as usize).saturating_sub(value.chars().count());
+            charge.add(value.len() + missing)?;
+            out.append_value(format!("{value}{}", " ".repeat(missing)));
         }
-        Ok(Arc::new(out.finish()) as ArrayRef)
+        charge.attach(Arc::new(out.finish()))
     });
     let variant = length.to_string();
     function("bpchar_pad", variant, DataType::Utf8View, Volatility::Immutable, compute)

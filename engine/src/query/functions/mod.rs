@@ -4,8 +4,10 @@ pub mod aggregate;
 pub mod arithmetic;
 pub mod builtin;
 pub mod cast;
+pub mod concat;
 pub mod datetime;
 pub mod decimal;
+pub mod memory;
 pub mod numeric;
 pub mod pattern;
 pub mod scalar;
@@ -15,7 +17,10 @@ pub mod to_char;
 use std::{collections::HashMap, sync::Arc};
 
 use arrow::datatypes::DataType;
-use datafusion::logical_expr::ScalarUDF;
+use datafusion::{
+    common::tree_node::TreeNode,
+    logical_expr::{Expr, ScalarUDF},
+};
 
 use crate::types::{NumericShape, PgType};
 
@@ -58,4 +63,30 @@ impl Functions {
 #[must_use]
 pub fn shape_type(shape: NumericShape) -> DataType {
     PgType::Numeric(Some(shape)).arrow_type()
+}
+
+/// Whether the work of a function is not bounded by a small multiple of its arguments' sizes, be it
+/// that the result is larger than they are or that a pattern is searched for in them.
+#[must_use]
+pub fn is_costly(name: &str) -> bool {
+    matches!(
+        name,
+        "repeat"
+            | "lpad"
+            | "rpad"
+            | "replace"
+            | "regexp_replace"
+            | "textregexeq"
+            | "texticregexeq"
+            | "generate_series"
+            | "ordinality"
+    )
+}
+
+/// Whether an expression calls a function that [is costly](is_costly).
+#[must_use]
+pub fn calls_costly(expr: &Expr) -> bool {
+    let costly =
+        |expr: &Expr| Ok(matches!(expr, Expr::ScalarFunction(call) if is_costly(call.func.name())));
+    expr.exists(costly).unwrap_or(true)
 }

@@ -1,6 +1,9 @@
 //! LIKE, SIMILAR TO and regular expressions.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    borrow::Cow,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, BooleanArray, StringViewBuilder},
@@ -10,7 +13,10 @@ use datafusion::logical_expr::{ScalarUDF, Volatility};
 use hashbrown::HashMap;
 use regex::{Regex, RegexBuilder};
 
-use super::scalar::{function, strict};
+use super::{
+    memory::Memory,
+    scalar::{function, strict, strict_charged},
+};
 use crate::error::{SqlError, sqlstate};
 
 /// Compiled expressions kept per function; patterns are nearly always constants.
@@ -241,8 +247,9 @@ pub fn regex_match(ignore_case: bool) -> Arc<ScalarUDF> {
 /// `regexp_replace(text, pattern, replacement, flags)`.
 pub fn regexp_replace() -> Arc<ScalarUDF> {
     let caches = [false, true].map(|ignore_case| Cache { ignore_case, compiled: Mutex::default() });
-    let compute = strict(DataType::Utf8View, move |args| {
+    let compute = strict_charged(DataType::Utf8View, move |args, memory| {
         let columns: Vec<_> = args.iter().map(|a| a.as_string_view()).collect();
+        let mut charge = memory.charge();
         let mut out = StringViewBuilder::with_capacity(args[0].len());
         for row in 0..args[0].len() {
             if columns.iter().any(|c| c.is_null(row)) {
@@ -263,13 +270,57 @@ pub fn regexp_replace() -> Arc<ScalarUDF> {
             }
             let regex = caches[usize::from(ignore_case)].get(columns[1].value(row))?;
             let replacement = replacement(columns[2].value(row));
-            let limit = usize::from(!global);
-            let replaced = regex.replacen(columns[0].value(row), limit, replacement.as_str());
+            let limit = if global { usize::MAX } else { 1 };
+            let replaced =
+                replace_matches(&regex, columns[0].value(row), limit, &replacement, memory)?;
+            charge.add(replaced.len())?;
             out.append_value(replaced);
         }
-        Ok(Arc::new(out.finish()) as ArrayRef)
+        charge.attach(Arc::new(out.finish()))
     });
     function("regexp_replace", "", DataType::Utf8View, Volatility::Immutable, compute)
+}
+
+/// `text` with its first `limit` matches replaced, no longer than memory allows.
+fn replace_matches<'t>(
+    regex: &Regex,
+    text: &'t str,
+    limit: usize,
+    replacement: &str,
+    memory: Memory<'_>,
+) -> Result<Cow<'t, str>, SqlError> {
+    /// Bytes made between two looks at what is allowed.
+    const STEP: usize = 1 << 20;
+    let mut replaced = String::new();
+    let (mut from, mut checked) = (0, STEP);
+    // Without references to what matched, the groups need not be found.
+    if !replacement.contains('$') {
+        for found in regex.find_iter(text).take(limit) {
+            replaced.push_str(&text[from..found.start()]);
+            replaced.push_str(replacement);
+            from = found.end();
+            if replaced.len() > checked {
+                memory.check_value(replaced.len())?;
+                checked = replaced.len() + STEP;
+            }
+        }
+    } else {
+        for found in regex.captures_iter(text).take(limit) {
+            let Some(whole) = found.get(0) else { continue };
+            replaced.push_str(&text[from..whole.start()]);
+            found.expand(replacement, &mut replaced);
+            from = whole.end();
+            if replaced.len() > checked {
+                memory.check_value(replaced.len())?;
+                checked = replaced.len() + STEP;
+            }
+        }
+    }
+    if from == 0 && replaced.is_empty() {
+        return Ok(Cow::Borrowed(text));
+    }
+    replaced.push_str(&text[from..]);
+    Ok(Cow::Owned(replaced))
 }
 
 /// `\1` and `\&` of PostgreSQL as Rust's engine writes them.

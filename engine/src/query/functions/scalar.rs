@@ -17,11 +17,15 @@ use datafusion::{
     },
 };
 
+use super::memory::Memory;
 use crate::{error::SqlError, query::errors::external};
 
-/// What computes a function: columns or constants in, a column or a constant out.
+/// What computes a function: columns or constants in, a column or a constant out. What may be larger
+/// than the arguments is charged to the memory.
 pub type Compute = Arc<
-    dyn Fn(&[ColumnarValue], usize) -> std::result::Result<ColumnarValue, SqlError> + Send + Sync,
+    dyn Fn(&[ColumnarValue], usize, Memory<'_>) -> std::result::Result<ColumnarValue, SqlError>
+        + Send
+        + Sync,
 >;
 
 /// A scalar function whose arguments come in exactly the types it expects, because the planner
@@ -75,7 +79,8 @@ impl ScalarUDFImpl for PlannedFunction {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        (self.compute)(&args.args, args.number_rows).map_err(external)
+        (self.compute)(&args.args, args.number_rows, Memory::of(&args.config_options))
+            .map_err(external)
     }
 }
 
@@ -107,7 +112,8 @@ pub fn function(
 /// Calls a function; constants are computed at once. What errs is left to execution, which may
 /// never come to it.
 pub fn call(udf: &Arc<ScalarUDF>, args: Vec<Expr>) -> Expr {
-    if udf.signature().volatility == Volatility::Immutable && !args.is_empty() {
+    let is_little = !super::is_costly(udf.name());
+    if is_little && udf.signature().volatility == Volatility::Immutable && !args.is_empty() {
         let literals: Option<Vec<ScalarValue>> = args
             .iter()
             .map(|arg| match arg {
@@ -126,7 +132,7 @@ fn constant(udf: &Arc<ScalarUDF>, values: Vec<ScalarValue>) -> Option<ScalarValu
     let inner = udf.inner().as_ref() as &dyn std::any::Any;
     let planned = inner.downcast_ref::<PlannedFunction>()?;
     let args: Vec<_> = values.into_iter().map(ColumnarValue::Scalar).collect();
-    match (planned.compute)(&args, 1).ok()? {
+    match (planned.compute)(&args, 1, Memory::of_planning()).ok()? {
         ColumnarValue::Scalar(value) => Some(value),
         ColumnarValue::Array(array) => ScalarValue::try_from_array(&array, 0).ok(),
     }
@@ -137,14 +143,24 @@ fn constant(udf: &Arc<ScalarUDF>, values: Vec<ScalarValue>) -> Option<ScalarValu
 pub fn over_arrays(
     compute: impl Fn(&[ArrayRef]) -> std::result::Result<ArrayRef, SqlError> + Send + Sync + 'static,
 ) -> Compute {
-    Arc::new(move |args, rows| {
+    over_arrays_charged(move |args, _| compute(args))
+}
+
+/// Like [`over_arrays`], for functions that may make much of little.
+pub fn over_arrays_charged(
+    compute: impl Fn(&[ArrayRef], Memory<'_>) -> std::result::Result<ArrayRef, SqlError>
+    + Send
+    + Sync
+    + 'static,
+) -> Compute {
+    Arc::new(move |args, rows, memory| {
         let constant = args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
         let rows = if constant { 1 } else { rows };
         let arrays = args
             .iter()
             .map(|arg| arg.to_array(rows).map_err(internal))
             .collect::<std::result::Result<Vec<_>, _>>()?;
-        let result = compute(&arrays)?;
+        let result = compute(&arrays, memory)?;
         if constant {
             let value = ScalarValue::try_from_array(&result, 0).map_err(internal)?;
             return Ok(ColumnarValue::Scalar(value));
@@ -159,14 +175,25 @@ pub fn strict(
     returns: DataType,
     compute: impl Fn(&[ArrayRef]) -> std::result::Result<ArrayRef, SqlError> + Send + Sync + 'static,
 ) -> Compute {
-    let inner = over_arrays(compute);
-    Arc::new(move |args, rows| {
+    strict_charged(returns, move |args, _| compute(args))
+}
+
+/// Like [`strict`], for functions that may make much of little.
+pub fn strict_charged(
+    returns: DataType,
+    compute: impl Fn(&[ArrayRef], Memory<'_>) -> std::result::Result<ArrayRef, SqlError>
+    + Send
+    + Sync
+    + 'static,
+) -> Compute {
+    let inner = over_arrays_charged(compute);
+    Arc::new(move |args, rows, memory| {
         let null = |arg: &ColumnarValue| matches!(arg, ColumnarValue::Scalar(v) if v.is_null());
         if args.iter().any(null) {
             let value = ScalarValue::try_from_array(&new_null_array(&returns, 1), 0);
             return Ok(ColumnarValue::Scalar(value.map_err(internal)?));
         }
-        inner(args, rows)
+        inner(args, rows, memory)
     })
 }
 

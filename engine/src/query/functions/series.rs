@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::{
     array::{
-        Array, ArrayRef, AsArray, Int64Builder, ListBuilder, PrimitiveBuilder,
+        Array, ArrayBuilder, ArrayRef, AsArray, Int64Builder, ListBuilder, PrimitiveBuilder,
         TimestampMicrosecondBuilder,
     },
     datatypes::{
@@ -15,7 +15,8 @@ use datafusion::logical_expr::{ScalarUDF, Volatility};
 
 use super::{
     datetime,
-    scalar::{function, strict},
+    memory::Memory,
+    scalar::{function, strict_charged},
 };
 use crate::{
     error::{SqlError, sqlstate},
@@ -48,11 +49,11 @@ fn item_field(of: &PgType) -> Arc<arrow::datatypes::Field> {
 pub fn integers(of: &PgType) -> Arc<ScalarUDF> {
     let returns = list_type(of);
     let item = of.clone();
-    let compute = strict(returns.clone(), move |args| {
+    let compute = strict_charged(returns.clone(), move |args, memory| {
         if item == PgType::Int4 {
-            series::<Int32Type>(args, &item, |v| v as i32)
+            series::<Int32Type>(args, &item, |v| v as i32, memory)
         } else {
-            series::<Int64Type>(args, &item, |v| v)
+            series::<Int64Type>(args, &item, |v| v, memory)
         }
     });
     function("generate_series", format!("{of:?}"), returns, Volatility::Immutable, compute)
@@ -62,12 +63,14 @@ fn series<T: arrow::array::ArrowPrimitiveType>(
     args: &[ArrayRef],
     of: &PgType,
     narrow: fn(i64) -> T::Native,
+    memory: Memory<'_>,
 ) -> Result<ArrayRef, SqlError>
 where
     i64: From<T::Native>,
 {
     let columns: Vec<_> = args.iter().map(|a| a.as_primitive::<T>()).collect();
     let mut out = ListBuilder::new(PrimitiveBuilder::<T>::new()).with_field(item_field(of));
+    let mut charge = memory.charge();
     for row in 0..args[0].len() {
         if columns.iter().any(|c| c.is_null(row)) {
             out.append(false);
@@ -79,24 +82,26 @@ where
             return Err(zero_step());
         }
         let mut next = start;
-        let mut count = 0_usize;
+        let count = ((stop - start) / step + 1).max(0);
+        // All lists of a batch stand in one array.
+        if count + out.values().len() as i128 > LENGTH_MAX as i128 {
+            return Err(too_long());
+        }
+        charge.add(count as usize * size_of::<T::Native>())?;
         while if step > 0 { next <= stop } else { next >= stop } {
-            count += 1;
-            if count > LENGTH_MAX {
-                return Err(too_long());
-            }
             out.values().append_value(narrow(next as i64));
             next += step;
         }
         out.append(true);
     }
-    Ok(Arc::new(out.finish()))
+    charge.attach(Arc::new(out.finish()))
 }
 
 /// `generate_series(start, stop, step interval)` over timestamps.
 pub fn timestamps() -> Arc<ScalarUDF> {
     let returns = list_type(&PgType::Timestamp);
-    let compute = strict(returns.clone(), |args| {
+    let compute = strict_charged(returns.clone(), |args, memory| {
+        let mut charge = memory.charge();
         let (start, stop) = (
             args[0].as_primitive::<TimestampMicrosecondType>(),
             args[1].as_primitive::<TimestampMicrosecondType>(),
@@ -122,12 +127,13 @@ pub fn timestamps() -> Arc<ScalarUDF> {
                 if count > LENGTH_MAX {
                     return Err(too_long());
                 }
+                charge.add(size_of::<i64>())?;
                 out.values().append_value(next);
                 next = datetime::add_interval(next, step, 1)?;
             }
             out.append(true);
         }
-        Ok(Arc::new(out.finish()) as ArrayRef)
+        charge.attach(Arc::new(out.finish()))
     });
     function("generate_series", "timestamp", returns, Volatility::Immutable, compute)
 }
@@ -135,7 +141,8 @@ pub fn timestamps() -> Arc<ScalarUDF> {
 /// The numbers 1… beside the elements of a list.
 pub fn ordinals(list: &DataType) -> Arc<ScalarUDF> {
     let returns = list_type(&PgType::Int8);
-    let compute = strict(returns.clone(), |args| {
+    let compute = strict_charged(returns.clone(), |args, memory| {
+        let mut charge = memory.charge();
         let lists = args[0].as_list::<i32>();
         let mut out = ListBuilder::new(Int64Builder::new()).with_field(item_field(&PgType::Int8));
         for row in 0..lists.len() {
@@ -143,12 +150,13 @@ pub fn ordinals(list: &DataType) -> Arc<ScalarUDF> {
                 out.append(false);
                 continue;
             }
+            charge.add(lists.value_length(row) as usize * size_of::<i64>())?;
             for number in 1..=i64::from(lists.value_length(row)) {
                 out.values().append_value(number);
             }
             out.append(true);
         }
-        Ok(Arc::new(out.finish()) as ArrayRef)
+        charge.attach(Arc::new(out.finish()))
     });
     function("ordinality", list.to_string(), returns, Volatility::Immutable, compute)
 }

@@ -36,13 +36,17 @@ const CHAIN_MAX: usize = 2_000;
 /// Splits a query string into statements and parses each. Empty statements are left out, so an
 /// empty string gives none. Errors carry the position in `sql`.
 pub fn parse(sql: &str) -> Result<Vec<Statement>, SqlError> {
-    let source: Arc<str> = Arc::from(sql);
-    let tokens = tokenize(&source)?;
+    parse_source(&Arc::from(sql))
+}
+
+/// [`parse`] without a copy of the text.
+pub fn parse_source(source: &Arc<str>) -> Result<Vec<Statement>, SqlError> {
+    let tokens = tokenize(source)?;
     let mut statements = Vec::new();
     for statement in tokens.split(|token| token.token == Token::SemiColon) {
         if !statement.is_empty() {
-            check_depth(&source, statement)?;
-            statements.push(parse_statement(&source, statement)?);
+            check_depth(source, statement)?;
+            statements.push(parse_statement(source, statement)?);
         }
     }
     Ok(statements)

@@ -20,7 +20,7 @@ use crate::{
         functions::{
             arithmetic, builtin,
             cast::{is_float, is_integer},
-            datetime, numeric, pattern, scalar, series,
+            concat, datetime, numeric, pattern, scalar, series,
         },
         parser::fold_identifier,
     },
@@ -338,15 +338,8 @@ impl Planner<'_> {
                 text
             });
         }
-        let expr = if with_separator {
-            let separator = exprs.remove(0);
-            datafusion::functions::string::expr_fn::concat_ws(separator, exprs)
-        } else {
-            datafusion::functions::string::expr_fn::concat(exprs)
-        };
-        // DataFusion chooses the string type by its arguments.
-        let text = PgType::Text.arrow_type();
-        Ok(Bound::new(datafusion::logical_expr::cast(expr, text), PgType::Text))
+        let udf = if with_separator { concat::concat_ws() } else { concat::concat() };
+        Ok(Bound::new(scalar::call(&udf, exprs), PgType::Text))
     }
 
     fn concat_ws(&mut self, mut args: Vec<Bound>) -> Result<Bound, SqlError> {

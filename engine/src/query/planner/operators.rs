@@ -17,7 +17,7 @@ use crate::{
     query::functions::{
         arithmetic::{self, Operation},
         cast::{self as casts, is_float, is_integer, is_text},
-        datetime, numeric, scalar,
+        concat, datetime, numeric, scalar,
     },
     types::{PgType, TimeZone},
 };
@@ -407,7 +407,8 @@ impl Planner<'_> {
         }
         let left = self.text_operand(left)?;
         let right = self.text_operand(right)?;
-        Ok(Bound::new(binary(left, Operator::StringConcat, right), PgType::Text))
+        let concatenated = scalar::call(&concat::operator(), vec![left, right]);
+        Ok(Bound::new(concatenated, PgType::Text))
     }
 
     /// Any value as text, as assignment casts it.

@@ -136,7 +136,7 @@ fn random_uuid() -> Expr {
     let returns = PgType::Uuid.arrow_type();
     let text = datafusion::functions::string::uuid();
     let data_type = returns.clone();
-    let compute: scalar::Compute = std::sync::Arc::new(move |args, rows| {
+    let compute: scalar::Compute = std::sync::Arc::new(move |args, rows, _| {
         let texts = args[0].to_array(rows).map_err(scalar::internal)?;
         let texts = arrow::compute::cast(&texts, &arrow::datatypes::DataType::Utf8View)
             .map_err(scalar::internal)?;

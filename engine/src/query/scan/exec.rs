@@ -184,6 +184,12 @@ impl TableScanExec {
         self.morsels.iter().map(Morsel::rows).sum()
     }
 
+    /// Memory of those rows.
+    #[must_use]
+    pub fn bytes_held(&self) -> usize {
+        self.morsels.iter().map(Morsel::bytes).sum()
+    }
+
     fn copy(&self) -> Self {
         Self {
             table: self.table,

@@ -83,6 +83,18 @@ impl Morsel {
         }
     }
 
+    /// Memory of the rows, in all columns: about a share of that of what they are cut from.
+    pub(super) fn bytes(&self) -> usize {
+        let (bytes, of, rows) = match self {
+            Self::Unit { unit, range, .. } => (unit.memory_bytes(), unit.rows(), range.len()),
+            Self::Own { batch, range } => {
+                (batch.batch.get_array_memory_size(), batch.batch.num_rows(), range.len())
+            }
+            Self::Rows(batch) => return batch.get_array_memory_size(),
+        };
+        bytes / of.max(1) * rows
+    }
+
     /// Which of `slice` (rows of the morsel) are there to be read.
     pub(super) fn visible(&self, slice: &Range<usize>) -> Visibility {
         match self {

@@ -1,16 +1,12 @@
 //! COPY … FROM STDIN: bytes straight into columns.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering::Relaxed},
-};
+use std::sync::Arc;
 
 use arrow::{
     array::{ArrayRef, AsArray, RecordBatch, RecordBatchOptions},
     compute::filter_record_batch,
     datatypes::Schema,
 };
-use async_trait::async_trait;
 use datafusion::{
     common::DFSchema,
     logical_expr::physical_planning_context::PhysicalPlanningContext,
@@ -28,10 +24,7 @@ use crate::{
         planner::{self, PlannedExpr, ResolvedTable},
         statement::{Copy, CopyHeader, Statement},
     },
-    session::{
-        api::CopySink, context::ExecutionContext, dml::TableSink, execute::take,
-        transaction::Transaction,
-    },
+    session::{context::ExecutionContext, dml::TableSink, transaction::Transaction},
     types::text::{ColumnBuilder, FormatSettings},
 };
 
@@ -44,7 +37,6 @@ const SHOWN_BYTES_MAX: usize = 100;
 /// A COPY that is under way.
 pub(super) struct CopySource {
     context: ExecutionContext,
-    failed: Arc<AtomicBool>,
     table: ResolvedTable,
     /// Ordinals of the copied columns.
     ordinals: Vec<usize>,
@@ -84,7 +76,6 @@ impl CopySource {
         copy: &Copy,
         table: ResolvedTable,
         ordinals: Vec<usize>,
-        failed: &Arc<AtomicBool>,
     ) -> Result<Self, SqlError> {
         let sink = TableSink::new(context, &table)?;
         let names: Vec<String> = ordinals.iter().map(|i| table.columns[*i].name.clone()).collect();
@@ -124,7 +115,6 @@ impl CopySource {
                 ended: false,
             },
             context: context.clone(),
-            failed: Arc::clone(failed),
             table,
             ordinals,
             defaults,
@@ -137,7 +127,8 @@ impl CopySource {
         })
     }
 
-    async fn take_bytes(&mut self, bytes: &[u8]) -> Result<(), SqlError> {
+    /// Bytes as they came off the wire, cut anywhere.
+    pub(super) async fn take_bytes(&mut self, bytes: &[u8]) -> Result<(), SqlError> {
         if self.reader.ended {
             return Ok(());
         }
@@ -169,6 +160,7 @@ impl CopySource {
             (start, from) = (next, next);
             if self.reader.is_full() {
                 self.flush().await?;
+                tokio::task::yield_now().await;
             }
             if self.reader.ended {
                 return Ok(bytes.len());
@@ -246,7 +238,8 @@ impl CopySource {
         Ok(batch.columns().to_vec())
     }
 
-    async fn end(&mut self) -> Result<String, SqlError> {
+    /// After the last byte: everything into the write set. The number of rows.
+    pub(super) async fn end(&mut self) -> Result<u64, SqlError> {
         if !self.open.is_empty() && !self.reader.ended {
             let open = std::mem::take(&mut self.open);
             if self.quoted {
@@ -258,10 +251,13 @@ impl CopySource {
             self.reader.line(&open)?;
         }
         self.flush().await?;
-        if self.context.is_last {
-            take(&self.context.transaction).commit().await?;
-        }
-        Ok(format!("COPY {}", self.copied))
+        Ok(self.copied)
+    }
+
+    /// The error of a client that gave up.
+    pub(super) fn given_up(&self, reason: &str) -> SqlError {
+        SqlError::new(sqlstate::QUERY_CANCELED, format!("COPY from stdin failed: {reason}"))
+            .context(format!("COPY {}, line {}", self.reader.table, self.reader.line + 1))
     }
 }
 
@@ -410,29 +406,4 @@ fn shortened(text: &str) -> String {
         end -= 1;
     }
     format!("{}...", &text[..end])
-}
-
-#[async_trait]
-impl CopySink for CopySource {
-    async fn data(&mut self, bytes: &[u8]) -> Result<(), SqlError> {
-        let result = self.take_bytes(bytes).await;
-        if result.is_err() {
-            self.failed.store(true, Relaxed);
-        }
-        result
-    }
-
-    async fn finish(mut self: Box<Self>) -> Result<String, SqlError> {
-        let result = self.end().await;
-        if result.is_err() {
-            self.failed.store(true, Relaxed);
-        }
-        result
-    }
-
-    async fn fail(self: Box<Self>, reason: String) -> SqlError {
-        self.failed.store(true, Relaxed);
-        SqlError::new(sqlstate::QUERY_CANCELED, format!("COPY from stdin failed: {reason}"))
-            .context(format!("COPY {}, line {}", self.reader.table, self.reader.line + 1))
-    }
 }

@@ -1,5 +1,6 @@
 //! COPY … FROM STDIN and COPY … TO STDOUT, text and csv.
 
+mod feed;
 mod input;
 mod lines;
 mod output;
@@ -7,6 +8,7 @@ mod output;
 use std::sync::{Arc, atomic::AtomicBool};
 
 use super::{
+    apart::apart_stream,
     api::{CopyIn, CopyOut, Execution},
     context::{ExecutionContext, undefined_table},
     run,
@@ -20,6 +22,7 @@ use crate::{
     },
 };
 
+/// To be called on the runtime for queries.
 pub(super) async fn execute(
     context: &ExecutionContext,
     statement: &Statement,
@@ -35,8 +38,9 @@ pub(super) async fn execute(
             let table = context.plan(|plan| planner::resolve_table(plan, name))?;
             let ordinals = ordinals(&table, columns)?;
             let count = ordinals.len();
-            let sink = input::CopySource::new(context, statement, copy, table, ordinals, failed)?;
-            Ok(Execution::CopyIn(CopyIn { columns: count, binary: false, sink: Box::new(sink) }))
+            let source = input::CopySource::new(context, statement, copy, table, ordinals)?;
+            let sink = Box::new(feed::CopyFeed::new(context, source, failed));
+            Ok(Execution::CopyIn(CopyIn { columns: count, binary: false, sink }))
         }
         CopyObject::Table { name, columns } => {
             let (table, plan) = table_plan(context, name, columns)?;
@@ -44,7 +48,7 @@ pub(super) async fn execute(
             let names: Vec<_> = chosen.iter().map(|i| table.columns[*i].name.clone()).collect();
             let types = chosen.iter().map(|i| table.columns[*i].pg_type.clone()).collect();
             let rows = run::start_in_order(context, plan).await?;
-            let stream = rows.into_stream(context, failed);
+            let stream = run::watched(context, rows.into_stream(), failed);
             copy_out(context, copy, names, types, stream)
         }
         CopyObject::Query(query) => {
@@ -52,7 +56,7 @@ pub(super) async fn execute(
             let names = planned.fields.iter().map(|field| field.name.clone()).collect();
             let types = planned.fields.iter().map(|field| field.pg_type.clone()).collect();
             let rows = run::start(context, planned.plan).await?;
-            let stream = rows.into_stream(context, failed);
+            let stream = run::watched(context, rows.into_stream(), failed);
             copy_out(context, copy, names, types, stream)
         }
     }
@@ -68,7 +72,8 @@ fn copy_out(
     let columns = names.len();
     let format = context.settings.derived().format.clone();
     let writer = output::Writer::new(copy, names, types, format)?;
-    Ok(Execution::CopyOut(CopyOut { columns, binary: false, rows: writer.into_stream(stream) }))
+    let rows = Box::pin(apart_stream(&context.engine, || Ok(writer.into_stream(stream))));
+    Ok(Execution::CopyOut(CopyOut { columns, binary: false, rows }))
 }
 
 /// The plan that reads the columns of a table.

@@ -13,12 +13,15 @@ use arrow::{
     compute::filter_record_batch,
     datatypes::{Schema, UInt32Type, UInt64Type},
 };
-use datafusion::execution::memory_pool::MemoryConsumer;
+use datafusion::{
+    execution::memory_pool::{MemoryConsumer, MemoryReservation},
+    logical_expr::LogicalPlan,
+};
 use glaredb_txn::ids::{Locator, RowId, SegmentId};
 
 pub(super) use self::{constraints::show_key, sink::TableSink};
 use super::{
-    api::{Execution, ParamValue},
+    api::Execution,
     context::{ExecutionContext, stored_table},
     run,
     transaction::Transaction,
@@ -38,7 +41,7 @@ pub(super) enum Operation {
 }
 
 impl Operation {
-    fn command(self) -> &'static str {
+    pub(super) fn command(self) -> &'static str {
         match self {
             Self::Insert => "INSERT",
             Self::Update => "UPDATE",
@@ -55,54 +58,115 @@ impl Operation {
     }
 }
 
-/// Executes a planned statement in its transaction.
+/// Executes a statement whose few rows are at hand.
+pub(super) fn execute_rows(
+    context: &ExecutionContext,
+    operation: Operation,
+    planned: &PlannedDml,
+    rows: RecordBatch,
+) -> Result<Execution, SqlError> {
+    let mut change = Change::new(context, operation, planned)?;
+    change.count = rows.num_rows() as u64;
+    match operation {
+        Operation::Insert => change.insert(&rows)?,
+        Operation::Update | Operation::Delete => {
+            change.delete(&rows)?;
+            change.replace(&rows)?;
+        }
+    }
+    Ok(change.finish())
+}
+
+/// Executes a statement in its transaction. `plan`: that of `planned`, its parameters filled in.
+/// To be called on the runtime for queries.
 pub(super) async fn execute(
     context: &ExecutionContext,
     operation: Operation,
     planned: &PlannedDml,
-    params: &[ParamValue],
+    plan: LogicalPlan,
 ) -> Result<Execution, SqlError> {
-    context.check_writable(operation.command())?;
-    stored_table(&planned.table)?;
-    let mut sink = TableSink::new(context, &planned.table)?;
-    let plan = run::bind(&planned.plan, params)?;
+    let mut change = Change::new(context, operation, planned)?;
     let mut rows = run::start(context, plan).await?;
-    let mut count = 0;
-    let mut returned = Vec::new();
     if operation == Operation::Insert {
         while let Some(batch) = rows.next().await? {
-            count += batch.num_rows() as u64;
-            sink.insert(new_rows(planned, &sink, &batch)?, None)?;
-            if planned.fields.is_some() {
-                returned.push(columns(&batch, &planned.returning)?);
-            } else if context.is_last {
+            change.count += batch.num_rows() as u64;
+            change.insert(&batch)?;
+            if planned.fields.is_none() && context.is_last {
                 Transaction::stream_parts(&context.transaction).await?;
             }
         }
     } else {
-        let batches = collect(context, &mut rows, planned).await?;
+        // The reservation counts the rows until the statement has ended.
+        let (batches, _reservation) = collect(context, &mut rows, planned).await?;
         for batch in &batches {
-            count += batch.num_rows() as u64;
-            sink.delete(&locators(planned, batch)?, &columns(batch, &planned.old_key)?)?;
+            change.count += batch.num_rows() as u64;
+            change.delete(batch)?;
+            tokio::task::yield_now().await;
         }
         for batch in &batches {
-            if operation == Operation::Update {
-                replace(planned, &mut sink, batch)?;
-            }
-            if planned.fields.is_some() {
-                returned.push(columns(batch, &planned.returning)?);
-            }
+            change.replace(batch)?;
+            tokio::task::yield_now().await;
         }
     }
-    let tag = operation.tag(count);
-    Ok(match &planned.fields {
-        None => Execution::Command { tag },
-        Some(fields) => Execution::Rows {
-            fields: Arc::clone(fields),
-            stream: Box::pin(futures::stream::iter(returned.into_iter().map(Ok))),
-            tag,
-        },
-    })
+    Ok(change.finish())
+}
+
+/// What a statement has done so far.
+struct Change<'a> {
+    operation: Operation,
+    planned: &'a PlannedDml,
+    sink: TableSink,
+    count: u64,
+    returned: Vec<RecordBatch>,
+}
+
+impl<'a> Change<'a> {
+    fn new(
+        context: &ExecutionContext,
+        operation: Operation,
+        planned: &'a PlannedDml,
+    ) -> Result<Self, SqlError> {
+        stored_table(&planned.table)?;
+        let sink = TableSink::new(context, &planned.table)?;
+        Ok(Self { operation, planned, sink, count: 0, returned: Vec::new() })
+    }
+
+    fn insert(&mut self, batch: &RecordBatch) -> Result<(), SqlError> {
+        self.sink.insert(new_rows(self.planned, &self.sink, batch)?, None)?;
+        self.keep_returned(batch)
+    }
+
+    fn delete(&mut self, batch: &RecordBatch) -> Result<(), SqlError> {
+        let old_key = columns(batch, &self.planned.old_key)?;
+        self.sink.delete(&locators(self.planned, batch)?, &old_key)
+    }
+
+    /// After all rows that go are deleted: puts the new versions in their places.
+    fn replace(&mut self, batch: &RecordBatch) -> Result<(), SqlError> {
+        if self.operation == Operation::Update {
+            replace(self.planned, &mut self.sink, batch)?;
+        }
+        self.keep_returned(batch)
+    }
+
+    fn keep_returned(&mut self, batch: &RecordBatch) -> Result<(), SqlError> {
+        if self.planned.fields.is_some() {
+            self.returned.push(columns(batch, &self.planned.returning)?);
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Execution {
+        let tag = self.operation.tag(self.count);
+        match &self.planned.fields {
+            None => Execution::Command { tag },
+            Some(fields) => Execution::Rows {
+                fields: Arc::clone(fields),
+                stream: Box::pin(futures::stream::iter(self.returned.into_iter().map(Ok))),
+                tag,
+            },
+        }
+    }
 }
 
 /// All rows, counted against the memory of queries.
@@ -110,7 +174,7 @@ async fn collect(
     context: &ExecutionContext,
     rows: &mut run::Rows,
     planned: &PlannedDml,
-) -> Result<Vec<RecordBatch>, SqlError> {
+) -> Result<(Vec<RecordBatch>, MemoryReservation), SqlError> {
     let pool = context.engine.memory_pool();
     let reservation =
         MemoryConsumer::new(format!("changes of {}", planned.table.name)).register(&pool);
@@ -119,7 +183,7 @@ async fn collect(
         reservation.try_grow(batch.get_array_memory_size()).map_err(sql_error)?;
         batches.push(batch);
     }
-    Ok(batches)
+    Ok((batches, reservation))
 }
 
 /// The rows that a batch names.

@@ -84,6 +84,12 @@ impl ScanUnit {
         self.block.len
     }
 
+    /// Memory that its columns share.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.block.memory_bytes()
+    }
+
     #[must_use]
     pub fn segment(&self) -> SegmentId {
         self.segment

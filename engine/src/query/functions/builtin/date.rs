@@ -146,7 +146,7 @@ impl Moment {
         Ok(Self { local: naive(us)?, epoch_us: us, offset: None, type_name, is_date: false })
     }
 
-    fn timestamptz(value: &Value<'_>, session: &Session) -> Result<Self, SqlError> {
+    fn timestamptz(value: &Value<'_>, session: &Session<'_>) -> Result<Self, SqlError> {
         let us = timestamp(value);
         let utc = naive(us)?;
         let local = naive(datetime::to_local(us, session.time_zone)?)?;

@@ -23,8 +23,9 @@ use hashbrown::HashMap;
 
 use super::{
     decimal::Decimal,
+    memory::Memory,
     numeric::NumericColumn,
-    scalar::{function, internal, strict},
+    scalar::{function, internal, strict_charged},
 };
 use crate::{
     error::SqlError,
@@ -127,11 +128,12 @@ pub enum Out {
 
 /// What a function may know beside its arguments.
 #[derive(Clone, Copy, Debug)]
-pub struct Session {
+pub struct Session<'a> {
     pub time_zone: TimeZone,
+    pub memory: Memory<'a>,
 }
 
-type Code = fn(&[Value<'_>], &Session) -> Result<Out, SqlError>;
+type Code = fn(&[Value<'_>], &Session<'_>) -> Result<Out, SqlError>;
 
 /// One function: strict, and immutable given the session's time zone.
 pub struct Builtin {
@@ -170,9 +172,9 @@ impl Builtin {
     pub fn udf(&self, time_zone: TimeZone) -> Arc<ScalarUDF> {
         let returns = self.returns.pg_type().arrow_type();
         let (arguments, result, code) = (self.arguments, self.returns, self.code);
-        let session = Session { time_zone };
         let data_type = returns.clone();
-        let compute = strict(returns.clone(), move |args| {
+        let compute = strict_charged(returns.clone(), move |args, memory| {
+            let session = Session { time_zone, memory };
             evaluate(args, arguments, result, &data_type, code, &session)
         });
         let variant = format!("{arguments:?} {time_zone:?}");
@@ -186,7 +188,7 @@ fn evaluate(
     returns: Type,
     data_type: &DataType,
     code: Code,
-    session: &Session,
+    session: &Session<'_>,
 ) -> Result<ArrayRef, SqlError> {
     let rows = args.first().map_or(1, |a| a.len());
     let readers = args
@@ -196,6 +198,7 @@ fn evaluate(
         .collect::<Result<Vec<_>, _>>()?;
     let mut out = Writer::new(returns, rows);
     let mut values = Vec::with_capacity(args.len());
+    let mut charge = session.memory.charge();
     for row in 0..rows {
         if args.iter().any(|a| a.is_null(row)) {
             out.push(Out::Null)?;
@@ -205,9 +208,15 @@ fn evaluate(
         for reader in &readers {
             values.push(reader.value(row)?);
         }
-        out.push(code(&values, session)?)?;
+        let value = code(&values, session)?;
+        match &value {
+            Out::Text(text) => charge.add(text.len())?,
+            Out::Bytes(bytes) => charge.add(bytes.len())?,
+            _ => {}
+        }
+        out.push(value)?;
     }
-    Ok(out.finish(data_type))
+    charge.attach(out.finish(data_type))
 }
 
 enum Reader<'a> {

@@ -5,10 +5,10 @@ use super::{
     Type::{Bool, Bytea, Int4, Int8, Text},
     Value, builtin,
 };
-use crate::error::{SqlError, sqlstate};
-
-/// Longest text a function makes.
-const LENGTH_MAX: usize = 256 * 1024 * 1024;
+use crate::{
+    error::{SqlError, sqlstate},
+    query::functions::memory::Memory,
+};
 
 pub(super) static TABLE: &[Builtin] = &[
     builtin("length", &[Text], Int4, |a, _| chars(a[0].text())),
@@ -48,25 +48,28 @@ pub(super) static TABLE: &[Builtin] = &[
     builtin("ltrim", &[Text, Text], Text, |a, _| Ok(trim(a[0].text(), a[1].text(), true, false))),
     builtin("rtrim", &[Text], Text, |a, _| Ok(trim(a[0].text(), " ", false, true))),
     builtin("rtrim", &[Text, Text], Text, |a, _| Ok(trim(a[0].text(), a[1].text(), false, true))),
-    builtin("lpad", &[Text, Int4], Text, |a, _| pad(a[0].text(), a[1].int(), " ", true)),
-    builtin("lpad", &[Text, Int4, Text], Text, |a, _| {
-        pad(a[0].text(), a[1].int(), a[2].text(), true)
+    builtin("lpad", &[Text, Int4], Text, |a, s| pad(a[0].text(), a[1].int(), " ", true, s.memory)),
+    builtin("lpad", &[Text, Int4, Text], Text, |a, s| {
+        pad(a[0].text(), a[1].int(), a[2].text(), true, s.memory)
     }),
-    builtin("rpad", &[Text, Int4], Text, |a, _| pad(a[0].text(), a[1].int(), " ", false)),
-    builtin("rpad", &[Text, Int4, Text], Text, |a, _| {
-        pad(a[0].text(), a[1].int(), a[2].text(), false)
+    builtin("rpad", &[Text, Int4], Text, |a, s| pad(a[0].text(), a[1].int(), " ", false, s.memory)),
+    builtin("rpad", &[Text, Int4, Text], Text, |a, s| {
+        pad(a[0].text(), a[1].int(), a[2].text(), false, s.memory)
     }),
-    builtin("repeat", &[Text, Int4], Text, |a, _| {
+    builtin("repeat", &[Text, Int4], Text, |a, s| {
         let count = usize::try_from(a[1].int()).unwrap_or(0);
-        checked_length(a[0].text().len().saturating_mul(count))?;
+        s.memory.check_value(a[0].text().len().saturating_mul(count))?;
         Ok(Out::Text(a[0].text().repeat(count)))
     }),
-    builtin("replace", &[Text, Text, Text], Text, |a, _| {
+    builtin("replace", &[Text, Text, Text], Text, |a, s| {
         let (text, from, to) = (a[0].text(), a[1].text(), a[2].text());
         if from.is_empty() {
             return Ok(Out::Text(text.to_owned()));
         }
-        checked_length(text.len().saturating_mul(to.len().max(1)) / from.len().max(1))?;
+        if to.len() > from.len() {
+            let longer = text.matches(from).count().saturating_mul(to.len() - from.len());
+            s.memory.check_value(text.len().saturating_add(longer))?;
+        }
         Ok(Out::Text(text.replace(from, to)))
     }),
     builtin("translate", &[Text, Text, Text], Text, |a, _| {
@@ -111,16 +114,6 @@ fn bytes<'a>(value: &Value<'a>) -> &'a [u8] {
         Value::Bytes(bytes) => bytes,
         _ => &[],
     }
-}
-
-fn checked_length(length: usize) -> Result<(), SqlError> {
-    if length > LENGTH_MAX {
-        return Err(SqlError::new(
-            sqlstate::PROGRAM_LIMIT_EXCEEDED,
-            format!("requested length too large: {length} bytes"),
-        ));
-    }
-    Ok(())
 }
 
 fn chars(text: &str) -> Result<Out, SqlError> {
@@ -184,9 +177,16 @@ fn trim(text: &str, set: &str, start: bool, end: bool) -> Out {
     Out::Text(text.to_owned())
 }
 
-fn pad(text: &str, length: i64, fill: &str, before: bool) -> Result<Out, SqlError> {
+fn pad(
+    text: &str,
+    length: i64,
+    fill: &str,
+    before: bool,
+    memory: Memory<'_>,
+) -> Result<Out, SqlError> {
     let length = usize::try_from(length).unwrap_or(0);
-    checked_length(length.saturating_mul(fill.len().max(1)))?;
+    let widest = fill.chars().map(char::len_utf8).max().unwrap_or(0);
+    memory.check_value(length.saturating_mul(widest))?;
     let count = text.chars().count();
     if count >= length || fill.is_empty() {
         return Ok(Out::Text(text.chars().take(length).collect()));
