@@ -107,6 +107,8 @@ pub struct Metrics {
     pub connections_refused: Counter,
     pub statements: Histogram,
     pub errors: Counter,
+    /// Of these, 40001.
+    pub serialization_failures: Counter,
     pub rows_sent: Counter,
 }
 
@@ -139,6 +141,12 @@ impl Metrics {
             "glaredb_statement_errors_total",
             "Statements that ended with an error.",
             self.errors.get(),
+            out,
+        );
+        write_counter(
+            "glaredb_serialization_failures_total",
+            "Statements that ended with 40001, told to their clients.",
+            self.serialization_failures.get(),
             out,
         );
         write_counter(

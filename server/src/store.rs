@@ -57,6 +57,7 @@ impl StorageFigures for Figures {
 
 pub(crate) struct Store {
     database: Arc<Database>,
+    engine: Arc<Engine>,
 }
 
 impl Store {
@@ -85,7 +86,7 @@ impl Store {
             system_tables: Arc::new(system_tables),
         })
         .map_err(|error| StoreError::Engine(error.message))?;
-        Ok((Self { database }, Sessions::new(engine)))
+        Ok((Self { database, engine: engine.clone() }, Sessions::new(engine)))
     }
 
     /// Changes to `Some` once the node must stop.
@@ -103,9 +104,22 @@ impl Store {
         let numbers = self.database.metrics();
         let leader = &numbers.leader;
         for (name, help, value) in [
-            ("commits", "Commits acknowledged.", leader.commits),
-            ("commit_conflicts", "Commits refused with 40001.", leader.conflicts),
-            ("commit_refusals", "Commits refused for other reasons.", leader.refusals),
+            ("commits", "Commits acknowledged: durable, applied and visible.", leader.commits),
+            (
+                "commit_conflicts",
+                "Attempts to commit refused with 40001, those that the server retried included.",
+                leader.conflicts,
+            ),
+            (
+                "commit_retries",
+                "Statements tried again by the server after 40001, unseen by their clients.",
+                self.engine.commit_retries(),
+            ),
+            (
+                "commit_refusals",
+                "Commits, parts and aborts refused for other reasons than 40001.",
+                leader.refusals,
+            ),
             ("commit_aborts", "Abort markers logged.", leader.aborts),
             ("log_entries", "Group commits appended to the log.", leader.entries),
             ("log_batches", "Syncs of the log.", leader.batches),
@@ -126,6 +140,21 @@ impl Store {
             ("apply_seconds", "Time spent applying.", seconds(leader.apply_ns)),
             ("resolver_keys", "Keys the resolver remembers.", leader.resolver_keys as f64),
             ("resolver_bytes", "Memory of the resolver.", leader.resolver_bytes as f64),
+            (
+                "open_large_commits",
+                "Commits under way of which parts are in the log.",
+                leader.open_large as f64,
+            ),
+            (
+                "open_large_commits_bytes",
+                "Bytes of the log that their parts take.",
+                leader.open_large_bytes as f64,
+            ),
+            (
+                "open_large_commits_oldest_seconds",
+                "How long ago the oldest of them sent its first part.",
+                leader.open_large_oldest.as_secs_f64(),
+            ),
             ("log_last_entry", "Newest entry of the log.", numbers.log_last.0 as f64),
             ("log_durable_entry", "Newest durable entry.", numbers.log_durable.0 as f64),
             ("log_first_entry", "Oldest entry kept.", numbers.log_first.0 as f64),

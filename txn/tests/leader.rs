@@ -230,6 +230,70 @@ fn a_full_disk_refuses_and_recovers() {
 }
 
 #[test]
+fn open_large_commits_are_counted_until_they_end() {
+    let clock = Arc::new(SimClock::new());
+    let env = Env { clock: Arc::clone(&clock) as _, ..Env::real(".") };
+    let node = start_with(env, Arc::new(MemoryWal::new()), FakeWindow::default());
+    let open = || {
+        let metrics = node.leader.metrics();
+        (metrics.open_large, metrics.open_large_bytes > 0, metrics.open_large_oldest)
+    };
+    let nothing = (0, false, Duration::ZERO);
+    assert_eq!(open(), nothing);
+    let send = |id, sequence| {
+        let part = Part { id, sequence, payload: payload(&[op(1, 7, None)]) };
+        assert_eq!(node.ask(&Request::Part(part)), Answer::PartAccepted);
+    };
+    let base = node.leader.snapshots().published().position;
+    let (first, second) = (node.leader.new_commit_id(), node.leader.new_commit_id());
+    send(first, 0);
+    clock.advance(Duration::from_secs(7));
+    send(second, 0);
+    send(first, 1);
+    assert_eq!(open(), (2, true, Duration::from_secs(7)));
+    // A conflict ends nothing by itself; the abort after it does.
+    assert!(is_committed(&node.set(1, 1)));
+    let late = node.ask(&commit(first, base, &[op(1, 7, None)], 2));
+    assert!(matches!(late, Answer::Conflict { .. }), "{late:?}");
+    assert_eq!(open().0, 2);
+    assert_eq!(node.ask(&Request::Abort(first)), Answer::Aborted);
+    assert_eq!(open(), (1, true, Duration::ZERO));
+    assert_eq!(node.ask(&Request::Abort(second)), Answer::Aborted);
+    assert_eq!(open(), nothing);
+    let metrics = node.leader.metrics();
+    assert_eq!((metrics.commits, metrics.aborts, metrics.conflicts), (1, 2, 1));
+}
+
+/// An abort that a full log refuses is made up for: nobody asks twice.
+#[test]
+fn an_abort_that_found_no_room_is_tried_again() {
+    let clock = Arc::new(SimClock::new());
+    let env = Env { clock: Arc::clone(&clock) as _, ..Env::real(".") };
+    let node = start_with(env, Arc::new(MemoryWal::new()), FakeWindow::default());
+    let id = node.leader.new_commit_id();
+    let part = Part { id, sequence: 0, payload: payload(&[op(1, 7, None)]) };
+    assert_eq!(node.ask(&Request::Part(part)), Answer::PartAccepted);
+    // What was granted beforehand may still be used; then nothing more is there.
+    node.wal.set_room(Some(9 << 20));
+    let control = || node.leader.control_wait(Bytes::from(vec![0; 64 << 10]));
+    let full = |answer: &Answer| matches!(answer, Answer::Refused(Refusal::DiskFull(_)));
+    std::iter::repeat_with(control).take(1000).find(full).expect("the log is full");
+    let abort = || node.ask(&Request::Abort(node.leader.new_commit_id()));
+    std::iter::repeat_with(abort).take(100_000).find(full).expect("to the last byte");
+    let refused = node.ask(&Request::Abort(id));
+    assert!(full(&refused), "{refused:?}");
+    assert_eq!(node.leader.metrics().open_large, 1);
+    node.wal.set_room(None);
+    let clock = Env::real(".").clock;
+    let begin = clock.monotonic();
+    while node.leader.metrics().open_large > 0 {
+        assert!(clock.monotonic() - begin < TIMEOUT, "the keeper aborts it");
+        std::thread::yield_now();
+    }
+    assert_eq!(node.ask(&Request::Resolve(id)), Answer::Aborted);
+}
+
+#[test]
 fn a_log_that_fails_stops_the_node_and_everyone_is_told() {
     let node = start();
     assert!(is_committed(&node.set(1, 1)));
@@ -240,6 +304,7 @@ fn a_log_that_fails_stops_the_node_and_everyone_is_told() {
         "{unknown:?}"
     );
     assert!(node.stopped().contains("input/output"));
+    assert_eq!(node.leader.metrics().commits, 1, "what nobody acknowledged does not count");
     let refused = node.set(1, 3);
     assert!(matches!(refused, Answer::Refused(Refusal::Stopped(_))), "{refused:?}");
     assert_eq!(node.get(1), Some(1), "reads go on");

@@ -1,6 +1,12 @@
 //! What all sessions of a process share.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
 
 use datafusion::{
     catalog::TableProvider,
@@ -92,6 +98,7 @@ pub struct Engine {
     /// By OID.
     resolved: Mutex<HashMap<u32, KnownTable>>,
     facts: RwLock<HashMap<TableId, Arc<TableFacts>>>,
+    commit_retries: AtomicU64,
 }
 
 /// A table as the planner sees it, valid while its descriptor and its statistics are the same.
@@ -139,6 +146,7 @@ impl Engine {
             functions: Arc::new(options.functions),
             resolved: Mutex::default(),
             facts: RwLock::default(),
+            commit_retries: AtomicU64::new(0),
         });
         engine.query_runtime.spawn(analyze::keep_analyzed(Arc::downgrade(&engine)));
         Ok(engine)
@@ -147,6 +155,17 @@ impl Engine {
     #[must_use]
     pub fn database(&self) -> &Arc<Database> {
         &self.database
+    }
+
+    /// How often a statement that was a transaction of its own was tried again after 40001, which its
+    /// client did not see.
+    #[must_use]
+    pub fn commit_retries(&self) -> u64 {
+        self.commit_retries.load(Relaxed)
+    }
+
+    pub(super) fn count_commit_retry(&self) {
+        self.commit_retries.fetch_add(1, Relaxed);
     }
 
     /// Microseconds since 1970-01-01 UTC.

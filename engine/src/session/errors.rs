@@ -1,10 +1,16 @@
 //! Errors of the layers below as the client should see them.
 
-use glaredb_txn::commit::message::{Answer, Refusal};
+use std::sync::Arc;
+
+use glaredb_catalog::descriptor::Table;
+use glaredb_txn::{
+    commit::message::{Answer, Refusal},
+    ids::TableId,
+};
 
 use crate::{
     error::{SqlError, sqlstate},
-    storage::StorageError,
+    storage::{StorageError, database::Database, schema::TableSchema},
 };
 
 pub(crate) fn storage_error(error: StorageError) -> SqlError {
@@ -34,29 +40,51 @@ pub(super) fn serialization_failure(detail: impl Into<String>) -> SqlError {
     .hint("The transaction might succeed if retried.")
 }
 
-/// What an answer of the leader that is no success tells the client. `Ok` for success.
-pub(super) fn answer(answer: Answer) -> Result<(), SqlError> {
+/// What the answer to a part tells the client. Nothing of the transaction can be committed yet.
+pub(super) fn part_answer(database: &Database, answer: Answer) -> Result<(), SqlError> {
     match answer {
-        Answer::Committed { .. } | Answer::PartAccepted => Ok(()),
-        Answer::Aborted => {
-            Err(SqlError::new(sqlstate::TRANSACTION_ROLLBACK, "the transaction was aborted"))
-        }
-        Answer::Conflict { table, at } => {
-            Err(serialization_failure(format!("A commit at {at} wrote to {table}.")))
-        }
-        Answer::Refused(refusal) => Err(refused(refusal)),
-        Answer::Unknown(reason) => Err(SqlError::new(
-            sqlstate::TRANSACTION_RESOLUTION_UNKNOWN,
-            "the outcome of the transaction is unknown",
-        )
-        .detail(reason)),
+        Answer::PartAccepted => Ok(()),
+        Answer::Unknown(reason) => Err(refused(database, Refusal::Stopped(reason))),
+        answer => Err(not_committed(database, answer)),
     }
 }
 
-fn refused(refusal: Refusal) -> SqlError {
+/// What an answer to a commit other than `Committed` tells the client.
+pub(super) fn not_committed(database: &Database, answer: Answer) -> SqlError {
+    match answer {
+        Answer::Aborted => {
+            SqlError::new(sqlstate::TRANSACTION_ROLLBACK, "the transaction was aborted")
+        }
+        Answer::Conflict { table, key, .. } => {
+            serialization_failure(conflict_detail(database, table, &key))
+        }
+        Answer::Refused(refusal) => refused(database, refusal),
+        Answer::Unknown(reason) => unknown_outcome(reason),
+        Answer::Committed { .. } | Answer::PartAccepted => {
+            SqlError::internal(format!("the leader answered {answer:?}"))
+        }
+    }
+}
+
+/// 08007: neither "committed" nor "rolled back" would be true for sure.
+pub(super) fn unknown_outcome(reason: String) -> SqlError {
+    SqlError::new(
+        sqlstate::TRANSACTION_RESOLUTION_UNKNOWN,
+        "the outcome of the transaction is unknown",
+    )
+    .detail(reason)
+    .hint("It may have been committed: look before you repeat it.")
+}
+
+fn refused(database: &Database, refusal: Refusal) -> SqlError {
     let message = refusal.to_string();
     match refusal {
-        Refusal::SchemaChanged { .. } | Refusal::TooOld => serialization_failure(message),
+        Refusal::SchemaChanged { table, .. } => {
+            serialization_failure(schema_detail(database, table))
+        }
+        Refusal::TooOld => serialization_failure(
+            "The transaction is so old that what others wrote since its snapshot is not remembered.",
+        ),
         Refusal::OutOfMemory(_) => SqlError::new(sqlstate::OUT_OF_MEMORY, message),
         Refusal::DiskFull(_) => SqlError::new(sqlstate::DISK_FULL, message),
         Refusal::IdAborted(_) => SqlError::new(sqlstate::TRANSACTION_ROLLBACK, message),
@@ -66,4 +94,48 @@ fn refused(refusal: Refusal) -> SqlError {
         Refusal::ShuttingDown => SqlError::new(sqlstate::ADMIN_SHUTDOWN, message),
         _ => SqlError::internal(message),
     }
+}
+
+/// What a commit met, in the words of whoever wrote the statements.
+fn conflict_detail(database: &Database, table: TableId, key: &[u8]) -> String {
+    if table == TableId::CATALOG {
+        return "Another transaction changed the same table, schema or role, or its name."
+            .to_owned();
+    }
+    let Some(descriptor) = descriptor(database, table) else {
+        return "A table that the transaction used was dropped or truncated.".to_owned();
+    };
+    let name = &descriptor.name;
+    match shown_key(&descriptor, key) {
+        Some(key) => format!("Key {key} of table \"{name}\" was written by another transaction."),
+        None if key.is_empty() => {
+            format!("Table \"{name}\" was written by another transaction.")
+        }
+        None => format!("A row of table \"{name}\" was written by another transaction."),
+    }
+}
+
+fn schema_detail(database: &Database, table: TableId) -> String {
+    match descriptor(database, table) {
+        Some(table) => format!("Table \"{}\" was altered by another transaction.", table.name),
+        None => "A table that the transaction used was dropped or truncated.".to_owned(),
+    }
+}
+
+/// The table with this storage, as it is now.
+fn descriptor(database: &Database, table: TableId) -> Option<Arc<Table>> {
+    let snapshot = database.snapshots().register();
+    let catalog = database.catalog_at(&snapshot.snapshot());
+    catalog.table_by_storage(table).cloned()
+}
+
+/// `(a, b)=(1, x)`; `None` where the table has no primary key.
+fn shown_key(table: &Table, key: &[u8]) -> Option<String> {
+    let schema = TableSchema::from_descriptor(table).ok()?;
+    let values = schema.key_encoder()?.decode(key).ok()?;
+    let names = schema.key()?.iter().map(|column| schema.columns()[*column].name.as_str());
+    let names: Vec<&str> = names.collect();
+    let values: Vec<String> =
+        values.into_iter().map(|value| value.unwrap_or_else(|| "null".to_owned())).collect();
+    Some(format!("({})=({})", names.join(", "), values.join(", ")))
 }

@@ -144,6 +144,7 @@ impl Session {
                         && error.sqlstate == sqlstate::SERIALIZATION_FAILURE =>
                 {
                     attempt += 1;
+                    self.engine.count_commit_retry();
                 }
                 result => {
                     self.notices.append(&mut notices);
@@ -164,6 +165,7 @@ impl Session {
                 let isolation = supported(derived.default_isolation)?;
                 let transaction = Transaction::new(
                     self.engine.database(),
+                    &self.commit_point,
                     isolation,
                     derived.default_read_only,
                     now_us,

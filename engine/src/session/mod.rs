@@ -4,6 +4,7 @@
 //! writes is gathered privately and sent to the leader at COMMIT.
 
 pub mod api;
+pub mod commit;
 pub mod engine;
 pub mod settings;
 pub mod statement_context;
@@ -48,6 +49,7 @@ pub use self::{
         CopyChunk, CopyIn, CopyOut, CopySink, Execution, FieldDescription, Notice, ParamValue,
         RowStream, TransactionStatus,
     },
+    commit::{CommitPoint, CommitState},
     engine::{Engine, EngineOptions},
     prepare::Prepared,
     settings::Settings,
@@ -77,6 +79,7 @@ pub struct Session {
     block: Block,
     /// Between `begin_block` and `end_block`.
     implicit: bool,
+    commit_point: CommitPoint,
     /// Of the block that is open, from its first statement on.
     transaction: Option<Arc<Mutex<Transaction>>>,
     /// Of the open transaction; its streams set it too.
@@ -120,6 +123,7 @@ impl Session {
             settings,
             block: Block::Autocommit,
             implicit: false,
+            commit_point: CommitPoint::default(),
             transaction: None,
             failed: Arc::default(),
             notices: Vec::new(),
@@ -142,6 +146,12 @@ impl Session {
     #[must_use]
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// What whoever interrupts the session must look at first.
+    #[must_use]
+    pub fn commit_point(&self) -> &CommitPoint {
+        &self.commit_point
     }
 
     #[must_use]
@@ -215,6 +225,10 @@ impl Session {
     pub fn statement_failed(&mut self) {
         if self.block != Block::Autocommit {
             self.failed.store(true, Relaxed);
+        }
+        if self.transaction.is_none() {
+            // A commit that was given up before its commit point left its settings.
+            self.settings.end(false);
         }
     }
 

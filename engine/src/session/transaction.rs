@@ -9,18 +9,19 @@ use std::sync::Arc;
 use glaredb_catalog::{Catalog, CatalogChange, conflict};
 use glaredb_txn::{
     commit::{
-        message::{
-            Answer, Assertion, CommitRequest, KeyWrite, Part, Request, Scope, encode_request,
-        },
+        message::{Assertion, CommitRequest, KeyWrite, Request, Scope},
         snapshots::SnapshotGuard,
     },
-    ids::{CommitId, TableId},
+    ids::TableId,
 };
 use parking_lot::Mutex;
 
-use super::{errors, errors::serialization_failure};
+use super::{
+    commit::{self, CommitPoint, LargeCommit},
+    errors::{self, serialization_failure},
+};
 use crate::{
-    error::{SqlError, sqlstate},
+    error::SqlError,
     query::{scan::StatementView, statement::IsolationLevel},
     storage::{database::Database, write_set::WriteSet},
 };
@@ -28,6 +29,8 @@ use crate::{
 /// What a transaction has done so far. Shared with the sinks and streams of its statements.
 pub(super) struct Transaction {
     database: Arc<Database>,
+    /// The session's.
+    point: CommitPoint,
     pub isolation: IsolationLevel,
     pub read_only: bool,
     /// `now()`.
@@ -38,8 +41,8 @@ pub(super) struct Transaction {
     snapshot: Option<Arc<SnapshotGuard>>,
     writes: Option<Arc<Mutex<WriteSet>>>,
     ddl: Ddl,
-    /// Parts of a bulk load that are in the log already.
-    parts: Option<(CommitId, u32)>,
+    /// Parts of a bulk load that were sent already.
+    large: Option<LargeCommit>,
 }
 
 /// The transaction's own catalog.
@@ -58,12 +61,14 @@ pub(super) const ATTEMPTS_MAX: u32 = 10;
 impl Transaction {
     pub(super) fn new(
         database: &Arc<Database>,
+        point: &CommitPoint,
         isolation: IsolationLevel,
         read_only: bool,
         start_us: i64,
     ) -> Self {
         Self {
             database: Arc::clone(database),
+            point: point.clone(),
             isolation,
             read_only,
             start_us,
@@ -71,13 +76,13 @@ impl Transaction {
             snapshot: None,
             writes: None,
             ddl: Ddl::default(),
-            parts: None,
+            large: None,
         }
     }
 
     /// A new transaction with the same modes.
     pub(super) fn empty(&self) -> Self {
-        Self::new(&self.database, self.isolation, self.read_only, self.start_us)
+        Self::new(&self.database, &self.point, self.isolation, self.read_only, self.start_us)
     }
 
     /// What the next statement sees.
@@ -164,40 +169,36 @@ impl Transaction {
             (Arc::clone(&this.database), requests)
         };
         for request in requests {
-            errors::answer(database.send(request).await)?;
+            errors::part_answer(&database, database.send(request).await)?;
         }
         Ok(())
     }
 
     fn part(&mut self, payload: bytes::Bytes) -> Request {
-        let database = &self.database;
-        let (id, sent) = self.parts.get_or_insert_with(|| (database.leader().new_commit_id(), 0));
-        let part = Part { id: *id, sequence: *sent, payload };
-        *sent += 1;
-        Request::Part(part)
+        self.large.get_or_insert_with(|| LargeCommit::new(&self.database)).part(payload)
     }
 
     pub(super) fn wrote(&self) -> bool {
-        self.parts.is_some()
+        self.large.is_some()
             || !self.ddl.change.is_empty()
             || self.writes.as_ref().is_some_and(|writes| !writes.lock().is_empty())
     }
 
-    /// Commits in a task of its own, so that a client that goes away cannot tear it apart.
-    pub(super) async fn commit(self) -> Result<(), SqlError> {
+    /// Commits. Dropping the future before the commit point rolls back; from there on the commit goes
+    /// its way.
+    ///
+    /// # Errors
+    /// See [`commit`].
+    pub(super) async fn commit(mut self) -> Result<(), SqlError> {
         if !self.wrote() {
             return Ok(());
         }
-        match tokio::spawn(self.send()).await {
-            Ok(result) => result,
-            Err(error) => Err(SqlError::new(
-                sqlstate::TRANSACTION_RESOLUTION_UNKNOWN,
-                format!("the commit ended without an answer: {error}"),
-            )),
-        }
+        let request = self.request().await?;
+        commit::commit(&self.database, &self.point, request, self.large.take()).await
     }
 
-    async fn send(mut self) -> Result<(), SqlError> {
+    /// Encodes what was gathered and sends what of it goes in parts.
+    async fn request(&mut self) -> Result<CommitRequest, SqlError> {
         let database = Arc::clone(&self.database);
         let mut writes = match self.writes.take() {
             // Streams that still read own rows keep the old set alive; they have their batches.
@@ -228,27 +229,9 @@ impl Transaction {
         request.assertions.append(&mut self.ddl.assertions);
         for part in encoded.parts {
             let part = self.part(part);
-            errors::answer(database.send(part).await)?;
+            errors::part_answer(&database, database.send(part).await)?;
         }
-        // From here on the leader decides.
-        (request.id, request.parts) =
-            self.parts.take().unwrap_or_else(|| (database.leader().new_commit_id(), 0));
-        let id = request.id;
-        let answer = match database.commit(request).await {
-            Answer::Unknown(_) => database.send(Request::Resolve(id)).await,
-            answer => answer,
-        };
-        errors::answer(answer)
-    }
-}
-
-impl Drop for Transaction {
-    /// Parts in the log that nothing will commit are given up.
-    fn drop(&mut self) {
-        if let Some((id, _)) = self.parts.take() {
-            let request = encode_request(&Request::Abort(id));
-            self.database.leader().submit(request, Box::new(|_| {}));
-        }
+        Ok(request)
     }
 }
 

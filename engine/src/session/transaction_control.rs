@@ -52,6 +52,7 @@ impl Session {
         let derived = self.settings.derived();
         let transaction = Transaction::new(
             self.engine.database(),
+            &self.commit_point,
             supported(derived.default_isolation)?,
             derived.default_read_only,
             self.engine.now_us(),

@@ -148,14 +148,24 @@ impl Database {
         self.send(Request::Commit(request)).await
     }
 
+    /// Waits for as long as whoever brings rows should, when the delta is near its budget.
+    pub async fn wait_for_room(&self) {
+        if let Some(delay) = self.leader().throttle() {
+            wait(delay).await;
+        }
+    }
+
     /// Sends any request to the leader; commits and parts wait first if the delta is near its
     /// budget. `Answer::Unknown` if the answer got lost.
     pub async fn send(&self, request: Request) -> Answer {
-        if matches!(request, Request::Commit(_) | Request::Part(_))
-            && let Some(delay) = self.leader().throttle()
-        {
-            wait(delay).await;
+        if matches!(request, Request::Commit(_) | Request::Part(_)) {
+            self.wait_for_room().await;
         }
+        self.submit(request).await
+    }
+
+    /// As `send`, without waiting first: the request is with the leader once this is polled.
+    pub async fn submit(&self, request: Request) -> Answer {
         let (sender, receiver) = oneshot::channel::<Bytes>();
         let reply = move |answer| {
             // A receiver that is gone belongs to a client that is.

@@ -1,5 +1,6 @@
 //! Statements through sessions, on a real database.
 
+mod commits;
 mod harness;
 
 use glaredb_engine::session::TransactionStatus;

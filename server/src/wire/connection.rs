@@ -108,7 +108,7 @@ impl<S: SqlSession, IO: AsyncRead + AsyncWrite + Unpin + Send> Connection<S, IO>
         registration: Registration,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let guard = Guard::new(registration.interrupt.clone());
+        let guard = Guard::new(registration.interrupt.clone(), session.commit_point().clone());
         let input = input.charged_to(session.message_memory());
         let channel = Channel { stream, input, output, guard };
         Self { channel, session, extended: Extended::default(), metrics, registration }
@@ -170,6 +170,9 @@ impl<S: SqlSession, IO: AsyncRead + AsyncWrite + Unpin + Send> Connection<S, IO>
     /// Tells the client and the session that a statement failed.
     pub(crate) fn report(&mut self, error: &SqlError) -> Result<(), End> {
         self.metrics.errors.increment();
+        if error.sqlstate == sqlstate::SERIALIZATION_FAILURE {
+            self.metrics.serialization_failures.increment();
+        }
         self.session.statement_failed();
         if error.sqlstate == sqlstate::ADMIN_SHUTDOWN {
             return Err(End::Fatal(error.clone()));
@@ -217,6 +220,7 @@ impl<S: SqlSession, IO: AsyncRead + AsyncWrite + Unpin + Send> Connection<S, IO>
     /// Sets what may stop the statement that starts now.
     pub(crate) fn arm(&mut self) {
         self.registration.show_active();
+        self.session.commit_point().reset();
         let deadline = self.session.statement_timeout().map(|after| Instant::now() + after);
         self.channel.guard.set_deadline(deadline);
     }

@@ -6,7 +6,7 @@ use glaredb_engine::{
     error::SqlError,
     query::statement::Statement,
     session::{
-        Prepared, Session,
+        CommitPoint, Prepared, Session,
         api::{Execution, FieldDescription, Notice, ParamValue, TransactionStatus},
     },
     types::{PgType, text::FormatSettings},
@@ -82,6 +82,10 @@ impl SqlSession for Session {
 
     fn take_reports(&mut self) -> Vec<(&'static str, String)> {
         Self::take_reports(self)
+    }
+
+    fn commit_point(&self) -> &CommitPoint {
+        Self::commit_point(self)
     }
 
     fn statement_timeout(&self) -> Option<Duration> {

@@ -1,19 +1,27 @@
 //! How a running statement is stopped from outside.
 
 use std::{
-    future::Future,
+    future::{Future, poll_fn},
     panic::AssertUnwindSafe,
-    pin::pin,
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicU8, Ordering},
     },
     task::Poll,
+    time::Duration,
 };
 
 use futures::FutureExt;
-use glaredb_engine::error::{SqlError, sqlstate};
+use glaredb_engine::{
+    error::{SqlError, sqlstate},
+    session::{CommitPoint, CommitState},
+};
 use tokio::{sync::Notify, time::Instant};
+
+/// How long a connection that is to end waits for the answer of its commit. Shorter than what the
+/// listener grants sessions when the server stops, so that the client hears of it.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// The statement that runs now is to end.
 const CANCEL: u8 = 1;
@@ -91,15 +99,20 @@ pub(crate) fn terminated() -> SqlError {
 }
 
 /// What may stop the statement that runs now.
+///
+/// It never stops a commit that is on its way: whatever asks for it waits for the answer, as in
+/// PostgreSQL. An answer that means "rolled back" is given only while the session's [`CommitPoint`]
+/// is open.
 #[derive(Clone, Debug)]
 pub(crate) struct Guard {
     interrupt: Arc<Interrupt>,
+    commit_point: CommitPoint,
     deadline: Option<Instant>,
 }
 
 impl Guard {
-    pub(crate) fn new(interrupt: Arc<Interrupt>) -> Self {
-        Self { interrupt, deadline: None }
+    pub(crate) fn new(interrupt: Arc<Interrupt>, commit_point: CommitPoint) -> Self {
+        Self { interrupt, commit_point, deadline: None }
     }
 
     /// Sets or lifts the time by which the statement must have ended.
@@ -107,9 +120,18 @@ impl Guard {
         self.deadline = deadline;
     }
 
+    fn committed(&self) -> bool {
+        self.commit_point.state() == CommitState::Committed
+    }
+
     /// # Errors
-    /// 57014 or 57P01 if the statement is to end.
+    /// 57014 or 57P01 if the statement is to end; once it has committed, only the latter, which says
+    /// so.
     pub(crate) fn check(&self) -> Result<(), SqlError> {
+        if self.committed() {
+            let terminating = self.interrupt.terminating();
+            return if terminating { Err(terminated_after_commit()) } else { Ok(()) };
+        }
         if let Some(error) = self.interrupt.pending() {
             return Err(error);
         }
@@ -123,18 +145,15 @@ impl Guard {
     /// not the connection.
     ///
     /// # Errors
-    /// 57014 or 57P01; XX000 for a panic.
+    /// 57014 or 57P01 as [`check`](Self::check); 08007 if the connection is to end and a commit gives
+    /// no answer for too long; XX000 for a panic.
     pub(crate) async fn run<F: Future>(&self, work: F) -> Result<F::Output, SqlError> {
         // What a panic leaves behind is dropped or told that its statement failed.
         let mut work = pin!(AssertUnwindSafe(work).catch_unwind());
         // Most work is done at once; it pays for neither a waiter nor a timer.
         let output = match futures::poll!(work.as_mut()) {
             Poll::Ready(output) => output,
-            Poll::Pending => tokio::select! {
-                biased;
-                error = self.stopped() => return Err(error),
-                output = work => output,
-            },
+            Poll::Pending => self.interruptible(work).await?,
         };
         output.map_err(|panic| {
             let message = panic
@@ -145,6 +164,48 @@ impl Guard {
             tracing::error!(message, "a statement panicked");
             SqlError::internal(format!("the statement ended in an internal error: {message}"))
         })
+    }
+
+    async fn interruptible<F: Future>(&self, mut work: Pin<&mut F>) -> Result<F::Output, SqlError> {
+        if self.committed() {
+            return tokio::select! {
+                biased;
+                () = self.interrupt.terminated() => Err(terminated_after_commit()),
+                output = work => Ok(output),
+            };
+        }
+        let mut stopped = pin!(self.stopped());
+        let error = tokio::select! {
+            biased;
+            error = stopped.as_mut() => error,
+            output = work.as_mut() => return Ok(output),
+        };
+        let mut unanswered = pin!(self.unanswered());
+        // A commit under way is waited for. If it fails and the statement goes on to try again, it
+        // is stopped after all.
+        poll_fn(|cx| {
+            if self.commit_point.state() == CommitState::Open {
+                return Poll::Ready(Err(error.clone()));
+            }
+            if let Poll::Ready(output) = work.as_mut().poll(cx) {
+                return Poll::Ready(Ok(output));
+            }
+            if self.commit_point.state() == CommitState::Open {
+                return Poll::Ready(Err(error.clone()));
+            }
+            unanswered.as_mut().poll(cx).map(Err)
+        })
+        .await
+    }
+
+    /// Ends when a connection that is to end has waited long enough for its commit.
+    async fn unanswered(&self) -> SqlError {
+        self.interrupt.terminated().await;
+        tokio::time::sleep(ANSWER_TIMEOUT).await;
+        let message = "the outcome of the transaction is unknown";
+        SqlError::new(sqlstate::TRANSACTION_RESOLUTION_UNKNOWN, message)
+            .detail("The server stops, and the commit under way has not been answered.")
+            .hint("It may have been committed: look before you repeat it.")
     }
 
     async fn stopped(&self) -> SqlError {
@@ -166,4 +227,8 @@ impl Guard {
 
 fn timed_out() -> SqlError {
     canceled("canceling statement due to statement timeout")
+}
+
+fn terminated_after_commit() -> SqlError {
+    terminated().detail("The transaction has already been committed.")
 }

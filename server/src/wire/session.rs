@@ -4,7 +4,10 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use glaredb_engine::{
     error::SqlError,
-    session::api::{Execution, FieldDescription, Notice, ParamValue, TransactionStatus},
+    session::{
+        CommitPoint,
+        api::{Execution, FieldDescription, Notice, ParamValue, TransactionStatus},
+    },
     types::{PgType, text::FormatSettings},
 };
 
@@ -72,9 +75,10 @@ pub trait PreparedStatement: Send + Sync + 'static {
 
 /// One client's session.
 ///
-/// 1. A future of a session may be dropped at any await (cancel, timeout, lost client). What was
-///    handed to the leader commits or not on its own; the session is told by
-///    [`SqlSession::statement_failed`] and goes on from there.
+/// 1. A future of a session may be dropped at any await (cancel, timeout) while its
+///    [`SqlSession::commit_point`] is open: nothing of the transaction is committed then, and the
+///    session is told by [`SqlSession::statement_failed`] and goes on from there. Past that point
+///    the commit goes its way, and only the future's own result says how it ended.
 /// 2. Statements between [`SqlSession::begin_block`] and [`SqlSession::end_block`] are one
 ///    transaction unless they say BEGIN and COMMIT themselves. Without them a statement commits
 ///    before its `execute` (or the stream of its rows) ends.
@@ -129,6 +133,10 @@ pub trait SqlSession: Send + 'static {
 
     /// Settings to report to the client: all reportable ones at first, then those that changed.
     fn take_reports(&mut self) -> Vec<(&'static str, String)>;
+
+    /// How far the running statement has come towards its commit. The same one for all of the
+    /// session's life; the connection resets it when a statement begins.
+    fn commit_point(&self) -> &CommitPoint;
 
     /// `statement_timeout`, `None` for none.
     fn statement_timeout(&self) -> Option<Duration>;

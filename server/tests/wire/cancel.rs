@@ -126,3 +126,40 @@ async fn a_driver_cancels_with_the_long_secret_of_protocol_3_2() {
     let error = sleeping.await.expect("no panic").expect_err("cancelled");
     assert_eq!(error.code().map(|code| code.code()), Some("57014"));
 }
+
+/// Longer than anything that is not waited for takes.
+const COMMIT_MS: u64 = 400;
+
+#[tokio::test]
+async fn a_commit_under_way_is_neither_cancelled_nor_timed_out() {
+    let server = Server::start().await;
+    let mut raw = Raw::start(server.port).await;
+    let started = Instant::now();
+    raw.send(&query(&format!("slowly {COMMIT_MS}"))).await;
+    timeout(Duration::from_millis(50), raw.reply()).await.ok();
+    Raw::cancel(server.port, raw.pid, &raw.secret.clone()).await;
+    let replies = raw.until_ready().await;
+    assert_eq!(kinds(&replies), "CZ", "cancelled");
+    assert!(started.elapsed() >= Duration::from_millis(COMMIT_MS), "{:?}", started.elapsed());
+
+    raw.query("timeout 50").await;
+    assert_eq!(kinds(&raw.query(&format!("slowly {COMMIT_MS}")).await), "CZ", "timed out");
+    // The deadline passed, but rows of what has committed are still sent.
+    let replies = raw.query(&format!("slowly {COMMIT_MS} rows")).await;
+    assert_eq!(replies.iter().filter(|reply| reply.kind == 'D').count(), 3000);
+    assert_eq!(replies[replies.len() - 2].kind, 'C');
+    // The next statement has a deadline of its own again.
+    let replies = raw.query("sleep").await;
+    assert_eq!(replies[replies.len() - 2].sqlstate(), "57014");
+}
+
+#[tokio::test]
+async fn a_commit_that_fails_does_not_shield_the_next_attempt() {
+    let server = Server::start().await;
+    let mut raw = Raw::start(server.port).await;
+    raw.query("timeout 50").await;
+    let started = Instant::now();
+    let replies = raw.query(&format!("again {COMMIT_MS}")).await;
+    assert_eq!(replies[replies.len() - 2].sqlstate(), "57014");
+    assert!(started.elapsed() >= Duration::from_millis(COMMIT_MS), "{:?}", started.elapsed());
+}

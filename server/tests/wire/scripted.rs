@@ -30,9 +30,12 @@ use arrow::{
 use futures::{StreamExt, stream};
 use glaredb_engine::{
     error::{SqlError, sqlstate},
-    session::api::{
-        CopyChunk, CopyIn, CopyOut, CopySink, Execution, FieldDescription, Notice, ParamValue,
-        RowStream, TransactionStatus,
+    session::{
+        CommitPoint,
+        api::{
+            CopyChunk, CopyIn, CopyOut, CopySink, Execution, FieldDescription, Notice, ParamValue,
+            RowStream, TransactionStatus,
+        },
     },
     types::{PgType, text::FormatSettings},
 };
@@ -76,6 +79,7 @@ impl SessionFactory for Scripted {
             reports: vec![("server_version", "15.0".into()), ("client_encoding", "UTF8".into())],
             notices: Vec::new(),
             timeout: None,
+            commit_point: CommitPoint::default(),
             status: TransactionStatus::Idle,
             block: false,
             log: Vec::new(),
@@ -90,6 +94,7 @@ pub(crate) struct ScriptedSession {
     reports: Vec<(&'static str, String)>,
     notices: Vec<Notice>,
     timeout: Option<Duration>,
+    commit_point: CommitPoint,
     status: TransactionStatus,
     block: bool,
     log: Vec<String>,
@@ -217,6 +222,27 @@ impl ScriptedSession {
                 self.status = TransactionStatus::Idle;
                 Execution::Command { tag: "COMMIT".to_owned() }
             }
+            // A commit that takes a while.
+            "slowly" => {
+                let sent = self.commit_point.send();
+                tokio::time::sleep(Duration::from_millis(Self::number(words) as u64)).await;
+                sent.committed();
+                match words.get(2) {
+                    None => Execution::Command { tag: "COMMITTED".to_owned() },
+                    // With rows that take a while too, as of RETURNING.
+                    Some(_) => given(Box::pin(rows(3000).then(async |batch| {
+                        tokio::time::sleep(Duration::from_millis(30)).await;
+                        batch
+                    }))),
+                }
+            }
+            // A commit that fails, and another attempt.
+            "again" => {
+                let sent = self.commit_point.send();
+                tokio::time::sleep(Duration::from_millis(Self::number(words) as u64)).await;
+                drop(sent);
+                std::future::pending().await
+            }
             "copyin" => Execution::CopyIn(CopyIn {
                 columns: 2,
                 binary: false,
@@ -281,6 +307,7 @@ impl SqlSession for ScriptedSession {
             parameter_types.iter().map(|t| t.clone().unwrap_or(PgType::Text)).collect();
         let fields = match words.first().map_or("", String::as_str) {
             "rows" | "stall" | "late" => Some(fields([PgType::Int8])),
+            "slowly" if words.len() > 2 => Some(fields([PgType::Int8])),
             "log" | "endless" => Some(fields([PgType::Text])),
             "echo" => Some(fields(types.clone())),
             _ => None,
@@ -340,6 +367,10 @@ impl SqlSession for ScriptedSession {
 
     fn take_reports(&mut self) -> Vec<(&'static str, String)> {
         std::mem::take(&mut self.reports)
+    }
+
+    fn commit_point(&self) -> &CommitPoint {
+        &self.commit_point
     }
 
     fn statement_timeout(&self) -> Option<Duration> {

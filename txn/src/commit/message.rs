@@ -140,6 +140,8 @@ pub enum Answer {
     /// so that a retry sees it. SQLSTATE 40001.
     Conflict {
         table: TableId,
+        /// The key they met at, as it was sent; empty if it was the table as a whole.
+        key: Bytes,
         at: Position,
     },
     Refused(Refusal),

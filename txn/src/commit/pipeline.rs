@@ -150,6 +150,7 @@ impl Pipeline {
             space: Space::new(options.log_ahead_bytes),
             open: OpenBatch::new(wal.log_id(), last.next()),
             parked: Vec::new(),
+            unaborted: Vec::new(),
             stopped: None,
             shutting_down: false,
             log_sleeps: false,
@@ -227,7 +228,9 @@ impl Pipeline {
                 let wake_log = std::mem::take(&mut head.log_sleeps);
                 let wake_keeper = head.space.is_low();
                 drop(head);
-                counter.fetch_add(1, Relaxed);
+                if let Some(counter) = counter {
+                    counter.fetch_add(1, Relaxed);
+                }
                 if wake_log {
                     self.log_wakes.notify_one();
                 }
@@ -251,7 +254,7 @@ impl Pipeline {
         match then {
             Then::Placed | Then::Park(..) => unreachable!("both are seen to before"),
             Then::Answer(owed, answer) => {
-                self.counters.refusals.fetch_add(1, Relaxed);
+                self.count_refused(&answer);
                 owed.answer(answer);
             }
             Then::AnswerPublished { owed, position, answer, determinate } => {
@@ -274,14 +277,25 @@ impl Pipeline {
         }
     }
 
-    fn counter(&self, work: &Work) -> &AtomicU64 {
+    /// What counts a request when it is placed. Commits count when they are acknowledged.
+    fn counter(&self, work: &Work) -> Option<&AtomicU64> {
         use super::message::Request;
         match work {
-            Work::Request(Request::Commit(_)) => &self.counters.commits,
-            Work::Request(Request::Part(_)) => &self.counters.parts,
-            Work::Request(Request::Abort(_) | Request::Resolve(_)) => &self.counters.aborts,
-            Work::Control(_) => &self.counters.controls,
+            Work::Request(Request::Commit(_)) => None,
+            Work::Request(Request::Part(_)) => Some(&self.counters.parts),
+            Work::Request(Request::Abort(_) | Request::Resolve(_)) => Some(&self.counters.aborts),
+            Work::Control(_) => Some(&self.counters.controls),
         }
+    }
+
+    fn count_refused(&self, answer: &Answer) {
+        let counter = match answer {
+            Answer::Refused(Refusal::SchemaChanged { .. } | Refusal::TooOld) => {
+                &self.counters.conflicts
+            }
+            _ => &self.counters.refusals,
+        };
+        counter.fetch_add(1, Relaxed);
     }
 
     /// Nothing is accepted any more, and everyone who waits gets to know that nobody knows. The

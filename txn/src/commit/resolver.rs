@@ -27,6 +27,7 @@ mod key;
 
 use std::collections::VecDeque;
 
+use bytes::Bytes;
 use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashTable};
 
@@ -49,11 +50,12 @@ const ENTRY_BYTES: usize = size_of::<Entry>() * 3 / 2 + ORDER_BYTES;
 const ORDER_BYTES: usize = size_of::<(u64, Place)>();
 
 /// Why a commit is refused.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Verdict {
-    /// The newest of the changes that it collides with.
+    /// The newest of the changes that it collides with; the key is empty if it was the table.
     Conflict {
         table: TableId,
+        key: Bytes,
         at: Position,
     },
     TooOld,
@@ -143,8 +145,9 @@ impl Resolver {
             self.check_assertion(assertion, &mut worst)?;
         }
         match worst {
-            Worst { conflict: Some((at, table)), .. } => {
-                Err(Verdict::Conflict { table, at: at.position(self.log) })
+            Worst { conflict: Some((at, table, key)), .. } => {
+                let key = Bytes::copy_from_slice(key);
+                Err(Verdict::Conflict { table, key, at: at.position(self.log) })
             }
             Worst { too_old: true, .. } => Err(Verdict::TooOld),
             Worst { .. } => Ok(()),
@@ -213,17 +216,25 @@ impl Resolver {
         self.tables.get(&table).copied().unwrap_or(never)
     }
 
-    fn check_write(&self, write: KeyWriteRef<'_>, worst: &mut Worst) -> Result<(), Verdict> {
+    fn check_write<'r>(
+        &self,
+        write: KeyWriteRef<'r>,
+        worst: &mut Worst<'r>,
+    ) -> Result<(), Verdict> {
         let base = self.base(write.base)?;
         let table = self.table(write.table);
         if table.last > base {
             let last = self.find(write.table, write.index, write.key).map(Entry::last);
-            self.compare(write.table, table, last, base, worst);
+            self.compare((write.table, write.key), table, last, base, worst);
         }
         Ok(())
     }
 
-    fn check_assertion(&self, assertion: &Assertion, worst: &mut Worst) -> Result<(), Verdict> {
+    fn check_assertion<'r>(
+        &self,
+        assertion: &'r Assertion,
+        worst: &mut Worst<'r>,
+    ) -> Result<(), Verdict> {
         let base = self.base(assertion.base)?;
         let table = self.table(assertion.table);
         if table.last <= base {
@@ -232,7 +243,7 @@ impl Resolver {
         match &assertion.scope {
             // What is not kept one by one lies at the shared floor: below it nobody can say.
             Scope::Table if self.tables.contains_key(&assertion.table) => {
-                worst.conflict(table.last, assertion.table);
+                worst.conflict(table.last, assertion.table, &[]);
             }
             Scope::Table => worst.too_old = true,
             Scope::Key { index, key, watch } => {
@@ -241,24 +252,27 @@ impl Resolver {
                     Watch::Presence => entry.presence(),
                     Watch::Any => entry.last(),
                 });
-                self.compare(assertion.table, table, last, base, worst);
+                self.compare((assertion.table, key), table, last, base, worst);
             }
         }
         Ok(())
     }
 
     /// A key of a table that was written after `base`: `last` is when, as far as remembered.
-    fn compare(
+    fn compare<'r>(
         &self,
-        id: TableId,
+        (id, key): (TableId, &'r [u8]),
         table: Table,
         last: Option<Place>,
         base: Place,
-        worst: &mut Worst,
+        worst: &mut Worst<'r>,
     ) {
-        let last = last.unwrap_or(Place::NEVER).max(table.bulk);
+        let key_last = last.unwrap_or(Place::NEVER);
+        // A bulk write does not say which keys it wrote.
+        let key = if key_last < table.bulk { &[] } else { key };
+        let last = key_last.max(table.bulk);
         if last > base {
-            worst.conflict(last, id);
+            worst.conflict(last, id, key);
         } else if base < self.floor {
             worst.too_old = true;
         }
@@ -338,14 +352,14 @@ fn shard(hash: u64) -> usize {
 
 /// What speaks against a request, as far as it was checked.
 #[derive(Default)]
-struct Worst {
-    conflict: Option<(Place, TableId)>,
+struct Worst<'r> {
+    conflict: Option<(Place, TableId, &'r [u8])>,
     too_old: bool,
 }
 
-impl Worst {
-    fn conflict(&mut self, at: Place, table: TableId) {
-        self.conflict = self.conflict.max(Some((at, table)));
+impl<'r> Worst<'r> {
+    fn conflict(&mut self, at: Place, table: TableId, key: &'r [u8]) {
+        self.conflict = self.conflict.max(Some((at, table, key)));
     }
 }
 

@@ -178,8 +178,8 @@ pub fn encode_answer(answer: &Answer) -> Bytes {
         Answer::Aborted => {
             out.u8(kind::ABORTED);
         }
-        Answer::Conflict { table, at } => {
-            out.u8(kind::CONFLICT).varint(table.0.into());
+        Answer::Conflict { table, key, at } => {
+            out.u8(kind::CONFLICT).varint(table.0.into()).bytes(key);
             put_position(&mut out, *at);
         }
         Answer::Refused(refusal) => {
@@ -205,6 +205,7 @@ pub fn decode_answer(bytes: &Bytes) -> Result<Answer, DecodeError> {
         kind::ABORTED => Answer::Aborted,
         kind::CONFLICT => Answer::Conflict {
             table: TableId(from.varint_u32("table")?),
+            key: Bytes::copy_from_slice(from.bytes()?),
             at: get_position(&mut from)?,
         },
         kind::REFUSED => Answer::Refused(get_refusal(&mut from)?),

@@ -92,6 +92,8 @@ pub(super) struct Head {
     pub(super) open: OpenBatch,
     /// Wait for a new window.
     pub(super) parked: Vec<(Owed, Work)>,
+    /// To be aborted as soon as the log has room: their aborts were refused.
+    pub(super) unaborted: Vec<CommitId>,
     /// Set once: nothing is placed any more.
     pub(super) stopped: Option<Stopped>,
     pub(super) shutting_down: bool,
@@ -170,7 +172,7 @@ impl Head {
         let payload = place(|| self.placement.place_part(part), part.payload.len())?;
         let len = payload.len();
         let position = self.push(&Record::Part { id, sequence, payload }, len);
-        self.ids.part(id, position);
+        self.ids.part(id, position, len as u64, around.clock.monotonic());
         Ok((position, Due::Part))
     }
 
@@ -207,7 +209,14 @@ impl Head {
         id: CommitId,
         around: &Surroundings<'_>,
     ) -> Result<(Position, Due), Rejection> {
-        self.ensure_space(0, 0, around)?;
+        if let Err(refused) = self.ensure_space(0, 0, around) {
+            // Who gave up asks once. Its parts must not stay for want of a few bytes.
+            if matches!(self.ids.outcome(id), Outcome::Open { .. }) && !self.unaborted.contains(&id)
+            {
+                self.unaborted.push(id);
+            }
+            return Err(refused);
+        }
         let position = self.push(&Record::Abort { id }, 0);
         self.ids.finish(id, position, None, around.published);
         let forgotten = catch_unwind(AssertUnwindSafe(|| self.placement.forget_parts(id)));
@@ -228,7 +237,7 @@ impl Head {
         let len = payload.len();
         let position = self.push(&Record::Control { timestamp, payload }, len);
         self.stamper.used(timestamp);
-        Ok((position, Due::Commit(timestamp)))
+        Ok((position, Due::Control(timestamp)))
     }
 
     fn stamp(&self, around: &Surroundings<'_>) -> Result<Timestamp, Rejection> {
@@ -297,8 +306,8 @@ fn malformed(text: String) -> Rejection {
 
 fn rejected(verdict: Verdict) -> Rejection {
     match verdict {
-        Verdict::Conflict { table, at } => {
-            let answer = Answer::Conflict { table, at };
+        Verdict::Conflict { table, key, at } => {
+            let answer = Answer::Conflict { table, key, at };
             Rejection::AnswerPublished { position: at, answer, determinate: true }
         }
         Verdict::TooOld => Refusal::TooOld.into(),

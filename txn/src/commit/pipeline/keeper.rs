@@ -5,7 +5,7 @@ use std::{sync::atomic::Ordering::Relaxed, time::Duration};
 use super::{Pipeline, head::Work, reply::Owed};
 use crate::{
     commit::{
-        message::{Answer, Refusal},
+        message::{Answer, Refusal, Request},
         time::{WINDOW_AHEAD, WINDOW_LOW, WindowError, window_target},
     },
     log::wal::WalError,
@@ -17,6 +17,19 @@ impl Pipeline {
     pub fn keep(&self) {
         self.keep_window();
         self.keep_space();
+        self.keep_aborting();
+    }
+
+    /// Aborts that the log had no room for are tried again.
+    fn keep_aborting(&self) {
+        let unaborted = std::mem::take(&mut self.head.lock().unaborted);
+        for id in unaborted {
+            let log = move |answer| match answer {
+                Answer::Aborted => tracing::debug!(%id, "aborted what a session gave up"),
+                other => tracing::warn!(%id, ?other, "cannot abort what a session gave up"),
+            };
+            self.handle(Work::Request(Request::Abort(id)), Owed::process(Box::new(log)));
+        }
     }
 
     fn keep_window(&self) {

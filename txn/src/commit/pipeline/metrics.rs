@@ -1,16 +1,24 @@
 //! Counters.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::{
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::Duration,
+};
 
 use super::Pipeline;
 
 /// Counters since the start.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Metrics {
+    /// Commits that are durable, applied and published.
     pub commits: u64,
+    /// Commit requests refused with 40001: they met another commit's writes or schema, or were
+    /// older than what the resolver remembers.
     pub conflicts: u64,
+    /// Requests refused for any other reason.
     pub refusals: u64,
     pub parts: u64,
+    /// Abort markers placed.
     pub aborts: u64,
     pub controls: u64,
     /// Entries appended, and the bytes they take in the log.
@@ -24,6 +32,11 @@ pub struct Metrics {
     /// What the resolver holds now.
     pub resolver_keys: u64,
     pub resolver_bytes: u64,
+    /// Large commits now of which parts are in the log and no end, the bytes of their parts, and how
+    /// long ago the first part of the oldest came.
+    pub open_large: u64,
+    pub open_large_bytes: u64,
+    pub open_large_oldest: Duration,
 }
 
 #[derive(Default)]
@@ -50,10 +63,12 @@ impl Pipeline {
 
     #[must_use]
     pub fn metrics(&self) -> Metrics {
-        let (resolver_keys, resolver_bytes) = {
+        let (resolver_keys, resolver_bytes, open) = {
             let head = self.head.lock();
-            (head.resolver.keys() as u64, head.resolver.bytes() as u64)
+            let resolver = &head.resolver;
+            (resolver.keys() as u64, resolver.bytes() as u64, head.ids.open_totals())
         };
+        let now = self.env.clock.monotonic();
         let of = |counter: &AtomicU64| counter.load(Relaxed);
         Metrics {
             commits: of(&self.counters.commits),
@@ -70,6 +85,9 @@ impl Pipeline {
             window_extensions: of(&self.counters.window_extensions),
             resolver_keys,
             resolver_bytes,
+            open_large: open.count,
+            open_large_bytes: open.bytes,
+            open_large_oldest: open.since.map_or(Duration::ZERO, |since| now.saturating_sub(since)),
         }
     }
 }

@@ -76,6 +76,7 @@ pub(super) enum Due {
     Part,
     Abort,
     Commit(Timestamp),
+    Control(Timestamp),
 }
 
 /// Someone who waits for a record in a batch.
@@ -90,7 +91,9 @@ impl Waiter {
         let answer = match self.due {
             Due::Part => Answer::PartAccepted,
             Due::Abort => Answer::Aborted,
-            Due::Commit(timestamp) => Answer::Committed { position: self.position, timestamp },
+            Due::Commit(timestamp) | Due::Control(timestamp) => {
+                Answer::Committed { position: self.position, timestamp }
+            }
         };
         self.owed.answer(answer);
     }

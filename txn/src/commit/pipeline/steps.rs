@@ -12,6 +12,7 @@ use super::{
     Pipeline,
     batch::{Appended, Batch, Durable},
     panic_text,
+    reply::{Due, Waiter},
 };
 use crate::{
     commit::{record, snapshots::Stopped, state_machine::Apply},
@@ -159,6 +160,9 @@ impl Pipeline {
             return self.failed(durable.batch, reason);
         }
         self.snapshots.publish(self.ids.applied());
+        let commits = |waiter: &&Waiter| matches!(waiter.due, Due::Commit(_));
+        let commits = durable.batch.waiters.iter().filter(commits).count();
+        self.counters.commits.fetch_add(commits as u64, Relaxed);
         if let Some(reason) = injected("commit::answer") {
             return self.failed(durable.batch, reason);
         }

@@ -1,6 +1,6 @@
 //! Commit ids as the critical section sees them: what is applied, and the tail ahead of it.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -20,12 +20,32 @@ pub(super) struct TailIds {
     finished: HashMap<CommitId, (Position, Option<Timestamp>), FixedState>,
     order: VecDeque<(Position, CommitId)>,
     /// Large commits under way; the tail included, so that the sequence is checked in order.
-    open: HashMap<CommitId, (Position, u32), FixedState>,
+    open: HashMap<CommitId, Open, FixedState>,
+}
+
+struct Open {
+    first: Position,
+    parts: u32,
+    /// Of the parts that came since the start.
+    bytes: u64,
+    /// When the first of these came (monotonic); `None` if that was before the start.
+    since: Option<Duration>,
+}
+
+/// All large commits under way.
+#[derive(Default)]
+pub(super) struct OpenTotals {
+    pub(super) count: u64,
+    pub(super) bytes: u64,
+    /// When the oldest began (monotonic).
+    pub(super) since: Option<Duration>,
 }
 
 impl TailIds {
     pub(super) fn new(applied: Arc<CommitIds>) -> Self {
-        let open = applied.open_parts().into_iter().map(|open| (open.id, (open.first, open.parts)));
+        let open = applied.open_parts().into_iter().map(|open| {
+            (open.id, Open { first: open.first, parts: open.parts, bytes: 0, since: None })
+        });
         let open = open.collect();
         Self { applied, finished: HashMap::default(), order: VecDeque::new(), open }
     }
@@ -37,24 +57,41 @@ impl TailIds {
                 None => Outcome::Aborted { position },
             };
         }
-        if let Some(&(first, parts)) = self.open.get(&id) {
+        if let Some(&Open { first, parts, .. }) = self.open.get(&id) {
             return Outcome::Open { parts, first };
         }
         self.applied.outcome(id)
     }
 
     pub(super) fn open_ids(&self) -> Vec<CommitId> {
-        let mut open: Vec<_> = self.open.iter().map(|(id, (first, _))| (*first, *id)).collect();
+        let mut open: Vec<_> = self.open.iter().map(|(id, open)| (open.first, *id)).collect();
         open.sort_unstable();
         open.into_iter().map(|(_, id)| id).collect()
     }
 
     pub(super) fn oldest_open_part(&self) -> Option<Position> {
-        self.open.values().map(|&(first, _)| first).min()
+        self.open.values().map(|open| open.first).min()
     }
 
-    pub(super) fn part(&mut self, id: CommitId, position: Position) {
-        self.open.entry(id).or_insert((position, 0)).1 += 1;
+    pub(super) fn open_totals(&self) -> OpenTotals {
+        let mut totals = OpenTotals::default();
+        for open in self.open.values() {
+            totals.count += 1;
+            totals.bytes += open.bytes;
+            totals.since = match (totals.since, open.since) {
+                (Some(a), Some(b)) => Some(a.min(b)),
+                (a, b) => a.or(b),
+            };
+        }
+        totals
+    }
+
+    /// A part of `bytes` was placed, `now` (monotonic).
+    pub(super) fn part(&mut self, id: CommitId, position: Position, bytes: u64, now: Duration) {
+        let new = Open { first: position, parts: 0, bytes: 0, since: Some(now) };
+        let open = self.open.entry(id).or_insert(new);
+        open.parts += 1;
+        open.bytes += bytes;
     }
 
     pub(super) fn finish(

@@ -42,7 +42,42 @@ fn key_scope(key: &str, watch: Watch) -> Scope {
 }
 
 fn conflict(table: TableId, index: u64) -> Result<(), Verdict> {
-    Err(Verdict::Conflict { table, at: at(index) })
+    Err(Verdict::Conflict { table, key: Bytes::new(), at: at(index) })
+}
+
+impl Resolver {
+    /// What `check` says, without the key.
+    fn verdict(&self, request: &CommitRequest) -> Result<(), Verdict> {
+        self.check(request).map_err(|verdict| match verdict {
+            Verdict::Conflict { table, at, .. } => {
+                Verdict::Conflict { table, key: Bytes::new(), at }
+            }
+            other => other,
+        })
+    }
+
+    fn conflicting_key(&self, request: &CommitRequest) -> Option<Bytes> {
+        match self.check(request) {
+            Err(Verdict::Conflict { key, .. }) => Some(key),
+            _ => None,
+        }
+    }
+}
+
+#[test]
+fn a_conflict_names_the_newest_key_and_none_for_whole_tables() {
+    let mut resolver = resolver();
+    record(&mut resolver, &changed("k", 0), at(1));
+    record(&mut resolver, &changed("m", 1), at(2));
+    let both = request([write(T, "m", Mark::Removed, 0), write(T, "k", Mark::Added, 0)]);
+    assert_eq!(resolver.conflicting_key(&both), Some(Bytes::from_static(b"m")));
+    let asserted = asserts(T, key_scope("k", Watch::Any), 0);
+    assert_eq!(resolver.conflicting_key(&asserted), Some(Bytes::from_static(b"k")));
+    assert_eq!(resolver.conflicting_key(&asserts(T, Scope::Table, 0)), Some(Bytes::new()));
+    let keys: Vec<String> = (0..=BULK_KEYS).map(|key| format!("{key}")).collect();
+    let bulk = request(keys.iter().map(|key| write(T, key, Mark::Added, 2)));
+    record(&mut resolver, &bulk, at(3));
+    assert_eq!(resolver.conflicting_key(&changed("k", 2)), Some(Bytes::new()), "by the table");
 }
 
 #[test]
@@ -50,15 +85,15 @@ fn the_first_updater_wins() {
     let mut resolver = resolver();
     record(&mut resolver, &changed("k", 0), at(1));
     record(&mut resolver, &changed("m", 1), at(2));
-    assert_eq!(resolver.check(&changed("k", 0)), conflict(T, 1));
-    assert_eq!(resolver.check(&changed("k", 1)), Ok(()));
-    assert_eq!(resolver.check(&changed("x", 0)), Ok(()));
+    assert_eq!(resolver.verdict(&changed("k", 0)), conflict(T, 1));
+    assert_eq!(resolver.verdict(&changed("k", 1)), Ok(()));
+    assert_eq!(resolver.verdict(&changed("x", 0)), Ok(()));
     let both = request([write(T, "k", Mark::Added, 0), write(T, "m", Mark::Removed, 0)]);
-    assert_eq!(resolver.check(&both), conflict(T, 2), "the newest one is named");
+    assert_eq!(resolver.verdict(&both), conflict(T, 2), "the newest one is named");
     let elsewhere = request([write(U, "k", Mark::Changed, 0)]);
-    assert_eq!(resolver.check(&elsewhere), Ok(()), "a key belongs to its table");
+    assert_eq!(resolver.verdict(&elsewhere), Ok(()), "a key belongs to its table");
     let other_index = KeyWrite { index: IndexId(1), ..write(T, "k", Mark::Changed, 0) };
-    assert_eq!(resolver.check(&request([other_index])), Ok(()), "and to its index");
+    assert_eq!(resolver.verdict(&request([other_index])), Ok(()), "and to its index");
 }
 
 #[test]
@@ -68,39 +103,42 @@ fn ordinals_of_one_entry_are_told_apart() {
     record(&mut resolver, &changed("k", 0), at(1));
     record(&mut resolver, &changed("m", 0), second);
     let m = |base| request([KeyWrite { base, ..write(T, "m", Mark::Changed, 0) }]);
-    assert_eq!(resolver.check(&m(at(1))), Err(Verdict::Conflict { table: T, at: second }));
-    assert_eq!(resolver.check(&m(second)), Ok(()));
+    assert_eq!(
+        resolver.verdict(&m(at(1))),
+        Err(Verdict::Conflict { table: T, key: Bytes::new(), at: second })
+    );
+    assert_eq!(resolver.verdict(&m(second)), Ok(()));
 }
 
 #[test]
 fn foreign_keys_look_at_presence_only() {
     let mut resolver = resolver();
     record(&mut resolver, &changed("p", 0), at(1));
-    assert_eq!(resolver.check(&asserts(T, key_scope("p", Watch::Presence), 0)), Ok(()));
-    assert_eq!(resolver.check(&asserts(T, key_scope("p", Watch::Any), 0)), conflict(T, 1));
+    assert_eq!(resolver.verdict(&asserts(T, key_scope("p", Watch::Presence), 0)), Ok(()));
+    assert_eq!(resolver.verdict(&asserts(T, key_scope("p", Watch::Any), 0)), conflict(T, 1));
     record(&mut resolver, &request([write(T, "p", Mark::Removed, 1)]), at(2));
     record(&mut resolver, &request([write(T, "q", Mark::Added, 1)]), at(3));
     record(&mut resolver, &changed("p", 2), at(4));
     assert_eq!(
-        resolver.check(&asserts(T, key_scope("p", Watch::Presence), 1)),
+        resolver.verdict(&asserts(T, key_scope("p", Watch::Presence), 1)),
         conflict(T, 2),
         "a later change in place does not hide that the key went"
     );
-    assert_eq!(resolver.check(&asserts(T, key_scope("q", Watch::Presence), 2)), conflict(T, 3));
-    assert_eq!(resolver.check(&asserts(T, key_scope("q", Watch::Presence), 3)), Ok(()));
+    assert_eq!(resolver.verdict(&asserts(T, key_scope("q", Watch::Presence), 2)), conflict(T, 3));
+    assert_eq!(resolver.verdict(&asserts(T, key_scope("q", Watch::Presence), 3)), Ok(()));
 }
 
 #[test]
 fn a_table_assertion_sees_every_write_also_those_without_keys() {
     let mut resolver = resolver();
-    assert_eq!(resolver.check(&asserts(T, Scope::Table, 0)), Ok(()));
+    assert_eq!(resolver.verdict(&asserts(T, Scope::Table, 0)), Ok(()));
     record(&mut resolver, &changed("k", 0), at(1));
-    assert_eq!(resolver.check(&asserts(T, Scope::Table, 0)), conflict(T, 1));
-    assert_eq!(resolver.check(&asserts(U, Scope::Table, 0)), Ok(()));
+    assert_eq!(resolver.verdict(&asserts(T, Scope::Table, 0)), conflict(T, 1));
+    assert_eq!(resolver.verdict(&asserts(U, Scope::Table, 0)), Ok(()));
     let unkeyed = CommitRequest { unkeyed: vec![U], ..CommitRequest::default() };
     record(&mut resolver, &unkeyed, at(2));
-    assert_eq!(resolver.check(&asserts(U, Scope::Table, 1)), conflict(U, 2));
-    assert_eq!(resolver.check(&asserts(U, Scope::Table, 2)), Ok(()));
+    assert_eq!(resolver.verdict(&asserts(U, Scope::Table, 1)), conflict(U, 2));
+    assert_eq!(resolver.verdict(&asserts(U, Scope::Table, 2)), Ok(()));
 }
 
 #[test]
@@ -108,9 +146,9 @@ fn writers_without_care_never_conflict_themselves() {
     let mut resolver = resolver();
     record(&mut resolver, &changed("k", 0), at(1));
     let blind = || request([KeyWrite { base: NEVER_CONFLICTS, ..write(T, "k", Mark::Changed, 0) }]);
-    assert_eq!(resolver.check(&blind()), Ok(()));
+    assert_eq!(resolver.verdict(&blind()), Ok(()));
     record(&mut resolver, &blind(), at(2));
-    assert_eq!(resolver.check(&changed("k", 1)), conflict(T, 2), "others conflict with them");
+    assert_eq!(resolver.verdict(&changed("k", 1)), conflict(T, 2), "others conflict with them");
 }
 
 #[test]
@@ -118,15 +156,15 @@ fn impossible_bases_are_refused() {
     let mut resolver = resolver();
     record(&mut resolver, &changed("k", 0), at(5));
     resolver.advance(at(6));
-    assert_eq!(resolver.check(&changed("k", 6)), Ok(()), "an abort record was placed there");
-    let future = resolver.check(&changed("k", 7));
+    assert_eq!(resolver.verdict(&changed("k", 6)), Ok(()), "an abort record was placed there");
+    let future = resolver.verdict(&changed("k", 7));
     assert_eq!(future, Err(Verdict::ImpossibleBase(at(7))));
     let base = Position { log: LogId(1), ..at(1) };
     let foreign = request([KeyWrite { base, ..write(T, "k", Mark::Changed, 0) }]);
-    assert_eq!(resolver.check(&foreign), Err(Verdict::ImpossibleBase(base)));
+    assert_eq!(resolver.verdict(&foreign), Err(Verdict::ImpossibleBase(base)));
     let base = Position { index: EntryIndex(u64::MAX), ..at(1) };
     let absurd = request([KeyWrite { base, ..write(T, "k", Mark::Changed, 0) }]);
-    assert_eq!(resolver.check(&absurd), Err(Verdict::ImpossibleBase(base)));
+    assert_eq!(resolver.verdict(&absurd), Err(Verdict::ImpossibleBase(base)));
 }
 
 #[test]
@@ -146,13 +184,17 @@ fn memory_is_bounded_and_what_is_forgotten_is_too_old() {
     assert!(resolver.keys() > 100);
     let floor = resolver.floor();
     assert!(floor > at(count / 2) && floor < at(count));
-    assert_eq!(resolver.check(&changed("new", 1)), Err(Verdict::TooOld));
-    assert_eq!(resolver.check(&changed("new", floor.index.0)), Ok(()));
+    assert_eq!(resolver.verdict(&changed("new", 1)), Err(Verdict::TooOld));
+    assert_eq!(resolver.verdict(&changed("new", floor.index.0)), Ok(()));
     let newest = format!("key {count} of a length beyond inline");
-    assert_eq!(resolver.check(&changed(&newest, 1)), conflict(T, count), "still remembered");
+    assert_eq!(resolver.verdict(&changed(&newest, 1)), conflict(T, count), "still remembered");
     let same_table = request([write(U, "other", Mark::Changed, 1)]);
-    assert_eq!(resolver.check(&same_table), Ok(()), "the table was not written since");
-    assert_eq!(resolver.check(&asserts(T, Scope::Table, 1)), conflict(T, count), "exact for ever");
+    assert_eq!(resolver.verdict(&same_table), Ok(()), "the table was not written since");
+    assert_eq!(
+        resolver.verdict(&asserts(T, Scope::Table, 1)),
+        conflict(T, count),
+        "exact for ever"
+    );
 }
 
 #[test]
@@ -162,7 +204,7 @@ fn a_hot_key_is_remembered_as_long_as_it_is_hot() {
         let key = if index % 2 == 0 { "hot".to_owned() } else { format!("{index}") };
         record(&mut resolver, &changed(&key, 0), at(index));
     }
-    assert_eq!(resolver.check(&changed("hot", 49_999)), conflict(T, 50_000));
+    assert_eq!(resolver.verdict(&changed("hot", 49_999)), conflict(T, 50_000));
     assert!(resolver.bytes() <= 64 << 10);
     // What is counted is what is there: the books do not drift.
     let (keys, order) = (resolver.keys(), resolver.order.len());
@@ -176,14 +218,14 @@ fn a_bulk_write_enters_as_its_table() {
     let bulk = |base| {
         request((0..=BULK_KEYS).map(|key| write(T, &format!("bulk {key}"), Mark::Added, base)))
     };
-    assert_eq!(resolver.check(&bulk(0)), Ok(()));
+    assert_eq!(resolver.verdict(&bulk(0)), Ok(()));
     record(&mut resolver, &bulk(0), at(1));
     assert_eq!(resolver.keys(), 0);
-    assert_eq!(resolver.check(&changed("bulk 3", 0)), conflict(T, 1));
-    assert_eq!(resolver.check(&changed("anything", 0)), conflict(T, 1), "coarser, never finer");
-    assert_eq!(resolver.check(&changed("bulk 3", 1)), Ok(()));
+    assert_eq!(resolver.verdict(&changed("bulk 3", 0)), conflict(T, 1));
+    assert_eq!(resolver.verdict(&changed("anything", 0)), conflict(T, 1), "coarser, never finer");
+    assert_eq!(resolver.verdict(&changed("bulk 3", 1)), Ok(()));
     record(&mut resolver, &changed("bulk 3", 1), at(2));
-    assert_eq!(resolver.check(&bulk(1)), conflict(T, 2), "its keys are looked up one by one");
+    assert_eq!(resolver.verdict(&bulk(1)), conflict(T, 2), "its keys are looked up one by one");
 }
 
 #[test]
@@ -197,7 +239,7 @@ fn tables_are_bounded_too() {
     }
     let newest = TableId(count);
     let newest_at = u64::from(count);
-    assert_eq!(resolver.check(&asserts(newest, Scope::Table, 5)), conflict(newest, newest_at));
-    assert_eq!(resolver.check(&asserts(TableId(9), Scope::Table, 5)), Err(Verdict::TooOld));
-    assert_eq!(resolver.check(&asserts(TableId(9), Scope::Table, newest_at - 5)), Ok(()));
+    assert_eq!(resolver.verdict(&asserts(newest, Scope::Table, 5)), conflict(newest, newest_at));
+    assert_eq!(resolver.verdict(&asserts(TableId(9), Scope::Table, 5)), Err(Verdict::TooOld));
+    assert_eq!(resolver.verdict(&asserts(TableId(9), Scope::Table, newest_at - 5)), Ok(()));
 }

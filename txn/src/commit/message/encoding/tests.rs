@@ -88,7 +88,11 @@ fn answers() -> Vec<Answer> {
         Answer::Committed { position: position(1000, 2), timestamp: Timestamp::from_millis(9) },
         Answer::PartAccepted,
         Answer::Aborted,
-        Answer::Conflict { table: TableId(5), at: position(1000, 1) },
+        Answer::Conflict {
+            table: TableId(5),
+            key: Bytes::from_static(b"key"),
+            at: position(1000, 1),
+        },
         Answer::Unknown("power".into()),
     ];
     all.extend(refusals.into_iter().map(Answer::Refused));

@@ -1,0 +1,191 @@
+//! Whatever interrupts a commit that is on its way: the answer tells what became of it.
+//!
+//! strace delays every fdatasync of the server, so that a commit takes so long that a cancel, a
+//! timeout and a SIGTERM meet it while it waits for the disk.
+
+use std::{
+    collections::BTreeMap,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use futures::{SinkExt, future::join_all};
+use glaredb_tests::{
+    client,
+    server::{Options, Server},
+};
+use tokio_postgres::{Client, NoTls, SimpleQueryMessage, types::ToSql};
+
+/// What every fdatasync takes.
+const SYNC: Duration = Duration::from_millis(1500);
+
+/// strace on a running server; detached when dropped.
+struct Strace(Child);
+
+impl Strace {
+    /// `inject`: what to do to fdatasync.
+    fn attach(server: &Server, inject: &str) -> Self {
+        let log = server.data_dir().with_extension("strace");
+        let child = Command::new("strace")
+            .args(["-f", "-o"])
+            .arg(&log)
+            .args(["-e", "trace=fdatasync", "-e", &format!("inject=fdatasync:{inject}")])
+            .args(["-p", &server.pid().to_string()])
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("this test needs strace");
+        let strace = Self(child);
+        // Attached once a sync shows in its log: the server syncs when anything is committed.
+        let begin = Instant::now();
+        while std::fs::read_to_string(&log).unwrap_or_default().is_empty() {
+            assert!(begin.elapsed() < Duration::from_secs(60), "strace attaches");
+            let _ = server.psql("create table if not exists nudge(); drop table nudge");
+        }
+        strace
+    }
+}
+
+impl Drop for Strace {
+    fn drop(&mut self) {
+        let pid = rustix::process::Pid::from_child(&self.0);
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        let _ = self.0.wait();
+    }
+}
+
+/// Runs `work` with a cancel in its middle.
+async fn cancelled<T>(client: &Client, work: impl Future<Output = T>) -> T {
+    let token = client.cancel_token();
+    let cancel = async {
+        tokio::time::sleep(SYNC / 3).await;
+        token.cancel_query(NoTls).await.expect("the request is sent");
+    };
+    tokio::join!(work, cancel).0
+}
+
+async fn copy(client: &Client, row: &str) -> Result<u64, tokio_postgres::Error> {
+    let sink = client.copy_in::<_, bytes::Bytes>("copy t from stdin").await?;
+    let mut sink = std::pin::pin!(sink);
+    sink.send(bytes::Bytes::from(format!("{row}\n"))).await?;
+    sink.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_is_answered_by_what_became_of_it() {
+    let server = Server::start();
+    let setup = server.connect().await;
+    setup.batch_execute("create table t (k int primary key)").await.expect("a table");
+    let clients: Vec<Client> = join_all((0..9).map(|_| server.connect())).await;
+    let [a, b, c, d, e, f, g, h, i] = &clients[..] else { panic!("nine clients") };
+    for timed in [a, c, e, h, i] {
+        timed.batch_execute("set statement_timeout = '500ms'").await.expect("a setting");
+    }
+    for open in [c, d] {
+        open.batch_execute("begin").await.expect("a block");
+    }
+    c.batch_execute("insert into t values (3)").await.expect("a row");
+    d.batch_execute("insert into t values (4)").await.expect("a row");
+    let prepared = g.prepare("insert into t values ($1)").await.expect("a statement");
+    let (one, two) = (7_i32, 8_i32);
+
+    let strace = Strace::attach(&server, &format!("delay_enter={}", SYNC.as_micros()));
+    let began = Instant::now();
+    let ok = |result: Result<(), tokio_postgres::Error>, what: &str| {
+        assert!(result.is_ok(), "{what}: {result:?}");
+    };
+    tokio::join!(
+        async { ok(a.batch_execute("insert into t values (1)").await, "autocommit, timeout") },
+        async {
+            let work = b.batch_execute("insert into t values (2)");
+            ok(cancelled(b, work).await, "autocommit, cancel");
+        },
+        async { ok(c.batch_execute("commit").await, "COMMIT, timeout") },
+        async { ok(cancelled(d, d.batch_execute("commit")).await, "COMMIT, cancel") },
+        async { ok(copy(e, "5").await.map(drop), "COPY, timeout") },
+        async { ok(cancelled(f, copy(f, "6")).await.map(drop), "COPY, cancel") },
+        async {
+            let (first, second): ([&(dyn ToSql + Sync); 1], [&(dyn ToSql + Sync); 1]) =
+                ([&one], [&two]);
+            let both =
+                tokio::try_join!(g.execute(&prepared, &first), g.execute(&prepared, &second));
+            assert!(both.is_ok(), "extended: {both:?}");
+        },
+        async {
+            let work = h.batch_execute("insert into t values (9); insert into t values (10)");
+            ok(work.await, "implicit transaction of one message, timeout");
+        },
+        async {
+            let rows = i.simple_query("insert into t values (11) returning k").await;
+            let rows = rows.expect("RETURNING, timeout");
+            let row = rows.iter().any(|m| matches!(m, SimpleQueryMessage::Row(_)));
+            assert!(row, "{rows:?}");
+        },
+    );
+    assert!(began.elapsed() >= SYNC, "{:?}: the disk was not slow", began.elapsed());
+    drop(strace);
+    let keys = server.psql("select string_agg(k::text, ' ' order by k) from t");
+    assert_eq!(keys.as_deref(), Ok("1 2 3 4 5 6 7 8 9 10 11\n"));
+}
+
+/// SIGTERM meets a commit that waits for the disk: it is answered, and the answer is true.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stopping_server_answers_its_commits() {
+    let mut server = Server::start();
+    let client = server.connect().await;
+    client.batch_execute("create table t (k int primary key)").await.expect("a table");
+    let strace = Strace::attach(&server, &format!("delay_enter={}", SYNC.as_micros()));
+    let insert =
+        tokio::spawn(async move { client.batch_execute("insert into t values (1)").await });
+    tokio::time::sleep(SYNC / 3).await;
+    let pid = rustix::process::Pid::from_raw(server.pid().cast_signed()).expect("a pid");
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("SIGTERM is sent");
+    let answer = insert.await.expect("no panic");
+    assert!(answer.is_ok(), "{answer:?}");
+    drop(strace);
+    let status = server.wait_end(Duration::from_secs(60));
+    assert!(status.success(), "{status}");
+    let server = server.start_again(Options::default());
+    assert_eq!(server.psql("select count(*) from t").as_deref(), Ok("1\n"));
+}
+
+/// The log fails under commits: nobody can say what became of them, and that is what clients hear.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failed_log_leaves_commits_unknown() {
+    let mut server = Server::start();
+    let clients: Vec<Client> = join_all((0..4).map(|_| server.connect())).await;
+    clients[0].batch_execute("create table t (k int primary key)").await.expect("a table");
+    let strace = Command::new("strace")
+        .args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync"])
+        .args(["-e", "inject=fdatasync:error=EIO:delay_enter=500000"])
+        .args(["-p", &server.pid().to_string()])
+        .stdin(Stdio::null())
+        .spawn()
+        .expect("this test needs strace");
+    let strace = Strace(strace);
+    let inserts = clients.iter().enumerate().map(|(key, client)| async move {
+        // Until the disk fails, which is as soon as strace is attached.
+        for round in 0.. {
+            let key = round * 10 + key;
+            if let Err(error) = client.batch_execute(&format!("insert into t values ({key})")).await
+            {
+                return (key, client::sqlstate(&error).to_owned());
+            }
+        }
+        unreachable!("the loop ends by an error")
+    });
+    let answers: BTreeMap<usize, String> = join_all(inserts).await.into_iter().collect();
+    // One that came after the failure was refused for sure.
+    assert!(answers.values().any(|state| state == "08007"), "{answers:?}");
+    let told = |state: &String| ["08007", "58030"].contains(&state.as_str());
+    assert!(answers.values().all(told), "{answers:?}");
+    let status = server.wait_end(Duration::from_secs(60));
+    assert_eq!(status.code(), Some(1), "{status}");
+    drop(strace);
+    let server = server.start_again(Options::default());
+    for (key, state) in answers {
+        let found = server.psql(&format!("select count(*) from t where k = {key}"));
+        let found = found.expect("it reads");
+        assert!(state == "08007" || found == "0\n", "{key} was refused with {state}: {found}");
+    }
+}
