@@ -23,6 +23,7 @@ use super::{
 };
 
 mod encoding;
+mod own_keys;
 mod table_writes;
 #[cfg(test)]
 mod tests;

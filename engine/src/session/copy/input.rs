@@ -15,7 +15,7 @@ use datafusion::{
 
 use super::{
     chosen,
-    lines::{Dialect, Field, invalid_utf8},
+    lines::{Dialect, Field, Scan, invalid_utf8},
 };
 use crate::{
     error::{SqlError, sqlstate},
@@ -49,7 +49,7 @@ pub(super) struct CopySource {
     open: Vec<u8>,
     /// Bytes of `open` that were searched for its end.
     searched: usize,
-    quoted: bool,
+    scan: Scan,
     copied: u64,
 }
 
@@ -122,7 +122,7 @@ impl CopySource {
             sink,
             open: Vec::new(),
             searched: 0,
-            quoted: false,
+            scan: Scan::default(),
             copied: 0,
         })
     }
@@ -154,8 +154,8 @@ impl CopySource {
     async fn lines(&mut self, bytes: &[u8], searched: usize) -> Result<usize, SqlError> {
         let mut start = 0;
         let mut from = searched;
-        let mut quoted = self.quoted;
-        while let Some((end, next)) = self.reader.dialect.line_end(bytes, from, &mut quoted) {
+        let mut scan = self.scan;
+        while let Some((end, next)) = self.reader.dialect.line_end(bytes, from, &mut scan) {
             self.reader.line(&bytes[start..end])?;
             (start, from) = (next, next);
             if self.reader.is_full() {
@@ -166,7 +166,7 @@ impl CopySource {
                 return Ok(bytes.len());
             }
         }
-        self.quoted = quoted;
+        self.scan = scan;
         Ok(start)
     }
 
@@ -242,7 +242,7 @@ impl CopySource {
     pub(super) async fn end(&mut self) -> Result<u64, SqlError> {
         if !self.open.is_empty() && !self.reader.ended {
             let open = std::mem::take(&mut self.open);
-            if self.quoted {
+            if self.scan.quoted {
                 let error =
                     SqlError::new(sqlstate::BAD_COPY_FILE_FORMAT, "unterminated CSV quoted field");
                 let text = String::from_utf8_lossy(&open);

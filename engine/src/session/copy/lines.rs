@@ -2,10 +2,21 @@
 
 use std::borrow::Cow;
 
+use memchr::{memchr, memchr_iter, memchr2};
+
 use crate::{
     error::{SqlError, sqlstate},
     query::statement::{Copy, CopyFormat},
 };
+
+/// Where a search for the end of a csv line stands.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Scan {
+    /// Within quotes.
+    pub quoted: bool,
+    /// Behind an escape within quotes, whatever comes next belongs to the value.
+    escaped: bool,
+}
 
 /// What the bytes of a COPY mean.
 #[derive(Clone, Debug)]
@@ -29,17 +40,17 @@ impl Dialect {
     }
 
     /// End of the first line in `bytes` from `from` on: where it ends and where the next begins.
-    /// `quoted` is whether `from` lies within quotes; it is kept up to date.
+    /// `scan` is the state at `from`; it is kept up to date.
     pub(super) fn line_end(
         &self,
         bytes: &[u8],
         from: usize,
-        quoted: &mut bool,
+        scan: &mut Scan,
     ) -> Option<(usize, usize)> {
         let mut at = from;
         if !self.csv {
             loop {
-                let found = at + bytes[at..].iter().position(|b| *b == b'\n')?;
+                let found = at + memchr(b'\n', &bytes[at..])?;
                 // A newline after an odd number of backslashes belongs to the value.
                 let backslashes = bytes[..found].iter().rev().take_while(|b| **b == b'\\').count();
                 if backslashes.is_multiple_of(2) {
@@ -48,16 +59,19 @@ impl Dialect {
                 at = found + 1;
             }
         }
-        // With escape = quote, a doubled quote closes and opens again: no special case.
-        let mut escaped = false;
-        while let Some(byte) = bytes.get(at) {
-            if escaped {
-                escaped = false;
-            } else if *quoted && *byte == self.escape && self.escape != self.quote {
-                escaped = true;
-            } else if *byte == self.quote {
-                *quoted = !*quoted;
-            } else if *byte == b'\n' && !*quoted {
+        while at < bytes.len() {
+            if std::mem::take(&mut scan.escaped) {
+                at += 1;
+                continue;
+            }
+            // With escape = quote, a doubled quote closes and opens again: no special case.
+            let other = if scan.quoted { self.escape } else { b'\n' };
+            at += memchr2(self.quote, other, &bytes[at..])?;
+            if bytes[at] == self.quote {
+                scan.quoted = !scan.quoted;
+            } else if scan.quoted {
+                scan.escaped = true;
+            } else {
                 return Some((at, at + 1));
             }
             at += 1;
@@ -82,19 +96,9 @@ impl Dialect {
 
     fn text_fields<'a>(&self, line: &'a str, fields: &mut Vec<Field<'a>>) -> Result<(), SqlError> {
         let bytes = line.as_bytes();
-        if !bytes.contains(&b'\\') {
-            let mut start = 0;
-            loop {
-                let end = bytes[start..].iter().position(|b| *b == self.delimiter);
-                let end = end.map_or(bytes.len(), |end| start + end);
-                let text = &line[start..end];
-                let null = text.as_bytes() == self.null;
-                fields.push((!null).then_some(Cow::Borrowed(text)));
-                if end == bytes.len() {
-                    return Ok(());
-                }
-                start = end + 1;
-            }
+        if memchr(b'\\', bytes).is_none() {
+            self.plain_fields(line, fields);
+            return Ok(());
         }
         let mut start = 0;
         loop {
@@ -123,8 +127,24 @@ impl Dialect {
         }
     }
 
+    /// Fields that are what stands between the delimiters.
+    fn plain_fields<'a>(&self, line: &'a str, fields: &mut Vec<Field<'a>>) {
+        let mut start = 0;
+        let ends = memchr_iter(self.delimiter, line.as_bytes()).chain([line.len()]);
+        for end in ends {
+            let text = &line[start..end];
+            let null = text.as_bytes() == self.null;
+            fields.push((!null).then_some(Cow::Borrowed(text)));
+            start = end + 1;
+        }
+    }
+
     fn csv_fields<'a>(&self, line: &'a str, fields: &mut Vec<Field<'a>>) -> Result<(), SqlError> {
         let bytes = line.as_bytes();
+        if memchr(self.quote, bytes).is_none() {
+            self.plain_fields(line, fields);
+            return Ok(());
+        }
         let mut start = 0;
         loop {
             if bytes.get(start) != Some(&self.quote) {

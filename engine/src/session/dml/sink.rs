@@ -111,7 +111,8 @@ impl TableSink {
         let own = writes.table(self.id);
         let at = self.view.snapshot.timestamp();
         let mut batch: HashSet<&[u8], foldhash::fast::RandomState> = HashSet::default();
-        let several = keys.len() > 1;
+        // Keys in ascending order, the usual load, do not repeat.
+        let may_repeat = !keys.iter().is_sorted_by(|a, b| a < b);
         for (row, key) in keys.iter().enumerate() {
             let taken = match own.map_or(OwnKey::Untouched, |own| own.own_key(key)) {
                 OwnKey::Row(_) => true,
@@ -120,7 +121,7 @@ impl TableSink {
                     self.storage.as_ref().is_some_and(|table| table.lookup(key, at).is_some())
                 }
             };
-            if taken || (several && !batch.insert(key)) {
+            if taken || (may_repeat && !batch.insert(key)) {
                 let key = self.schema.key().unwrap_or_default();
                 return Err(duplicate_key(
                     &self.table,

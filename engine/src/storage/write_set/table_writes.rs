@@ -10,7 +10,10 @@ use glaredb_txn::{
 };
 use hashbrown::HashMap;
 
-use super::{Deletion, OWN_ROWS, OwnBatch, encoding};
+use super::{
+    Deletion, OWN_ROWS, OwnBatch, encoding,
+    own_keys::{self, OwnKeys},
+};
 use crate::storage::{
     StorageError, chunk::CHUNK_ROWS_MAX, codec::key::EncodedKeys, schema::TableSchema,
 };
@@ -26,7 +29,7 @@ pub struct TableWrites {
     /// Rows in `deletes`, per segment, one bit per row.
     deleted: HashMap<SegmentId, Box<[u64]>>,
     /// What became of each key, in tables with a primary key.
-    keys: HashMap<Bytes, KeyState, foldhash::fast::FixedState>,
+    keys: OwnKeys,
     /// Row ids updated or deleted, in tables without one, each with the base of its statement.
     row_ids: Vec<(RowId, Position)>,
     /// Row ids that own rows keep, in tables without a primary key.
@@ -68,18 +71,12 @@ pub enum OwnKey {
     Row(u32),
 }
 
-#[derive(Clone, Copy, Debug)]
-struct KeyState {
-    /// A committed row had it.
-    removed: bool,
-    /// Own row that has it now.
-    row: Option<u32>,
-    base: Position,
-}
-
-/// Memory of a deleted row and of a key, roughly: entry, share of the table, bytes.
+/// Memory of a deleted row, roughly.
 const DELETED_ROW_BYTES: u64 = 80;
-const KEY_BYTES: u64 = 96;
+
+fn key_memory(key: &[u8]) -> u64 {
+    own_keys::ENTRY_BYTES + key.len() as u64
+}
 
 impl OwnRows {
     pub(super) fn new(batch: RecordBatch, first: u32, kept: Option<Arc<[RowId]>>) -> Self {
@@ -133,12 +130,7 @@ impl TableWrites {
 
     #[must_use]
     pub fn own_key(&self, key: &[u8]) -> OwnKey {
-        match self.keys.get(key) {
-            None => OwnKey::Untouched,
-            Some(KeyState { row: Some(row), .. }) => OwnKey::Row(*row),
-            Some(KeyState { removed: true, .. }) => OwnKey::Removed,
-            Some(_) => OwnKey::Untouched,
-        }
+        self.keys.get(key)
     }
 
     /// Has the transaction deleted this committed or own row?
@@ -215,8 +207,7 @@ impl TableWrites {
             )));
         }
         encoding::check_row_sizes(batch)?;
-        let keys =
-            keys.map_or(0, |keys| keys.iter().map(|key| KEY_BYTES + key.len() as u64).sum::<u64>());
+        let keys = keys.map_or(0, |keys| keys.iter().map(key_memory).sum::<u64>());
         Ok(encoding::batch_memory(batch) + keys)
     }
 
@@ -231,13 +222,10 @@ impl TableWrites {
         let rows = batch.num_rows();
         let first = self.next_own;
         if let Some(keys) = keys {
-            self.keys.reserve(rows);
-            for row in 0..rows {
-                let state = self.keys.entry(keys.get_bytes(row)).or_insert_with(|| {
-                    self.memory += KEY_BYTES + keys.get(row).len() as u64;
-                    KeyState { removed: false, row: None, base }
-                });
-                state.row = Some(first + row as u32);
+            for (row, key) in keys.iter().enumerate() {
+                if self.keys.insert(key, first + row as u32, base) {
+                    self.memory += key_memory(key);
+                }
             }
         }
         self.next_own += rows as u32;
@@ -274,17 +262,17 @@ impl TableWrites {
         self.schema = Some(Arc::clone(schema));
         let mut deleted = 0;
         for (n, locator) in rows.locators.iter().enumerate() {
-            let key = rows.keys.map(|keys| keys.get_bytes(n));
             deleted += usize::from(if locator.segment == OWN_ROWS {
-                self.delete_own(locator.row, key.as_ref())
+                self.delete_own(locator.row, rows.keys.map(|keys| keys.get(n)))
             } else {
+                let key = rows.keys.map(|keys| keys.get_bytes(n));
                 self.delete_committed(*locator, rows.row_ids[n], key, base)
             });
         }
         Ok(deleted)
     }
 
-    fn delete_own(&mut self, row: u32, key: Option<&Bytes>) -> bool {
+    fn delete_own(&mut self, row: u32, key: Option<&[u8]>) -> bool {
         let Some((at, n)) = self.own_place(row) else { return false };
         let own = &mut self.batches[at];
         if own.dead.is_empty() {
@@ -293,10 +281,8 @@ impl TableWrites {
         if std::mem::replace(&mut own.dead[n], true) {
             return false;
         }
-        if let Some(state) = key.and_then(|key| self.keys.get_mut(key))
-            && state.row == Some(row)
-        {
-            state.row = None;
+        if let Some(key) = key {
+            self.keys.forget_row(key, row);
         }
         true
     }
@@ -320,13 +306,11 @@ impl TableWrites {
         self.memory += DELETED_ROW_BYTES;
         let key = match key {
             Some(key) => {
-                self.memory += KEY_BYTES + key.len() as u64;
-                let state = self.keys.entry(key.clone()).or_insert(KeyState {
-                    removed: false,
-                    row: None,
-                    base,
-                });
-                state.removed = true;
+                if self.keys.remove(&key, base) {
+                    self.memory += key_memory(&key);
+                }
+                // The row's own share.
+                self.memory += key.len() as u64;
                 key
             }
             None => {
@@ -383,16 +367,8 @@ impl TableWrites {
     /// What the resolver checks: each key once, with what became of it in the end. False: there is
     /// none.
     pub(super) fn key_writes(&self, table: TableId, out: &mut KeyWrites) -> bool {
+        self.keys.key_writes(table, out);
         let index = IndexId::KEY;
-        for (key, state) in &self.keys {
-            let mark = match (state.removed, state.row) {
-                (true, Some(_)) => Mark::Changed,
-                (true, None) => Mark::Removed,
-                // Inserted and deleted again: still looked up, so still checked.
-                (false, _) => Mark::Added,
-            };
-            out.push(KeyWriteRef { table, index, key, mark, base: state.base });
-        }
         let kept: hashbrown::HashSet<RowId, foldhash::fast::FixedState> =
             self.kept_ids.iter().copied().collect();
         for (row_id, base) in &self.row_ids {

@@ -49,13 +49,52 @@ fn csv_fields_are_unquoted() {
 
 #[test]
 fn lines_end_outside_of_quotes_and_escapes() {
-    let mut quoted = false;
-    assert_eq!(text().line_end(b"a\\\nb\nc", 0, &mut quoted), Some((4, 5)));
-    assert_eq!(text().line_end(b"a\\\\\nb", 0, &mut quoted), Some((3, 4)));
-    assert_eq!(text().line_end(b"abc", 0, &mut quoted), None);
-    assert_eq!(csv().line_end(b"\"a\nb\"\nc", 0, &mut quoted), Some((5, 6)));
-    assert!(!quoted);
-    assert_eq!(csv().line_end(b"\"a\nb", 0, &mut quoted), None);
-    assert!(quoted);
-    assert_eq!(csv().line_end(b"\"a\nb\"\n", 4, &mut quoted), Some((5, 6)));
+    let mut scan = Scan::default();
+    assert_eq!(text().line_end(b"a\\\nb\nc", 0, &mut scan), Some((4, 5)));
+    assert_eq!(text().line_end(b"a\\\\\nb", 0, &mut scan), Some((3, 4)));
+    assert_eq!(text().line_end(b"abc", 0, &mut scan), None);
+    assert_eq!(csv().line_end(b"\"a\nb\"\nc", 0, &mut scan), Some((5, 6)));
+    assert!(!scan.quoted);
+    assert_eq!(csv().line_end(b"\"a\nb", 0, &mut scan), None);
+    assert!(scan.quoted);
+    assert_eq!(csv().line_end(b"\"a\nb\"\n", 4, &mut scan), Some((5, 6)));
+}
+
+#[test]
+fn lines_end_alike_wherever_messages_cut_them() {
+    let escaping = Dialect { escape: b'\\', ..csv() };
+    let text_with = |dialect: &Dialect, bytes: &[u8], cut: usize| {
+        let mut scan = Scan::default();
+        let mut ends = Vec::new();
+        // What a line's end was searched in before is not searched again.
+        let (mut from, mut len) = (0, cut);
+        loop {
+            match dialect.line_end(&bytes[..len], from, &mut scan) {
+                Some((end, next)) => {
+                    ends.push(end);
+                    from = next;
+                }
+                None if len < bytes.len() => (from, len) = (len, bytes.len()),
+                None => return (ends, scan.quoted),
+            }
+        }
+    };
+    let cases: [(&Dialect, &[u8], &[usize]); 4] = [
+        (&csv(), b"a,\"b\"\"\nc\",\\\nx\n\"\n", &[11, 13]),
+        (&escaping, b"a,\"b\\\"\n\\\\\"\n\\\n\"\\", &[10, 12]),
+        (&escaping, b"\"\\\n\"\n\"\\n\"\n", &[4, 9]),
+        (&csv(), b"plain,line\r\n\n", &[11, 12]),
+    ];
+    for (dialect, bytes, expected) in cases {
+        let quoted = text_with(dialect, bytes, bytes.len()).1;
+        for cut in 0..=bytes.len() {
+            let found = text_with(dialect, bytes, cut);
+            assert_eq!(
+                found,
+                (expected.to_vec(), quoted),
+                "{:?} cut at {cut}",
+                bytes.escape_ascii()
+            );
+        }
+    }
 }

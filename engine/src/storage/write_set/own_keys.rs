@@ -1,0 +1,219 @@
+//! What became of the keys a transaction touched, by key.
+//!
+//! A bulk load names millions of keys, so one costs its bytes and an entry of 24, both in blocks that
+//! never move. Keys that come in ascending order, the usual load, need no hash table: they are found
+//! by binary search, and one greater than all of them is known to be new by one comparison.
+
+use foldhash::fast::FixedState;
+use glaredb_txn::{
+    commit::message::{KeyWriteRef, KeyWrites, Mark},
+    ids::{IndexId, Position, TableId},
+};
+use hashbrown::HashTable;
+
+use super::OwnKey;
+
+#[cfg(test)]
+mod tests;
+
+/// Entries of a block; the first one grows up to it.
+const BLOCK_ENTRIES: usize = 1 << 15;
+
+/// Bytes of keys after which a block gets no more.
+const BLOCK_BYTES: usize = 1 << 20;
+
+/// So many keys in no order are looked through one by one.
+const SCANNED_MAX: usize = 8;
+
+/// No own row has the key.
+const NO_ROW: u32 = u32::MAX;
+
+/// Memory of a key beside its bytes: entry, share of the hash table.
+pub(super) const ENTRY_BYTES: u64 = size_of::<Entry>() as u64 + 8;
+
+#[derive(Debug, Default)]
+pub(super) struct OwnKeys {
+    entries: Vec<Vec<Entry>>,
+    bytes: Vec<Vec<u8>>,
+    /// Bases of the statements, each once in a row.
+    bases: Vec<Position>,
+    len: usize,
+    /// The keys did not come in ascending order.
+    unordered: bool,
+    /// Of all entries, by number, once they are unordered and many.
+    table: HashTable<u32>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    /// Where the key lies.
+    block: u32,
+    start: u32,
+    len: u32,
+    /// Own row that has the key now.
+    row: u32,
+    /// Index of the base of the statement that first touched it.
+    base: u32,
+    /// A committed row had it.
+    removed: bool,
+}
+
+fn hash(key: &[u8]) -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    let mut hasher = FixedState::default().build_hasher();
+    hasher.write(key);
+    hasher.finish()
+}
+
+impl OwnKeys {
+    pub(super) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    pub(super) fn get(&self, key: &[u8]) -> OwnKey {
+        match self.find(key).map(|at| self.entry(at)) {
+            Some(Entry { row, .. }) if *row != NO_ROW => OwnKey::Row(*row),
+            Some(Entry { removed: true, .. }) => OwnKey::Removed,
+            _ => OwnKey::Untouched,
+        }
+    }
+
+    /// Own row `row` has the key now. True: the transaction did not touch it before.
+    pub(super) fn insert(&mut self, key: &[u8], row: u32, base: Position) -> bool {
+        let (at, new) = self.find_or_add(key, base);
+        self.entry_mut(at).row = row;
+        new
+    }
+
+    /// A committed row with the key is deleted. True: the transaction did not touch it before.
+    pub(super) fn remove(&mut self, key: &[u8], base: Position) -> bool {
+        let (at, new) = self.find_or_add(key, base);
+        self.entry_mut(at).removed = true;
+        new
+    }
+
+    /// Own row `row` is deleted: the key is nobody's if it was that row's.
+    pub(super) fn forget_row(&mut self, key: &[u8], row: u32) {
+        if let Some(at) = self.find(key) {
+            let entry = self.entry_mut(at);
+            if entry.row == row {
+                entry.row = NO_ROW;
+            }
+        }
+    }
+
+    /// What the resolver checks: each key once, with what became of it in the end.
+    pub(super) fn key_writes(&self, table: TableId, out: &mut KeyWrites) {
+        for entry in self.entries.iter().flatten() {
+            let mark = match (entry.removed, entry.row) {
+                (true, NO_ROW) => Mark::Removed,
+                (true, _) => Mark::Changed,
+                // Inserted and deleted again: still looked up, so still checked.
+                (false, _) => Mark::Added,
+            };
+            let (key, base) = (self.key(entry), self.bases[entry.base as usize]);
+            out.push(KeyWriteRef { table, index: IndexId::KEY, key, mark, base });
+        }
+    }
+
+    fn key(&self, entry: &Entry) -> &[u8] {
+        let start = entry.start as usize;
+        &self.bytes[entry.block as usize][start..start + entry.len as usize]
+    }
+
+    fn entry(&self, at: usize) -> &Entry {
+        &self.entries[at / BLOCK_ENTRIES][at % BLOCK_ENTRIES]
+    }
+
+    fn entry_mut(&mut self, at: usize) -> &mut Entry {
+        &mut self.entries[at / BLOCK_ENTRIES][at % BLOCK_ENTRIES]
+    }
+
+    fn is_greatest(&self, key: &[u8]) -> bool {
+        self.len == 0 || self.key(self.entry(self.len - 1)) < key
+    }
+
+    fn find(&self, key: &[u8]) -> Option<usize> {
+        if !self.unordered {
+            if self.is_greatest(key) {
+                return None;
+            }
+            let block = self.entries.partition_point(|block| self.key(&block[0]) <= key);
+            let block = block.checked_sub(1)?;
+            let found = self.entries[block].binary_search_by(|entry| self.key(entry).cmp(key));
+            return found.ok().map(|n| block * BLOCK_ENTRIES + n);
+        }
+        if self.len <= SCANNED_MAX {
+            return (0..self.len).find(|at| self.key(self.entry(*at)) == key);
+        }
+        let equal = |at: &u32| self.key(self.entry(*at as usize)) == key;
+        self.table.find(hash(key), equal).map(|at| *at as usize)
+    }
+
+    fn find_or_add(&mut self, key: &[u8], base: Position) -> (usize, bool) {
+        if let Some(at) = self.find(key) {
+            return (at, false);
+        }
+        if !self.unordered && !self.is_greatest(key) {
+            self.unordered = true;
+            self.index_all();
+        }
+        let at = self.len;
+        self.add(key, base);
+        if self.unordered && self.len == SCANNED_MAX + 1 {
+            self.index_all();
+        } else if self.unordered && self.len > SCANNED_MAX {
+            self.index(at);
+        }
+        (at, true)
+    }
+
+    fn index_all(&mut self) {
+        if self.len > SCANNED_MAX {
+            (0..self.len).for_each(|at| self.index(at));
+        }
+    }
+
+    fn index(&mut self, at: usize) {
+        let Self { table, entries, bytes, .. } = self;
+        let hash_of = |at: &u32| {
+            let entry = &entries[*at as usize / BLOCK_ENTRIES][*at as usize % BLOCK_ENTRIES];
+            let start = entry.start as usize;
+            hash(&bytes[entry.block as usize][start..start + entry.len as usize])
+        };
+        // Own rows are counted in 32 bits; keys of committed rows fit beside them in any memory.
+        let at = u32::try_from(at).expect("fewer than 2^32 keys in a transaction");
+        table.insert_unique(hash_of(&at), at, hash_of);
+    }
+
+    fn add(&mut self, key: &[u8], base: Position) {
+        if self.bases.last() != Some(&base) {
+            self.bases.push(base);
+        }
+        if self.bytes.last().is_none_or(|block| block.len() >= BLOCK_BYTES) {
+            let room = if self.bytes.is_empty() { key.len() } else { BLOCK_BYTES + key.len() };
+            self.bytes.push(Vec::with_capacity(room));
+        }
+        let block = self.bytes.len() - 1;
+        let start = self.bytes[block].len();
+        self.bytes[block].extend_from_slice(key);
+        let entry = Entry {
+            block: block as u32,
+            start: start as u32,
+            len: key.len() as u32,
+            row: NO_ROW,
+            base: self.bases.len() as u32 - 1,
+            removed: false,
+        };
+        match self.entries.last_mut() {
+            Some(entries) if entries.len() < BLOCK_ENTRIES => entries.push(entry),
+            Some(_) => {
+                let mut entries = Vec::with_capacity(BLOCK_ENTRIES);
+                entries.push(entry);
+                self.entries.push(entries);
+            }
+            None => self.entries.push(vec![entry]),
+        }
+        self.len += 1;
+    }
+}
