@@ -241,7 +241,7 @@ impl Background {
         let keeper =
             threads.spawn("storage-keeper", Box::new(move || keep(&keeper, &keeper_signals)))?;
         let (writer, writer_signals) = (Arc::clone(shared), Arc::clone(&signals));
-        let writer = threads.spawn(
+        let writer = threads.spawn_background(
             "storage-checkpoint",
             Box::new(move || write_checkpoints(&writer, &writer_signals)),
         )?;

@@ -1,9 +1,22 @@
 //! Threads.
 
+/// A weight of about a tenth of the usual one.
+const BACKGROUND_NICENESS: i32 = 10;
+
 /// Starts threads.
 pub trait Threads: Send + Sync {
     /// Run `body` on a thread named `name` (at most 15 bytes show up in the system's tools).
     fn spawn(&self, name: &str, body: Box<dyn FnOnce() + Send>) -> Result<JoinHandle, SpawnError>;
+
+    /// As `spawn`, for work that others should not notice: where they want the processors, it gets
+    /// about a tenth of one, enough to come to an end.
+    fn spawn_background(
+        &self,
+        name: &str,
+        body: Box<dyn FnOnce() + Send>,
+    ) -> Result<JoinHandle, SpawnError> {
+        self.spawn(name, body)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -52,6 +65,21 @@ impl Threads for SystemThreads {
         Ok(JoinHandle::new(Box::new(move || {
             thread.join().map_err(|payload| Panicked { name, message: panic_message(&*payload) })
         })))
+    }
+
+    fn spawn_background(
+        &self,
+        name: &str,
+        body: Box<dyn FnOnce() + Send>,
+    ) -> Result<JoinHandle, SpawnError> {
+        let lowered = move || {
+            // Of the calling thread only. A thread of usual priority does the work as well.
+            if let Err(error) = rustix::process::setpriority_process(None, BACKGROUND_NICENESS) {
+                tracing::warn!(%error, "background work runs at the usual priority");
+            }
+            body();
+        };
+        self.spawn(name, Box::new(lowered))
     }
 }
 

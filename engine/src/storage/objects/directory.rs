@@ -47,7 +47,7 @@ impl Pace {
 
     /// For work behind commits: at most about half of the device's time.
     pub const BACKGROUND: Self =
-        Self { slice_bytes: 1 << 20, rest_percent: 100, rest_max: Duration::from_millis(50) };
+        Self { slice_bytes: 256 << 10, rest_percent: 100, rest_max: Duration::from_millis(50) };
 }
 
 /// See the module's description.
