@@ -172,7 +172,15 @@ impl Block {
         if !self.deletions.any_at(self.first_row(), self.last_row(), horizon) {
             return 0;
         }
-        (0..self.len).filter(|n| self.deletions.end(self.row(*n)) <= horizon).count()
+        match &self.rows {
+            RowNumbers::From(_) => {
+                self.deletions.count_at(self.first_row(), self.last_row(), horizon)
+            }
+            // Between these are rows that were thinned out, deleted too.
+            RowNumbers::Each(rows) => {
+                rows.iter().filter(|row| self.deletions.end(**row) <= horizon).count()
+            }
+        }
     }
 
     /// The block without the rows that are dead at `horizon`; `None`: all are.
