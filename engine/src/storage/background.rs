@@ -8,6 +8,7 @@
 
 use std::{
     collections::VecDeque,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
         atomic::{
@@ -237,14 +238,13 @@ impl Background {
     pub(super) fn start(shared: &Arc<Shared>) -> Result<Self, SpawnError> {
         let signals = Arc::new(Signals::default());
         let threads = &shared.env.threads;
-        let (keeper, keeper_signals) = (Arc::clone(shared), Arc::clone(&signals));
-        let keeper =
-            threads.spawn("storage-keeper", Box::new(move || keep(&keeper, &keeper_signals)))?;
-        let (writer, writer_signals) = (Arc::clone(shared), Arc::clone(&signals));
-        let writer = threads.spawn_background(
-            "storage-checkpoint",
-            Box::new(move || write_checkpoints(&writer, &writer_signals)),
-        )?;
+        let body = |name: &'static str, body: fn(&Shared, &Signals)| {
+            let (shared, signals) = (Arc::clone(shared), Arc::clone(&signals));
+            Box::new(move || guarded(name, body, &shared, &signals))
+        };
+        let (keeper, writer) = ("storage-keeper", "storage-checkpoint");
+        let keeper = threads.spawn(keeper, body(keeper, keep))?;
+        let writer = threads.spawn_background(writer, body(writer, write_checkpoints))?;
         Ok(Self { signals, threads: Mutex::new(vec![keeper, writer]) })
     }
 
@@ -288,6 +288,23 @@ impl Background {
             tracing::warn!(%error, "the log was not closed in order");
         }
     }
+}
+
+/// A thread that panicked does its work no more, and without it the log is never cut: the node must
+/// stop. Those who wait for a checkpoint, and all who come later, are told.
+fn guarded(name: &str, body: fn(&Shared, &Signals), shared: &Shared, signals: &Signals) {
+    let Err(panic) = catch_unwind(AssertUnwindSafe(|| body(shared, signals))) else { return };
+    {
+        let mut state = signals.state.lock();
+        state.stop = true;
+        state.requests.clear();
+        signals.changed.notify_all();
+    }
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    let reason = format!("{name} panicked: {}", text.unwrap_or("no message"));
+    shared.leader.stop(&reason);
+    shared.raise_fatal(&reason);
 }
 
 fn keep(shared: &Shared, signals: &Signals) {

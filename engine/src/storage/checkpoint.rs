@@ -29,6 +29,7 @@ use glaredb_txn::ids::{DatabaseId, TableId};
 use super::objects::ObjectError;
 use fault::fault;
 
+pub use fault::FAIL_POINTS;
 pub use manifest::Manifest;
 pub use reader::{load, read_manifest};
 pub use show::{CheckpointReport, ObjectReport, TableReport, show};
@@ -64,9 +65,20 @@ pub enum CheckpointError {
     /// The log did not take the record, or was not cut.
     #[error("log of the checkpoint: {0}")]
     Log(String),
+    /// The log has no space for the record.
+    #[error("log of the checkpoint: {0}")]
+    LogFull(String),
     /// The node is stopping.
     #[error("the database is shutting down")]
     ShuttingDown,
+}
+
+impl CheckpointError {
+    /// Is it for want of space? Then the next attempt may succeed.
+    #[must_use]
+    pub fn is_disk_full(&self) -> bool {
+        matches!(self, Self::LogFull(_) | Self::Object(ObjectError::Full { .. }))
+    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,10 @@ use glaredb_catalog::{
     Catalog,
     metastore::{LeadershipError, MetastoreError, Progress, TrailingError, TrailingWriter},
 };
-use glaredb_txn::{commit::message::Answer, ids::Position};
+use glaredb_txn::{
+    commit::message::{Answer, Refusal},
+    ids::Position,
+};
 
 use super::{
     background::Shared,
@@ -55,11 +58,7 @@ fn write(
     let number = shared.store.next_number();
     // Keeps the horizon from passing what is being written.
     let _guard = shared.leader.snapshots().register();
-    match shared.leader.control_wait(Control::CheckpointBegin { number }.encode()) {
-        Answer::Committed { .. } => {}
-        Answer::Refused(refusal) => return Err(CheckpointError::Log(refusal.to_string())),
-        other => return Err(CheckpointError::Log(format!("{other:?}"))),
-    }
+    log_control(shared, &Control::CheckpointBegin { number })?;
     let captured = shared.captures.take(number).ok_or_else(|| {
         CheckpointError::Invalid(format!("the begin of checkpoint {number} left no image"))
     })?;
@@ -91,9 +90,13 @@ fn write(
 
 /// Logs what the state was at Q, for whoever applies the same records.
 fn log_hashes(shared: &Shared, captured: &Captured) -> Result<(), CheckpointError> {
-    let Some(record) = captured.hashes() else { return Ok(()) };
+    captured.hashes().map_or(Ok(()), |record| log_control(shared, &record))
+}
+
+fn log_control(shared: &Shared, record: &Control) -> Result<(), CheckpointError> {
     match shared.leader.control_wait(record.encode()) {
         Answer::Committed { .. } => Ok(()),
+        Answer::Refused(Refusal::DiskFull(reason)) => Err(CheckpointError::LogFull(reason)),
         Answer::Refused(refusal) => Err(CheckpointError::Log(refusal.to_string())),
         other => Err(CheckpointError::Log(format!("{other:?}"))),
     }

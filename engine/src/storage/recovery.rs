@@ -25,7 +25,7 @@ use glaredb_txn::{
         recovery::{Progress, ReplayError, replay},
         state_machine::{Apply, ApplyError},
     },
-    env::Env,
+    env::{Disk, DiskError, Env},
     ids::{DatabaseId, LogId, Position, Term},
     log::{
         local::{LocalWal, LocalWalOptions, OpenError as LogOpenError},
@@ -49,12 +49,29 @@ pub const METASTORE_FILE: &str = "metastore.redb";
 pub const LOG_DIRECTORY: &str = "log";
 pub const OBJECT_DIRECTORY: &str = "objects";
 
+/// All fail points of recovery: places to wait or to die, not to fail.
+pub const FAIL_POINTS: &[&str] = &["recovery::replay"];
+
 /// There is one log in this step; nothing below assumes it.
 pub const LOG: LogId = LogId(0);
 
 /// Why a database cannot be opened. What is on disk stays as it is.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
+    #[error("data directory: {0}")]
+    Disk(#[from] DiskError),
+    /// Nothing was written: a new metastore would belong to no log.
+    #[error(
+        "{METASTORE_FILE} is missing beside a log. It says which database and which checkpoint the \
+         log belongs to, so there is no opening it without; restore it from a copy of the whole \
+         data directory"
+    )]
+    MetastoreMissing,
+    #[error(
+        "{METASTORE_FILE} has 0 bytes. It says which database and which checkpoint the log belongs \
+         to, so there is no opening it without; restore it from a copy of the whole data directory"
+    )]
+    MetastoreEmpty,
     #[error("metastore: {0}")]
     Metastore(#[from] MetastoreError),
     #[error(transparent)]
@@ -71,7 +88,7 @@ pub enum OpenError {
     Load(StorageError),
     #[error("commit ids of checkpoint {name}: {reason}")]
     CommitIds { name: String, reason: String },
-    #[error("replay: {0}")]
+    #[error("replaying the log: {0}")]
     Replay(#[from] ReplayError),
     #[error("leader: {0}")]
     Start(#[from] StartError),
@@ -109,6 +126,7 @@ pub fn recover(
 ) -> Result<Recovered, OpenError> {
     let started = env.clock.monotonic();
     progress.begin(RecoveryPhase::Opening, 0);
+    check_metastore(&*env.disk)?;
     let metastore: Arc<dyn Metastore> =
         Arc::new(EmbeddedMetastore::open(env.clone(), METASTORE_FILE)?);
     let database = open_identity(&*metastore, &*env.random, None)?.database_id;
@@ -149,6 +167,19 @@ pub fn recover(
         replayed_commits,
         took: env.clock.monotonic().saturating_sub(started),
     })
+}
+
+/// The metastore is made before the log and gets its name when it is whole: no crash leaves a log
+/// without one, or an empty one.
+fn check_metastore(disk: &dyn Disk) -> Result<(), OpenError> {
+    if disk.exists(METASTORE_FILE)? {
+        let empty = disk.open_read_only(METASTORE_FILE)?.is_empty()?;
+        return if empty { Err(OpenError::MetastoreEmpty) } else { Ok(()) };
+    }
+    if disk.exists(LOG_DIRECTORY)? && !disk.list(LOG_DIRECTORY)?.is_empty() {
+        return Err(OpenError::MetastoreMissing);
+    }
+    Ok(())
 }
 
 fn load(
@@ -206,6 +237,7 @@ fn replay_log(
     let mut last = Progress { entries: 0, entries_total: 0, records: 0, bytes: 0 };
     let end = replay(wal, ids, apply, &mut |now| {
         progress.replayed(&now);
+        fail::fail_point!("recovery::replay");
         last = now;
         let at = env.clock.monotonic();
         if at.saturating_sub(said) >= Duration::from_secs(1) {

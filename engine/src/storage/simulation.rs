@@ -3,9 +3,13 @@
 //!
 //! - [`database`]: an open [`Database`](super::database::Database) with its threads, crashed and
 //!   opened again.
-//! - [`seeds`]: everything stepped by hand in an order drawn from a seed, checked against a model.
+//! - [`world`]: everything stepped by hand in an order drawn from a seed, checked against a model;
+//!   [`seeds`] runs many of them, [`fail_points`] one per fail point and kind of failure.
 
 mod database;
+#[cfg(feature = "failpoints")]
+mod fail_points;
 mod node;
 mod seeds;
 mod tables;
+mod world;

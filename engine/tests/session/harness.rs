@@ -39,21 +39,7 @@ impl Server {
     }
 
     async fn open(dir: TempDir) -> Self {
-        let path = dir.path().to_owned();
-        let database = tokio::task::spawn_blocking(move || {
-            Database::open(OpenOptions::default(), Env::real(path)).expect("the database opens")
-        })
-        .await
-        .expect("opening does not panic");
-        let engine = Engine::new(EngineOptions {
-            database,
-            query_memory_bytes: 256 << 20,
-            query_threads: 2,
-            query_runtime: tokio::runtime::Handle::current(),
-            system_tables: Arc::new(NoSystemTables),
-            functions: Functions::new([]),
-        })
-        .expect("an engine");
+        let engine = open_engine(OpenOptions::default(), Env::real(dir.path())).await;
         Self { engine, dir }
     }
 
@@ -66,11 +52,7 @@ impl Server {
     }
 
     pub(crate) fn connect(&self) -> Client {
-        let identity =
-            Identity { role: "postgres".into(), database: "postgres".into(), process_id: 1 };
-        Client {
-            session: Session::new(Arc::clone(&self.engine), identity, &[]).expect("a session"),
-        }
+        Client::new(&self.engine)
     }
 
     pub(crate) fn engine(&self) -> &Arc<Engine> {
@@ -78,11 +60,32 @@ impl Server {
     }
 }
 
+/// Opens a database and what runs statements on it.
+pub(crate) async fn open_engine(options: OpenOptions, env: Env) -> Arc<Engine> {
+    let open = move || Database::open(options, env).expect("the database opens");
+    let database = tokio::task::spawn_blocking(open).await.expect("opening does not panic");
+    Engine::new(EngineOptions {
+        database,
+        query_memory_bytes: 256 << 20,
+        query_threads: 2,
+        query_runtime: tokio::runtime::Handle::current(),
+        system_tables: Arc::new(NoSystemTables),
+        functions: Functions::new([]),
+    })
+    .expect("an engine")
+}
+
 pub(crate) struct Client {
     pub(crate) session: Session,
 }
 
 impl Client {
+    pub(crate) fn new(engine: &Arc<Engine>) -> Self {
+        let identity =
+            Identity { role: "postgres".into(), database: "postgres".into(), process_id: 1 };
+        Self { session: Session::new(Arc::clone(engine), identity, &[]).expect("a session") }
+    }
+
     /// Runs a query string as the simple protocol does; rows and tags of its statements.
     pub(crate) async fn run(&mut self, sql: &str) -> Result<Vec<String>, SqlError> {
         let statements = self.session.parse(sql).await?;

@@ -2,6 +2,8 @@
 
 mod commits;
 mod harness;
+#[cfg(feature = "testing")]
+mod statement_mix;
 
 use glaredb_engine::session::TransactionStatus;
 use harness::Server;

@@ -46,6 +46,9 @@ pub(crate) struct ServerArguments {
 
 /// Exit code 0 after a clean stop, 1 otherwise.
 pub(crate) fn run(arguments: ServerArguments) -> ExitCode {
+    // Failures that a test asks for with FAILPOINTS; without the feature there are none to ask for.
+    #[cfg(feature = "failpoints")]
+    let _failures = fail::FailScenario::setup();
     logging::init(arguments.log_format);
     let memory = arguments.memory_limit.unwrap_or_else(|| machine_memory() / 2);
     let options = NodeOptions {

@@ -9,119 +9,22 @@ mod random;
 #[path = "../wire/raw.rs"]
 mod raw;
 
+mod data_dir;
+#[cfg(feature = "failpoints")]
+mod fail_points;
+mod harness;
+#[cfg(feature = "failpoints")]
+mod recovery;
 mod sql;
 mod streams;
 
 use std::{
-    io::{BufRead, BufReader, Read, Write},
-    net::{TcpListener, TcpStream},
-    path::Path,
-    process::{Child, Command, ExitStatus, Output, Stdio},
-    sync::mpsc,
-    time::Duration,
+    net::TcpListener,
+    process::{Command, Output},
 };
 
-const GLAREDB: &str = env!("CARGO_BIN_EXE_glaredb");
-const PATIENCE: Duration = Duration::from_secs(30);
-
-/// A server that runs; killed when dropped.
-pub(crate) struct Server {
-    child: Child,
-    pub(crate) port: u16,
-    admin_port: u16,
-    lines: mpsc::Receiver<String>,
-}
-
-impl Server {
-    /// Starts and waits until it says that it is ready.
-    pub(crate) fn start(data_dir: &Path, arguments: &[&str]) -> Self {
-        let (port, admin_port) = (ports::free_port(), ports::free_port());
-        let mut child = Command::new(GLAREDB)
-            .args(["server", "--port", &port.to_string()])
-            .args(["--admin-port", &admin_port.to_string(), "--data-dir"])
-            .arg(data_dir)
-            .args(arguments)
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the binary starts");
-        let log = BufReader::new(child.stderr.take().expect("piped"));
-        let (send, lines) = mpsc::channel();
-        std::thread::Builder::new()
-            .spawn(move || {
-                for line in log.lines().map_while(Result::ok) {
-                    // Nobody listens any more when the test has ended.
-                    let _ = send.send(line);
-                }
-            })
-            .expect("a thread");
-        let server = Self { child, port, admin_port, lines };
-        server.line_with("ready");
-        server
-    }
-
-    /// The next line of the log with this text in it.
-    fn line_with(&self, text: &str) -> String {
-        let mut seen = Vec::new();
-        loop {
-            match self.lines.recv_timeout(PATIENCE) {
-                Ok(line) if line.contains(text) => return line,
-                Ok(line) => seen.push(line),
-                Err(error) => panic!("no line with {text:?}: {error}\n{}", seen.join("\n")),
-            }
-        }
-    }
-
-    fn signal(&self, signal: rustix::process::Signal) {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, signal).expect("it runs");
-    }
-
-    fn wait(&mut self) -> ExitStatus {
-        let mut waited = Duration::ZERO;
-        loop {
-            if let Some(status) = self.child.try_wait().expect("a child") {
-                return status;
-            }
-            assert!(waited < PATIENCE, "the server does not end");
-            pause(Duration::from_millis(10));
-            waited += Duration::from_millis(10);
-        }
-    }
-
-    fn get(&self, path: &str) -> String {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.admin_port)).expect("it listens");
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-            .expect("sent");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("an answer");
-        answer
-    }
-
-    pub(crate) async fn connect(
-        &self,
-    ) -> (tokio_postgres::Client, tokio::task::JoinHandle<Option<String>>) {
-        let config = format!("host=127.0.0.1 port={} user=postgres", self.port);
-        let (client, connection) =
-            tokio_postgres::connect(&config, tokio_postgres::NoTls).await.expect("connects");
-        let connection = tokio::spawn(async move {
-            let error = connection.await.err()?;
-            error.code().map(|code| code.code().to_owned())
-        });
-        (client, connection)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-#[allow(clippy::disallowed_methods, reason = "a test of a real process waits in real time")]
-fn pause(time: Duration) {
-    std::thread::sleep(time);
-}
+use harness::GLAREDB;
+pub(crate) use harness::Server;
 
 /// Runs a command that ends by itself.
 fn run(arguments: &[&str]) -> Output {
@@ -140,7 +43,7 @@ fn a_second_server_on_the_same_data_names_the_first() {
     let output = run(&["server", "--port", "0", "--admin-port", "0", "--data-dir", data_dir]);
     assert_eq!(output.status.code(), Some(1));
     let text = error_text(&output);
-    assert!(text.contains(&format!("(pid {})", server.child.id())), "{text}");
+    assert!(text.contains(&format!("(pid {})", server.pid())), "{text}");
 }
 
 #[test]
@@ -176,15 +79,6 @@ fn versions_and_wrong_arguments() {
     let output = run(&["server", "--data-dir", "x", "--memory-limit", "lots"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(error_text(&output).contains("lots"));
-}
-
-#[test]
-fn a_data_directory_that_is_a_file_is_refused() {
-    let file = tempfile::NamedTempFile::new().expect("a file");
-    let path = file.path().to_str().expect("UTF-8");
-    let output = run(&["server", "--port", "0", "--admin-port", "0", "--data-dir", path]);
-    assert_eq!(output.status.code(), Some(1));
-    assert!(error_text(&output).contains(path), "{}", error_text(&output));
 }
 
 #[tokio::test]

@@ -2,6 +2,19 @@
 
 use super::CheckpointError;
 
+/// All fail points of checkpoints, in the order in which one meets them.
+pub const FAIL_POINTS: &[&str] = &[
+    "checkpoint::object::before",
+    "checkpoint::object::after",
+    "checkpoint::manifest::before",
+    "checkpoint::manifest::after",
+    "checkpoint::pointer::before",
+    "checkpoint::pointer::after",
+    "checkpoint::cut::before",
+    "checkpoint::cut::after",
+    "checkpoint::sweep",
+];
+
 /// Fails if a test configured `point` to `return`; panics if to `panic`, which is what a test that
 /// pulls the plug catches.
 pub(super) fn fault(point: &str) -> Result<(), CheckpointError> {

@@ -3,7 +3,10 @@
 
 use std::{
     collections::{BTreeSet, VecDeque},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -55,6 +58,7 @@ pub(super) struct Node {
     appended: Option<Appended>,
     durable: VecDeque<Durable>,
     checkpoint: Checkpointing,
+    stopped: Arc<AtomicBool>,
 }
 
 enum Checkpointing {
@@ -84,13 +88,15 @@ impl Node {
         let applier = recovered.applier.take().expect("not started yet");
         let window = MetastoreWindow::open(recovered.leadership.clone(), LOG)?;
         let term = recovered.leadership.term();
+        let stopped = Arc::<AtomicBool>::default();
+        let on_fatal = Arc::clone(&stopped);
         let parts = PipelineParts {
             wal: recovered.wal.clone(),
             placement: Box::new(StoragePlacement::new(recovered.state.clone())),
             window: Arc::new(window),
             ids: recovered.ids.clone(),
             term,
-            on_fatal: Box::new(|_| {}),
+            on_fatal: Box::new(move |_| on_fatal.store(true, Ordering::Relaxed)),
         };
         let pipeline = Pipeline::start(&env, parts, LeaderOptions::default())
             .map_err(|e| OpenError::Start(e.into()))?;
@@ -117,7 +123,13 @@ impl Node {
             appended: None,
             durable: VecDeque::new(),
             checkpoint: Checkpointing::Idle,
+            stopped,
         })
+    }
+
+    /// It takes no commits any more.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Relaxed)
     }
 
     pub(super) fn new_commit_id(&mut self) -> CommitId {
@@ -151,6 +163,11 @@ impl Node {
             };
             self.pipeline.submit(encode_request(&part), Box::new(reply));
         }
+    }
+
+    /// What a session sends after a large commit that is not to be: its parts hold up the log.
+    pub(super) fn abort(&self, id: CommitId) {
+        self.pipeline.submit(encode_request(&Request::Abort(id)), Box::new(|_| {}));
     }
 
     /// Was a part of it refused? Then its commit is, too: a real session does not send it.
@@ -209,6 +226,14 @@ impl Node {
             }
             self.sync()?;
             self.apply(usize::MAX)?;
+        }
+    }
+
+    /// What the end of a process does: everything sent is answered, then the log is closed. The
+    /// node is of no use after an error, which is what the next one has to live with.
+    pub(super) fn close(&mut self) {
+        if self.drain().is_ok() {
+            let _ = self.wal.close();
         }
     }
 
