@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod cli;
+pub mod data_dir;
 mod decode;
 mod encode;
 pub mod lock_file;

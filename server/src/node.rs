@@ -27,7 +27,7 @@ use tokio::{
 
 use crate::{
     admin::{self, Observed},
-    lock_file::{LockError, LockFile},
+    data_dir::{DataDirectory, DataDirectoryError},
     metrics::{self, Metrics},
     sessions::Sessions,
     store::{Store, StoreError, StoreOptions},
@@ -63,10 +63,8 @@ pub enum NodeError {
          127.0.0.1, or say --insecure if that is what you want"
     )]
     NotLoopback(IpAddr),
-    #[error("data directory {}: {source}", path.display())]
-    DataDirectory { path: PathBuf, source: io::Error },
     #[error(transparent)]
-    Lock(#[from] LockError),
+    DataDirectory(#[from] DataDirectoryError),
     #[error("cannot listen on {address}: {}", listen_reason(source))]
     Listen { address: SocketAddr, source: io::Error },
     #[error("signals, threads: {0}")]
@@ -101,9 +99,7 @@ pub fn run(options: NodeOptions) -> Result<(), NodeError> {
     if !options.listen.is_loopback() && !options.insecure {
         return Err(NodeError::NotLoopback(options.listen));
     }
-    std::fs::create_dir_all(&options.data_dir)
-        .map_err(|source| NodeError::DataDirectory { path: options.data_dir.clone(), source })?;
-    let _lock = LockFile::acquire(&options.data_dir)?;
+    let directory = DataDirectory::take(&options.data_dir)?;
     let cores = std::thread::available_parallelism()?.get();
     let sessions = runtime("session", cores)?;
     let queries = runtime("query", cores * QUERY_THREADS_PER_CORE)?;
@@ -113,6 +109,9 @@ pub fn run(options: NodeOptions) -> Result<(), NodeError> {
     queries.shutdown_timeout(Duration::from_millis(100));
     sessions.shutdown_timeout(Duration::from_millis(100));
     control.shutdown_timeout(Duration::from_millis(100));
+    if matches!(ended, Err(NodeError::Listen { .. })) {
+        directory.give_back();
+    }
     ended
 }
 

@@ -1,6 +1,9 @@
 //! The database under the sessions: opened once, closed once.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use glaredb_engine::{
     query::functions::Functions,
@@ -33,12 +36,25 @@ pub struct StoreOptions {
 /// Why a database does not open.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    #[error("the database does not open: {0}")]
-    Open(#[from] OpenError),
+    #[error("the database in {} does not open: {error}{}", data_dir.display(), hint(error, data_dir))]
+    Open { data_dir: PathBuf, error: OpenError },
     #[error("the query engine does not start: {0}")]
     Engine(String),
     #[error("opening the database ended badly: {0}")]
     Panicked(String),
+}
+
+/// What an operator can look at.
+fn hint(error: &OpenError, data_dir: &Path) -> String {
+    match error {
+        OpenError::Log(_) | OpenError::Replay(_) => {
+            format!("; `glaredb log dump {}` shows what the log holds", data_dir.display())
+        }
+        OpenError::Checkpoint(_) | OpenError::Load(_) => {
+            format!("; `glaredb checkpoint show {}` reads it", data_dir.display())
+        }
+        _ => String::new(),
+    }
 }
 
 /// Sizes of tables, for the system tables.
@@ -75,7 +91,8 @@ impl Store {
             progress,
             ..OpenOptions::default()
         };
-        let database = Database::open(open, Env::real(data_dir))?;
+        let database = Database::open(open, Env::real(data_dir))
+            .map_err(|error| StoreError::Open { data_dir: data_dir.to_owned(), error })?;
         let system_tables = PgCatalog::new(Arc::new(Figures(database.clone())), activities);
         let engine = Engine::new(EngineOptions {
             database: database.clone(),
@@ -194,5 +211,30 @@ impl Store {
         ] {
             write_gauge(&format!("glaredb_{name}"), help, value, out);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use glaredb_txn::{
+        commit::{recovery::ReplayError, state_machine::ApplyError},
+        ids::{EntryIndex, LogId, Position},
+    };
+
+    use super::*;
+
+    #[test]
+    fn a_record_that_cannot_be_applied_is_named_with_its_place_and_how_to_look_at_it() {
+        let position = Position::new(LogId(0), EntryIndex(13), 2);
+        let apply = ApplyError { position, reason: "no chunk 7".to_owned() };
+        let error = StoreError::Open {
+            data_dir: "/srv/data".into(),
+            error: OpenError::Replay(ReplayError::Apply(apply)),
+        };
+        assert_eq!(
+            error.to_string(),
+            "the database in /srv/data does not open: replaying the log: record at 0/13/2 cannot be \
+             applied: no chunk 7; `glaredb log dump /srv/data` shows what the log holds"
+        );
     }
 }

@@ -112,6 +112,10 @@ async fn a_full_disk_refuses_writes_and_recovers() {
             }
         }
     }
+    let log = server.log_text();
+    let line = log.lines().find(|line| line.contains("nearly full"));
+    let line = line.unwrap_or_else(|| panic!("no warning:\n{log}"));
+    assert!(line.contains("of 256 MiB are free"), "{line}");
     assert!(refused.len() >= 5, "the disk never filled: {} rows went in", acknowledged.len());
     let count = |server: &Server| server.psql("select count(*) from t").expect("reads go on");
     assert_eq!(count(&server).trim(), acknowledged.len().to_string(), "reads go on");
@@ -137,4 +141,58 @@ async fn a_full_disk_refuses_writes_and_recovers() {
         let found = server.psql(&format!("select count(*) from t where k = {key}"));
         assert_eq!(found.as_deref(), Ok("0\n"), "refused {key} reappeared");
     }
+}
+
+/// A checkpoint that does not fit says so, is tried again by itself, and succeeds when there is space.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn checkpoints_wait_for_space() {
+    let disk = Tmpfs::mount(1024);
+    let data = disk.0.join("data");
+    let options = || Options {
+        arguments: ["--checkpoint-log-size", "64MiB"].map(str::to_owned).into(),
+        ..Options::default()
+    };
+    let server = Server::start_in(&data, options());
+    let client = server.connect().await;
+    client.batch_execute("create table t (k int, filler text)").await.expect("a table");
+    let insert = "insert into t select k, md5(k::text) || repeat('x', 1000) \
+                  from generate_series(1, 20000) as s(k)";
+    client.batch_execute(insert).await.expect("rows");
+    let hog = disk.0.join("hog");
+    let _ = Command::new("dd")
+        .args(["if=/dev/zero", "bs=64k"])
+        .arg(format!("of={}", hog.display()))
+        .output();
+    let error = client.batch_execute("checkpoint").await.expect_err("there is no space for it");
+    assert_eq!(client::sqlstate(&error), "53100", "{error:?}");
+    // Of what it wrote nothing stays.
+    let objects = data.join("objects/checkpoint");
+    let left = std::fs::read_dir(&objects).map_or(0, |entries| entries.count());
+    assert_eq!(left, 0, "objects of the failed checkpoint");
+
+    // The log grows past what asks for a checkpoint, in part before there is space again.
+    let mut rows = 20_000;
+    let mut refused = 0;
+    for batch in 0..12 {
+        if batch == 4 {
+            std::fs::remove_file(&hog).expect("space returns");
+        }
+        match client.batch_execute(insert).await {
+            Ok(()) => rows += 20_000,
+            Err(error) => {
+                assert_eq!(client::sqlstate(&error), "53100", "{error:?}");
+                refused += 1;
+            }
+        }
+    }
+    assert!(refused <= 8, "writes do not resume");
+    // Nobody asks for it.
+    let begun = std::time::Instant::now();
+    while std::fs::read_dir(&objects).map_or(0, |entries| entries.count()) == 0 {
+        assert!(begun.elapsed() < Duration::from_secs(60), "no checkpoint:\n{}", server.log_text());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let server = server.kill_and_restart();
+    let found = server.psql("select count(*) from t").expect("reads");
+    assert_eq!(found.trim(), rows.to_string());
 }

@@ -10,7 +10,7 @@ use glaredb_txn::{
 
 use crate::{
     error::{SqlError, sqlstate},
-    storage::{StorageError, database::Database, schema::TableSchema},
+    storage::{StorageError, checkpoint::CheckpointError, database::Database, schema::TableSchema},
 };
 
 pub(crate) fn storage_error(error: StorageError) -> SqlError {
@@ -28,6 +28,15 @@ pub(crate) fn storage_error(error: StorageError) -> SqlError {
         }
         _ => SqlError::internal(message),
     }
+}
+
+pub(super) fn checkpoint_error(error: CheckpointError) -> SqlError {
+    let code = match &error {
+        full if full.is_disk_full() => sqlstate::DISK_FULL,
+        CheckpointError::ShuttingDown => sqlstate::ADMIN_SHUTDOWN,
+        _ => sqlstate::IO_ERROR,
+    };
+    SqlError::new(code, error.to_string())
 }
 
 /// 40001, as PostgreSQL words it.

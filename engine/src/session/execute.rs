@@ -107,7 +107,7 @@ impl Session {
             }
             StatementKind::Checkpoint => {
                 let checkpoint = self.engine.database().checkpoint_now().await;
-                checkpoint.map_err(|error| SqlError::new(sqlstate::IO_ERROR, error.to_string()))?;
+                checkpoint.map_err(super::errors::checkpoint_error)?;
                 command("CHECKPOINT")
             }
             StatementKind::Unsupported { what } => Err(SqlError::not_supported(what)),

@@ -66,6 +66,11 @@ pub trait Disk: Send + Sync {
     fn sync_dir(&self, directory: &str) -> Result<(), DiskError>;
 
     fn exists(&self, path: &str) -> Result<bool, DiskError>;
+
+    /// Bytes that are free to this process, and bytes in all; `None` where nobody can say.
+    fn space(&self) -> Option<(u64, u64)> {
+        None
+    }
 }
 
 /// An open file. Calls may come from several threads; there is no file position.

@@ -66,6 +66,11 @@ fn classify(operation: &'static str, path: &str, error: &io::Error) -> DiskError
 }
 
 impl Disk for LocalDisk {
+    fn space(&self) -> Option<(u64, u64)> {
+        let found = rustix::fs::statvfs(&self.root).ok()?;
+        Some((found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize))
+    }
+
     fn create(&self, path: &str) -> Result<Arc<dyn DiskFile>, DiskError> {
         self.open_with("creation", path, OpenOptions::new().read(true).write(true).create_new(true))
     }

@@ -75,7 +75,16 @@ impl Pipeline {
             Ok(()) => self.head.lock().space.grant(placed, ahead),
             // Those whose commit still fits go on, the others are told.
             Err(WalError::Full(reason)) => {
-                tracing::warn!(reason, "the log's disk is nearly full");
+                let mib = |bytes: u64| bytes >> 20;
+                match self.env.disk.space() {
+                    Some((free, total)) => tracing::warn!(
+                        reason,
+                        "the log's disk is nearly full: {} of {} MiB are free",
+                        mib(free),
+                        mib(total)
+                    ),
+                    None => tracing::warn!(reason, "the log's disk is nearly full"),
+                }
                 self.head.lock().space.ahead_refused(&*self.env.clock);
             }
             Err(error) => {
