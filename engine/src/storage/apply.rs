@@ -1,4 +1,21 @@
 //! Replays records into the state.
+//!
+//! A record that cannot be applied stops the node, and every later start on the same log. So nothing
+//! that depends on what users wrote may fail here; each fallible step, and why it does not:
+//!
+//! | step | because |
+//! |---|---|
+//! | a record, its places | placement encoded it from a request that it had decoded, and counted its rows; frames carry checksums |
+//! | rows of a group | encoded by the session under the schema version that the section names; placement refuses another version than the catalog with the tail has, and DDL is applied in the order of the log |
+//! | keys | of any length, NULL too (`KeyEncoder::encode_stored`): rows that were dead or private when a key came were never checked. Bare numerics were parsed by the type that wrote them |
+//! | keys of an index built for ALTER TABLE | of rows alive only, which the statement checked and asserted unchanged; so many at once that their bytes side by side stay bounded |
+//! | a deletion | the row was seen by a registered snapshot, which holds back the horizon, and a second deletion of its key or id conflicts in the resolver |
+//! | a catalog change, its schemas | `StoragePlacement::changed_catalog` made the same of the same catalog |
+//! | sealing, thinning | a chunk is bounded by rows and by bytes (`placement::CHUNK_BYTES_MAX`), so no array outgrows its offsets |
+//! | parts of a commit | the pipeline counts them; their tables are checked again with the commit record. A table dropped meanwhile is left out |
+//! | state hashes | of this process's own records, or compared with those of another: they differ only by a fault of ours, and then stopping is right |
+//!
+//! `engine/tests/session/statement_mix.rs` looks for exceptions at random.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -97,7 +114,7 @@ impl Applier {
             let rows = section.deletes.iter().map(|row| row.map(|row| row.locator));
             table.delete(rows, at)?;
             let tally = self.insert(&table, section, placed, &Target::Commit(at))?;
-            table.count_inserted(tally);
+            table.count_inserted(tally, at);
             self.changed.push(table);
         }
         for (table, segment) in &placed.sealed {
@@ -147,7 +164,7 @@ impl Applier {
         }
         open.publication.publish(at);
         for open_table in open.tables.values() {
-            open_table.table.count_inserted(open_table.tally);
+            open_table.table.count_inserted(open_table.tally, at);
             self.changed.push(Arc::clone(&open_table.table));
         }
         self.account();
@@ -267,10 +284,11 @@ impl Applier {
                     self.state.remove_table(table);
                 }
                 for table in self.state.tables() {
-                    table.prune(horizon)?;
-                    table.account();
+                    if table.prune(horizon)? {
+                        self.changed.push(table);
+                    }
                 }
-                self.changed.clear();
+                self.account();
             }
             Control::CheckpointBegin { number } => {
                 let image = self.image(position, at);

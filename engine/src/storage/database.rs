@@ -3,7 +3,7 @@
 //! ```text
 //! open:  metastore ─▶ checkpoint ─▶ replay of the log ─▶ leader ─▶ (first start: bootstrap commit)
 //! then:  commits ──▶ leader ──▶ state          sessions read the state at published snapshots
-//!        every second: the horizon is logged   now and then: a checkpoint, and the log is cut
+//!        four times a second: the horizon is logged   now and then: a checkpoint, the log is cut
 //! ```
 //!
 //! The data directory is the root of `Env::disk`; `docs/formats/data-dir.md` says what is in it.
@@ -59,7 +59,7 @@ impl Default for OpenOptions {
         Self {
             budget_bytes: BUDGET_BYTES_DEFAULT,
             checkpoint_log_bytes: 256 << 20,
-            horizon_interval: Duration::from_secs(1),
+            horizon_interval: Duration::from_millis(250),
             log: LocalWalOptions::default(),
             progress: Arc::default(),
         }

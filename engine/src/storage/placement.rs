@@ -7,7 +7,7 @@ use glaredb_catalog::{Catalog, CatalogChange};
 use glaredb_txn::{
     commit::{
         message::{CommitRequest, Part, Refusal},
-        state_machine::Placement,
+        state_machine::{Placement, Throttle},
     },
     ids::{CommitId, Locator, RowId, SchemaVersion, SegmentId, TableId, Timestamp},
 };
@@ -37,11 +37,18 @@ pub struct StoragePlacement {
     open: HashMap<CommitId, HashMap<TableId, PrivateCursor>>,
 }
 
+/// A chunk gets no more rows once it holds so many bytes of them, as records carry them. Sealing joins
+/// its blocks, and a checkpoint writes it in one piece, which takes several times its memory for a
+/// moment; and byte strings of 65,536 rows of any length would exceed the 2 GiB of one array.
+const CHUNK_BYTES_MAX: u64 = 16 << 20;
+
 /// Where the next row of a table goes.
 #[derive(Clone, Copy, Debug, Default)]
 struct Cursor {
     /// The open chunk and its next row.
     open: Option<Locator>,
+    /// Bytes of the rows in it, as records carry them.
+    open_bytes: u64,
     next_row_id: RowId,
 }
 
@@ -65,7 +72,8 @@ impl StoragePlacement {
         state.budget().tail_dropped();
         let tables = state.tables().into_iter().map(|table| {
             let open = table.open_chunk();
-            (table.id(), Cursor { open, next_row_id: table.next_row_id() })
+            let (open, open_bytes) = open.map_or((None, 0), |(at, bytes)| (Some(at), bytes));
+            (table.id(), Cursor { open, open_bytes, next_row_id: table.next_row_id() })
         });
         Self {
             catalog: state.catalog(),
@@ -170,6 +178,7 @@ fn place_section(
             None => {
                 let segment = draft.next_segment;
                 draft.next_segment = segment.next();
+                cursor.open_bytes = 0;
                 Locator { segment, row: 0 }
             }
         };
@@ -185,6 +194,12 @@ fn place_section(
         }
         runs.push(run);
     }
+    cursor.open_bytes += section.inserts.iter().map(|group| group.data.len() as u64).sum::<u64>();
+    if cursor.open_bytes >= CHUNK_BYTES_MAX
+        && let Some(open) = cursor.open.take()
+    {
+        draft.sealed.push((section.table, open.segment));
+    }
     Ok(PlacedSection { first_row_id, runs })
 }
 
@@ -193,6 +208,11 @@ fn malformed(error: StorageError) -> Refusal {
 }
 
 impl Placement for StoragePlacement {
+    fn throttle(&self) -> Throttle {
+        let budget = Arc::clone(self.state.budget());
+        Throttle::new(move || budget.delay().unwrap_or_default())
+    }
+
     fn place(&mut self, request: &CommitRequest, _: Timestamp) -> Result<Bytes, Refusal> {
         let changes = Changes::decode(&request.payload).map_err(malformed)?;
         if !changes.storages.is_empty() {
@@ -212,8 +232,8 @@ impl Placement for StoragePlacement {
                 // The private chunks were this storage's first; what follows opens a new one.
                 Some(version) => {
                     self.check_version(*table, version, changed.as_deref())?;
-                    let cursor = Cursor { open: None, next_row_id: private.cursor.next_row_id };
-                    cursors.insert(*table, cursor);
+                    let next_row_id = private.cursor.next_row_id;
+                    cursors.insert(*table, Cursor { next_row_id, ..Cursor::default() });
                 }
                 None => {
                     let mut cursor = self.tables.get(table).copied().unwrap_or_default();

@@ -4,7 +4,7 @@ use std::{
     collections::VecDeque,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -13,6 +13,7 @@ use glaredb_txn::ids::{Locator, RowId, SegmentId, TableId, Timestamp};
 use parking_lot::{Mutex, RwLock};
 
 mod load;
+mod prepared;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -50,6 +51,12 @@ pub struct Table {
     next_row_id: AtomicU64,
     /// Deleted versions that are still in the key index, oldest deletion first.
     unpruned: Mutex<VecDeque<(Timestamp, Locator)>>,
+    /// For a key that is about to come.
+    prepared: Mutex<Option<prepared::PreparedIndex>>,
+    /// Timestamp of the newest commit that inserted or deleted rows.
+    changed_at: AtomicU64,
+    /// Are there deletions that the last pruning did not see to the end?
+    prunable: AtomicBool,
 }
 
 /// Sizes of a table's storage, for planning and metrics.
@@ -163,7 +170,7 @@ impl Table {
             chunks: chunks.len() as u64,
             chunk_bytes: chunks.iter().map(|c| c.memory_bytes() as u64).sum(),
             index_entries: index.as_ref().map_or(0, |i| i.versions()),
-            index_bytes: index.as_ref().map_or(0, |i| i.memory_bytes()),
+            index_bytes: index.as_ref().map_or(0, |i| i.memory_bytes()) + self.prepared_bytes(),
         }
     }
 
@@ -179,12 +186,13 @@ impl Table {
         RowId(self.next_row_id.load(Ordering::Relaxed))
     }
 
-    /// Where the next row goes, if a chunk is open.
-    pub(crate) fn open_chunk(&self) -> Option<Locator> {
+    /// Where the next row goes, if a chunk is open, and how much memory that chunk takes.
+    pub(crate) fn open_chunk(&self) -> Option<(Locator, u64)> {
         let chunks = self.chunk_list();
         // Private chunks are sealed when they are published, so at most one is open.
         let open = chunks.iter().rev().find(|chunk| chunk.is_shared() && !chunk.is_sealed())?;
-        Some(Locator { segment: open.segment(), row: open.next_row() })
+        let next = Locator { segment: open.segment(), row: open.next_row() };
+        Some((next, open.memory_bytes() as u64))
     }
 
     pub(crate) fn chunk_list(&self) -> Arc<Vec<Arc<Chunk>>> {

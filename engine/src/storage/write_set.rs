@@ -197,8 +197,8 @@ impl WriteSet {
     /// that a bulk load streams with bounded memory. Only for transactions that will not read their
     /// own rows again. Gives nothing while less than a part's worth is there.
     pub fn drain_parts(&mut self) -> Result<Vec<Bytes>, StorageError> {
-        let rows: usize = self.tables.values().map(TableWrites::encoded_estimate).sum();
-        if rows < PART_BYTES {
+        let packed = |writes: &TableWrites| writes.packing.scale(writes.encoded_estimate());
+        if self.tables.values().map(packed).sum::<usize>() < PART_BYTES {
             return Ok(Vec::new());
         }
         let mut parts = Vec::new();

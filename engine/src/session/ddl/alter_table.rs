@@ -98,7 +98,15 @@ async fn add_key(
     }
     new.primary_key = Some(key);
     // Refuses key types that have no order.
-    table_schema(new)?;
+    let schema = table_schema(new)?;
+    let at = context.view.snapshot.timestamp();
+    if let Some(storage) = context.engine.database().table(table.storage) {
+        // Beside apply, where all commits would wait for it.
+        tokio::task::spawn_blocking(move || storage.prepare_index(&schema, at))
+            .await
+            .map_err(|error| SqlError::internal(format!("building the index: {error}")))?
+            .map_err(storage_error)?;
+    }
     let mut transaction = context.transaction.lock();
     // Rows that came meanwhile were not looked at.
     transaction.assert_unchanged(&context.view, table.storage, Scope::Table);

@@ -405,3 +405,20 @@ fn golden_records() {
     }
     golden("storage/golden_records.txt", &text);
 }
+
+/// A chunk is sealed by its bytes, too: what joins its blocks and writes it in one piece is bounded,
+/// whatever the rows hold.
+#[test]
+fn chunks_of_large_rows_are_sealed_early() {
+    let mut leader = Leader::new();
+    let t = leader.create(1, false);
+    let text = "x".repeat(700 << 10);
+    for n in 0..30 {
+        leader.insert(t, &[(n, &text)]);
+    }
+    let at = leader.now();
+    let (next, _) = leader.table(t).open_chunk().unwrap();
+    assert!(next.row < 10, "{next}");
+    assert_eq!(leader.table(t).stats().chunks, 2);
+    assert_eq!(leader.rows(t, at).len(), 30);
+}

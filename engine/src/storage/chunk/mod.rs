@@ -248,7 +248,7 @@ impl Chunk {
         if self.is_private() {
             return Ok(false);
         }
-        if deleted != self.deletions_seen.load(Ordering::Relaxed) {
+        if self.has_unseen_deletions() {
             let mut kept = Vec::with_capacity(blocks.len());
             let mut changed = false;
             let mut all_counted = true;
@@ -274,6 +274,11 @@ impl Chunk {
         }
         let body = self.body.read();
         Ok(body.sealed && body.blocks.is_empty())
+    }
+
+    /// Are there deletions that `drop_dead` has to look at again?
+    pub fn has_unseen_deletions(&self) -> bool {
+        self.deletions.count() != self.deletions_seen.load(Ordering::Relaxed)
     }
 
     /// A chunk read back from a checkpoint.

@@ -81,13 +81,31 @@ impl KeyEncoder {
     /// came was never checked, and `apply` must not fail on what users wrote.
     pub(crate) fn encode_stored(&self, columns: &[ArrayRef]) -> Result<EncodedKeys, StorageError> {
         let rows = columns.first().map_or(0, |c| c.len());
+        self.encode_rows(columns, 0..rows)
+    }
+
+    /// As `encode_stored`, of some rows, by their place in the arrays.
+    pub(crate) fn encode_places(
+        &self,
+        columns: &[ArrayRef],
+        places: &[usize],
+    ) -> Result<EncodedKeys, StorageError> {
+        self.encode_rows(columns, places.iter().copied())
+    }
+
+    fn encode_rows(
+        &self,
+        columns: &[ArrayRef],
+        rows: impl ExactSizeIterator<Item = usize>,
+    ) -> Result<EncodedKeys, StorageError> {
         let columns = self.resolve(columns)?;
-        let mut out = Vec::with_capacity(rows * columns.len() * 9);
-        let mut ends = Vec::with_capacity(rows);
-        for row in 0..rows {
+        let count = rows.len();
+        let mut out = Vec::with_capacity(count * columns.len() * 9);
+        let mut ends = Vec::with_capacity(count);
+        for row in rows {
             self.encode_values(|column| columns[column].value(row), &mut out)?;
             let end = u32::try_from(out.len()).map_err(|_| {
-                StorageError::Invalid(format!("keys of a batch of {rows} rows exceed 4 GiB"))
+                StorageError::Invalid(format!("keys of a batch of {count} rows exceed 4 GiB"))
             })?;
             ends.push(end);
         }

@@ -4,7 +4,10 @@ use std::sync::{Arc, atomic::Ordering};
 
 use glaredb_txn::ids::Timestamp;
 
-use super::{Table, write::tally_rows};
+use super::{
+    Table,
+    write::{NEWEST, tally_rows},
+};
 use crate::storage::{
     StorageError,
     budget::Budget,
@@ -69,10 +72,11 @@ impl Table {
             chunks.push(Arc::new(whole));
         }
         chunks.sort_by_key(|chunk| chunk.segment());
+        table.prunable.store(true, Ordering::Relaxed);
         *table.chunks.write() = Arc::new(chunks);
-        table.count_inserted(tally);
+        table.count_inserted(tally, Timestamp::ZERO);
         if schema.key().is_some() {
-            *table.index.write() = Some(Arc::new(table.build_index(&schema)?));
+            *table.index.write() = Some(Arc::new(table.build_index(&schema, NEWEST)?));
         }
         table.account();
         Ok(table)

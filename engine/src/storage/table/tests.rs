@@ -7,6 +7,7 @@ use crate::storage::{
     budget::{BUDGET_BYTES_DEFAULT, Budget},
     chunk::CHUNK_ROWS_MAX,
     record::Control,
+    schema::TableSchema,
     state::{LoadedState, State},
     table::Visibility,
     testing::{Leader, Seeded, rows_of},
@@ -327,4 +328,57 @@ fn a_locator_that_was_never_given_out_is_refused() {
     assert!(table.fetch_row_ids(&[wrong_row]).is_err());
     assert_eq!(table.fetch(&[], None).unwrap().num_rows(), 0);
     assert_eq!(table.lookup(b"no key", at), None);
+}
+
+/// The index that ALTER TABLE built beforehand is used if nothing was written since, else a new one:
+/// what is found by key is the same.
+#[test]
+fn an_index_prepared_for_a_key_is_used_only_while_it_is_whole() {
+    for written_since in [false, true] {
+        let mut leader = Leader::new();
+        let t = leader.create(1, false);
+        let rows: Vec<(i32, &str)> = (0..3_000).map(|n| (n, "row")).collect();
+        let at = leader.insert(t, &rows);
+        let dead = leader.table(t).view(at).units()[0].locator(7);
+        let mut writes = leader.write_set();
+        leader.remove(&mut writes, t, &[dead]);
+        let at = leader.commit(writes).unwrap();
+
+        let change = leader.pairs_change(1, t, 2, true);
+        let schema = TableSchema::from_descriptor(&change.upsert_tables[0]).unwrap();
+        leader.table(t).prepare_index(&schema, at).unwrap();
+        assert!(leader.table(t).prepared_bytes() > 0);
+        assert!(leader.table(t).take_prepared(&[1]).is_none(), "of another column");
+        leader.table(t).prepare_index(&schema, at).unwrap();
+        assert!(leader.table(t).take_prepared(&[0]).is_some());
+        leader.table(t).prepare_index(&schema, at).unwrap();
+        if written_since {
+            leader.insert(t, &[(5_000, "later")]);
+            assert!(leader.table(t).take_prepared(&[0]).is_none(), "a row came since");
+            leader.table(t).prepare_index(&schema, at).unwrap();
+        }
+        let mut writes = leader.write_set();
+        writes.change_catalog(change);
+        let altered = leader.commit(writes).unwrap();
+        let table = leader.table(t);
+        assert_eq!(table.prepared_bytes(), 0);
+        let found = |id| table.lookup(&key(&leader, t, id), altered).is_some();
+        assert!(found(0) && found(2_999) && !found(7));
+        assert_eq!(found(5_000), written_since);
+        assert_eq!(table.stats().index_entries, 2_999 + u64::from(written_since));
+    }
+}
+
+/// A statement that gave up leaves nothing behind once its snapshot is gone.
+#[test]
+fn an_index_that_nobody_comes_for_is_forgotten() {
+    let mut leader = Leader::new();
+    let t = leader.create(1, false);
+    let at = leader.insert(t, &[(1, "one")]);
+    let change = leader.pairs_change(1, t, 2, true);
+    let schema = TableSchema::from_descriptor(&change.upsert_tables[0]).unwrap();
+    leader.table(t).prepare_index(&schema, at).unwrap();
+    leader.insert(t, &[(2, "two")]);
+    leader.horizon();
+    assert_eq!(leader.table(t).prepared_bytes(), 0);
 }

@@ -4,7 +4,7 @@ use std::{
     collections::VecDeque,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -42,6 +42,12 @@ pub(crate) enum Target {
     /// Private until the publication.
     Part(Arc<Publication>),
 }
+
+/// After every commit: sees all that is published.
+pub(super) const NEWEST: Timestamp = Timestamp(u64::MAX - 1);
+
+/// Keys that are encoded before they go into an index.
+const KEYS_AT_ONCE: usize = 1024;
 
 /// What inserted or deleted rows do to a table's counters: rows, and the sum of their hashes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -99,6 +105,9 @@ impl Table {
             hash: AtomicU64::new(0),
             next_row_id: AtomicU64::new(0),
             unpruned: Mutex::default(),
+            prepared: Mutex::default(),
+            changed_at: AtomicU64::new(0),
+            prunable: AtomicBool::new(false),
         }
     }
 
@@ -225,8 +234,9 @@ impl Table {
         chunk
     }
 
-    /// Count inserted rows that are visible from now on.
-    pub(crate) fn count_inserted(&self, tally: Tally) {
+    /// Count inserted rows that are visible from `at` on.
+    pub(crate) fn count_inserted(&self, tally: Tally, at: Timestamp) {
+        self.changed_at.fetch_max(at.0, Ordering::Relaxed);
         self.rows_live.fetch_add(tally.rows, Ordering::Relaxed);
         self.hash.fetch_add(tally.hash, Ordering::Relaxed);
     }
@@ -243,6 +253,8 @@ impl Table {
         let mut unpruned = self.unpruned.lock();
         let mut scratch = Writer::new();
         let mut tally = Tally::default();
+        self.prunable.store(true, Ordering::Relaxed);
+        self.changed_at.fetch_max(at.0, Ordering::Relaxed);
         for locator in rows {
             let locator = locator?;
             let chunk = chunk_in(&chunks, locator.segment)
@@ -316,7 +328,10 @@ impl Table {
         *self.schema.write() = Arc::clone(&schema);
         if !same_key {
             let index = match schema.key() {
-                Some(_) => Some(Arc::new(self.build_index(&schema)?)),
+                Some(key) => Some(match self.take_prepared(key) {
+                    Some(ready) => ready,
+                    None => Arc::new(self.build_index(&schema, NEWEST)?),
+                }),
                 None => None,
             };
             self.unpruned.lock().clear();
@@ -325,29 +340,42 @@ impl Table {
         Ok(())
     }
 
-    /// Index of all rows that are not deleted: older snapshots do not know of the key.
-    pub(super) fn build_index(&self, schema: &TableSchema) -> Result<KeyIndex, StorageError> {
+    /// Index of all rows visible at `at`: older snapshots do not know of the key.
+    pub(super) fn build_index(
+        &self,
+        schema: &TableSchema,
+        at: Timestamp,
+    ) -> Result<KeyIndex, StorageError> {
         let index = KeyIndex::default();
         let (Some(key), Some(encoder)) = (schema.key(), schema.key_encoder()) else {
             return Ok(index);
         };
         for chunk in self.chunk_list().iter() {
-            for block in chunk.blocks_at(Timestamp(u64::MAX - 1)) {
+            for block in chunk.blocks_at(at) {
                 let columns: Vec<_> = key.iter().map(|c| Arc::clone(&block.columns[*c])).collect();
-                let keys = encoder.encode_stored(&columns)?;
-                let alive = (0..block.len)
-                    .filter(|n| block.deletions.end(block.row(*n)) == Timestamp::INFINITY);
-                index.insert_all(alive.map(|n| {
-                    let row = block.row(n);
-                    (keys.get(n), Locator { segment: chunk.segment(), row })
-                }));
+                let alive: Vec<usize> = (0..block.len)
+                    .filter(|n| block.begin(*n) <= at && block.deletions.end(block.row(*n)) > at)
+                    .collect();
+                // Not the whole block: its keys side by side may be many times its memory.
+                for places in alive.chunks(KEYS_AT_ONCE) {
+                    let keys = encoder.encode_places(&columns, places)?;
+                    index.insert_all(places.iter().enumerate().map(|(n, place)| {
+                        let row = block.row(*place);
+                        (keys.get(n), Locator { segment: chunk.segment(), row })
+                    }));
+                }
             }
         }
         Ok(index)
     }
 
-    /// No reader is below `horizon` any more: forget what only such could see.
-    pub(crate) fn prune(&self, horizon: Timestamp) -> Result<(), StorageError> {
+    /// No reader is below `horizon` any more: forget what only such could see. False: there was
+    /// nothing to look at.
+    pub(crate) fn prune(&self, horizon: Timestamp) -> Result<bool, StorageError> {
+        self.forget_prepared(horizon);
+        if !self.prunable.load(Ordering::Relaxed) {
+            return Ok(false);
+        }
         let dead: Vec<Locator> = {
             let mut unpruned: parking_lot::MutexGuard<'_, VecDeque<_>> = self.unpruned.lock();
             let count = unpruned.partition_point(|(at, _)| *at <= horizon);
@@ -366,15 +394,18 @@ impl Table {
             }
         }
         let mut kept = Vec::with_capacity(chunks.len());
+        let mut more = !self.unpruned.lock().is_empty();
         for chunk in chunks.iter() {
             if !chunk.drop_dead(horizon)? {
+                more |= chunk.has_unseen_deletions();
                 kept.push(Arc::clone(chunk));
             }
         }
         if kept.len() < chunks.len() {
             *self.chunks.write() = Arc::new(kept);
         }
-        Ok(())
+        self.prunable.store(more, Ordering::Relaxed);
+        Ok(true)
     }
 
     fn encode_key_at(

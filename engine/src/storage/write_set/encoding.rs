@@ -13,7 +13,7 @@ use glaredb_txn::{
 
 use super::{
     PART_BYTES, TableWrites,
-    table_writes::{DeletedRow, OwnRows},
+    table_writes::{DeletedRow, OwnRows, Packing},
 };
 use crate::storage::{
     StorageError,
@@ -161,6 +161,7 @@ struct PartEncoder<'a> {
     schema: &'a TableSchema,
     /// Set where the transaction creates the table: every part can be the first one applied.
     created: bool,
+    packing: Packing,
     parts: Vec<Bytes>,
 }
 
@@ -197,21 +198,27 @@ impl PartEncoder<'_> {
     /// not fill a part stays.
     fn rows(&mut self, own: &OwnRows, all: bool) -> Result<usize, StorageError> {
         let total = own.batch.num_rows();
-        let per_row = own.encoded.div_ceil(total).max(1);
-        let mut count = (PART_BYTES / per_row).clamp(1, CHUNK_ROWS_MAX as usize);
-        let mut done = 0;
-        while done < total && (all || total - done >= count) {
+        let (mut done, mut count_max) = (0, CHUNK_ROWS_MAX as usize);
+        while done < total {
+            let estimated = |rows: usize| own.encoded * rows / total;
+            let per_1024_rows = self.packing.scale(estimated(1024)).max(1024);
+            let count = (PART_BYTES * 1024 / per_1024_rows).clamp(1, count_max);
+            if !all && total - done < count {
+                break;
+            }
             let rows = count.min(total - done);
             let mut group = Writer::new();
             write_group(self.schema, own, done, rows, true, &mut group)?;
             let bytes = self.push((1, group.as_slice()), Deletes::default())?;
             if bytes <= PAYLOAD_BYTES_MAX {
                 done += rows;
+                count_max = (count_max * 2).min(CHUNK_ROWS_MAX as usize);
+                self.packing.learn(estimated(rows), bytes);
             } else if rows == 1 {
                 return Err(StorageError::RowTooLarge { bytes, bytes_max: PAYLOAD_BYTES_MAX });
             } else {
                 // Rows of very different sizes: the estimate was an average.
-                count = rows.div_ceil(2);
+                count_max = rows.div_ceil(2);
             }
         }
         Ok(done)
@@ -227,7 +234,9 @@ impl TableWrites {
         all: bool,
     ) -> Result<Vec<Bytes>, StorageError> {
         let Some(schema) = self.schema.clone() else { return Ok(Vec::new()) };
-        let mut encoder = PartEncoder { table, schema: &schema, created, parts: Vec::new() };
+        let packing = self.packing;
+        let mut encoder =
+            PartEncoder { table, schema: &schema, created, packing, parts: Vec::new() };
         if all || self.deletes.len() * 24 > PART_BYTES {
             encoder.deletes(&self.take_deletes())?;
         }
@@ -237,6 +246,7 @@ impl TableWrites {
                 self.put_back(own.from(done));
             }
         }
+        self.packing = encoder.packing;
         Ok(encoder.parts)
     }
 }

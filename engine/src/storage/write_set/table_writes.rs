@@ -36,6 +36,32 @@ pub struct TableWrites {
     kept_ids: Vec<RowId>,
     memory: u64,
     encoded: usize,
+    pub(super) packing: Packing,
+}
+
+/// How the parts written so far compare with what was estimated: columns pack well or hardly at all.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Packing {
+    /// Bytes of the last part per 1,024 estimated ones.
+    per_1024: usize,
+}
+
+impl Default for Packing {
+    fn default() -> Self {
+        Self { per_1024: 1024 }
+    }
+}
+
+impl Packing {
+    pub(super) fn learn(&mut self, estimated: usize, bytes: usize) {
+        // At most eight times as many rows as estimated: what is gathered stays small, and rows that
+        // pack to nothing may be followed by others.
+        self.per_1024 = (bytes.saturating_mul(1024) / estimated.max(1)).clamp(128, 4096);
+    }
+
+    pub(super) fn scale(self, estimated: usize) -> usize {
+        (estimated / 1024).saturating_mul(self.per_1024) + estimated % 1024 * self.per_1024 / 1024
+    }
 }
 
 /// Own rows of one batch.

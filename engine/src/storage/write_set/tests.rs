@@ -142,6 +142,27 @@ fn rows_of_very_different_sizes_fit_parts() {
     assert!(writes.is_empty());
 }
 
+/// What packs well gives parts that are as long as others: each is an entry of the log.
+#[test]
+fn parts_are_filled_whatever_the_rows_pack_to() {
+    let mut leader = Leader::new();
+    let t = leader.create(1, false);
+    let schema = leader.table(t).schema();
+    let text = "the same text in each of many rows".repeat(3);
+    let mut writes = leader.write_set();
+    let mut sizes = Vec::new();
+    for _ in 0..40 {
+        let rows: Vec<(i32, &str)> = (0..8_000).map(|n| (n, text.as_str())).collect();
+        let batch = pairs(&schema, &rows);
+        writes.insert(t, &schema, batch, None, None, Position::ZERO).unwrap();
+        sizes.extend(writes.drain_parts().unwrap().iter().map(|part| part.len()));
+        let waiting = writes.memory_bytes();
+        assert!(waiting < 16 * PART_BYTES as u64, "{waiting} bytes wait to be sent");
+    }
+    // 320,000 rows of three packed bytes. By the estimate alone it would be 44 parts.
+    assert!((2..=8).contains(&sizes.len()), "{sizes:?}");
+}
+
 #[test]
 fn a_large_deletion_goes_in_parts() {
     let mut leader = Leader::new();
