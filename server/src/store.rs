@@ -148,6 +148,16 @@ impl Store {
                 "Bytes written by checkpoints.",
                 numbers.checkpoint_bytes_written,
             ),
+            (
+                "plan_cache_hits",
+                "Statements of the simple protocol run on a plan found again.",
+                self.engine.plan_cache().hits(),
+            ),
+            (
+                "plan_cache_misses",
+                "Statements of the simple protocol whose plan was looked for in vain.",
+                self.engine.plan_cache().misses(),
+            ),
         ] {
             write_counter(&format!("glaredb_{name}_total"), help, value, out);
         }

@@ -6,11 +6,15 @@ use datafusion::{
     datasource::{provider_as_source, source_as_provider},
     execution::SessionState,
     logical_expr::{TableSource, execution_props::ExecutionProps},
+    scalar::ScalarValue,
 };
 use glaredb_catalog::{Catalog, descriptor::Table as TableDescriptor};
 use parking_lot::Mutex;
 
-use super::{Engine, Identity, Settings, engine::SystemTableContext, transaction::Transaction};
+use super::{
+    Engine, Identity, Settings, engine::SystemTableContext, point::turns::Key,
+    transaction::Transaction,
+};
 use crate::{
     error::{SqlError, sqlstate},
     query::{
@@ -39,9 +43,56 @@ pub(super) struct ExecutionContext {
 }
 
 impl ExecutionContext {
+    /// Waits a little for another transaction that is changing the row with this key, and takes the
+    /// statement's snapshot after that: it would only lose against the other.
+    pub(super) async fn take_turn(&mut self, key: Key) -> Result<(), SqlError> {
+        let holder = {
+            let mut transaction = self.transaction.lock();
+            if !transaction.waits_for(&key) {
+                return Ok(());
+            }
+            let turns = self.engine.turns();
+            *transaction.holder.get_or_insert_with(|| turns.holder())
+        };
+        let turn = self.engine.turns().take(holder, key).await;
+        let mut transaction = self.transaction.lock();
+        transaction.turns.extend(turn);
+        let published = self.engine.database().snapshots().published();
+        if published.position != self.view.snapshot.snapshot().position {
+            let (view, catalog) = transaction.view()?;
+            // A plan for another catalog is none: that statement goes on with its older snapshot.
+            if Arc::ptr_eq(&catalog, &self.catalog) {
+                self.view = view;
+            }
+        }
+        Ok(())
+    }
+
     /// Calls `plan` with what planning needs.
     pub(super) fn plan<T>(
         &self,
+        plan: impl FnOnce(&PlanContext<'_>) -> Result<T, SqlError>,
+    ) -> Result<T, SqlError> {
+        self.plan_at(false, plan)
+    }
+
+    /// The same for plans that may be kept and run with [`run::at_once`](super::run::at_once).
+    pub(super) fn plan_to_keep<T>(
+        &self,
+        plan: impl FnOnce(&PlanContext<'_>) -> Result<T, SqlError>,
+    ) -> Result<T, SqlError> {
+        self.plan_at(true, plan)
+    }
+
+    /// The value of `now()`.
+    pub(super) fn now(&self) -> ScalarValue {
+        let zone = Some("UTC".into());
+        ScalarValue::TimestampMicrosecond(Some(self.transaction_start_us), zone)
+    }
+
+    fn plan_at<T>(
+        &self,
+        now_stays_open: bool,
         plan: impl FnOnce(&PlanContext<'_>) -> Result<T, SqlError>,
     ) -> Result<T, SqlError> {
         let setting = |name: &str| self.settings.show(name).ok().map(str::to_owned);
@@ -53,6 +104,7 @@ impl ExecutionContext {
             role: &self.identity.role,
             session_role: &self.identity.role,
             transaction_start_us: self.transaction_start_us,
+            now_stays_open,
             statement_start_us: self.statement_start_us,
             format: &self.settings.derived().format,
             process_id: self.identity.process_id,

@@ -25,7 +25,8 @@ use glaredb_txn::ids::TableId;
 use parking_lot::{Mutex, RwLock};
 
 use super::{
-    Identity, Settings, analyze, statement_context::StatementContext, table_schema::table_schema,
+    Identity, PlanCacheCounters, Settings, analyze, point::turns::Turns,
+    statement_context::StatementContext, table_schema::table_schema,
 };
 use crate::{
     error::SqlError,
@@ -99,6 +100,8 @@ pub struct Engine {
     resolved: Mutex<HashMap<u32, KnownTable>>,
     facts: RwLock<HashMap<TableId, Arc<TableFacts>>>,
     commit_retries: AtomicU64,
+    turns: Arc<Turns>,
+    plan_cache: PlanCacheCounters,
 }
 
 /// A table as the planner sees it, valid while its descriptor and its statistics are the same.
@@ -147,6 +150,8 @@ impl Engine {
             resolved: Mutex::default(),
             facts: RwLock::default(),
             commit_retries: AtomicU64::new(0),
+            turns: Arc::default(),
+            plan_cache: PlanCacheCounters::default(),
         });
         engine.query_runtime.spawn(analyze::keep_analyzed(Arc::downgrade(&engine)));
         Ok(engine)
@@ -177,6 +182,17 @@ impl Engine {
     /// Ids of new objects.
     pub(super) fn allocator(&self) -> &Allocator {
         &self.allocator
+    }
+
+    /// How often statements of the simple protocol ran on a plan found again.
+    #[must_use]
+    pub fn plan_cache(&self) -> &PlanCacheCounters {
+        &self.plan_cache
+    }
+
+    /// Who changes which row by its key.
+    pub(super) fn turns(&self) -> &Arc<Turns> {
+        &self.turns
     }
 
     pub(super) fn query_runtime(&self) -> &tokio::runtime::Handle {

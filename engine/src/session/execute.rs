@@ -12,12 +12,12 @@ use parking_lot::Mutex;
 use super::{
     Block, Session, analyze,
     apart::{PLANNED_HERE_BYTES_MAX, apart},
-    api::{Execution, Notice, ParamValue},
+    api::{Execution, Notice, ParamValue, RowStream},
     context::ExecutionContext,
     copy, ddl,
     dml::{self, Operation},
     explain,
-    prepare::{Plan, Prepared},
+    prepare::{Plan, Prepared, Runnable},
     run,
     transaction::{ATTEMPTS_MAX, Transaction},
 };
@@ -121,9 +121,22 @@ impl Session {
         prepared: &Arc<Prepared>,
         params: &[ParamValue],
     ) -> Result<Execution, SqlError> {
+        let execution = self.attempt(prepared, params).await?;
+        execution.ok_or_else(|| SqlError::internal("a template is executed as a statement"))
+    }
+
+    /// The same; `None` for a template whose plan does not hold any more: nothing was done.
+    pub(super) async fn attempt(
+        &mut self,
+        prepared: &Arc<Prepared>,
+        params: &[ParamValue],
+    ) -> Result<Option<Execution>, SqlError> {
         let mut attempt = 1;
         loop {
             let context = self.statement_context()?;
+            if !prepared.holds_in(&context) {
+                return Ok(None);
+            }
             let autocommit = context.is_last;
             let transaction = Arc::clone(&context.transaction);
             let mut notices = Vec::new();
@@ -131,7 +144,7 @@ impl Session {
             let failed = if autocommit { Arc::default() } else { Arc::clone(&self.failed) };
             let result = run(context, prepared, params, failed, &mut notices).await;
             let result = match result {
-                Ok(execution @ Execution::CopyIn(_)) => return Ok(execution),
+                Ok(execution @ Execution::CopyIn(_)) => return Ok(Some(execution)),
                 Ok(execution) if autocommit => {
                     self.commit(Some(transaction)).await.map(|()| execution)
                 }
@@ -148,7 +161,7 @@ impl Session {
                 }
                 result => {
                     self.notices.append(&mut notices);
-                    return result;
+                    return result.map(Some);
                 }
             }
         }
@@ -248,7 +261,7 @@ pub(super) fn supported(isolation: IsolationLevel) -> Result<IsolationLevel, Sql
 
 /// Executes a statement: here if that is little work, else [apart].
 async fn run(
-    context: ExecutionContext,
+    mut context: ExecutionContext,
     prepared: &Arc<Prepared>,
     params: &[ParamValue],
     failed: Arc<AtomicBool>,
@@ -272,21 +285,34 @@ async fn run(
             }
         };
         match plan {
-            Plan::Query(planned) => {
-                let plan = run::bind(&planned.plan, params)?;
+            Plan::Query(plan) => {
+                let stream: RowStream = match run::at_once(&context, plan.point(&context), params)?
+                {
+                    Some(rows) => Box::pin(futures::stream::iter([Ok(rows)])),
+                    None => {
+                        let plan = run::bind(&context, &plan.planned.plan, params)?;
+                        run::query(&context, plan, &failed).await?
+                    }
+                };
                 return Ok(Execution::Rows {
-                    fields: Arc::clone(&planned.fields),
-                    stream: run::query(&context, plan, &failed).await?,
+                    fields: Arc::clone(&plan.planned.fields),
+                    stream,
                     tag: "SELECT {n}".to_owned(),
                 });
             }
-            Plan::Dml(operation, planned) => {
+            Plan::Dml(operation, plan) => {
                 context.check_writable(operation.command())?;
-                let plan = run::bind(&planned.plan, params)?;
-                if let Some(rows) = run::at_once(&context, &plan)? {
-                    return dml::execute_rows(&context, operation, &planned, rows);
+                let point = plan.point(&context);
+                if operation != Operation::Insert
+                    && let Some(key) = point.and_then(|point| point.key(params))
+                {
+                    context.take_turn(key).await?;
                 }
-                Some((operation, planned, plan))
+                if let Some(rows) = run::at_once(&context, point, params)? {
+                    return dml::execute_rows(&context, operation, &plan.planned, rows);
+                }
+                let logical = run::bind(&context, &plan.planned.plan, params)?;
+                Some((operation, plan, logical))
             }
         }
     } else {
@@ -304,7 +330,7 @@ struct Running {
     context: ExecutionContext,
     prepared: Arc<Prepared>,
     /// Of DML, with its parameters filled in.
-    planned: Option<(Operation, Arc<PlannedDml>, LogicalPlan)>,
+    planned: Option<(Operation, Arc<Runnable<PlannedDml>>, LogicalPlan)>,
     failed: Arc<AtomicBool>,
 }
 
@@ -318,7 +344,7 @@ impl Running {
     async fn execute(self, notices: &mut Vec<Notice>) -> Result<Execution, SqlError> {
         let context = &self.context;
         if let Some((operation, planned, plan)) = self.planned {
-            return dml::execute(context, operation, &planned, plan).await;
+            return dml::execute(context, operation, &planned.planned, plan).await;
         }
         let Some(statement) = self.prepared.statement() else { return Ok(Execution::Empty) };
         match &statement.kind {

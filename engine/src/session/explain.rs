@@ -8,7 +8,9 @@ use futures::StreamExt;
 use super::{
     api::Execution,
     context::ExecutionContext,
+    point::PointPlan,
     prepare::{self, Plan, text_field},
+    run,
     set::text_rows,
 };
 use crate::{
@@ -35,9 +37,10 @@ pub(super) async fn execute(
         }
     };
     let plan = prepare::plan(context, statement, &[])?;
-    let (headline, logical) = match &plan {
-        Plan::Query(planned) => (None, &planned.plan),
-        Plan::Dml(_, planned) => {
+    let (headline, logical, point) = match &plan {
+        Plan::Query(plan) => (None, &plan.planned.plan, plan.point(context)),
+        Plan::Dml(_, plan) => {
+            let planned = &plan.planned;
             if explain.analyze {
                 let what = format!("EXPLAIN ANALYZE {}", statement.command());
                 return Err(SqlError::not_supported(what));
@@ -45,16 +48,23 @@ pub(super) async fn execute(
             let verb = statement.command();
             let (first, rest) = verb.split_at(1);
             let verb = format!("{first}{}", rest.to_lowercase());
-            (Some(format!("{verb} on {}", planned.table.name)), &planned.plan)
+            let headline = format!("{verb} on {}", planned.table.name);
+            (Some(headline), &planned.plan, plan.point(context))
         }
     };
     let state = context.session_state();
-    let physical = state.create_physical_plan(logical).await.map_err(sql_error)?;
+    let logical = run::bind(context, logical, &[])?;
+    let physical = state.create_physical_plan(&logical).await.map_err(sql_error)?;
     let mut text = String::new();
     if let Some(headline) = &headline {
         let _ = writeln!(text, "{headline}");
     }
-    if explain.analyze {
+    // A key that is NULL, or of another type than its column, takes the long way.
+    let point = point.filter(|point| point.key(&[]).is_some());
+    let lookup = point.and_then(PointPlan::explain);
+    if let Some(lookup) = lookup.filter(|_| !explain.analyze) {
+        let _ = writeln!(text, "{lookup}");
+    } else if explain.analyze {
         let clock = &context.engine.database().env().clock;
         let start = clock.monotonic();
         let mut rows = 0;

@@ -18,6 +18,7 @@ mod dml;
 pub(crate) mod errors;
 mod execute;
 mod explain;
+mod plan_cache;
 mod point;
 mod prepare;
 mod run;
@@ -41,6 +42,7 @@ use parking_lot::Mutex;
 
 use self::{
     apart::{PLANNED_HERE_BYTES_MAX, apart},
+    plan_cache::PlanCache,
     settings::Derived,
     transaction::Transaction,
 };
@@ -51,6 +53,7 @@ pub use self::{
     },
     commit::{CommitPoint, CommitState},
     engine::{Engine, EngineOptions},
+    plan_cache::PlanCacheCounters,
     prepare::Prepared,
     settings::Settings,
     statement_context::StatementContext,
@@ -87,6 +90,7 @@ pub struct Session {
     notices: Vec<Notice>,
     reported: HashMap<&'static str, String>,
     prepared: HashMap<String, Arc<Prepared>>,
+    plans: PlanCache,
     /// DataFusion's, for this catalog and these settings.
     state: Option<(Arc<Catalog>, Arc<Derived>, Arc<SessionState>)>,
 }
@@ -129,6 +133,7 @@ impl Session {
             notices: Vec::new(),
             reported: HashMap::new(),
             prepared: HashMap::new(),
+            plans: PlanCache::default(),
             state: None,
         })
     }

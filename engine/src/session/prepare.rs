@@ -1,7 +1,8 @@
 //! Planning a statement once, executing it often.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use datafusion::logical_expr::LogicalPlan;
 use glaredb_catalog::Catalog;
 use parking_lot::Mutex;
 
@@ -11,6 +12,7 @@ use super::{
     api::{Execution, FieldDescription, ParamValue},
     context::ExecutionContext,
     dml::Operation,
+    point::{self, PointPlan},
     run::constant,
     settings::Derived,
 };
@@ -33,8 +35,10 @@ pub struct Prepared {
     param_types: Vec<PgType>,
     fields: Option<Arc<[FieldDescription]>>,
     plan: Option<CachedPlan>,
-    /// A plan that holds values of its time (`now()`): for the execution that follows at once.
+    /// A plan that holds values of its time (`current_date`): for the execution that follows at once.
     fresh: Mutex<Option<CachedPlan>>,
+    /// Stands for statements with other literals: its plan is not made anew.
+    is_template: bool,
 }
 
 /// How long `now()` may stand still between planning and executing outside of a block.
@@ -59,8 +63,37 @@ impl CachedPlan {
 /// What QUERY's planner made of a statement.
 #[derive(Clone, Debug)]
 pub(super) enum Plan {
-    Query(Arc<Planned>),
-    Dml(Operation, Arc<PlannedDml>),
+    Query(Arc<Runnable<Planned>>),
+    Dml(Operation, Arc<Runnable<PlannedDml>>),
+}
+
+/// A plan and the short way to run it, once that was looked for.
+#[derive(Debug)]
+pub(super) struct Runnable<P> {
+    pub planned: P,
+    point: OnceLock<Option<PointPlan>>,
+}
+
+impl<P> Runnable<P> {
+    fn new(planned: P) -> Arc<Self> {
+        Arc::new(Self { planned, point: OnceLock::new() })
+    }
+}
+
+impl Runnable<Planned> {
+    /// The short way, if there is one. `context`: one that the plan was made in or holds in.
+    pub(super) fn point(&self, context: &ExecutionContext) -> Option<&PointPlan> {
+        let compile = || point::compile(&self.planned.plan, &context.execution_props());
+        self.point.get_or_init(compile).as_ref()
+    }
+}
+
+impl Runnable<PlannedDml> {
+    /// The short way, if there is one. `context`: one that the plan was made in or holds in.
+    pub(super) fn point(&self, context: &ExecutionContext) -> Option<&PointPlan> {
+        let compile = || point::compile(&self.planned.plan, &context.execution_props());
+        self.point.get_or_init(compile).as_ref()
+    }
 }
 
 impl Prepared {
@@ -80,6 +113,20 @@ impl Prepared {
     #[must_use]
     pub fn statement(&self) -> Option<&Statement> {
         self.statement.as_ref()
+    }
+
+    /// Whether the statement has a plan, and is not carried out by the session itself.
+    pub(super) fn has_plan(&self) -> bool {
+        self.plan.is_some()
+    }
+
+    /// Whether it may be executed in `context`: a template only while its plan holds.
+    pub(super) fn holds_in(&self, context: &ExecutionContext) -> bool {
+        !self.is_template || self.plan.as_ref().is_some_and(|plan| plan.holds_in(context))
+    }
+
+    pub(super) fn into_template(self) -> Self {
+        Self { is_template: true, ..self }
     }
 
     /// The plan for a statement in `context`: the cached one if nothing it rests on changed.
@@ -111,22 +158,47 @@ impl Prepared {
 impl Plan {
     fn fields(&self) -> Option<&Arc<[FieldDescription]>> {
         match self {
-            Self::Query(planned) => Some(&planned.fields),
-            Self::Dml(_, planned) => planned.fields.as_ref(),
+            Self::Query(plan) => Some(&plan.planned.fields),
+            Self::Dml(_, plan) => plan.planned.fields.as_ref(),
         }
     }
 
-    fn params(&self) -> &[PgType] {
+    pub(super) fn logical(&self) -> &LogicalPlan {
         match self {
-            Self::Query(planned) => &planned.params,
-            Self::Dml(_, planned) => &planned.params,
+            Self::Query(plan) => &plan.planned.plan,
+            Self::Dml(_, plan) => &plan.planned.plan,
+        }
+    }
+
+    /// Whether both do and show the same, as far as their plans do; and can be kept.
+    pub(super) fn is_alike(&self, other: &Self) -> bool {
+        let alike = match (self, other) {
+            (Self::Query(_), Self::Query(_)) => true,
+            (Self::Dml(a, x), Self::Dml(b, y)) => {
+                let (x, y) = (&x.planned, &y.planned);
+                a == b
+                    && x.table.oid == y.table.oid
+                    && x.locator == y.locator
+                    && x.old_key == y.old_key
+                    && x.new_row == y.new_row
+                    && x.returning == y.returning
+            }
+            _ => false,
+        };
+        alike && self.fields() == other.fields() && self.reusable() && other.reusable()
+    }
+
+    pub(super) fn params(&self) -> &[PgType] {
+        match self {
+            Self::Query(plan) => &plan.planned.params,
+            Self::Dml(_, plan) => &plan.planned.params,
         }
     }
 
     fn reusable(&self) -> bool {
         match self {
-            Self::Query(planned) => planned.reusable,
-            Self::Dml(_, planned) => planned.reusable,
+            Self::Query(plan) => plan.planned.reusable,
+            Self::Dml(_, plan) => plan.planned.reusable,
         }
     }
 }
@@ -143,13 +215,13 @@ pub(super) fn plan(
         StatementKind::Delete(_) => Operation::Delete,
         _ => {
             return context
-                .plan(|plan| planner::plan_query(plan, statement, declared))
-                .map(|planned| Plan::Query(Arc::new(planned)));
+                .plan_to_keep(|plan| planner::plan_query(plan, statement, declared))
+                .map(|planned| Plan::Query(Runnable::new(planned)));
         }
     };
     context
-        .plan(|plan| planner::plan_dml(plan, statement, declared))
-        .map(|planned| Plan::Dml(operation, Arc::new(planned)))
+        .plan_to_keep(|plan| planner::plan_dml(plan, statement, declared))
+        .map(|planned| Plan::Dml(operation, Runnable::new(planned)))
 }
 
 pub(super) fn text_field(name: &str) -> FieldDescription {
@@ -207,6 +279,18 @@ impl Session {
             };
             apart(&self.engine, planning).await?
         };
+        Ok(Prepared::planned(&context, statement, declared, plan))
+    }
+}
+
+impl Prepared {
+    /// A statement and the plan it has in `context`.
+    pub(super) fn planned(
+        context: &ExecutionContext,
+        statement: Statement,
+        declared: &[Option<PgType>],
+        plan: Plan,
+    ) -> Self {
         let (param_types, fields) = (plan.params().to_vec(), plan.fields().cloned());
         let reusable = plan.reusable();
         let cached = CachedPlan {
@@ -216,14 +300,15 @@ impl Session {
             plan,
         };
         let (plan, fresh) = if reusable { (Some(cached), None) } else { (None, Some(cached)) };
-        Ok(Prepared {
+        Self {
             param_types,
             fields,
             plan,
             fresh: Mutex::new(fresh),
             statement: Some(statement),
             declared: declared.to_vec(),
-        })
+            is_template: false,
+        }
     }
 }
 
@@ -262,7 +347,7 @@ impl Prepared {
         Arc::new(Self::plain(Some(statement), &[], None))
     }
 
-    fn plain(
+    pub(super) fn plain(
         statement: Option<Statement>,
         declared: &[Option<PgType>],
         fields: Option<Arc<[FieldDescription]>>,
@@ -276,6 +361,7 @@ impl Prepared {
             fields,
             plan: None,
             fresh: Mutex::default(),
+            is_template: false,
         }
     }
 }

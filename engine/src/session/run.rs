@@ -12,7 +12,7 @@ use datafusion::{
         tree_node::{TreeNode, TreeNodeRecursion},
     },
     execution::SendableRecordBatchStream,
-    logical_expr::{LogicalPlan, physical_planning_context::PhysicalPlanningContext},
+    logical_expr::{Expr, LogicalPlan, physical_planning_context::PhysicalPlanningContext},
     physical_expr::{PhysicalExpr, ScalarFunctionExpr, create_physical_expr},
     physical_plan::{
         ExecutionPlan, empty::EmptyExec, execute_stream, placeholder_row::PlaceholderRowExec,
@@ -26,14 +26,14 @@ use super::{
     apart::{apart, apart_stream},
     api::{ParamValue, RowStream},
     context::ExecutionContext,
-    point,
+    point::{self, PointPlan},
 };
 use crate::{
     error::SqlError,
     query::{
         errors::sql_error,
         functions::{calls_costly, is_costly},
-        planner::PlannedExpr,
+        planner::{self, PlannedExpr},
         scan::TableScanExec,
     },
 };
@@ -51,26 +51,52 @@ pub(super) enum Rows {
     Stream(SendableRecordBatchStream),
 }
 
-/// `plan` with its parameters filled in.
-pub(super) fn bind(plan: &LogicalPlan, params: &[ParamValue]) -> Result<LogicalPlan, SqlError> {
-    if params.is_empty() {
-        return Ok(plan.clone());
-    }
-    plan.clone().with_param_values(params.to_vec()).map_err(sql_error)
-}
-
-/// The rows of a plan whose parameters are filled in, if they can be had at once.
-pub(super) fn at_once(
+/// `plan` with its parameters and `now()` filled in.
+pub(super) fn bind(
     context: &ExecutionContext,
     plan: &LogicalPlan,
+    params: &[ParamValue],
+) -> Result<LogicalPlan, SqlError> {
+    if params.is_empty() && !holds_now(plan).map_err(sql_error)? {
+        return Ok(plan.clone());
+    }
+    let named = params.iter().enumerate();
+    let mut named: Vec<_> =
+        named.map(|(index, value)| ((index + 1).to_string(), value.clone())).collect();
+    named.push((planner::NOW[1..].to_owned(), context.now()));
+    plan.clone().with_param_values(named).map_err(sql_error)
+}
+
+fn holds_now(plan: &LogicalPlan) -> datafusion::common::Result<bool> {
+    let is_now =
+        |expr: &Expr| Ok(matches!(expr, Expr::Placeholder(param) if param.id == planner::NOW));
+    let mut found = false;
+    plan.apply_with_subqueries(|plan| {
+        plan.apply_expressions(|expr| {
+            found = found || expr.exists(is_now)?;
+            Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+        })
+    })?;
+    Ok(found)
+}
+
+/// The rows of a plan with its parameters, if they can be had at once.
+pub(super) fn at_once(
+    context: &ExecutionContext,
+    point: Option<&PointPlan>,
+    params: &[ParamValue],
 ) -> Result<Option<RecordBatch>, SqlError> {
-    point::evaluate(&context.view, plan, &context.execution_props())
+    match point {
+        Some(point) => point.run(&context.view, params, &context.now()),
+        None => Ok(None),
+    }
 }
 
 /// Starts a plan whose parameters are filled in, on the runtime that this is called on: one that is
 /// for queries.
 pub(super) async fn start(context: &ExecutionContext, plan: LogicalPlan) -> Result<Rows, SqlError> {
-    if let Some(batch) = at_once(context, &plan)? {
+    let point = point::compile(&plan, &context.execution_props());
+    if let Some(batch) = at_once(context, point.as_ref(), &[])? {
         return Ok(Rows::Ready(batch));
     }
     let state = context.session_state();
@@ -89,16 +115,13 @@ pub(super) async fn start_in_order(
     execute_stream(physical, state.task_ctx()).map(Rows::Stream).map_err(sql_error)
 }
 
-/// The rows of a query for its session: computed as they are read if they are few, else apart. An
-/// error sets `failed`.
+/// The rows of a query that are not to be had [`at_once`], for its session: computed as they are read
+/// if they are few, else apart. An error sets `failed`.
 pub(super) async fn query(
     context: &ExecutionContext,
     plan: LogicalPlan,
     failed: &Arc<AtomicBool>,
 ) -> Result<RowStream, SqlError> {
-    if let Some(batch) = at_once(context, &plan)? {
-        return Ok(Box::pin(futures::stream::iter([Ok(batch)])));
-    }
     let state = context.session_state();
     let physical = if is_planned_here(context, &plan) {
         state.create_physical_plan(&plan).await.map_err(sql_error)?

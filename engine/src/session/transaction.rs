@@ -19,6 +19,7 @@ use parking_lot::Mutex;
 use super::{
     commit::{self, CommitPoint, LargeCommit},
     errors::{self, serialization_failure},
+    point::turns::{Holder, Key, TURNS_MAX, Turn},
 };
 use crate::{
     error::SqlError,
@@ -43,6 +44,10 @@ pub(super) struct Transaction {
     ddl: Ddl,
     /// Parts of a bulk load that were sent already.
     large: Option<LargeCommit>,
+    /// Its turns at rows it changes, kept until it has ended.
+    pub turns: Vec<Turn>,
+    /// Who it is among those that take turns.
+    pub holder: Option<Holder>,
 }
 
 /// The transaction's own catalog.
@@ -77,12 +82,22 @@ impl Transaction {
             writes: None,
             ddl: Ddl::default(),
             large: None,
+            turns: Vec::new(),
+            holder: None,
         }
     }
 
     /// A new transaction with the same modes.
     pub(super) fn empty(&self) -> Self {
         Self::new(&self.database, &self.point, self.isolation, self.read_only, self.start_us)
+    }
+
+    /// Whether a statement that changes the row with this key waits for its turn: not if the turn is
+    /// the transaction's already, and not under a snapshot that is older than the wait.
+    pub(super) fn waits_for(&self, key: &Key) -> bool {
+        self.isolation != IsolationLevel::RepeatableRead
+            && self.turns.len() < TURNS_MAX
+            && !self.turns.iter().any(|turn| turn.is_at(key))
     }
 
     /// What the next statement sees.

@@ -88,12 +88,19 @@ impl Client {
 
     /// Runs a query string as the simple protocol does; rows and tags of its statements.
     pub(crate) async fn run(&mut self, sql: &str) -> Result<Vec<String>, SqlError> {
+        let mut output = Vec::new();
+        if let Some(execution) = self.session.execute_known(sql).await? {
+            let result = self.take(execution, &mut output).await;
+            if result.is_err() {
+                self.session.statement_failed();
+            }
+            return result.map(|()| output);
+        }
         let statements = self.session.parse(sql).await?;
         let several = statements.len() > 1;
         if several {
             self.session.begin_block();
         }
-        let mut output = Vec::new();
         for statement in statements {
             let result = self.execute(Prepared::unplanned(statement), &mut output).await;
             if let Err(error) = result {
@@ -115,7 +122,16 @@ impl Client {
         prepared: Arc<Prepared>,
         output: &mut Vec<String>,
     ) -> Result<(), SqlError> {
-        match self.session.execute(&prepared, Vec::new()).await? {
+        let execution = self.session.execute(&prepared, Vec::new()).await?;
+        self.take(execution, output).await
+    }
+
+    async fn take(
+        &mut self,
+        execution: Execution,
+        output: &mut Vec<String>,
+    ) -> Result<(), SqlError> {
+        match execution {
             Execution::Rows { fields, mut stream, tag } => {
                 let mut count = 0;
                 let format = self.session.settings().derived().format.clone();

@@ -2,6 +2,7 @@
 
 mod commits;
 mod harness;
+mod plan_cache;
 #[cfg(feature = "testing")]
 mod statement_mix;
 

@@ -32,6 +32,10 @@ impl SqlSession for Session {
         Self::parse(self, sql).await
     }
 
+    async fn execute_known(&mut self, sql: &str) -> Result<Option<Execution>, SqlError> {
+        Self::execute_known(self, sql).await
+    }
+
     fn begin_block(&mut self) {
         Self::begin_block(self);
     }

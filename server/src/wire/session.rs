@@ -91,6 +91,13 @@ pub trait SqlSession: Send + 'static {
         sql: &str,
     ) -> impl Future<Output = Result<Vec<Self::Statement>, SqlError>> + Send;
 
+    /// Executes a query string of one statement whose plan is known from before; `None`: it is to be
+    /// parsed, and nothing was done.
+    fn execute_known(
+        &mut self,
+        sql: &str,
+    ) -> impl Future<Output = Result<Option<Execution>, SqlError>> + Send;
+
     fn begin_block(&mut self);
 
     /// Commits the implicit transaction of a block, or rolls it back if a statement failed.

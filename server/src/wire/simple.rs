@@ -26,7 +26,13 @@ impl<S: SqlSession, IO: AsyncRead + AsyncWrite + Unpin + Send> Connection<S, IO>
         }
         self.registration.show_query(sql);
         self.arm();
+        let started = self.metrics.clock();
         let guard = self.channel.guard.clone();
+        if let Some(execution) = guard.run(self.session.execute_known(sql)).await?? {
+            self.send_execution(execution, false).await?;
+            self.metrics.statement_done(started);
+            return self.ready().await;
+        }
         let statements = guard.run(self.session.parse(sql)).await??;
         if statements.is_empty() {
             self.channel.output.empty_query();
@@ -77,6 +83,13 @@ impl<S: SqlSession, IO: AsyncRead + AsyncWrite + Unpin + Send> Connection<S, IO>
                 .into());
         }
         let execution = guard.run(self.session.execute(&prepared, Vec::new())).await??;
+        self.send_execution(execution, commit).await?;
+        self.metrics.statement_done(started);
+        Ok(())
+    }
+
+    /// Sends what a statement gives, up to its command tag.
+    async fn send_execution(&mut self, execution: Execution, commit: bool) -> Result<(), Failure> {
         self.send_notices();
         let (tag, rows) = match execution {
             Execution::Empty => {
@@ -103,7 +116,6 @@ impl<S: SqlSession, IO: AsyncRead + AsyncWrite + Unpin + Send> Connection<S, IO>
         if let Some(tag) = tag {
             self.channel.output.command_complete(&tag, rows);
         }
-        self.metrics.statement_done(started);
         Ok(())
     }
 

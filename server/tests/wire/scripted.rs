@@ -285,6 +285,10 @@ impl SqlSession for ScriptedSession {
         Ok(sql.split(';').map(str::trim).filter(|s| !s.is_empty()).map(str::to_owned).collect())
     }
 
+    async fn execute_known(&mut self, _: &str) -> Result<Option<Execution>, SqlError> {
+        Ok(None)
+    }
+
     fn begin_block(&mut self) {
         self.log.push("begin_block".to_owned());
         self.block = true;

@@ -3,7 +3,8 @@
 //! ```text
 //! session threads ── submit: decode; [lock] resolve, stamp, place, into the open batch [unlock]
 //! commit-log      ── take the batch, append, sync        (meanwhile the next batch gathers)
-//! commit-apply    ── apply, publish, answer              (meanwhile the next batch is synced)
+//! commit-apply    ── apply, publish, answer              (meanwhile the next batch is synced; where
+//!                    none waits and little is to be applied, commit-log does that, too)
 //! commit-keeper   ── extend the timestamp window, reserve log space, both well ahead
 //! ```
 
@@ -12,7 +13,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
         mpsc::{Receiver, SyncSender, sync_channel},
     },
     time::Duration,
@@ -100,18 +101,43 @@ impl Leader {
         let handle = LeaderHandle { inner: Arc::new(inner) };
         let (to_apply, durable) = sync_channel(DURABLE_BATCHES_MAX);
         let clock = Arc::clone(&env.clock);
-        handle
-            .spawn(env, "commit-log", move |pipeline| log_thread(pipeline, &to_apply, &*clock))?;
-        let clock = Arc::clone(&env.clock);
+        let applier = Applier { apply: Mutex::new(apply), clock, waiting: AtomicUsize::new(0) };
+        let (applier, shared) = (Arc::new(applier), Arc::clone(&env.clock));
+        let own = Arc::clone(&applier);
+        handle.spawn(env, "commit-log", move |pipeline| {
+            log_thread(pipeline, &to_apply, &own, &*shared);
+        })?;
         handle.spawn(env, "commit-apply", move |pipeline| {
-            apply_thread(pipeline, &durable, apply, &*clock);
+            apply_thread(pipeline, &durable, &applier);
         })?;
         handle.spawn(env, "commit-keeper", keeper_thread)?;
         Ok(handle)
     }
 }
 
-fn log_thread(pipeline: &Pipeline, to_apply: &SyncSender<Durable>, clock: &dyn Clock) {
+/// The state, as the threads take turns at it: batches are applied in the order of the log.
+struct Applier {
+    apply: Mutex<Box<dyn Apply>>,
+    clock: Arc<dyn Clock>,
+    /// Batches that were handed to the apply thread and are not published.
+    waiting: AtomicUsize,
+}
+
+impl Applier {
+    fn apply(&self, pipeline: &Pipeline, durable: Durable) -> Result<(), Stopped> {
+        let started = self.clock.monotonic();
+        let applied = pipeline.apply(durable, &mut **self.apply.lock(), usize::MAX)?;
+        pipeline.spent(0, nanoseconds(self.clock.monotonic() - started));
+        pipeline.publish(applied)
+    }
+}
+
+fn log_thread(
+    pipeline: &Pipeline,
+    to_apply: &SyncSender<Durable>,
+    applier: &Applier,
+    clock: &dyn Clock,
+) {
     while let Taken::Batch(batch) = pipeline.wait_batch() {
         let started = clock.monotonic();
         let Ok(durable) = pipeline.append(batch).and_then(|appended| pipeline.sync(appended))
@@ -119,6 +145,15 @@ fn log_thread(pipeline: &Pipeline, to_apply: &SyncSender<Durable>, clock: &dyn C
             return;
         };
         pipeline.spent(nanoseconds(clock.monotonic() - started), 0);
+        // With nothing to be synced meanwhile, waking another thread costs more than applying.
+        let alone = applier.waiting.load(Ordering::Acquire) == 0 && !pipeline.gathers();
+        if alone && durable.is_small() {
+            if applier.apply(pipeline, durable).is_err() {
+                return;
+            }
+            continue;
+        }
+        applier.waiting.fetch_add(1, Ordering::AcqRel);
         // If nobody applies any more, the pipeline is stopped and the batch answers for itself.
         if to_apply.send(durable).is_err() {
             return;
@@ -126,19 +161,12 @@ fn log_thread(pipeline: &Pipeline, to_apply: &SyncSender<Durable>, clock: &dyn C
     }
 }
 
-fn apply_thread(
-    pipeline: &Pipeline,
-    batches: &Receiver<Durable>,
-    mut apply: Box<dyn Apply>,
-    clock: &dyn Clock,
-) {
+fn apply_thread(pipeline: &Pipeline, batches: &Receiver<Durable>, applier: &Applier) {
     while let Ok(durable) = batches.recv() {
-        let started = clock.monotonic();
-        let Ok(applied) = pipeline.apply(durable, &mut *apply, usize::MAX) else { return };
-        pipeline.spent(0, nanoseconds(clock.monotonic() - started));
-        if pipeline.publish(applied).is_err() {
+        if applier.apply(pipeline, durable).is_err() {
             return;
         }
+        applier.waiting.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

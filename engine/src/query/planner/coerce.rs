@@ -399,6 +399,6 @@ pub(super) fn is_preferred(ty: &PgType) -> bool {
 }
 
 /// Whether a date or time literal means the time of the transaction.
-fn depends_on_now(text: &str) -> bool {
+pub(crate) fn depends_on_now(text: &str) -> bool {
     matches!(text.trim().to_ascii_lowercase().as_str(), "now" | "today" | "tomorrow" | "yesterday")
 }

@@ -182,7 +182,7 @@ impl Planner<'_> {
 
     /// `'now'`, `'today'` and kin.
     pub(super) fn now_literal(&mut self, text: &str, to: &PgType) -> Result<ScalarValue, SqlError> {
-        let now = self.now();
+        let now = self.now_as_constant();
         let local = self.convert(now.clone(), &PgType::Timestamp, true)?;
         let day = crate::query::functions::datetime::DAY_US;
         let Some(ScalarValue::TimestampMicrosecond(Some(us), _)) = local.constant() else {
@@ -207,6 +207,13 @@ impl Planner<'_> {
 
     /// `now()`.
     pub(super) fn now(&mut self) -> Bound {
+        if self.context.now_stays_open {
+            return param(super::NOW, PgType::Timestamptz);
+        }
+        self.now_as_constant()
+    }
+
+    fn now_as_constant(&mut self) -> Bound {
         self.reusable = false;
         self.instant(self.context.transaction_start_us)
     }

@@ -29,6 +29,7 @@ use datafusion::{
     sql::sqlparser::ast,
 };
 
+pub(crate) use self::coerce::depends_on_now;
 pub use self::resolver::{
     LOCATOR_COLUMNS, ROW_COLUMN, ROW_ID_COLUMN, ResolvedColumn, ResolvedTable, SEGMENT_COLUMN,
     TableResolver,
@@ -44,6 +45,9 @@ use crate::{
     types::{PgType, text::FormatSettings},
 };
 
+/// The placeholder of `now()` in plans that are kept. No parameter has this number.
+pub const NOW: &str = "$65536";
+
 /// What planning needs to know of its session. Cheap to build per statement.
 pub struct PlanContext<'a> {
     pub tables: &'a dyn TableResolver,
@@ -57,6 +61,8 @@ pub struct PlanContext<'a> {
     pub session_role: &'a str,
     /// `now()`: microseconds since 1970-01-01 UTC.
     pub transaction_start_us: i64,
+    /// Whether `now()` may stay open in the plan, as the placeholder [`NOW`].
+    pub now_stays_open: bool,
     /// `statement_timestamp()`.
     pub statement_start_us: i64,
     /// The session's time zone and how it reads and writes values.

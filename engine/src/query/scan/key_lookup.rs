@@ -1,14 +1,14 @@
 //! Filters that pin the whole primary key, and the row they pin.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use arrow::{
     array::{ArrayRef, RecordBatch, UInt32Array, UInt64Array},
-    datatypes::Schema,
+    datatypes::{DataType, Schema},
 };
 use bytes::Bytes;
 use datafusion::{
-    logical_expr::{BinaryExpr, Expr, Operator, utils::split_conjunction},
+    logical_expr::{BinaryExpr, Cast, Expr, Operator, expr::Placeholder, utils::split_conjunction},
     scalar::ScalarValue,
 };
 use glaredb_txn::ids::Locator;
@@ -20,25 +20,86 @@ use super::{
 };
 use crate::storage::{StorageError, write_set::OwnKey};
 
-/// The key that `column = value` filters name, encoded; `None` if they do not name it whole, or
-/// name NULL, or values that are not of the column's type.
-pub(super) fn pinned_key<'a>(
+/// A value that is known before any row is read.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) enum Known {
+    Literal(ScalarValue),
+    /// `$n`, by index from 0; [`NOW_INDEX`] is `now()`.
+    Param(usize),
+    /// The same, cast to a wider type.
+    Widened(usize, DataType),
+}
+
+impl Known {
+    /// `None` for an expression that is not one of these.
+    pub(crate) fn of(expr: &Expr) -> Option<Self> {
+        Some(match expr {
+            Expr::Literal(value, _) => Self::Literal(value.clone()),
+            Expr::Placeholder(placeholder) => Self::Param(param_index(placeholder)?),
+            Expr::Cast(Cast { expr, field }) => {
+                let Expr::Placeholder(placeholder) = expr.as_ref() else { return None };
+                let (from, to) = (placeholder.field.as_ref()?.data_type(), field.data_type());
+                let widens = matches!(
+                    (from, to),
+                    (DataType::Int16, DataType::Int32 | DataType::Int64)
+                        | (DataType::Int32, DataType::Int64)
+                );
+                if !widens {
+                    return None;
+                }
+                Self::Widened(param_index(placeholder)?, to.clone())
+            }
+            _ => return None,
+        })
+    }
+
+    /// `None` if there is no such parameter.
+    pub(crate) fn value<'a>(&'a self, params: &'a [ScalarValue]) -> Option<Cow<'a, ScalarValue>> {
+        match self {
+            Self::Literal(value) => Some(Cow::Borrowed(value)),
+            Self::Param(index) => params.get(*index).map(Cow::Borrowed),
+            Self::Widened(index, to) => params.get(*index)?.cast_to(to).ok().map(Cow::Owned),
+        }
+    }
+}
+
+/// Index of the placeholder [`NOW`](crate::query::planner::NOW).
+pub(crate) const NOW_INDEX: usize = 65_535;
+
+/// Index from 0 of a placeholder `$n`.
+pub(crate) fn param_index(placeholder: &Placeholder) -> Option<usize> {
+    placeholder.id.strip_prefix('$')?.parse::<usize>().ok()?.checked_sub(1)
+}
+
+/// The primary key that `column = value` filters name, in key order; `None` if they do not name it
+/// whole.
+pub(crate) fn pinned_values<'a>(
     table: &StoredTable,
     filters: impl IntoIterator<Item = &'a Expr>,
-) -> Option<PinnedKey> {
+) -> Option<Vec<Known>> {
     let key = table.schema.key()?;
-    let mut values: Vec<Option<&ScalarValue>> = vec![None; key.len()];
+    let mut values: Vec<Option<Known>> = vec![None; key.len()];
     for conjunct in filters.into_iter().flat_map(split_conjunction) {
         let Some((column, value)) = equality(conjunct) else { continue };
         let position =
             key.iter().position(|ordinal| table.schema.columns()[*ordinal].name == *column);
-        if let Some(position) = position {
+        if let (Some(position), Some(value)) = (position, Known::of(value)) {
             values[position] = Some(value);
         }
     }
+    values.into_iter().collect()
+}
+
+/// The key of these values, encoded; `None` if one is NULL or not of its column's type.
+pub(crate) fn encode_key(
+    table: &StoredTable,
+    values: &[Known],
+    params: &[ScalarValue],
+) -> Option<Bytes> {
+    let key = table.schema.key()?;
     let mut arrays: Vec<ArrayRef> = Vec::with_capacity(key.len());
     for (ordinal, value) in key.iter().zip(values) {
-        let value = value?;
+        let value = value.value(params)?;
         let wanted = table.schema.arrow().field(*ordinal).data_type();
         // NULL equals nothing; leave that, and other types, to the scan.
         if value.is_null() || value.data_type() != *wanted {
@@ -46,19 +107,25 @@ pub(super) fn pinned_key<'a>(
         }
         arrays.push(value.to_array().ok()?);
     }
-    let bytes = table.schema.key_encoder()?.encode(&arrays, 0).ok()?;
-    Some(PinnedKey { bytes })
+    table.schema.key_encoder()?.encode(&arrays, 0).ok()
 }
 
-pub(super) struct PinnedKey {
-    bytes: Bytes,
+/// The key that `column = value` filters name, encoded; `None` if they do not name it whole, or
+/// name NULL, or values that are not of the column's type.
+pub(super) fn pinned_key<'a>(
+    table: &StoredTable,
+    filters: impl IntoIterator<Item = &'a Expr>,
+) -> Option<Bytes> {
+    encode_key(table, &pinned_values(table, filters)?, &[])
 }
 
-fn equality(expr: &Expr) -> Option<(&String, &ScalarValue)> {
+fn equality(expr: &Expr) -> Option<(&String, &Expr)> {
     let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) = expr else { return None };
     match (left.as_ref(), right.as_ref()) {
-        (Expr::Column(column), Expr::Literal(value, _))
-        | (Expr::Literal(value, _), Expr::Column(column)) => Some((&column.name, value)),
+        (Expr::Column(_), Expr::Column(_)) => None,
+        (Expr::Column(column), value) | (value, Expr::Column(column)) => {
+            Some((&column.name, value))
+        }
         _ => None,
     }
 }
@@ -67,12 +134,12 @@ fn equality(expr: &Expr) -> Option<(&String, &ScalarValue)> {
 pub(super) fn lookup(
     table: &StoredTable,
     view: &StatementView,
-    key: &PinnedKey,
+    key: &[u8],
     read: &ReadColumns,
 ) -> Result<RecordBatch, StorageError> {
     let own = view.own.as_ref().map(|own| own.lock());
     let writes = own.as_ref().and_then(|own| own.table(table.id));
-    match writes.map_or(OwnKey::Untouched, |writes| writes.own_key(&key.bytes)) {
+    match writes.map_or(OwnKey::Untouched, |writes| writes.own_key(key)) {
         OwnKey::Removed => Ok(RecordBatch::new_empty(Arc::clone(read.schema()))),
         OwnKey::Row(ordinal) => {
             let batches = writes.map(|writes| writes.own_batches()).unwrap_or_default();
@@ -91,12 +158,12 @@ pub(super) fn lookup(
 fn stored_row(
     table: &StoredTable,
     view: &StatementView,
-    key: &PinnedKey,
+    key: &[u8],
     read: &ReadColumns,
 ) -> Result<RecordBatch, StorageError> {
     let empty = || Ok(RecordBatch::new_empty(Arc::clone(read.schema())));
     let Some(storage) = view.database.table(table.id) else { return empty() };
-    let Some(locator) = storage.lookup(&key.bytes, view.snapshot.timestamp()) else {
+    let Some(locator) = storage.lookup(key, view.snapshot.timestamp()) else {
         return empty();
     };
     let locators: [Locator; 1] = [locator];

@@ -22,6 +22,7 @@ use arrow::{
     datatypes::{DataType, Field, Schema, SchemaRef},
 };
 use async_trait::async_trait;
+use bytes::Bytes;
 use datafusion::{
     catalog::{Session, TableProvider},
     common::{
@@ -34,10 +35,12 @@ use datafusion::{
     },
     physical_expr::create_physical_expr,
     physical_plan::ExecutionPlan,
+    scalar::ScalarValue,
 };
 use glaredb_txn::{commit::snapshots::SnapshotGuard, ids::TableId};
 use parking_lot::Mutex;
 
+pub(crate) use self::key_lookup::{Known, NOW_INDEX, param_index};
 use self::{exec::ReadColumns, morsel::Morsel};
 pub use self::{
     exec::TableScanExec,
@@ -48,6 +51,39 @@ use crate::{
     session::errors::storage_error,
     storage::{StorageError, database::Database, schema::TableSchema, write_set::WriteSet},
 };
+
+/// Reading one row by its primary key, whose values may be parameters.
+#[derive(Clone, Debug)]
+pub(crate) struct KeyLookup {
+    name: String,
+    table: StoredTable,
+    values: Vec<Known>,
+    read: ReadColumns,
+}
+
+impl KeyLookup {
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn table(&self) -> TableId {
+        self.table.id
+    }
+
+    /// The row's key, encoded; `None` if a value is NULL or not of its column's type.
+    pub(crate) fn key(&self, params: &[ScalarValue]) -> Option<Bytes> {
+        key_lookup::encode_key(&self.table, &self.values, params)
+    }
+
+    /// The columns of the row with that key, or of none.
+    pub(crate) fn row(
+        &self,
+        view: &StatementView,
+        key: &[u8],
+    ) -> Result<RecordBatch, StorageError> {
+        key_lookup::lookup(&self.table, view, key, &self.read)
+    }
+}
 
 /// Rows that are worth a stream of their own.
 const ROWS_PER_STREAM: usize = 20_000;
@@ -96,19 +132,17 @@ impl StoredTable {
         Self { hidden: true, arrow, ..self.clone() }
     }
 
-    /// The row whose primary key `filters` pin, in all columns of the provider's schema; `None` if
-    /// they do not pin it. The filters are still to be applied.
-    pub(crate) fn pinned_row(
+    /// How the row is read that these filters pin by its whole primary key; `None` if they do not.
+    /// `name`: for people. `columns`: of the provider's schema.
+    pub(crate) fn pinned(
         &self,
-        view: &StatementView,
+        name: &str,
         filters: &[&Expr],
-    ) -> Result<Option<RecordBatch>, StorageError> {
-        let Some(key) = key_lookup::pinned_key(self, filters.iter().copied()) else {
-            return Ok(None);
-        };
-        let all: Vec<usize> = (0..self.arrow.fields().len()).collect();
-        let read = ReadColumns::plain(self, &all);
-        key_lookup::lookup(self, view, &key, &read).map(Some)
+        columns: &[usize],
+    ) -> Option<KeyLookup> {
+        let values = key_lookup::pinned_values(self, filters.iter().copied())?;
+        let read = ReadColumns::plain(self, columns);
+        Some(KeyLookup { name: name.to_owned(), table: self.clone(), values, read })
     }
 
     /// Columns in front of the table's own.

@@ -128,6 +128,7 @@ impl Database {
             session_role: "postgres",
             // 2024-02-29 12:34:56.789 UTC
             transaction_start_us: 1_709_210_096_789_000,
+            now_stays_open: false,
             statement_start_us: 1_709_210_096_789_000,
             format: &self.format,
             process_id: 42,

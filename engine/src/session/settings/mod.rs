@@ -40,6 +40,8 @@ pub struct Derived {
     pub statement_timeout_ms: u64,
     pub default_isolation: IsolationLevel,
     pub default_read_only: bool,
+    /// Whether statements of the simple protocol may run on plans of earlier ones.
+    pub plan_cache: bool,
 }
 
 impl Settings {
@@ -200,6 +202,7 @@ fn derive(values: &[String]) -> Result<Derived, SqlError> {
             _ => IsolationLevel::ReadCommitted,
         },
         default_read_only: value("default_transaction_read_only")? == "on",
+        plan_cache: value("plan_cache_mode")? != "force_custom_plan",
     })
 }
 

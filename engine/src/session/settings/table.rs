@@ -70,7 +70,7 @@ const MESSAGES: Kind = Kind::Enum(&[
 ]);
 
 /// By name, in the order of SHOW ALL.
-static PARAMETERS: [Parameter; 42] = [
+static PARAMETERS: [Parameter; 43] = [
     reported(parameter("application_name", Kind::Text, "", "Name of the client's application.")),
     parameter("array_nulls", Kind::Enum(&["on"]), "on", "Whether NULL in array input is a null."),
     parameter("bytea_output", Kind::Enum(&["hex", "escape"]), "hex", "Output format of bytea."),
@@ -157,6 +157,12 @@ static PARAMETERS: [Parameter; 42] = [
         "Accepted, without effect: memory is one bounded pool.",
     ),
     fixed(parameter("max_identifier_length", Kind::Int(63, 63), "63", "Longest identifier.")),
+    parameter(
+        "plan_cache_mode",
+        Kind::Enum(&["auto", "force_generic_plan", "force_custom_plan"]),
+        "auto",
+        "Whether statements of the simple protocol run on plans of earlier ones.",
+    ),
     parameter("row_security", Kind::Bool, "on", "Accepted; there are no row policies."),
     parameter("search_path", Kind::List, "\"$user\", public", "Schemas searched for tables."),
     reported(fixed(parameter("server_encoding", Kind::Text, "UTF8", "Encoding of the database."))),

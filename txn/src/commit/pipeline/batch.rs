@@ -124,7 +124,18 @@ impl Batch {
     }
 }
 
+/// Most records, and bytes, of a batch that is applied between two syncs.
+const SMALL_RECORDS: usize = 64;
+const SMALL_BYTES: usize = 64 << 10;
+
 impl Durable {
+    /// Whether it is applied in less time than a sync takes.
+    #[must_use]
+    pub fn is_small(&self) -> bool {
+        let bytes: usize = self.batch.entries.iter().map(|(_, body)| body.len()).sum();
+        self.records.len() <= SMALL_RECORDS && bytes <= SMALL_BYTES
+    }
+
     /// Whether every record of it is applied.
     #[must_use]
     pub fn is_applied(&self) -> bool {

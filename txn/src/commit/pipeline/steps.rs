@@ -46,6 +46,11 @@ impl Pipeline {
         self.head.lock().open.take()
     }
 
+    /// Whether something gathers that is to be taken.
+    pub fn gathers(&self) -> bool {
+        !self.head.lock().open.is_empty()
+    }
+
     /// As `take_batch`, waiting for something to gather.
     pub fn wait_batch(&self) -> Taken {
         let mut head = self.head.lock();
