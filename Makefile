@@ -2,11 +2,12 @@
 # Builds go to a folder outside the checkout, so that every checkout shares the dependencies.
 export CARGO_TARGET_DIR ?= $(HOME)/.cache/glaredb/target
 PORT ?= 5432
+SEED ?= 1
 DATA ?= ./data
 RELEASE := $(CARGO_TARGET_DIR)/release/glaredb
 DEBUG := $(CARGO_TARGET_DIR)/debug/glaredb
 
-.PHONY: help run build test test-tools lint deny unit e2e slt-expect sim kills fuzz bench clean
+.PHONY: help run build test test-tools lint deny unit e2e slt-expect differential sim kills fuzz bench clean
 
 help:
 	@echo "make run    build and start a database in $(DATA) on port $(PORT)"
@@ -14,6 +15,7 @@ help:
 	@echo "make lint   format, clippy, licences"
 	@echo "make bench  measure against PostgreSQL and DuckDB (installs them)"
 	@echo "make sim    1,000 seeds of every simulation     make kills  the kill tests, 20 rounds each"
+	@echo "make differential  an hour of generated expressions beside PostgreSQL (SEED=1)"
 	@echo "make fuzz   the decoders, 10 million inputs each"
 
 build:
@@ -48,6 +50,12 @@ kills:
 fuzz:
 	scripts/install-tools test
 	GLAREDB_FUZZ_ITERATIONS=10000000 cargo nextest run --release --workspace --all-features -E 'test(/fuzz/)' --no-capture
+
+# An hour of generated expressions, asked of PostgreSQL 15 and of us.
+differential:
+	scripts/install-tools test
+	cargo build --workspace --all-features
+	cargo run -p glaredb-tests --all-features --bin differential -- --seconds 3600 --seed $(SEED)
 
 # Writes the expected results of tests/slt/*.slt anew from PostgreSQL 15.
 slt-expect:

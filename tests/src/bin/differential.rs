@@ -1,0 +1,50 @@
+//! Asks generated expressions of PostgreSQL 15 and of GlareDB and prints what differs.
+//!
+//! `differential [--seconds N] [--seed S] [--statements N]`: seeds count up from S, one statement
+//! each; `--seed S --statements 1` asks one again.
+
+use std::time::{Duration, Instant};
+
+use glaredb_tests::{
+    client,
+    differential::{Generator, ask, differs, setup},
+    peer::Postgres,
+    server::Server,
+};
+
+/// Value of an option `--name N`.
+fn option(name: &str) -> Option<u64> {
+    let mut arguments = std::env::args().skip_while(|a| a != name);
+    arguments.next()?;
+    let value = arguments.next().unwrap_or_default();
+    Some(value.parse().unwrap_or_else(|_| panic!("{name} takes a number, not {value:?}")))
+}
+
+#[tokio::main]
+async fn main() {
+    let (peer, server) = (Postgres::start(&[]), Server::start());
+    let postgres = client::connect(peer.port).await;
+    let ours = server.connect().await;
+    for side in [&postgres, &ours] {
+        side.batch_execute(setup()).await.expect("the table is made");
+    }
+    let first = option("--seed").unwrap_or(1);
+    let most = option("--statements").unwrap_or(u64::MAX);
+    let until = Instant::now() + Duration::from_secs(option("--seconds").unwrap_or(3600));
+    let mut different = 0_u64;
+    let mut asked = 0_u64;
+    while asked < most && Instant::now() < until {
+        let seed = first + asked;
+        asked += 1;
+        let sql = Generator::new(seed).statement();
+        let (expected, answer) = (ask(&postgres, &sql).await, ask(&ours, &sql).await);
+        if differs(&sql, &expected, &answer) {
+            different += 1;
+            println!("seed {seed}: {sql}\n  postgres: {expected:?}\n  glaredb:  {answer:?}");
+        }
+    }
+    println!("{asked} statements, {different} different");
+    if different > 0 {
+        std::process::exit(1);
+    }
+}
