@@ -13,6 +13,7 @@ pub mod errors;
 pub mod functions;
 pub mod parser;
 pub mod planner;
+pub mod quoting;
 pub mod scan;
 pub mod statement;
 pub mod turns;

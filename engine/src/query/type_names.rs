@@ -32,7 +32,7 @@ pub fn pg_type(name: &DataType) -> Result<PgType, SqlError> {
         | DataType::CharacterVarying(length)
         | DataType::CharVarying(length) => PgType::Varchar(char_length("varchar", length)?),
         DataType::Char(length) | DataType::Character(length) => {
-            PgType::Bpchar(char_length("char", length)?.unwrap_or(1))
+            PgType::Bpchar(Some(char_length("char", length)?.unwrap_or(1)))
         }
         DataType::Bytea => PgType::Bytea,
         DataType::Date => PgType::Date,
@@ -99,10 +99,7 @@ fn named(names: &[String], modifiers: &[String], quoted: bool) -> Result<PgType,
     let of_name = match name {
         "varchar" => return length("varchar").map(PgType::Varchar),
         "bpchar" => {
-            return match length("char")? {
-                Some(n) => Ok(PgType::Bpchar(n)),
-                None => Err(unsupported("bpchar without length")),
-            };
+            return length("char").map(PgType::Bpchar);
         }
         "numeric" | "decimal" if !modifiers.is_empty() => {
             let scale = modifiers.get(1).map_or(Some(0), |m| m.parse().ok());

@@ -22,7 +22,6 @@ use crate::{
         scan::{StatementView, StoredTable},
         statement::RelationName,
     },
-    types::PgType,
 };
 
 /// Everything a statement is executed with.
@@ -255,14 +254,14 @@ impl TableResolver for ExecutionContext {
     fn table(&self, schema: &str, name: &str) -> Result<Option<ResolvedTable>, SqlError> {
         if let Some(system) = self.system_table(schema, name) {
             let columns = system.provider.schema();
-            let columns =
-                columns.fields().iter().enumerate().map(|(index, field)| ResolvedColumn {
-                    name: field.name().clone(),
-                    number: i16::try_from(index + 1).unwrap_or(i16::MAX),
-                    pg_type: PgType::of_field(field),
-                    not_null: !field.is_nullable(),
-                    default: None,
-                });
+            let columns = columns.fields().iter().zip(&system.types).enumerate();
+            let columns = columns.map(|(index, (field, pg_type))| ResolvedColumn {
+                name: field.name().clone(),
+                number: i16::try_from(index + 1).unwrap_or(i16::MAX),
+                pg_type: pg_type.clone(),
+                not_null: !field.is_nullable(),
+                default: None,
+            });
             return Ok(Some(ResolvedTable {
                 oid: system.oid,
                 schema: schema.to_owned(),

@@ -38,12 +38,12 @@ use crate::{
         turns::TakeTurns,
     },
     storage::database::Database,
+    types::PgType,
 };
 
 /// Tables that are not stored but computed: `pg_catalog`, `information_schema`.
 pub trait SystemTables: Send + Sync {
-    /// Table `name` of `schema`, showing the state in `context`; `None` if there is none. Column
-    /// types come from the fields' metadata ([`PgType::of_field`](crate::types::PgType::of_field)).
+    /// Table `name` of `schema`, showing the state in `context`; `None` if there is none.
     fn table(
         &self,
         context: &SystemTableContext<'_>,
@@ -60,6 +60,8 @@ pub trait SystemTables: Send + Sync {
 pub struct SystemTable {
     pub oid: u32,
     pub provider: Arc<dyn TableProvider>,
+    /// Of its columns, in order. The provider's fields need not tell them.
+    pub types: Vec<PgType>,
 }
 
 /// What system tables show.
@@ -232,7 +234,7 @@ impl Engine {
         let mut state = self.template.clone();
         let options = state.config_mut().options_mut();
         let zone = &settings.derived().format.time_zone;
-        options.execution.time_zone = Some(zone.name().to_string());
+        options.execution.time_zone = Some(zone.arrow_name());
         let context = StatementContext::new(Arc::clone(catalog), Arc::clone(identity), settings);
         options.extensions.insert(context);
         // Physical expressions take their options from there.

@@ -50,7 +50,8 @@ pub enum PgType {
     /// Length limit in characters.
     Varchar(Option<u32>),
     /// `char(n)`: kept without trailing blanks, which do not count; text output pads it again.
-    Bpchar(u32),
+    /// Without a length, as expressions of several lengths have it: kept with its blanks.
+    Bpchar(Option<u32>),
     /// The one-byte internal type `"char"`.
     Char,
     Name,
@@ -153,7 +154,7 @@ impl PgType {
     #[must_use]
     pub fn typmod(&self) -> i32 {
         match self {
-            Self::Varchar(Some(n)) | Self::Bpchar(n) => {
+            Self::Varchar(Some(n)) | Self::Bpchar(Some(n)) => {
                 i32::try_from(*n).unwrap_or(i32::MAX - 4) + 4
             }
             Self::Numeric(Some(shape)) => {
@@ -180,7 +181,7 @@ impl PgType {
             700 => Self::Float4,
             701 => Self::Float8,
             705 => Self::Unknown,
-            1042 => Self::Bpchar(u32::try_from(typmod - 4).unwrap_or(1)),
+            1042 => Self::Bpchar(u32::try_from(typmod - 4).ok()),
             1043 => Self::Varchar(u32::try_from(typmod - 4).ok()),
             1082 => Self::Date,
             1083 => Self::Time,
@@ -217,7 +218,7 @@ impl PgType {
             Self::Oid,
             Self::Float4,
             Self::Float8,
-            Self::Bpchar(1),
+            Self::Bpchar(None),
             Self::Varchar(None),
             Self::Date,
             Self::Time,
@@ -272,6 +273,13 @@ impl PgType {
             | Self::Regrole => DataType::UInt32,
             Self::Array(of) => DataType::List(Arc::new(of.field("item", true))),
         }
+    }
+
+    /// A field of this type as plans hold it: the planner keeps types beside the plan, because
+    /// fields of one column must be the same before and after expressions are simplified.
+    #[must_use]
+    pub fn plan_field(&self, name: &str, nullable: bool) -> Field {
+        Field::new(name, self.arrow_type(), nullable)
     }
 
     /// A field of this type, with the metadata that keeps it.
@@ -351,7 +359,8 @@ impl PgType {
             Self::Text => "text".into(),
             Self::Varchar(None) => "character varying".into(),
             Self::Varchar(Some(n)) => format!("character varying({n})"),
-            Self::Bpchar(n) => format!("character({n})"),
+            Self::Bpchar(None) => "bpchar".into(),
+            Self::Bpchar(Some(n)) => format!("character({n})"),
             Self::Char => "\"char\"".into(),
             Self::Name => "name".into(),
             Self::Bytea => "bytea".into(),

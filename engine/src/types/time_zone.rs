@@ -14,7 +14,7 @@ impl TimeZone {
     pub const UTC: Self = Self::Named(Tz::UTC);
 
     /// A zone by name (any case) or offset east of UTC (`+02`, `-03:30`, `2`, `-3.5`), as
-    /// `SET TIME ZONE` and timestamp literals take it.
+    /// timestamp literals take it.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
@@ -29,6 +29,71 @@ impl TimeZone {
             })
             .map(Self::Named)
             .or_else(|| parse_offset(text).map(Self::Fixed))
+    }
+
+    /// A zone as the setting TimeZone takes it, and its name there: a number of hours east of UTC
+    /// (`+02`, `-3.5`), or what [`parse_name`](Self::parse_name) takes.
+    #[must_use]
+    pub fn parse_setting(text: &str) -> Option<(Self, String)> {
+        let text = text.trim();
+        if let Ok(hours) = text.parse::<f64>() {
+            let seconds = (hours * 3600.0).round();
+            let offset = (seconds.abs() < 86_400.0).then_some(seconds as i32)?;
+            let zone = Self::Fixed(FixedOffset::east_opt(offset)?);
+            return Some((zone, zone.name()));
+        }
+        let zone = Self::parse_name(text)?;
+        let name = match zone {
+            Self::Named(tz) => tz.name().to_owned(),
+            Self::Fixed(_) => text.to_uppercase(),
+        };
+        Some((zone, name))
+    }
+
+    /// A zone of the IANA database by name (any case), or in POSIX form, whose offset counts west
+    /// of UTC: `UTC+3`, `<+05>-5`, `-03:30`. Not with daylight saving.
+    #[must_use]
+    pub fn parse_name(text: &str) -> Option<Self> {
+        let text = text.trim();
+        let same = |tz: &&Tz| tz.name().eq_ignore_ascii_case(text);
+        if let Some(tz) =
+            text.parse::<Tz>().ok().or_else(|| chrono_tz::TZ_VARIANTS.iter().find(same).copied())
+        {
+            return Some(Self::Named(tz));
+        }
+        let offset = match text.strip_prefix('<') {
+            Some(quoted) => quoted.split_once('>')?.1,
+            None => {
+                let offset = text.trim_start_matches(|c: char| c.is_ascii_alphabetic());
+                // An abbreviation has three letters at least.
+                if (1..3).contains(&(text.len() - offset.len())) {
+                    return None;
+                }
+                offset
+            }
+        };
+        let (west, digits) = match offset.as_bytes().first()? {
+            b'-' => (-1, &offset[1..]),
+            b'+' => (1, &offset[1..]),
+            _ => (1, offset),
+        };
+        let mut parts = digits.split(':');
+        let hours = number(parts.next()?).filter(|h| *h < 24)?;
+        let minutes = parts.next().map_or(Some(0), number).filter(|m| *m < 60)?;
+        let seconds = parts.next().map_or(Some(0), number).filter(|s| *s < 60)?;
+        if parts.next().is_some() {
+            return None;
+        }
+        FixedOffset::east_opt(-west * (hours * 3600 + minutes * 60 + seconds)).map(Self::Fixed)
+    }
+
+    /// As Arrow names it: a zone's name, or `+02:00`.
+    #[must_use]
+    pub fn arrow_name(&self) -> String {
+        match self {
+            Self::Named(tz) => tz.name().to_owned(),
+            Self::Fixed(offset) => offset.to_string(),
+        }
     }
 
     /// As SHOW TimeZone prints it.

@@ -77,10 +77,13 @@ fn text(
 /// to parameters: a value too long to be stored is still fit to be compared.
 fn string(pg_type: &PgType, text: &str) -> Option<ScalarValue> {
     match pg_type {
-        PgType::Text | PgType::Varchar(_) | PgType::Name | PgType::Unknown | PgType::Char => {
-            Some(ScalarValue::Utf8View(Some(text.to_owned())))
-        }
-        PgType::Bpchar(_) => {
+        PgType::Text
+        | PgType::Varchar(_)
+        | PgType::Bpchar(None)
+        | PgType::Name
+        | PgType::Unknown
+        | PgType::Char => Some(ScalarValue::Utf8View(Some(text.to_owned()))),
+        PgType::Bpchar(Some(_)) => {
             Some(ScalarValue::Utf8View(Some(text.trim_end_matches(' ').to_owned())))
         }
         _ => None,

@@ -49,7 +49,7 @@ fn text_that_is_no_value_is_refused_with_its_words() {
 fn a_string_longer_than_the_column_is_still_a_parameter() {
     let long = ScalarValue::Utf8View(Some("abcdef".to_owned()));
     assert_eq!(read(&PgType::Varchar(Some(3)), b"abcdef", Format::Text).expect("text"), long);
-    assert_eq!(read(&PgType::Bpchar(3), b"abcdef  ", Format::Binary).expect("text"), long);
+    assert_eq!(read(&PgType::Bpchar(Some(3)), b"abcdef  ", Format::Binary).expect("text"), long);
 }
 
 #[test]

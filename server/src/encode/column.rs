@@ -98,7 +98,7 @@ impl<'a> Column<'a> {
             (DataType::Int16, _) => Self::Int2Text(array.as_primitive()),
             (DataType::Int32, _) => Self::Int4Text(array.as_primitive()),
             (DataType::Int64, _) => Self::Int8Text(array.as_primitive()),
-            (DataType::Utf8View, PgType::Bpchar(_)) => {
+            (DataType::Utf8View, PgType::Bpchar(Some(_))) => {
                 Self::Text(TextEncoder::new(array, pg_type, settings))
             }
             (DataType::Utf8View, _) => Self::String(array.as_string_view()),
@@ -124,10 +124,13 @@ impl<'a> Column<'a> {
             | PgType::Regrole => Self::Oid(array.as_primitive()),
             PgType::Float4 => Self::Float4(array.as_primitive()),
             PgType::Float8 => Self::Float8(array.as_primitive()),
-            PgType::Text | PgType::Varchar(_) | PgType::Name | PgType::Unknown | PgType::Char => {
-                Self::String(array.as_string_view())
-            }
-            PgType::Bpchar(n) => Self::Bpchar(array.as_string_view(), *n as usize),
+            PgType::Text
+            | PgType::Varchar(_)
+            | PgType::Bpchar(None)
+            | PgType::Name
+            | PgType::Unknown
+            | PgType::Char => Self::String(array.as_string_view()),
+            PgType::Bpchar(Some(n)) => Self::Bpchar(array.as_string_view(), *n as usize),
             PgType::Bytea => Self::Bytea(array.as_binary()),
             PgType::Uuid => Self::Uuid(array.as_fixed_size_binary()),
             PgType::Date => Self::Date(array.as_primitive()),

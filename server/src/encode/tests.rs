@@ -33,7 +33,7 @@ fn pg_type(name: &str) -> PgType {
         "numeric(60,20)" => numeric(60, 20),
         "text" => PgType::Text,
         "character varying(10)" => PgType::Varchar(Some(10)),
-        "character(5)" => PgType::Bpchar(5),
+        "character(5)" => PgType::Bpchar(Some(5)),
         "name" => PgType::Name,
         "bytea" => PgType::Bytea,
         "date" => PgType::Date,

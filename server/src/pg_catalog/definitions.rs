@@ -62,7 +62,7 @@ fn parse(line: &'static str) -> Definition {
     let row_type_oid = number(field());
     let columns: Vec<_> = field().split(' ').map(parse_column).collect();
     let arrow =
-        columns.iter().map(|c| c.pg_type.field(c.name, !c.not_null)).collect::<Vec<Field>>();
+        columns.iter().map(|c| c.pg_type.plan_field(c.name, !c.not_null)).collect::<Vec<Field>>();
     let arrow = Arc::new(Schema::new(arrow));
     Definition { oid, schema, name, kind, row_type_oid, columns, arrow }
 }

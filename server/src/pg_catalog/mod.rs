@@ -107,7 +107,8 @@ impl SystemTables for PgCatalog {
         };
         let provider =
             SystemTableProvider::new(definition, Box::new(move || tables::rows(&source)));
-        Some(SystemTable { oid: definition.oid, provider: Arc::new(provider) })
+        let types = definition.columns.iter().map(|column| column.pg_type.clone()).collect();
+        Some(SystemTable { oid: definition.oid, provider: Arc::new(provider), types })
     }
 
     fn has_schema(&self, schema: &str) -> bool {

@@ -240,10 +240,6 @@ fn functions_print_objects_as_postgresql_does() {
     gives("pg_get_userbyid", &[oid(10)], Some("postgres"));
     gives("pg_get_userbyid", &[oid(11)], Some("unknown (OID=11)"));
     gives("pg_encoding_to_char", &[int(Some(6))], Some("UTF8"));
-    gives("quote_ident", &[text("plain_1")], Some("plain_1"));
-    gives("quote_ident", &[text("Say \"x\"")], Some("\"Say \"\"x\"\"\""));
-    gives("quote_literal", &[text("it's")], Some("'it''s'"));
-    gives("quote_literal", &[text("a\\b")], Some("E'a\\\\b'"));
 }
 
 #[test]

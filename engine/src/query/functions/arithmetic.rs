@@ -291,7 +291,19 @@ pub fn negate(data_type: &DataType) -> Arc<ScalarUDF> {
             DataType::Int32 => "integer",
             _ => "bigint",
         };
-        numeric::neg(args[0].as_ref()).map_err(|_| out_of_range(name))
+        let result = numeric::neg(args[0].as_ref()).map_err(|_| out_of_range(name))?;
+        // A NaN keeps the one bit pattern it has.
+        Ok(match result.data_type() {
+            DataType::Float32 => {
+                let values = result.as_primitive::<Float32Type>();
+                Arc::new(values.unary::<_, Float32Type>(|v| if v.is_nan() { f32::NAN } else { v }))
+            }
+            DataType::Float64 => {
+                let values = result.as_primitive::<Float64Type>();
+                Arc::new(values.unary::<_, Float64Type>(|v| if v.is_nan() { f64::NAN } else { v }))
+            }
+            _ => result,
+        })
     });
     function("-", format!("{data_type}"), returns, Volatility::Immutable, compute)
 }

@@ -18,13 +18,13 @@ use super::{
     datetime,
     decimal::Decimal,
     numeric::{self, NumericColumn},
-    scalar::{function, internal, strict, strict_charged},
+    scalar::{function, infallible, internal, strict, strict_charged},
 };
 use crate::{
     error::{SqlError, sqlstate},
     types::{
         NumericShape, PgType,
-        text::{ColumnBuilder, FormatSettings, TextEncoder},
+        text::{ColumnBuilder, FormatSettings, TextEncoder, fit},
     },
 };
 
@@ -74,6 +74,14 @@ pub fn cast(
         (PgType::Numeric(_), PgType::Numeric(None)) => return Some(numeric::to_text()),
         (f, PgType::Numeric(None)) if is_integer(f) => return Some(numeric::to_text()),
         (PgType::Numeric(_), PgType::Float8) => return Some(numeric::to_float8()),
+        (PgType::Bpchar(Some(n)), PgType::Bpchar(None)) => return Some(padded(*n)),
+        (PgType::Bpchar(None), PgType::Bpchar(Some(_)) | PgType::Name | PgType::Char) => {
+            text_to_text(to, explicit)?
+        }
+        (PgType::Bpchar(None), t) if is_text(t) => {
+            let fitted = text_to_text(t, explicit)?;
+            Box::new(move |args| fitted(&[trim_end(&args[0])]))
+        }
         (f, t) if is_text(f) && is_text(t) => text_to_text(t, explicit)?,
         (f, PgType::Numeric(shape)) if is_float(f) => float_to_numeric(*shape),
         (f, t) if (is_integer(f) || is_oid_like(f)) && (is_integer(t) || is_oid_like(t)) => {
@@ -105,7 +113,36 @@ pub fn cast(
     let variant = format!("{from:?} to {to:?}, {explicit}, {settings:?}");
     let name = to.sql_name();
     let name = name.split('(').next().unwrap_or(&name);
-    Some(function(name, variant, returns.clone(), Volatility::Immutable, strict(returns, compute)))
+    let compute = strict(returns.clone(), compute);
+    Some(if always_casts(from, to) {
+        infallible(name, variant, returns, compute)
+    } else {
+        function(name, variant, returns, Volatility::Immutable, compute)
+    })
+}
+
+/// Whether a cast has a result for every value.
+fn always_casts(from: &PgType, to: &PgType) -> bool {
+    match to {
+        PgType::Text | PgType::Varchar(None) | PgType::Bpchar(None) => true,
+        PgType::Bool | PgType::Int4 => matches!((from, to), (PgType::Int4, _) | (PgType::Bool, _)),
+        _ => false,
+    }
+}
+
+fn trim_end(array: &ArrayRef) -> ArrayRef {
+    let values = array.as_string_view();
+    let mut out = StringViewBuilder::with_capacity(values.len());
+    for value in values {
+        out.append_option(value.map(|v| v.trim_end_matches(' ')));
+    }
+    Arc::new(out.finish())
+}
+
+/// Text without the blanks at its end, which is how values of `char` compare.
+pub fn blank_trimmed() -> Arc<ScalarUDF> {
+    let compute = strict(DataType::Utf8View, |args| Ok(trim_end(&args[0])));
+    infallible("bpchar_trim", "", DataType::Utf8View, compute)
 }
 
 /// Casts a text column's values to text of another type: lengths are enforced.
@@ -122,42 +159,6 @@ fn text_to_text(to: &PgType, explicit: bool) -> Option<ArrayFunction> {
         }
         Ok(Arc::new(out.finish()))
     }))
-}
-
-/// Text as a value of a text type: cut or refused if too long. `char(n)` is kept without its
-/// trailing blanks, so that equal values are equal bytes everywhere.
-pub fn fit<'a>(text: &'a str, to: &PgType, explicit: bool) -> Result<&'a str, SqlError> {
-    let (limit, text) = match to {
-        PgType::Varchar(Some(n)) => (*n as usize, text),
-        PgType::Bpchar(n) => (*n as usize, text.trim_end_matches(' ')),
-        PgType::Name => {
-            let end = (0..=63).rev().find(|&i| text.is_char_boundary(i)).unwrap_or(0);
-            return Ok(if text.len() > 63 { &text[..end] } else { text });
-        }
-        PgType::Char => {
-            let end = text.chars().next().map_or(0, char::len_utf8);
-            return Ok(&text[..end]);
-        }
-        _ => return Ok(text),
-    };
-    // A text of no more bytes than characters allowed cannot be too long.
-    if text.len() <= limit {
-        return Ok(text);
-    }
-    if text.chars().count() > limit {
-        let end = text.char_indices().nth(limit).map_or(text.len(), |(byte, _)| byte);
-        let (kept, cut) = text.split_at(end);
-        if !explicit && cut.chars().any(|c| c != ' ') {
-            return Err(SqlError::new(
-                sqlstate::STRING_DATA_RIGHT_TRUNCATION,
-                format!("value too long for type {}", to.sql_name()),
-            ));
-        }
-        // The cut may have left blanks at the end.
-        let blank = matches!(to, PgType::Bpchar(_));
-        return Ok(if blank { kept.trim_end_matches(' ') } else { kept });
-    }
-    Ok(text)
 }
 
 fn bool_to_text(to: PgType) -> ArrayFunction {
@@ -351,8 +352,9 @@ fn float_to_numeric(shape: Option<NumericShape>) -> ArrayFunction {
         for value in wide.as_primitive::<Float64Type>() {
             match value {
                 None => text.append_null(),
-                Some(v) if !v.is_finite() => {
-                    return Err(SqlError::not_supported(format!("numeric {v}")));
+                Some(v) if v.is_nan() => text.append_value("NaN"),
+                Some(v) if v.is_infinite() => {
+                    text.append_value(if v > 0.0 { "Infinity" } else { "-Infinity" });
                 }
                 Some(v) => {
                     let rounded = Decimal::parse(&format!("{v:.digits$e}"));
@@ -441,7 +443,7 @@ pub fn canonical_float() -> Arc<ScalarUDF> {
         let canonical = |v: f64| if v.is_nan() { f64::NAN } else { v + 0.0 };
         Ok(Arc::new(values.iter().map(|v| v.map(canonical)).collect::<Float64Array>()) as ArrayRef)
     });
-    function("canonical_float8", "", DataType::Float64, Volatility::Immutable, compute)
+    infallible("canonical_float8", "", DataType::Float64, compute)
 }
 
 /// [`canonical_float`] over `real`.
@@ -451,7 +453,7 @@ pub fn canonical_float4() -> Arc<ScalarUDF> {
         let canonical = |v: f32| if v.is_nan() { f32::NAN } else { v + 0.0 };
         Ok(Arc::new(values.iter().map(|v| v.map(canonical)).collect::<Float32Array>()) as ArrayRef)
     });
-    function("canonical_float4", "", DataType::Float32, Volatility::Immutable, compute)
+    infallible("canonical_float4", "", DataType::Float32, compute)
 }
 
 /// `char(n)` with its blanks, as pattern matching sees it; it is kept without them.
@@ -471,5 +473,5 @@ pub fn padded(length: u32) -> Arc<ScalarUDF> {
         charge.attach(Arc::new(out.finish()))
     });
     let variant = length.to_string();
-    function("bpchar_pad", variant, DataType::Utf8View, Volatility::Immutable, compute)
+    infallible("bpchar_pad", variant, DataType::Utf8View, compute)
 }

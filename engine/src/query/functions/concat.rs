@@ -6,11 +6,11 @@ use arrow::{
     array::{Array, ArrayRef, AsArray, StringViewArray, StringViewBuilder},
     datatypes::DataType,
 };
-use datafusion::logical_expr::{ScalarUDF, Volatility};
+use datafusion::logical_expr::ScalarUDF;
 
 use super::{
     memory::Memory,
-    scalar::{function, over_arrays_charged, strict_charged},
+    scalar::{infallible, over_arrays_charged, sees_nulls, strict_charged},
 };
 use crate::error::SqlError;
 
@@ -25,7 +25,7 @@ pub fn operator() -> Arc<ScalarUDF> {
             Some(0..parts.len())
         })
     });
-    function("textcat", "", DataType::Utf8View, Volatility::Immutable, compute)
+    infallible("textcat", "", DataType::Utf8View, compute)
 }
 
 /// `concat(text, …)`; NULLs are left out.
@@ -34,7 +34,7 @@ pub fn concat() -> Arc<ScalarUDF> {
         let columns: Vec<_> = args.iter().map(|a| a.as_string_view()).collect();
         join(&columns, memory, |parts, _| Some(0..parts.len()))
     });
-    function("concat", "", DataType::Utf8View, Volatility::Immutable, compute)
+    sees_nulls("concat", DataType::Utf8View, compute)
 }
 
 /// The parts of a row one after the other, without NULLs. `parts`: which of them; `None` for NULL.
@@ -95,5 +95,5 @@ pub fn concat_ws() -> Arc<ScalarUDF> {
         }
         charge.attach(Arc::new(out.finish()))
     });
-    function("concat_ws", "", DataType::Utf8View, Volatility::Immutable, compute)
+    sees_nulls("concat_ws", DataType::Utf8View, compute)
 }

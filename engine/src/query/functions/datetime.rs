@@ -20,7 +20,7 @@ use arrow::{
 use chrono::{DateTime, Datelike, Days, Months, NaiveDate, NaiveDateTime};
 use datafusion::logical_expr::{ScalarUDF, Volatility};
 
-use super::scalar::{function, strict};
+use super::scalar::{function, infallible, strict};
 use crate::{
     error::{SqlError, sqlstate},
     types::{PgType, TimeZone},
@@ -47,9 +47,17 @@ fn micros(time: &NaiveDateTime) -> i64 {
 }
 
 /// `infinity` and `-infinity` are the extreme values of their columns.
-fn is_infinite(us: i64) -> bool {
+#[must_use]
+pub fn is_infinite(us: i64) -> bool {
     us == i64::MAX || us == i64::MIN
 }
+
+fn is_infinite_date(days: i32) -> bool {
+    days == i32::MAX || days == i32::MIN
+}
+
+/// Dates there are: 4714-11-24 BC to 5874897-12-31.
+const DATES: std::ops::Range<i32> = -2_440_588..2_145_042_906;
 
 /// An instant's local time.
 pub fn to_local(us: i64, zone: TimeZone) -> Result<i64, SqlError> {
@@ -132,6 +140,7 @@ pub fn cast(from: &PgType, to: &PgType, zone: TimeZone) -> Option<ArrayFunction>
                     let us = if local { to_local(us, zone)? } else { us };
                     Ok(us.rem_euclid(DAY_US))
                 })
+                .map(|times| without_infinite(&args[0], &times))
             })
         }
         (Time, Interval) => Box::new(|args| {
@@ -146,6 +155,15 @@ pub fn cast(from: &PgType, to: &PgType, zone: TimeZone) -> Option<ArrayFunction>
         }),
         _ => return None,
     })
+}
+
+/// NULL where the timestamp is infinite.
+fn without_infinite(timestamps: &ArrayRef, times: &ArrayRef) -> ArrayRef {
+    let timestamps = timestamps.as_primitive::<TimestampMicrosecondType>();
+    let times = times.as_primitive::<Time64MicrosecondType>();
+    let pairs = timestamps.iter().zip(times.iter());
+    let finite = pairs.map(|(moment, time)| time.filter(|_| !moment.is_some_and(is_infinite)));
+    Arc::new(finite.collect::<Time64MicrosecondArray>())
 }
 
 fn date_to_timestamp_overflow() -> SqlError {
@@ -297,7 +315,11 @@ pub fn date_integer(sign: i32) -> Arc<ScalarUDF> {
     named(sign_name(i64::from(sign)), "date integer", &PgType::Date, move |args| {
         let result: Date32Array =
             binary::<Date32Type, arrow::datatypes::Int32Type, Date32Type>(args, |d, n| {
-                n.checked_mul(sign).and_then(|n| d.checked_add(n)).ok_or_else(|| {
+                if is_infinite_date(d) {
+                    return Ok(d);
+                }
+                let moved = n.checked_mul(sign).and_then(|n| d.checked_add(n));
+                moved.filter(|d| DATES.contains(d)).ok_or_else(|| {
                     SqlError::new(sqlstate::DATETIME_FIELD_OVERFLOW, "date out of range")
                 })
             })?;
@@ -310,6 +332,12 @@ pub fn date_difference() -> Arc<ScalarUDF> {
     named("-", "date date", &PgType::Int4, |args| {
         let result =
             binary::<Date32Type, Date32Type, arrow::datatypes::Int32Type>(args, |l, r| {
+                if is_infinite_date(l) || is_infinite_date(r) {
+                    return Err(SqlError::new(
+                        sqlstate::DATETIME_FIELD_OVERFLOW,
+                        "cannot subtract infinite dates",
+                    ));
+                }
                 Ok(l.wrapping_sub(r))
             })?;
         Ok(Arc::new(result))
@@ -321,6 +349,11 @@ pub fn date_time() -> Arc<ScalarUDF> {
     named("+", "date time", &PgType::Timestamp, |args| {
         let result: TimestampMicrosecondArray =
             binary::<Date32Type, Time64MicrosecondType, TimestampMicrosecondType>(args, |d, t| {
+                match d {
+                    i32::MAX => return Ok(i64::MAX),
+                    i32::MIN => return Ok(i64::MIN),
+                    _ => {}
+                }
                 i64::from(d)
                     .checked_mul(DAY_US)
                     .and_then(|us| us.checked_add(t))
@@ -338,6 +371,12 @@ pub fn timestamp_difference() -> Arc<ScalarUDF> {
             TimestampMicrosecondType,
             IntervalMonthDayNanoType,
         >(args, |l, r| {
+            if is_infinite(l) || is_infinite(r) {
+                return Err(SqlError::new(
+                    sqlstate::DATETIME_FIELD_OVERFLOW,
+                    "cannot subtract infinite timestamps",
+                ));
+            }
             let us = l.checked_sub(r).ok_or_else(interval_out_of_range)?;
             Ok(IntervalMonthDayNano::new(0, (us / DAY_US) as i32, us % DAY_US * 1000))
         })?;
@@ -404,7 +443,8 @@ fn scale_interval(
     let round6 = |v: f64| (v * 1e6).round_ties_even() / 1e6;
     let months = scale(f64::from(interval.months));
     let days = scale(f64::from(interval.days));
-    if !(months.abs() < f64::from(i32::MAX) && days.abs() < f64::from(i32::MAX)) {
+    let whole = |v: f64| (f64::from(i32::MIN)..f64::from(i32::MAX) + 1.0).contains(&v);
+    if !(whole(months) && whole(days)) {
         return Err(interval_out_of_range());
     }
     let (whole_months, whole_days) = (months.trunc(), days.trunc());
@@ -420,7 +460,7 @@ fn scale_interval(
     result_days += month_remainder_days.trunc();
     let us =
         (scale((interval.nanoseconds / 1000) as f64) + seconds_remainder * 1e6).round_ties_even();
-    if us.abs() >= 9.2e15 || result_days.abs() > f64::from(i32::MAX) {
+    if us.abs() >= 9.2e15 || !whole(result_days) {
         return Err(interval_out_of_range());
     }
     Ok(IntervalMonthDayNano::new(whole_months as i32, result_days as i32, us as i64 * 1000))
@@ -447,7 +487,7 @@ pub fn interval_key() -> Arc<ScalarUDF> {
         let keys: Decimal128Array = values.iter().map(|v| v.map(key)).collect();
         Ok(Arc::new(keys.with_data_type(DataType::Decimal128(38, 0))) as ArrayRef)
     });
-    function("interval_key", "", returns, Volatility::Immutable, compute)
+    infallible("interval_key", "", returns, compute)
 }
 
 /// `AT TIME ZONE` with a constant zone: from local time to an instant, or back.

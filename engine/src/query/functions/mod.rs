@@ -7,6 +7,7 @@ pub mod cast;
 pub mod concat;
 pub mod datetime;
 pub mod decimal;
+pub mod digit;
 pub mod memory;
 pub mod numeric;
 pub mod pattern;

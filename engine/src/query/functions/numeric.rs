@@ -13,7 +13,7 @@ use datafusion::logical_expr::{ScalarUDF, Volatility};
 
 use super::{
     decimal::Decimal,
-    scalar::{function, strict},
+    scalar::{function, infallible, strict},
 };
 use crate::{
     error::{SqlError, sqlstate},
@@ -47,6 +47,17 @@ impl<'a> NumericColumn<'a> {
         })
     }
 
+    /// NaN or an infinity, which are no decimals.
+    fn special(&self, row: usize) -> Option<f64> {
+        let Self::Text(array) = self else { return None };
+        match array.value(row) {
+            "NaN" => Some(f64::NAN),
+            "Infinity" => Some(f64::INFINITY),
+            "-Infinity" => Some(f64::NEG_INFINITY),
+            _ => None,
+        }
+    }
+
     pub fn value(&self, row: usize) -> Result<Decimal, SqlError> {
         Ok(match self {
             Self::Int16(a) => Decimal::new(a.value(row), 0),
@@ -64,6 +75,60 @@ impl<'a> NumericColumn<'a> {
     }
 }
 
+/// The text of a result computed with NaN or infinity.
+fn special_text(value: f64) -> &'static str {
+    if value.is_nan() {
+        "NaN"
+    } else if value == f64::INFINITY {
+        "Infinity"
+    } else if value == f64::NEG_INFINITY {
+        "-Infinity"
+    } else if value > 0.0 {
+        "1"
+    } else if value < 0.0 {
+        "-1"
+    } else {
+        "0"
+    }
+}
+
+/// The sign stands for a finite value beside an infinite one.
+fn sign(value: &Decimal) -> f64 {
+    f64::from(i8::from(!value.is_zero()) - 2 * i8::from(value.is_negative()))
+}
+
+fn special_unary(name: &str, value: f64) -> Result<f64, SqlError> {
+    Ok(match name {
+        "numeric_uminus" => -value,
+        "abs" => value.abs(),
+        "sign" if !value.is_nan() => value.signum(),
+        "sqrt" if value < 0.0 => {
+            return Err(SqlError::new(
+                sqlstate::INVALID_ARGUMENT_FOR_POWER_FUNCTION,
+                "cannot take square root of a negative number",
+            ));
+        }
+        _ => value,
+    })
+}
+
+fn special_binary(name: &str, left: f64, right: f64) -> Result<f64, SqlError> {
+    if left.is_nan() || right.is_nan() {
+        return Ok(f64::NAN);
+    }
+    Ok(match name {
+        "numeric_add" => left + right,
+        "numeric_sub" => left - right,
+        "numeric_mul" => left * right,
+        "numeric_div" | "div" | "numeric_mod" if right == 0.0 => {
+            return Err(super::decimal::division_by_zero());
+        }
+        "numeric_div" | "div" => left / right,
+        "numeric_mod" => left % right,
+        _ => left,
+    })
+}
+
 fn unary(
     name: &'static str,
     operation: impl Fn(&Decimal) -> Result<Decimal, SqlError> + Send + Sync + 'static,
@@ -75,7 +140,10 @@ fn unary(
             if args[0].is_null(row) {
                 out.append_null();
             } else {
-                out.append_value(operation(&column.value(row)?)?.to_string());
+                match column.special(row) {
+                    Some(value) => out.append_value(special_text(special_unary(name, value)?)),
+                    None => out.append_value(operation(&column.value(row)?)?.to_string()),
+                }
             }
         }
         Ok(Arc::new(out.finish()) as ArrayRef)
@@ -93,6 +161,24 @@ fn binary(
         for row in 0..args[0].len() {
             if args[0].is_null(row) || args[1].is_null(row) {
                 out.append_null();
+                continue;
+            }
+            let specials = (left.special(row), right.special(row));
+            if specials != (None, None) {
+                let side = |column: &NumericColumn<'_>, special: Option<f64>| match special {
+                    Some(value) => Ok(value),
+                    None => column.value(row).map(|value| sign(&value)),
+                };
+                // The remainder by infinity is the value itself.
+                if name == "numeric_mod"
+                    && specials.0.is_none()
+                    && specials.1.is_some_and(f64::is_infinite)
+                {
+                    out.append_value(left.value(row)?.to_string());
+                    continue;
+                }
+                let (l, r) = (side(&left, specials.0)?, side(&right, specials.1)?);
+                out.append_value(special_text(special_binary(name, l, r)?));
             } else {
                 out.append_value(operation(&left.value(row)?, &right.value(row)?)?.to_string());
             }
@@ -148,12 +234,18 @@ pub fn sort_key() -> Arc<ScalarUDF> {
             if args[0].is_null(row) {
                 out.append_null();
             } else {
-                out.append_value(column.value(row)?.sort_key());
+                // Between all others: zero has the key 1, others begin with 0 and 2.
+                match column.special(row) {
+                    Some(value) if value.is_nan() => out.append_value([4]),
+                    Some(f64::INFINITY) => out.append_value([3]),
+                    Some(_) => out.append_value([]),
+                    None => out.append_value(column.value(row)?.sort_key()),
+                }
             }
         }
         Ok(Arc::new(out.finish()) as ArrayRef)
     });
-    function("numeric_sort_key", "", DataType::Binary, Volatility::Immutable, compute)
+    infallible("numeric_sort_key", "", DataType::Binary, compute)
 }
 
 /// Any exact number as bare numeric text.
@@ -166,7 +258,11 @@ pub fn to_float8() -> Arc<ScalarUDF> {
         let column = NumericColumn::new(&args[0])?;
         let mut out = Vec::with_capacity(args[0].len());
         for row in 0..args[0].len() {
-            out.push(if args[0].is_null(row) { None } else { Some(column.value(row)?.to_f64()) });
+            out.push(match column.special(row) {
+                _ if args[0].is_null(row) => None,
+                Some(value) => Some(value),
+                None => Some(column.value(row)?.to_f64()),
+            });
         }
         Ok(Arc::new(Float64Array::from(out)) as ArrayRef)
     });

@@ -36,6 +36,10 @@ struct PlannedFunction {
     /// Tells functions of one name apart: the types and settings baked into `compute`.
     variant: String,
     returns: DataType,
+    /// Whether it may raise an error for some argument.
+    fallible: bool,
+    /// NULL if any argument is.
+    strict: bool,
     signature: Signature,
     compute: Compute,
 }
@@ -79,12 +83,22 @@ impl ScalarUDFImpl for PlannedFunction {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        (self.compute)(&args.args, args.number_rows, Memory::of(&args.config_options))
+        // DataFusion asks what a condition is without the rows of an outer join: over untyped NULLs.
+        if self.strict && args.args.iter().any(|arg| arg.data_type() == DataType::Null) {
+            return Ok(ColumnarValue::Scalar(ScalarValue::try_from(&self.returns)?));
+        }
+        let mut values = args.args;
+        for value in &mut values {
+            if value.data_type() == DataType::Null {
+                *value = ColumnarValue::Scalar(ScalarValue::try_from(&self.returns)?);
+            }
+        }
+        (self.compute)(&values, args.number_rows, Memory::of(&args.config_options))
             .map_err(external)
     }
 }
 
-/// Makes a function. Two functions with equal `name`, `variant` and result type must compute the
+/// Makes a function that is NULL if an argument is. Two functions with equal `name`, `variant` and result type must compute the
 /// same.
 pub fn function(
     name: &str,
@@ -93,10 +107,47 @@ pub fn function(
     volatility: Volatility,
     compute: Compute,
 ) -> Arc<ScalarUDF> {
+    planned(name, variant.into(), returns, volatility, (true, true), compute)
+}
+
+/// Makes an immutable function that has a result for every argument: [`can_fail`] is false, and it
+/// may be computed for rows that do not need it.
+pub fn infallible(
+    name: &str,
+    variant: impl Into<String>,
+    returns: DataType,
+    compute: Compute,
+) -> Arc<ScalarUDF> {
+    planned(name, variant.into(), returns, Volatility::Immutable, (false, true), compute)
+}
+
+/// The same, for a function whose result may be more than NULL though an argument is NULL.
+pub fn sees_nulls(name: &str, returns: DataType, compute: Compute) -> Arc<ScalarUDF> {
+    planned(name, String::new(), returns, Volatility::Immutable, (false, false), compute)
+}
+
+/// Whether a function may raise an error for some argument. Functions of DataFusion and of system
+/// tables do not.
+#[must_use]
+pub fn can_fail(udf: &ScalarUDF) -> bool {
+    let inner = udf.inner().as_ref() as &dyn std::any::Any;
+    inner.downcast_ref::<PlannedFunction>().is_some_and(|planned| planned.fallible)
+}
+
+fn planned(
+    name: &str,
+    variant: String,
+    returns: DataType,
+    volatility: Volatility,
+    (fallible, strict): (bool, bool),
+    compute: Compute,
+) -> Arc<ScalarUDF> {
     Arc::new(ScalarUDF::new_from_impl(PlannedFunction {
         name: name.to_owned(),
-        variant: variant.into(),
+        variant,
         returns,
+        fallible,
+        strict,
         // `coerce_types` is not asked about functions without arguments.
         signature: Signature::one_of(
             vec![
@@ -112,6 +163,16 @@ pub fn function(
 /// Calls a function; constants are computed at once. What errs is left to execution, which may
 /// never come to it.
 pub fn call(udf: &Arc<ScalarUDF>, args: Vec<Expr>) -> Expr {
+    if udf.signature().volatility == Volatility::Immutable && !args.is_empty() {
+        // Of NULL they all are NULL, whatever the other arguments would raise.
+        let null = |arg: &Expr| matches!(arg, Expr::Literal(value, _) if value.is_null());
+        if args.iter().any(null)
+            && let Some(returns) = strict_type(udf)
+            && let Ok(value) = ScalarValue::try_from(returns)
+        {
+            return Expr::Literal(value, None);
+        }
+    }
     let is_little = !super::is_costly(udf.name());
     if is_little && udf.signature().volatility == Volatility::Immutable && !args.is_empty() {
         let literals: Option<Vec<ScalarValue>> = args
@@ -126,6 +187,13 @@ pub fn call(udf: &Arc<ScalarUDF>, args: Vec<Expr>) -> Expr {
         }
     }
     Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(udf), args))
+}
+
+/// The result type of a function of this module that is NULL if an argument is.
+fn strict_type(udf: &ScalarUDF) -> Option<&DataType> {
+    let inner = udf.inner().as_ref() as &dyn std::any::Any;
+    let planned = inner.downcast_ref::<PlannedFunction>().filter(|planned| planned.strict)?;
+    Some(&planned.returns)
 }
 
 fn constant(udf: &Arc<ScalarUDF>, values: Vec<ScalarValue>) -> Option<ScalarValue> {

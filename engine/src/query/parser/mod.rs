@@ -6,6 +6,7 @@
 
 mod copy;
 mod ddl;
+mod rewrite;
 mod tokens;
 mod utility;
 
@@ -18,6 +19,7 @@ use datafusion::sql::sqlparser::{
     tokenizer::{Location, Token, TokenWithSpan, Tokenizer},
 };
 
+pub use self::rewrite::SYMMETRIC;
 use self::tokens::Cursor;
 pub use self::tokens::{fold_identifier, relation_name};
 use super::statement::{Explain, Statement, StatementKind};
@@ -86,7 +88,7 @@ fn tokenize(source: &str) -> Result<Vec<TokenWithSpan>, SqlError> {
         return Err(sql_error);
     }
     tokens.retain(|token| !matches!(token.token, Token::Whitespace(_) | Token::EOF));
-    Ok(tokens)
+    rewrite::rewrite(source, tokens)
 }
 
 /// Refuses what would nest too deep to be walked safely.

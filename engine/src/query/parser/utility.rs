@@ -223,7 +223,17 @@ fn set_values(cursor: &mut Cursor<'_>, name: &str) -> Result<Option<Vec<String>>
         return Ok(None);
     }
     if name == "timezone" && cursor.eat_keyword("INTERVAL") {
-        return Err(SqlError::not_supported("SET TIME ZONE with an interval"));
+        let text = cursor.string()?;
+        if cursor.eat_keyword("HOUR") && cursor.eat_keyword("TO") {
+            cursor.expect_keyword("MINUTE")?;
+        }
+        let interval = crate::types::text::parse_interval(&text)?;
+        if interval.months != 0 || interval.days != 0 {
+            let message = "invalid value for parameter \"TimeZone\": months and days";
+            return Err(SqlError::new(sqlstate::INVALID_PARAMETER_VALUE, message));
+        }
+        let hours = interval.nanoseconds as f64 / 3.6e12;
+        return Ok(Some(vec![hours.to_string()]));
     }
     let mut values = Vec::new();
     loop {

@@ -214,9 +214,9 @@ impl Planner<'_> {
                 };
                 Ok(Bound::new(make(udf, vec![bound.expr]), bound.ty))
             }
-            ("grouping", 1) => {
-                let call = make(df::grouping::grouping_udaf(), vec![bounds.remove(0).expr]);
-                Ok(Bound::new(call, PgType::Int4))
+            ("grouping", 1..=31) => {
+                let exprs = bounds.into_iter().map(|bound| bound.expr).collect();
+                Ok(Bound::new(make(df::grouping::grouping_udaf(), exprs), PgType::Int4))
             }
             ("stddev" | "stddev_samp" | "stddev_pop" | "variance" | "var_samp" | "var_pop", 1) => {
                 self.variance(name, bounds.remove(0), args.distinct, make)
@@ -281,6 +281,12 @@ impl Planner<'_> {
             _ => bound,
         };
         match &bound.ty {
+            // The blanks make no difference to which one it is, except between equal ones.
+            PgType::Bpchar(_) => {
+                let padded = self.padded(bound)?;
+                let udf = if name == "min" { min_max::min_udaf() } else { min_max::max_udaf() };
+                return Ok(Bound::new(make(udf, vec![padded]), PgType::Bpchar(None)));
+            }
             PgType::Numeric(None) => {
                 let udf = aggregate::numeric(name).expect("min and max are there");
                 return Ok(Bound::new(make(udf, vec![bound.expr]), bound.ty));

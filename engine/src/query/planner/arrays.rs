@@ -54,6 +54,25 @@ impl Planner<'_> {
         Ok(Bound::new(expr_fn::make_array(exprs), ty))
     }
 
+    /// An array of integers as one of wider integers, if it is compared with such.
+    pub(super) fn widened_array(
+        &self,
+        array: Bound,
+        of: Arc<PgType>,
+        beside: &PgType,
+    ) -> (Bound, Arc<PgType>) {
+        use crate::query::functions::cast::is_integer;
+        let wider = is_integer(&of)
+            && is_integer(beside)
+            && super::operators::width(&of) < super::operators::width(beside);
+        if !wider {
+            return (array, of);
+        }
+        let of = Arc::new(beside.clone());
+        let ty = PgType::Array(Arc::clone(&of));
+        (Bound::new(cast(array.expr, ty.arrow_type()), ty), of)
+    }
+
     /// `array[i]`.
     pub(super) fn subscript(
         &mut self,

@@ -63,6 +63,9 @@ pub(super) fn null_of(ty: &PgType) -> Result<ScalarValue, SqlError> {
 
 /// How a type is called in messages: without its modifier.
 pub(super) fn type_name(ty: &PgType) -> String {
+    if let PgType::Bpchar(_) = ty {
+        return "character".to_owned();
+    }
     let name = ty.sql_name();
     match name.split_once('(') {
         Some((base, _)) => base.to_owned(),
@@ -75,7 +78,7 @@ pub(super) fn base(ty: &PgType) -> PgType {
     match ty {
         PgType::Varchar(_) => PgType::Varchar(None),
         PgType::Numeric(_) => PgType::Numeric(None),
-        PgType::Bpchar(_) => PgType::Bpchar(1),
+        PgType::Bpchar(_) => PgType::Bpchar(None),
         other => other.clone(),
     }
 }

@@ -202,6 +202,11 @@ impl Planner<'_> {
                 let digest = datafusion::logical_expr::cast(digest, PgType::Text.arrow_type());
                 return Ok(Bound::new(digest, PgType::Text));
             }
+            // With its blanks, where other functions take `char(n)` as text.
+            "octet_length" if args.len() == 1 && matches!(args[0].ty, PgType::Bpchar(_)) => {
+                let padded = self.padded(args[0].clone())?;
+                return self.resolve_call(name, vec![Bound::new(padded, PgType::Text)]);
+            }
             "pg_typeof" if args.len() == 1 => {
                 return Ok(Bound::text(type_name(&args[0].ty)));
             }
@@ -285,10 +290,13 @@ impl Planner<'_> {
             return Err(undefined_function("nullif", &args));
         }
         let right = args.remove(1);
-        let mut left = args.remove(0);
-        if left.ty == PgType::Unknown {
-            left = self.coerce(left, &PgType::Text, CastContext::Implicit)?;
-        }
+        let left = args.remove(0);
+        // The result is what the comparison makes of the left side.
+        let compared = self.left_operand_type(&left.ty, &right.ty);
+        let left = match compared {
+            Some(ty) => self.coerce(left, &ty, CastContext::Implicit)?,
+            None => left,
+        };
         let ty = left.ty.clone();
         let equal = self.compare(left.clone(), Operator::Eq, right)?.expr;
         let null = self.null(&ty)?;
@@ -330,7 +338,10 @@ impl Planner<'_> {
         for arg in args {
             // Output functions write t and f, casts true and false.
             let boolean = arg.ty == PgType::Bool;
-            let text = self.text_operand(arg)?;
+            let text = match arg.ty {
+                PgType::Bpchar(_) => self.padded(arg)?,
+                _ => self.text_operand(arg)?,
+            };
             exprs.push(if boolean {
                 let one = Bound::int4(1);
                 self.call_builtin("left", vec![Bound::new(text, PgType::Text), one])?.expr
@@ -582,17 +593,9 @@ impl Planner<'_> {
         let Some(name) = zone.constant_text().map(str::to_owned) else {
             return Err(SqlError::not_supported("AT TIME ZONE with a zone that is no constant"));
         };
-        let Some(zone) = TimeZone::parse(&name) else {
+        let Some(zone) = TimeZone::parse_name(&name) else {
             let message = format!("time zone \"{name}\" not recognized");
             return Err(SqlError::new(sqlstate::INVALID_PARAMETER_VALUE, message));
-        };
-        // A bare offset as text is in POSIX notation, whose sign points west.
-        let zone = match zone {
-            TimeZone::Fixed(offset) if !name.contains('<') => {
-                chrono::FixedOffset::east_opt(-offset.local_minus_utc())
-                    .map_or(zone, TimeZone::Fixed)
-            }
-            other => other,
         };
         let value = match value.ty {
             PgType::Timestamp => value,

@@ -15,7 +15,10 @@ use crate::{
         cast::{self as casts, is_float, is_integer, is_text},
         datetime, numeric, scalar,
     },
-    types::{NumericShape, PgType, text::parse_text},
+    types::{
+        NumericShape, PgType,
+        text::{fit, parse_text},
+    },
 };
 
 /// Where a cast happens, from the least to the most permissive place.
@@ -167,7 +170,7 @@ impl Planner<'_> {
     ) -> Result<ScalarValue, SqlError> {
         match to {
             PgType::Varchar(_) | PgType::Bpchar(_) | PgType::Char | PgType::Name => {
-                let fitted = casts::fit(text, to, explicit)?;
+                let fitted = fit(text, to, explicit)?;
                 Ok(ScalarValue::Utf8View(Some(fitted.to_owned())))
             }
             PgType::Text | PgType::Unknown => Ok(ScalarValue::Utf8View(Some(text.to_owned()))),
@@ -205,7 +208,11 @@ impl Planner<'_> {
         }
         // Same bytes, another name.
         let relabel = match (&from, to) {
-            (T::Varchar(_) | T::Name | T::Char | T::Bpchar(_), T::Text | T::Varchar(None)) => true,
+            (
+                T::Varchar(_) | T::Name | T::Char | T::Bpchar(Some(_)),
+                T::Text | T::Varchar(None),
+            ) => true,
+            (T::Text | T::Varchar(_), T::Bpchar(None)) => true,
             (T::Text, T::Varchar(None)) | (T::Unknown, T::Text) => true,
             (T::Varchar(Some(a)), T::Varchar(Some(b))) => a <= b,
             (f, t) if f.arrow_type() == arrow::datatypes::DataType::UInt32 => {
@@ -312,11 +319,11 @@ impl Planner<'_> {
                 }
                 Some(best) => {
                     if !is_preferred(&best) && can_coerce(&best, ty) && !can_coerce(ty, &best) {
-                        base_numeric(ty)
+                        base(ty)
                     } else if can_coerce(ty, &best) {
-                        base_numeric(&best)
+                        base(&best)
                     } else if can_coerce(&best, ty) {
-                        base_numeric(ty)
+                        base(ty)
                     } else {
                         let message = format!(
                             "{what} could not convert type {} to {}",
@@ -332,22 +339,13 @@ impl Planner<'_> {
     }
 }
 
-/// A type that mixes with another one loses its modifier. Decimals keep a shape only if all agree
-/// on the scale, because the scale shows.
-fn base_numeric(ty: &PgType) -> PgType {
-    match ty {
-        PgType::Bpchar(n) => PgType::Bpchar(*n),
-        other => base(other),
-    }
-}
-
+/// A type that mixes with another one of its own loses its modifier. Decimals keep a shape only if
+/// all agree on the scale, because the scale shows.
 fn unify_modifiers(a: &PgType, b: &PgType) -> PgType {
     match (a, b) {
         (PgType::Numeric(Some(x)), PgType::Numeric(Some(y))) if x.scale == y.scale => {
             PgType::Numeric(common_shape(*x, *y))
         }
-        // char(n) of different lengths pad to the longer.
-        (PgType::Bpchar(x), PgType::Bpchar(y)) => PgType::Bpchar(*x.max(y)),
         _ => base(a),
     }
 }

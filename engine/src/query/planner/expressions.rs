@@ -21,22 +21,16 @@ use crate::{
     query::{
         functions::{
             arithmetic::Operation,
-            cast::{self as casts, is_integer, is_text},
+            cast::{is_integer, is_text},
             pattern, scalar,
         },
-        type_names,
+        parser, type_names,
     },
     types::PgType,
 };
 
 /// Expressions may nest so deep in the planner; the parser bounds them, too.
 const DEPTH_MAX: usize = 4_000;
-
-/// `… AND …` or `… OR …`, not in parentheses.
-fn is_connective(expr: &ast::Expr) -> bool {
-    use ast::BinaryOperator::{And, Or};
-    matches!(expr, ast::Expr::BinaryOp { op: And | Or, .. })
-}
 
 impl Planner<'_> {
     /// Plans an expression.
@@ -55,6 +49,9 @@ impl Planner<'_> {
 
     fn expr_inner(&mut self, expr: &ast::Expr, env: &Env<'_>) -> Result<Bound, SqlError> {
         use ast::Expr as E;
+        if let Some(expr) = super::precedence::reassociated(expr) {
+            return self.expr(&expr, env);
+        }
         match expr {
             E::Identifier(ident) => self.identifier(ident, env),
             E::CompoundIdentifier(parts) => Ok(self.column(parts, env)?.bound),
@@ -80,16 +77,18 @@ impl Planner<'_> {
             E::IsNotFalse(e) => self.truth(e, env, "IS NOT FALSE", Expr::IsNotFalse),
             E::IsUnknown(e) => self.truth(e, env, "IS UNKNOWN", Expr::IsUnknown),
             E::IsNotUnknown(e) => self.truth(e, env, "IS NOT UNKNOWN", Expr::IsNotUnknown),
-            // sqlparser takes all that follows as the right side, `a IS DISTINCT FROM b AND c` as
-            // `a IS DISTINCT FROM (b AND c)`: refused rather than misread.
-            E::IsDistinctFrom(_, r) | E::IsNotDistinctFrom(_, r) if is_connective(r) => Err(self
-                .refuse(expr, "IS DISTINCT FROM before AND or OR without parentheses around it")),
             E::IsDistinctFrom(l, r) => self.comparison(l, Operator::IsDistinctFrom, r, env),
             E::IsNotDistinctFrom(l, r) => self.comparison(l, Operator::IsNotDistinctFrom, r, env),
             E::Between { expr, negated, low, high } => {
-                let low = self.comparison(expr, Operator::GtEq, low, env)?;
-                let high = self.comparison(expr, Operator::LtEq, high, env)?;
-                let between = binary(low.expr, Operator::And, high.expr);
+                let (low, symmetric) = match symmetric_bound(low) {
+                    Some(low) => (low, true),
+                    None => (low.as_ref(), false),
+                };
+                let mut between = self.between(expr, low, high, env)?;
+                if symmetric {
+                    let turned = self.between(expr, high, low, env)?;
+                    between = binary(between, Operator::Or, turned);
+                }
                 Ok(Bound::bool(negate_if(*negated, between)))
             }
             E::InList { expr, list, negated } => self.in_list(expr, list, *negated, env),
@@ -173,7 +172,17 @@ impl Planner<'_> {
                 return Ok(bound);
             }
         }
-        self.column(std::slice::from_ref(ident), env).map(|found| found.bound)
+        let found = self.column(std::slice::from_ref(ident), env).map(|found| found.bound);
+        let name = parser::fold_identifier(ident);
+        let envs = std::iter::successors(Some(env), |env| env.outer);
+        let is_table = envs.flat_map(|env| &env.scope.tables).any(|table| table.alias == name);
+        match found {
+            Err(error) if error.sqlstate == sqlstate::UNDEFINED_COLUMN && is_table => {
+                let refused = SqlError::not_supported(format!("the whole row of \"{name}\""));
+                Err(self.locate(refused, &ast::Expr::Identifier(ident.clone())))
+            }
+            found => found,
+        }
     }
 
     /// An operand that may be of any type; what is still untyped becomes text.
@@ -237,8 +246,13 @@ impl Planner<'_> {
                 .ok_or_else(|| SqlError::not_supported(format!("operator {name}")))?;
             return self.binary_op(left, &op, right, env);
         }
-        if let Some(op) = comparison_operator(op) {
-            return self.comparison(left, op, right, env);
+        if let Some(comparison) = comparison_operator(op) {
+            // They do not associate: `a = b = c` is no expression.
+            if is_comparison(left) || is_comparison(right) {
+                let message = format!("syntax error at or near \"{op}\"");
+                return Err(SqlError::new(sqlstate::SYNTAX_ERROR, message));
+            }
+            return self.comparison(left, comparison, right, env);
         }
         match op {
             B::And | B::Or => {
@@ -302,6 +316,18 @@ impl Planner<'_> {
         let l = self.coerce(l, &ty, CastContext::Implicit)?;
         let r = self.coerce(r, &ty, CastContext::Implicit)?;
         Ok(Bound::new(binary(l.expr, operator, r.expr), ty))
+    }
+
+    fn between(
+        &mut self,
+        expr: &ast::Expr,
+        low: &ast::Expr,
+        high: &ast::Expr,
+        env: &Env<'_>,
+    ) -> Result<Expr, SqlError> {
+        let low = self.comparison(expr, Operator::GtEq, low, env)?;
+        let high = self.comparison(expr, Operator::LtEq, high, env)?;
+        Ok(binary(low.expr, Operator::And, high.expr))
     }
 
     /// A comparison, of rows too.
@@ -522,7 +548,7 @@ impl Planner<'_> {
         let escape = escape.unwrap_or(Some('\\'));
         // `char(n)` is matched with its blanks.
         let left = match left.ty {
-            PgType::Bpchar(n) => scalar::call(&casts::padded(n), vec![left.expr]),
+            PgType::Bpchar(_) => self.padded(left)?,
             _ => self.text_operand(left)?,
         };
         let right = self.text_operand(right)?;
@@ -539,6 +565,11 @@ impl Planner<'_> {
         };
         let like = Like::new(negated, Box::new(left), Box::new(right), None, ignore_case);
         Ok(Bound::bool(Expr::Like(like)))
+    }
+
+    /// `char(n)` with its blanks, as output and patterns have it.
+    pub(super) fn padded(&mut self, bound: Bound) -> Result<Expr, SqlError> {
+        Ok(self.convert(bound, &PgType::Bpchar(None), false)?.expr)
     }
 
     fn similar_to(
@@ -583,7 +614,7 @@ impl Planner<'_> {
             return Err(undefined_operator(symbol, Some(&left.ty), &right.ty));
         }
         let left = match left.ty {
-            PgType::Bpchar(n) => scalar::call(&casts::padded(n), vec![left.expr]),
+            PgType::Bpchar(_) => self.padded(left)?,
             _ => self.text_operand(left)?,
         };
         let right = self.text_operand(right)?;
@@ -639,6 +670,12 @@ impl Planner<'_> {
         };
         let types: Vec<_> = bounds.iter().map(|b| b.ty.clone()).collect();
         let mut ty = self.common_type(&types, what)?;
+        // An untyped literal has no length or scale: neither has what it mixes with.
+        let literal = |b: &Bound| b.ty == PgType::Unknown && !matches!(ty, PgType::Numeric(_));
+        let shown = |b: &Bound| b.ty == PgType::Unknown && b.constant_text().is_some();
+        if !summed && bounds.iter().any(|b| literal(b) || shown(b)) {
+            ty = super::bound::base(&ty);
+        }
         if summed
             && ty == PgType::Numeric(None)
             && let Some(shape) = types
@@ -692,6 +729,27 @@ pub(super) fn row(expr: &ast::Expr) -> Option<&[ast::Expr]> {
     match expr {
         ast::Expr::Tuple(fields) => Some(fields),
         ast::Expr::Nested(inner) => row(inner),
+        _ => None,
+    }
+}
+
+/// `a = b` without parentheses.
+fn is_comparison(expr: &ast::Expr) -> bool {
+    matches!(expr, ast::Expr::BinaryOp { op, .. } if comparison_operator(op).is_some())
+}
+
+/// The lower bound of BETWEEN SYMMETRIC, which the parser marks.
+fn symmetric_bound(low: &ast::Expr) -> Option<&ast::Expr> {
+    let ast::Expr::Function(function) = low else { return None };
+    let [ast::ObjectNamePart::Identifier(name)] = function.name.0.as_slice() else { return None };
+    if name.value != parser::SYMMETRIC {
+        return None;
+    }
+    match &function.args {
+        ast::FunctionArguments::List(list) => match list.args.as_slice() {
+            [ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(low))] => Some(low),
+            _ => None,
+        },
         _ => None,
     }
 }

@@ -111,8 +111,6 @@ impl Planner<'_> {
         let slot = &mut self.params[number - 1];
         let ty = match (slot.as_ref(), ty) {
             (Some(decided), _) => decided.clone(),
-            // Values of `char(n)` parameters come unpadded.
-            (None, PgType::Bpchar(_)) => PgType::Varchar(None),
             (None, PgType::Unknown) => PgType::Text,
             (None, ty) => base(ty),
         };
@@ -308,7 +306,7 @@ impl Planner<'_> {
 }
 
 fn param(id: &str, ty: PgType) -> Bound {
-    let field = (ty != PgType::Unknown).then(|| Arc::new(ty.field(id, true)));
+    let field = (ty != PgType::Unknown).then(|| Arc::new(ty.plan_field(id, true)));
     Bound::new(Expr::Placeholder(Placeholder { id: id.to_owned(), field }), ty)
 }
 

@@ -6,14 +6,18 @@ mod bound;
 mod calls;
 mod coerce;
 mod correlation;
+mod distinct_on;
 mod dml;
 mod expressions;
 mod from;
+mod guards;
 mod literals;
 mod names;
 mod operators;
+mod precedence;
 mod query;
 mod resolver;
+mod row_numbers;
 mod scope;
 mod select;
 mod session_functions;
@@ -30,6 +34,7 @@ use datafusion::{
 };
 
 pub(crate) use self::coerce::depends_on_now;
+pub(crate) use self::guards::can_fail;
 pub use self::resolver::{
     LOCATOR_COLUMNS, ROW_COLUMN, ROW_ID_COLUMN, ResolvedColumn, ResolvedTable, SEGMENT_COLUMN,
     TableResolver,
@@ -233,6 +238,7 @@ impl Planner<'_> {
             column_number: column.origin.1,
         });
         let fields: Arc<[FieldDescription]> = fields.collect();
+        let plan = guards::guard(plan)?;
         Ok(Planned { plan, params: self.param_types()?, fields, reusable: self.reusable })
     }
 }
@@ -250,6 +256,7 @@ pub fn plan_dml(
         StatementKind::Delete(delete) => planner.delete(delete),
         _ => Err(SqlError::internal(format!("{} planned as DML", statement.command()))),
     }?;
+    planned.plan = guards::guard(planned.plan)?;
     planned.params = planner.param_types()?;
     planned.reusable = planner.reusable;
     Ok(planned)
@@ -276,6 +283,7 @@ pub fn plan_copy_filter(
             "cannot use subquery in COPY FROM WHERE condition",
         ));
     }
+    let expr = guards::guard_condition(expr, plan.schema())?;
     Ok(PlannedExpr { expr, pg_type: PgType::Bool, schema: Arc::clone(plan.schema()) })
 }
 

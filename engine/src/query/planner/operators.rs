@@ -52,6 +52,21 @@ impl Planner<'_> {
         Ok(Bound::bool(binary(l, op, r)))
     }
 
+    /// The type that a comparison gives its left side, if it is another one.
+    pub(super) fn left_operand_type(&self, left: &PgType, right: &PgType) -> Option<PgType> {
+        use PgType as T;
+        match (left, right) {
+            (T::Unknown, T::Unknown) => Some(T::Text),
+            (T::Unknown, known) => Some(self.literal_target(known)),
+            (T::Varchar(_), T::Bpchar(_)) => Some(T::Bpchar(None)),
+            (T::Varchar(_), r) if is_text(r) => Some(T::Text),
+            (T::Bpchar(_), T::Text | T::Name) => Some(T::Text),
+            (l, T::Numeric(_)) if is_integer(l) => Some(T::Numeric(None)),
+            (l, r) if (is_integer(l) || is_numeric(l)) && is_float(r) => Some(T::Float8),
+            _ => None,
+        }
+    }
+
     fn comparable(
         &mut self,
         left: Bound,
@@ -69,16 +84,6 @@ impl Planner<'_> {
         }
         if unknown(&left) || unknown(&right) {
             let known = if unknown(&left) { rt } else { lt };
-            if let PgType::Bpchar(_) = known {
-                // A literal beside `char(n)` is one itself: its trailing blanks do not count.
-                let (left, right) = (blank_trimmed(left), blank_trimmed(right));
-                if !unknown(&left) && !unknown(&right) {
-                    return self.comparable(left, right, op);
-                }
-                let left = self.coerce(left, &T::Text, implicit)?;
-                let right = self.coerce(right, &T::Text, implicit)?;
-                return self.comparable(left, right, op);
-            }
             let target = self.literal_target(&known);
             // Which one is the literal does not matter from here on.
             let left = if unknown(&left) { self.coerce(left, &target, implicit)? } else { left };
@@ -104,8 +109,7 @@ impl Planner<'_> {
             return Ok(self.comparable_floats(target, left, right));
         }
         if is_text(&lt) && is_text(&rt) {
-            // `char(n)` is kept without its trailing blanks, which is how it compares.
-            return Ok(Comparable::Plain(left.expr, right.expr));
+            return self.comparable_texts(left, right);
         }
         if let (T::Array(a), T::Array(b)) = (&lt, &rt)
             && a.arrow_type() == b.arrow_type()
@@ -129,10 +133,31 @@ impl Planner<'_> {
         })
     }
 
+    /// Beside text, `char(n)` is text without its trailing blanks; beside `char` and `varchar` the
+    /// trailing blanks of neither count.
+    fn comparable_texts(&mut self, left: Bound, right: Bound) -> Result<Comparable, SqlError> {
+        let blank = |b: &Bound| matches!(b.ty, PgType::Bpchar(_));
+        let padded = |b: &Bound| matches!(b.ty, PgType::Bpchar(_) | PgType::Varchar(_));
+        if !blank(&left) && !blank(&right) {
+            return Ok(Comparable::Plain(left.expr, right.expr));
+        }
+        if padded(&left) && padded(&right) {
+            let significant = |bound: Bound| match bound.ty {
+                PgType::Bpchar(Some(_)) => bound.expr,
+                _ => scalar::call(&casts::blank_trimmed(), vec![bound.expr]),
+            };
+            return Ok(Comparable::Plain(significant(left), significant(right)));
+        }
+        let left = self.coerce(left, &PgType::Text, CastContext::Implicit)?;
+        let right = self.coerce(right, &PgType::Text, CastContext::Implicit)?;
+        Ok(Comparable::Plain(left.expr, right.expr))
+    }
+
     /// The type an untyped literal takes beside this one.
     fn literal_target(&self, known: &PgType) -> PgType {
         match known {
-            PgType::Varchar(_) | PgType::Bpchar(_) | PgType::Name => PgType::Text,
+            PgType::Varchar(_) | PgType::Name => PgType::Text,
+            PgType::Bpchar(_) => PgType::Bpchar(None),
             PgType::Numeric(_) => PgType::Numeric(None),
             other => other.clone(),
         }
@@ -435,19 +460,9 @@ pub(super) fn key_function(ty: &PgType) -> Option<Arc<datafusion::logical_expr::
         PgType::Interval => datetime::interval_key(),
         PgType::Float8 => casts::canonical_float(),
         PgType::Float4 => casts::canonical_float4(),
+        PgType::Bpchar(None) => casts::blank_trimmed(),
         _ => return None,
     })
-}
-
-/// An untyped literal as `char(n)`.
-fn blank_trimmed(bound: Bound) -> Bound {
-    match (&bound.ty, bound.constant_text()) {
-        (PgType::Unknown, Some(text)) => {
-            let text = text.trim_end_matches(' ').to_owned();
-            Bound::literal(ScalarValue::Utf8View(Some(text)), PgType::Bpchar(1))
-        }
-        _ => bound,
-    }
 }
 
 pub(super) fn width(ty: &PgType) -> u8 {

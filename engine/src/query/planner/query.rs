@@ -242,29 +242,23 @@ impl Planner<'_> {
                 let plan = LogicalPlan::Union(union);
                 if all { plan } else { self.distinct(plan, &columns)? }
             }
-            _ if keyed => {
-                return Err(SqlError::not_supported(format!("{name} over such column types")));
+            _ if keyed || all => {
+                self.matched_rows(left, right, all, op == SetOperator::Intersect, &columns)?
             }
-            SetOperator::Intersect => self.numbered(left, right, all, true, &columns)?,
-            _ => self.numbered(left, right, all, false, &columns)?,
+            SetOperator::Intersect => self.intersect_or_except(left, right, true, &columns)?,
+            _ => self.intersect_or_except(left, right, false, &columns)?,
         };
         Ok((plan, columns))
     }
 
-    /// INTERSECT and EXCEPT. For ALL, DataFusion keeps every left row with a partner (or none) and
-    /// not the smaller (or remaining) count, so that is refused.
-    fn numbered(
+    /// INTERSECT and EXCEPT over columns that compare as they are.
+    fn intersect_or_except(
         &mut self,
         left: LogicalPlan,
         right: LogicalPlan,
-        all: bool,
         intersect: bool,
         columns: &[OutputColumn],
     ) -> Result<LogicalPlan, SqlError> {
-        let name = if intersect { "INTERSECT ALL" } else { "EXCEPT ALL" };
-        if all {
-            return Err(SqlError::not_supported(name));
-        }
         let left_name = self.unique_qualifier("l");
         let right_name = self.unique_qualifier("r");
         let left = SubqueryAlias::try_new(Arc::new(left), left_name).map_err(sql_error)?;
@@ -368,7 +362,7 @@ impl Planner<'_> {
         rows: Vec<Vec<Expr>>,
         columns: Vec<OutputColumn>,
     ) -> Result<QueryPlan, SqlError> {
-        let fields = columns.iter().map(|c| c.ty.field(&c.internal, true));
+        let fields = columns.iter().map(|c| c.ty.plan_field(&c.internal, true));
         let schema = arrow::datatypes::Schema::new(fields.collect::<Vec<_>>());
         let schema = datafusion::common::DFSchema::try_from(schema).map_err(sql_error)?;
         let plan = LogicalPlan::Values(datafusion::logical_expr::Values {
@@ -458,11 +452,9 @@ impl Planner<'_> {
                 .hint("Use separate LIMIT and OFFSET clauses."));
             }
         }
+        let clause_fetch = fetch;
         let one = ast::Expr::value(ast::Value::Number("1".to_owned(), false));
         if let Some(fetch) = fetch {
-            if fetch.with_ties {
-                return Err(SqlError::not_supported("FETCH FIRST WITH TIES"));
-            }
             if fetch.percent {
                 return Err(SqlError::not_supported("FETCH FIRST PERCENT"));
             }
@@ -474,6 +466,9 @@ impl Planner<'_> {
         let fetch = self.row_count(limit, "LIMIT", sqlstate::INVALID_ROW_COUNT_IN_LIMIT_CLAUSE)?;
         let skip =
             self.row_count(offset, "OFFSET", sqlstate::INVALID_ROW_COUNT_IN_OFFSET_CLAUSE)?;
+        if let (Some(ast::Fetch { with_ties: true, .. }), Some(count)) = (clause_fetch, &fetch) {
+            return self.with_ties(plan, count, skip.as_ref());
+        }
         if fetch.is_none() && skip.is_none() {
             return Ok(plan);
         }
@@ -510,6 +505,8 @@ impl Planner<'_> {
             }
             Expr::Literal(ScalarValue::Int64(Some(n)), _) => Ok(Some(lit(*n))),
             Expr::Placeholder(_) => Ok(Some(bound.expr)),
+            // A parameter of another type, cast; computed when it is known.
+            computed if !is_computed_from_rows(computed) => Ok(Some(bound.expr)),
             _ => Err(self.refuse(expr, &format!("{clause} with this expression"))),
         }
     }
@@ -584,7 +581,7 @@ impl Planner<'_> {
             return Err(SqlError::not_supported("UNION of such column types in a recursive query"));
         }
         let work_name = self.unique_qualifier(name).to_string();
-        let fields: Vec<_> = columns.iter().map(|c| c.ty.field(&c.internal, true)).collect();
+        let fields: Vec<_> = columns.iter().map(|c| c.ty.plan_field(&c.internal, true)).collect();
         let schema = Arc::new(arrow::datatypes::Schema::new(fields));
         let work = provider_as_source(Arc::new(CteWorkTable::new(&work_name, schema)));
         let scan = TableScanBuilder::new(work_name.clone(), work).build().map_err(sql_error)?;
@@ -657,6 +654,18 @@ impl Planner<'_> {
     pub(super) fn null(&self, ty: &PgType) -> Result<Expr, SqlError> {
         Ok(Expr::Literal(null_of(ty)?, None))
     }
+}
+
+/// Whether an expression is more than functions of constants and parameters.
+fn is_computed_from_rows(expr: &Expr) -> bool {
+    use datafusion::common::tree_node::TreeNode;
+    let simple = |e: &Expr| {
+        matches!(
+            e,
+            Expr::Literal(..) | Expr::Placeholder(_) | Expr::Cast(_) | Expr::ScalarFunction(_)
+        )
+    };
+    expr.is_volatile() || expr.exists(|e| Ok(!simple(e))).unwrap_or(true)
 }
 
 /// Whether DISTINCT and GROUP BY go by a key of values of this type.

@@ -33,20 +33,20 @@ use crate::{
 pub(super) type NamedExpr = (String, Bound, (u32, i16));
 
 /// One expression of the select list.
-struct Item {
-    name: String,
-    bound: Bound,
-    origin: (u32, i16),
-    keeps_modifier: bool,
+pub(super) struct Item {
+    pub(super) name: String,
+    pub(super) bound: Bound,
+    pub(super) origin: (u32, i16),
+    pub(super) keeps_modifier: bool,
 }
 
 /// One key of ORDER BY.
-struct OrderKey<'q> {
-    item: &'q ast::OrderByExpr,
-    target: OrderTarget,
+pub(super) struct OrderKey<'q> {
+    pub(super) item: &'q ast::OrderByExpr,
+    pub(super) target: OrderTarget,
 }
 
-enum OrderTarget {
+pub(super) enum OrderTarget {
     /// Index into the select list.
     Output(usize),
     Expression(Bound),
@@ -109,20 +109,19 @@ impl Planner<'_> {
                 self.order_target(item, &items, &env.clause("ORDER BY").with(true, true))?;
             order.push(OrderKey { item, target });
         }
+        // Keys of DISTINCT ON that are not output follow the output.
+        let visible = items.len();
         let on = match &select.distinct {
             Some(ast::Distinct::On(exprs)) => {
-                let mut on = Vec::new();
-                for expr in exprs {
-                    on.push(self.distinct_on_target(expr, &items, &env.with(true, true))?);
-                }
-                Some(on)
+                let env = env.clause("SELECT DISTINCT ON").with(true, true);
+                Some(self.distinct_on_keys(exprs, &mut items, &mut order, &env)?)
             }
             _ => None,
         };
         let plan = self.aggregate(plan, env.scope, grouping, having, &mut items, &mut order)?;
         let (plan, items) = self.window(plan, items, &mut order)?;
         match (&select.distinct, on) {
-            (_, Some(on)) => self.finish_distinct_on(plan, items, order, on),
+            (_, Some(on)) => self.finish_distinct_on(plan, items, visible, order, &on),
             (Some(ast::Distinct::Distinct), _) => self.finish(plan, items, order, true),
             _ => self.finish(plan, items, order, false),
         }
@@ -230,24 +229,6 @@ impl Planner<'_> {
             return Ok(OrderTarget::Output(index));
         }
         Ok(OrderTarget::Expression(bound))
-    }
-
-    fn distinct_on_target(
-        &mut self,
-        expr: &ast::Expr,
-        items: &[Item],
-        env: &Env<'_>,
-    ) -> Result<Bound, SqlError> {
-        match output_reference(expr, items.len())? {
-            Some(Reference::Ordinal(index)) => return Ok(items[index].bound.clone()),
-            Some(Reference::Name(name)) => {
-                if let Some(item) = items.iter().find(|i| i.name == name) {
-                    return Ok(item.bound.clone());
-                }
-            }
-            None => {}
-        }
-        self.expr(expr, env)
     }
 
     fn group_by(
@@ -604,69 +585,11 @@ impl Planner<'_> {
         }
         Ok((plan, columns))
     }
-
-    /// DISTINCT ON: the first row of each group by the order given.
-    fn finish_distinct_on(
-        &mut self,
-        plan: LogicalPlan,
-        items: Vec<Item>,
-        order: Vec<OrderKey<'_>>,
-        on: Vec<Bound>,
-    ) -> Result<QueryPlan, SqlError> {
-        let sources: Vec<_> = items.iter().map(|i| i.bound.clone()).collect();
-        let (exprs, columns) = output(items, self.nested > 0);
-        let mut sorts = Vec::new();
-        let mut again = Vec::new();
-        for (index, key) in order.into_iter().enumerate() {
-            let bound = match &key.target {
-                OrderTarget::Output(index) => sources[*index].clone(),
-                OrderTarget::Expression(bound) => bound.clone(),
-            };
-            if index < on.len() && !on.iter().any(|o| o.expr == bound.expr) {
-                return Err(SqlError::new(
-                    sqlstate::INVALID_COLUMN_REFERENCE,
-                    "SELECT DISTINCT ON expressions must match initial ORDER BY expressions",
-                ));
-            }
-            sorts.push(self.sort_expr(key.item, bound.expr, &bound.ty)?);
-            match key.target {
-                OrderTarget::Output(index) => again.push((key.item, index)),
-                OrderTarget::Expression(_) => {
-                    return Err(SqlError::not_supported(
-                        "DISTINCT ON ordered by what is not in the select list",
-                    ));
-                }
-            }
-        }
-        let on = on.into_iter().map(|o| self.sort_key(&o.ty, o.expr)).collect();
-        let sorted = (!sorts.is_empty()).then_some(sorts);
-        let plan = LogicalPlanBuilder::new(plan)
-            .distinct_on(on, exprs, sorted)
-            .and_then(|b| b.build())
-            .map_err(sql_error)?;
-        // Name and order the result again: neither is promised by what DISTINCT ON becomes.
-        let named = plan.schema().columns().into_iter().zip(&columns);
-        let named = named.map(|(c, o)| Expr::Column(c).alias(&o.internal)).collect();
-        let mut plan =
-            LogicalPlan::Projection(Projection::try_new(named, Arc::new(plan)).map_err(sql_error)?);
-        if !again.is_empty() {
-            let mut sorts = Vec::new();
-            for (item, index) in again {
-                let column = Expr::Column(Column::from_name(&columns[index].internal));
-                sorts.push(self.sort_expr(item, column, &columns[index].ty)?);
-            }
-            plan = LogicalPlanBuilder::new(plan)
-                .sort(sorts)
-                .and_then(|b| b.build())
-                .map_err(sql_error)?;
-        }
-        Ok((plan, columns))
-    }
 }
 
 /// The select list under internal names. In a subquery these must not be names of tables' columns:
 /// decorrelation puts such columns beside them.
-fn output(items: Vec<Item>, nested: bool) -> (Vec<Expr>, Vec<OutputColumn>) {
+pub(super) fn output(items: Vec<Item>, nested: bool) -> (Vec<Expr>, Vec<OutputColumn>) {
     let mut columns: Vec<OutputColumn> = Vec::with_capacity(items.len());
     let mut exprs = Vec::with_capacity(items.len());
     for item in items {
@@ -741,7 +664,7 @@ fn first_column(expr: &Expr) -> Option<Column> {
     expr.column_refs().into_iter().next().cloned()
 }
 
-fn contains_unnest(expr: &Expr) -> bool {
+pub(super) fn contains_unnest(expr: &Expr) -> bool {
     expr.exists(|e| Ok(matches!(e, Expr::Unnest(_)))).unwrap_or(false)
 }
 

@@ -285,6 +285,7 @@ impl Planner<'_> {
         if !any || operator != Operator::Eq {
             return Err(unsupported(self));
         }
+        let (array, of) = self.widened_array(array, of, &bound.ty);
         let element = self.coerce(bound, &of, super::coerce::CastContext::Implicit)?;
         let has = datafusion::functions_nested::expr_fn::array_has(array.expr, element.expr);
         Ok(Bound::bool(has))

@@ -318,12 +318,18 @@ impl Planner<'_> {
             partition_by.push(self.sort_key(&bound.ty, bound.expr));
         }
         let mut order_by = Vec::new();
+        // Types whose values, or keys, DataFusion does not look up by value.
+        let mut only_peers = false;
         for item in &spec.order_by {
             let bound = self.expr(&item.expr, env)?;
             let bound = self.decided_bound(bound)?;
+            only_peers |= matches!(
+                bound.ty,
+                PgType::Numeric(None) | PgType::Bytea | PgType::Uuid | PgType::Interval
+            );
             order_by.push(self.sort_expr(item, bound.expr, &bound.ty)?);
         }
-        let frame = match &spec.window_frame {
+        let mut frame = match &spec.window_frame {
             None => WindowFrame::new((!order_by.is_empty()).then_some(false)),
             Some(frame) => {
                 let frame = self.frame(frame, env)?;
@@ -331,6 +337,23 @@ impl Planner<'_> {
                 frame
             }
         };
+        if only_peers && frame.units == WindowFrameUnits::Range && !order_by.is_empty() {
+            // Without offsets a range is bounded by groups of peers.
+            let unbounded = |bound| match bound {
+                WindowFrameBound::Preceding(_) => {
+                    WindowFrameBound::Preceding(ScalarValue::UInt64(None))
+                }
+                WindowFrameBound::Following(_) => {
+                    WindowFrameBound::Following(ScalarValue::UInt64(None))
+                }
+                current => current,
+            };
+            frame = WindowFrame::new_bounds(
+                WindowFrameUnits::Groups,
+                unbounded(frame.start_bound),
+                unbounded(frame.end_bound),
+            );
+        }
         Ok(Window { partition_by, order_by, frame })
     }
 

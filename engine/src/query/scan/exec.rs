@@ -120,6 +120,9 @@ pub struct TableScanExec {
     pub(super) next: Arc<AtomicUsize>,
     /// Over [`ReadColumns::schema`].
     pub(super) filters: Vec<Arc<dyn PhysicalExpr>>,
+    /// How many of `filters`, at the end, are evaluated one by one over the rows that passed those
+    /// before, because they can fail.
+    pub(super) late: usize,
     /// Filters that operators above learn while they run, over the projected columns. They check
     /// for themselves, so these may be left out.
     pub(super) dynamic: Vec<Arc<dyn PhysicalExpr>>,
@@ -159,6 +162,7 @@ impl TableScanExec {
             morsels: morsels.into(),
             next: Arc::default(),
             filters,
+            late: 0,
             dynamic: Vec::new(),
             limit,
             statistics: Arc::new(Statistics::new_unknown(&schema)),
@@ -166,6 +170,11 @@ impl TableScanExec {
             properties: Arc::new(properties),
             metrics: ExecutionPlanMetricsSet::new(),
         }
+    }
+
+    pub(super) fn with_late(mut self, late: usize) -> Self {
+        self.late = late;
+        self
     }
 
     pub(super) fn with_statistics(mut self, statistics: Statistics) -> Self {
@@ -197,6 +206,7 @@ impl TableScanExec {
             morsels: Arc::clone(&self.morsels),
             next: Arc::default(),
             filters: self.filters.clone(),
+            late: self.late,
             dynamic: self.dynamic.clone(),
             limit: self.limit,
             statistics: Arc::clone(&self.statistics),

@@ -47,7 +47,10 @@ pub use self::{
     statistics::{ColumnFacts, TableFacts},
 };
 use crate::{
-    query::{errors::external, planner::LOCATOR_COLUMNS},
+    query::{
+        errors::external,
+        planner::{self, LOCATOR_COLUMNS},
+    },
     session::errors::storage_error,
     storage::{StorageError, database::Database, schema::TableSchema, write_set::WriteSet},
 };
@@ -118,7 +121,8 @@ impl std::fmt::Debug for StoredTable {
 impl StoredTable {
     #[must_use]
     pub fn new(id: TableId, schema: Arc<TableSchema>, facts: Option<Arc<TableFacts>>) -> Self {
-        let arrow = Arc::clone(schema.arrow());
+        let fields = schema.columns().iter().map(|c| c.pg_type.plan_field(&c.name, true));
+        let arrow = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
         Self { id, schema, facts, hidden: false, arrow }
     }
 
@@ -127,7 +131,7 @@ impl StoredTable {
     pub fn with_locators(&self) -> Self {
         let types = [DataType::UInt64, DataType::UInt32, DataType::UInt64];
         let hidden = LOCATOR_COLUMNS.iter().zip(types).map(|(name, t)| Field::new(*name, t, false));
-        let columns = self.schema.arrow().fields().iter().map(|field| field.as_ref().clone());
+        let columns = self.schema.columns().iter().map(|c| c.pg_type.plan_field(&c.name, true));
         let arrow = Arc::new(Schema::new(hidden.chain(columns).collect::<Vec<_>>()));
         Self { hidden: true, arrow, ..self.clone() }
     }
@@ -215,8 +219,13 @@ impl TableProvider for StoredTable {
         let read = ReadColumns::new(self, &projection, filters)?;
         let schema = DFSchema::try_from(Arc::clone(read.schema()))?;
         let context = PhysicalPlanningContext::default();
-        let physical = filters
-            .iter()
+        // What can fail sees only rows that passed the rest.
+        let (failing, plain): (Vec<&Expr>, Vec<&Expr>) =
+            filters.iter().partition(|filter| planner::can_fail(filter));
+        let late = failing.len();
+        let physical = plain
+            .into_iter()
+            .chain(failing)
             .map(|filter| create_physical_expr(filter, &schema, state.execution_props(), &context))
             .collect::<Result<Vec<_>>>()?;
         let threads = state.config().target_partitions();
@@ -239,7 +248,8 @@ impl TableProvider for StoredTable {
         let rows: usize = morsels.iter().map(Morsel::rows).sum();
         // At least one, of an empty table, too: no partitions is no distribution at all.
         let partitions = threads.min(morsels.len()).min(rows / ROWS_PER_STREAM + 1).max(1);
-        let scan = TableScanExec::new(self.id, read, morsels, physical, limit, partitions);
+        let scan =
+            TableScanExec::new(self.id, read, morsels, physical, limit, partitions).with_late(late);
         Ok(Arc::new(scan.with_statistics(statistics).keeping(view)))
     }
 }

@@ -40,6 +40,8 @@ pub(super) struct ScanStream {
     /// Index of the morsel in hand, and its next row.
     current: Option<(usize, usize)>,
     filter: Option<Arc<dyn PhysicalExpr>>,
+    /// Evaluated after `filter`, each over the rows that passed until there.
+    late: Vec<Arc<dyn PhysicalExpr>>,
     dynamic: Option<DynamicFilter>,
     batch_rows: usize,
     /// Rows still wanted.
@@ -59,12 +61,14 @@ struct DynamicFilter {
 impl ScanStream {
     pub(super) fn new(scan: &TableScanExec, batch_rows: usize, metrics: BaselineMetrics) -> Self {
         let schema = Arc::clone(scan.read.projected_schema());
+        let (plain, late) = scan.filters.split_at(scan.filters.len() - scan.late);
         Self {
             read: scan.read.clone(),
             morsels: Arc::clone(&scan.morsels),
             next: Arc::clone(&scan.next),
             current: None,
-            filter: conjunction_opt(scan.filters.iter().cloned()),
+            filter: conjunction_opt(plain.iter().cloned()),
+            late: late.to_vec(),
             dynamic: conjunction_opt(scan.dynamic.iter().cloned()).map(|filter| DynamicFilter {
                 filter,
                 tried: 0,
@@ -167,12 +171,12 @@ impl ScanStream {
         batch: RecordBatch,
         mask: Option<BooleanBuffer>,
     ) -> Result<(RecordBatch, Option<BooleanBuffer>)> {
-        if self.filter.is_none() && self.dynamic.is_none() {
+        if self.filter.is_none() && self.late.is_empty() && self.dynamic.is_none() {
             return Ok((batch, mask));
         }
         // A filter may fail on values (a division by zero); rows that are not there must not
         // make it fail, so they go first.
-        let batch = match mask {
+        let mut batch = match mask {
             Some(mask) => filter_record_batch(&batch, &BooleanArray::new(mask, None))?,
             None => batch,
         };
@@ -180,6 +184,12 @@ impl ScanStream {
             Some(filter) => evaluate(filter, &batch)?,
             None => None,
         };
+        for filter in &self.late {
+            if let Some(mask) = passed.take() {
+                batch = filter_record_batch(&batch, &BooleanArray::new(mask, None))?;
+            }
+            passed = evaluate(filter, &batch)?;
+        }
         if let Some(dynamic) = &mut self.dynamic {
             let learnt = evaluate(&dynamic.filter, &batch)?;
             dynamic.tried += batch.num_rows();

@@ -15,7 +15,7 @@ use datafusion::{
 
 use super::{
     chosen,
-    lines::{Dialect, Field, Scan, invalid_utf8},
+    lines::{Dialect, Field, LineEnd, Scan, invalid_utf8},
 };
 use crate::{
     error::{SqlError, sqlstate},
@@ -65,6 +65,8 @@ struct Reader {
     header: CopyHeader,
     /// Of the line in hand, from 1.
     line: u64,
+    /// How the first line ended.
+    line_end: Option<LineEnd>,
     /// The end-of-data mark was seen; what follows is ignored.
     ended: bool,
 }
@@ -112,6 +114,7 @@ impl CopySource {
                 builders,
                 header: copy.header,
                 line: 0,
+                line_end: None,
                 ended: false,
             },
             context: context.clone(),
@@ -156,7 +159,7 @@ impl CopySource {
         let mut from = searched;
         let mut scan = self.scan;
         while let Some((end, next)) = self.reader.dialect.line_end(bytes, from, &mut scan) {
-            self.reader.line(&bytes[start..end])?;
+            self.reader.line(&bytes[start..end], true)?;
             (start, from) = (next, next);
             if self.reader.is_full() {
                 self.flush().await?;
@@ -248,7 +251,7 @@ impl CopySource {
                 let text = String::from_utf8_lossy(&open);
                 return Err(error.context(self.reader.line_context(self.reader.line + 1, &text)));
             }
-            self.reader.line(&open)?;
+            self.reader.line(&open, false)?;
         }
         self.flush().await?;
         Ok(self.copied)
@@ -294,13 +297,25 @@ impl Reader {
                     >= BATCH_BYTES)
     }
 
-    /// One line without its newline.
-    fn line(&mut self, bytes: &[u8]) -> Result<(), SqlError> {
+    /// One line without its newline, if it ended with one.
+    fn line(&mut self, bytes: &[u8], newline: bool) -> Result<(), SqlError> {
         self.line += 1;
-        let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
-        if self.dialect.is_end(bytes) {
-            self.ended = true;
-            return Ok(());
+        let stripped = self.dialect.without_carriage_return(bytes, newline, &mut self.line_end);
+        let located =
+            |error: SqlError| error.context(format!("COPY {}, line {}", self.table, self.line));
+        let bytes = stripped.map_err(located)?;
+        let bytes = match self.dialect.before_end_mark(bytes) {
+            None => bytes,
+            Some(before) => {
+                self.ended = true;
+                if before.is_empty() {
+                    return Ok(());
+                }
+                before
+            }
+        };
+        if memchr::memchr(0, bytes).is_some() {
+            return Err(located(invalid_utf8(&[0])));
         }
         let line = std::str::from_utf8(bytes).map_err(|error| {
             let context = format!("COPY {}, line {}", self.table, self.line);

@@ -18,6 +18,20 @@ pub(super) struct Scan {
     escaped: bool,
 }
 
+/// How lines end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum LineEnd {
+    Newline,
+    /// Carriage return and newline.
+    Both,
+}
+
+/// Whether no backslash escapes the byte of the line.
+fn is_plain(line: &[u8], at: usize) -> bool {
+    let backslashes = line[..at].iter().rev().take_while(|b| **b == b'\\').count();
+    backslashes.is_multiple_of(2)
+}
+
 /// What the bytes of a COPY mean.
 #[derive(Clone, Debug)]
 pub(super) struct Dialect {
@@ -79,9 +93,78 @@ impl Dialect {
         None
     }
 
-    /// Whether a line is the end-of-data mark of old clients.
-    pub(super) fn is_end(&self, line: &[u8]) -> bool {
-        line == b"\\."
+    /// What stands before the end-of-data mark of old clients, if the line ends with it.
+    pub(super) fn before_end_mark<'l>(&self, line: &'l [u8]) -> Option<&'l [u8]> {
+        let before = line.strip_suffix(b"\\.")?;
+        if self.csv {
+            return before.is_empty().then_some(before);
+        }
+        is_plain(line, before.len()).then_some(before)
+    }
+
+    /// The line without the carriage return of its end. All lines end as the first does, and a
+    /// carriage return is nowhere else but in quotes or after a backslash.
+    ///
+    /// # Errors
+    /// 22P04 for other carriage returns and newlines.
+    pub(super) fn without_carriage_return<'l>(
+        &self,
+        line: &'l [u8],
+        newline: bool,
+        first: &mut Option<LineEnd>,
+    ) -> Result<&'l [u8], SqlError> {
+        let literal = |what: &str| {
+            let kind = if self.csv { "unquoted" } else { "literal" };
+            let (hint, symbol) = if what == "newline" { ("\\n", what) } else { ("\\r", what) };
+            let error = SqlError::new(
+                sqlstate::BAD_COPY_FILE_FORMAT,
+                format!("{kind} {symbol} found in data"),
+            );
+            Err(error.hint(if self.csv {
+                format!("Use quoted CSV field to represent {symbol}.")
+            } else {
+                format!("Use \"{hint}\" to represent {symbol}.")
+            }))
+        };
+        let (stripped, end) = match line.split_last() {
+            Some((b'\r', before)) if self.csv || is_plain(line, before.len()) => {
+                (before, LineEnd::Both)
+            }
+            _ => (line, LineEnd::Newline),
+        };
+        match (*first, end) {
+            // The last line may end without anything.
+            (_, LineEnd::Newline) if !newline => {}
+            (None, end) => *first = Some(end),
+            (Some(LineEnd::Newline), LineEnd::Both) => return literal("carriage return"),
+            (Some(LineEnd::Both), LineEnd::Newline) => return literal("newline"),
+            (Some(LineEnd::Both), LineEnd::Both) if !newline => return literal("carriage return"),
+            _ => {}
+        }
+        if memchr(b'\r', stripped).is_some() && self.has_literal_return(stripped) {
+            return literal("carriage return");
+        }
+        Ok(stripped)
+    }
+
+    fn has_literal_return(&self, line: &[u8]) -> bool {
+        if !self.csv {
+            let mut returns = line.iter().enumerate().filter(|(_, byte)| **byte == b'\r');
+            return returns.any(|(at, _)| is_plain(line, at));
+        }
+        let (mut quoted, mut escaped) = (false, false);
+        for byte in line {
+            if escaped {
+                escaped = false;
+            } else if quoted && *byte == self.escape && self.escape != self.quote {
+                escaped = true;
+            } else if *byte == self.quote {
+                quoted = !quoted;
+            } else if *byte == b'\r' && !quoted {
+                return true;
+            }
+        }
+        false
     }
 
     /// The fields of a line, each `None` for NULL.
@@ -263,6 +346,12 @@ fn unescape(raw: &[u8]) -> Result<String, SqlError> {
             (number as u8, digits)
         };
         value.push(match symbol {
+            b'.' => {
+                return Err(SqlError::new(
+                    sqlstate::BAD_COPY_FILE_FORMAT,
+                    "end-of-copy marker corrupt",
+                ));
+            }
             b'b' => 8,
             b'f' => 12,
             b'n' => b'\n',
@@ -281,6 +370,9 @@ fn unescape(raw: &[u8]) -> Result<String, SqlError> {
             }
             other => other,
         });
+    }
+    if value.contains(&0) {
+        return Err(invalid_utf8(&[0]));
     }
     utf8(value)
 }

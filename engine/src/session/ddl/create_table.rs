@@ -128,6 +128,9 @@ fn new_table(
     definitions: &[ColumnDefinition],
 ) -> Result<Table, SqlError> {
     let allocator = context.engine.allocator();
+    if definitions.is_empty() {
+        return Err(SqlError::not_supported(format!("table \"{name}\" without columns")));
+    }
     if definitions.len() > COLUMNS_MAX {
         return Err(SqlError::new(
             "54011",

@@ -184,7 +184,9 @@ fn derive(values: &[String]) -> Result<Derived, SqlError> {
     let date_style = DateStyle::parse(value("datestyle")?).ok_or_else(|| wrong("DateStyle"))?;
     Ok(Derived {
         format: FormatSettings {
-            time_zone: TimeZone::parse(value("timezone")?).ok_or_else(|| wrong("TimeZone"))?,
+            time_zone: TimeZone::parse_setting(value("timezone")?)
+                .ok_or_else(|| wrong("TimeZone"))?
+                .0,
             date_order: date_style.order,
             extra_float_digits: number("extra_float_digits")?
                 .map_err(|_| wrong("extra_float_digits"))? as i32,

@@ -246,8 +246,8 @@ impl Parameter {
             Kind::Enum(allowed) => self.one_of(value, allowed, &[]),
             Kind::Partly(allowed, refused) => self.one_of(value, allowed, refused),
             Kind::List => Ok(join_list(values)),
-            Kind::TimeZone => TimeZone::parse(value)
-                .map(|zone| zone.name().to_string())
+            Kind::TimeZone => TimeZone::parse_setting(value)
+                .map(|(_, name)| name)
                 .ok_or_else(|| self.invalid(value)),
             Kind::DateStyle => self.date_style(values, current),
             Kind::Encoding => match value.to_ascii_uppercase().replace(['-', '_'], "").as_str() {

@@ -33,7 +33,7 @@ fn schema() -> Vec<ColumnSchema> {
         numeric(60, 10),
         PgType::Numeric(None),
         PgType::Text,
-        PgType::Bpchar(10),
+        PgType::Bpchar(Some(10)),
         PgType::Bytea,
         PgType::Date,
         PgType::Time,

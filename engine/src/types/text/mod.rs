@@ -4,6 +4,7 @@
 mod datetime;
 mod float;
 mod interval;
+mod length;
 mod numeric;
 mod parse;
 mod write;
@@ -12,6 +13,7 @@ mod zone_offset;
 pub use datetime::{DateOrder, parse_date, parse_time, parse_timestamp, parse_timestamptz};
 pub use float::{write_float4, write_float8};
 pub use interval::{parse_interval, write_interval};
+pub use length::fit;
 pub use numeric::{
     canonical_numeric, overflow as numeric_overflow, parse_decimal, write_decimal128,
     write_decimal256,

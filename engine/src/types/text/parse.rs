@@ -14,7 +14,8 @@ use arrow::{
 use datafusion::scalar::ScalarValue;
 
 use super::{
-    FormatSettings, canonical_numeric, datetime, interval::parse_interval, numeric, parse_decimal,
+    FormatSettings, canonical_numeric, datetime, fit, interval::parse_interval, numeric,
+    parse_decimal,
 };
 use crate::{
     error::{SqlError, sqlstate},
@@ -55,7 +56,7 @@ enum Values {
     Decimal256(Decimal256Builder, NumericShape),
     /// Bare numeric: canonical text.
     Numeric(StringViewBuilder),
-    Text(StringViewBuilder, Length),
+    Text(StringViewBuilder),
     Bytea(BinaryBuilder),
     Date(Date32Builder),
     Time(Time64MicrosecondBuilder),
@@ -64,16 +65,6 @@ enum Values {
     Interval(IntervalMonthDayNanoBuilder),
     Uuid(FixedSizeBinaryBuilder),
     Oid(UInt32Builder),
-}
-
-/// What a string type does with length.
-#[derive(Clone, Copy)]
-enum Length {
-    Any,
-    /// Too many characters are refused unless the excess is blanks.
-    Varchar(usize),
-    /// The same; kept without trailing blanks.
-    Bpchar(usize),
 }
 
 impl ColumnBuilder {
@@ -97,14 +88,13 @@ impl ColumnBuilder {
                 Decimal256Builder::with_capacity(capacity).with_data_type(pg_type.arrow_type()),
                 *shape,
             ),
-            PgType::Varchar(Some(n)) => Values::Text(strings(), Length::Varchar(*n as usize)),
-            PgType::Bpchar(n) => Values::Text(strings(), Length::Bpchar(*n as usize)),
             PgType::Text
-            | PgType::Varchar(None)
+            | PgType::Varchar(_)
+            | PgType::Bpchar(_)
             | PgType::Char
             | PgType::Name
             | PgType::Unknown
-            | PgType::Void => Values::Text(strings(), Length::Any),
+            | PgType::Void => Values::Text(strings()),
             PgType::Bytea => Values::Bytea(BinaryBuilder::with_capacity(capacity, 0)),
             PgType::Date => Values::Date(Date32Builder::with_capacity(capacity)),
             PgType::Time => Values::Time(Time64MicrosecondBuilder::with_capacity(capacity)),
@@ -146,7 +136,7 @@ impl ColumnBuilder {
             Values::Float8(b) => b.len(),
             Values::Decimal128(b, _) => b.len(),
             Values::Decimal256(b, _) => b.len(),
-            Values::Numeric(b) | Values::Text(b, _) => b.len(),
+            Values::Numeric(b) | Values::Text(b) => b.len(),
             Values::Bytea(b) => b.len(),
             Values::Date(b) => b.len(),
             Values::Time(b) => b.len(),
@@ -172,7 +162,7 @@ impl ColumnBuilder {
             Values::Float8(b) => b.append_null(),
             Values::Decimal128(b, _) => b.append_null(),
             Values::Decimal256(b, _) => b.append_null(),
-            Values::Numeric(b) | Values::Text(b, _) => b.append_null(),
+            Values::Numeric(b) | Values::Text(b) => b.append_null(),
             Values::Bytea(b) => b.append_null(),
             Values::Date(b) => b.append_null(),
             Values::Time(b) => b.append_null(),
@@ -215,8 +205,8 @@ impl ColumnBuilder {
                 self.bytes += canonical.len();
                 b.append_value(canonical);
             }
-            Values::Text(b, length) => {
-                let text = fit(text, *length, &self.pg_type)?;
+            Values::Text(b) => {
+                let text = fit(text, &self.pg_type, false)?;
                 self.bytes += text.len();
                 b.append_value(text);
             }
@@ -264,7 +254,7 @@ impl ColumnBuilder {
             Values::Float8(b) => Arc::new(b.finish()),
             Values::Decimal128(b, _) => Arc::new(b.finish()),
             Values::Decimal256(b, _) => Arc::new(b.finish()),
-            Values::Numeric(b) | Values::Text(b, _) => Arc::new(b.finish()),
+            Values::Numeric(b) | Values::Text(b) => Arc::new(b.finish()),
             Values::Bytea(b) => Arc::new(b.finish()),
             Values::Date(b) => Arc::new(b.finish()),
             Values::Time(b) => Arc::new(b.finish()),
@@ -391,32 +381,6 @@ fn float4(text: &str) -> Result<f32, SqlError> {
 /// In the mantissa: a number that became zero though it is none underflowed.
 fn has_nonzero_digit(text: &str) -> bool {
     text.bytes().take_while(|b| !matches!(b, b'e' | b'E')).any(|b| matches!(b, b'1'..=b'9'))
-}
-
-fn fit<'a>(text: &'a str, length: Length, pg_type: &PgType) -> Result<&'a str, SqlError> {
-    let (limit, text) = match length {
-        Length::Any => return Ok(text),
-        Length::Varchar(limit) => (limit, text),
-        Length::Bpchar(limit) => (limit, text.trim_end_matches(' ')),
-    };
-    // Bytes are at least as many as characters.
-    if text.len() <= limit {
-        return Ok(text);
-    }
-    match text.char_indices().nth(limit) {
-        None => Ok(text),
-        Some((end, _)) if text[end..].bytes().all(|b| b == b' ') => Ok(&text[..end]),
-        Some(_) => Err(too_long(pg_type)),
-    }
-}
-
-/// 22001.
-#[must_use]
-pub(crate) fn too_long(pg_type: &PgType) -> SqlError {
-    SqlError::new(
-        sqlstate::STRING_DATA_RIGHT_TRUNCATION,
-        format!("value too long for type {}", pg_type.sql_name()),
-    )
 }
 
 pub(crate) fn bytea(text: &str) -> Result<Vec<u8>, SqlError> {

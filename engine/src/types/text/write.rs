@@ -154,7 +154,7 @@ impl<'a> TextEncoder<'a> {
     fn string(&self, value: &str, out: &mut Vec<u8>) {
         out.extend_from_slice(value.as_bytes());
         // char(n) is kept without trailing blanks.
-        if let PgType::Bpchar(length) = self.pg_type {
+        if let PgType::Bpchar(Some(length)) = self.pg_type {
             let missing = (*length as usize).saturating_sub(value.chars().count());
             out.resize(out.len() + missing, b' ');
         }

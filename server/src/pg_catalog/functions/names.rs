@@ -44,11 +44,6 @@ pub(super) fn add(functions: &mut Functions) {
         functions.strict(name, &[Oid], Bool, |_| true);
     }
     add_object_identifiers(functions);
-    functions.strict("quote_ident", &[Text], Text, |call| {
-        call.text(0).map(|name| sql_text::quote_identifier(name).into_owned())
-    });
-    functions
-        .strict("quote_literal", &[Text], Text, |call| call.text(0).map(sql_text::quote_literal));
     functions.sees_nulls("quote_nullable", &[Text], Text, |call| {
         call.text(0).map_or_else(|| "NULL".to_owned(), sql_text::quote_literal)
     });

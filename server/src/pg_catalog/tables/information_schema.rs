@@ -189,7 +189,7 @@ impl Shape {
                 ..none()
             },
             PgType::Text | PgType::Varchar(None) => Self { octets: int(OCTETS_MAX), ..none() },
-            PgType::Varchar(Some(n)) | PgType::Bpchar(n) => {
+            PgType::Varchar(Some(n)) | PgType::Bpchar(Some(n)) => {
                 let octets = (i64::from(*n) * 4).min(OCTETS_MAX);
                 Self { characters: int(*n), octets: int(octets), ..none() }
             }

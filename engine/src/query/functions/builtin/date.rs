@@ -5,7 +5,7 @@ use chrono::{Datelike, NaiveDate, NaiveDateTime, Timelike};
 
 use super::{
     Builtin, Out, Session,
-    Type::{Date, Float8, Int4, Interval, Numeric, Text, Time, Timestamp, Timestamptz},
+    Type::{Bool, Date, Float8, Int4, Interval, Numeric, Text, Time, Timestamp, Timestamptz},
     Value, builtin,
 };
 use crate::{
@@ -37,9 +37,16 @@ pub(super) static TABLE: &[Builtin] = &[
     builtin("date_part", &[Text, Time], Float8, |a, _| extract_time(&a[0], &a[1], true)),
     builtin("date_part", &[Text, Interval], Float8, |a, _| extract_interval(&a[0], &a[1], true)),
     builtin("date_trunc", &[Text, Timestamp], Timestamp, |a, _| {
-        Ok(Out::Timestamp(truncate(a[0].text(), timestamp(&a[1]))?))
+        let us = timestamp(&a[1]);
+        if datetime::is_infinite(us) {
+            return Ok(Out::Timestamp(us));
+        }
+        Ok(Out::Timestamp(truncate(a[0].text(), us)?))
     }),
     builtin("date_trunc", &[Text, Timestamptz], Timestamptz, |a, s| {
+        if datetime::is_infinite(timestamp(&a[1])) {
+            return Ok(Out::Timestamp(timestamp(&a[1])));
+        }
         let local = datetime::to_local(timestamp(&a[1]), s.time_zone)?;
         let truncated = truncate(a[0].text(), local)?;
         Ok(Out::Timestamp(datetime::from_local(truncated, s.time_zone)?))
@@ -60,6 +67,17 @@ pub(super) static TABLE: &[Builtin] = &[
         })
     }),
     builtin("to_timestamp", &[Float8], Timestamptz, |a, _| {
+        match a[0].float() {
+            f64::INFINITY => return Ok(Out::Timestamp(i64::MAX)),
+            f64::NEG_INFINITY => return Ok(Out::Timestamp(i64::MIN)),
+            value if value.is_nan() => {
+                return Err(SqlError::new(
+                    sqlstate::DATETIME_FIELD_OVERFLOW,
+                    "timestamp cannot be NaN",
+                ));
+            }
+            _ => {}
+        }
         let us = (a[0].float() * 1e6).round_ties_even();
         if !us.is_finite() || us.abs() > 8.0e18 {
             return Err(SqlError::new(
@@ -93,12 +111,28 @@ pub(super) static TABLE: &[Builtin] = &[
         Ok(Out::Interval(IntervalMonthDayNano::new(v.months, days, v.nanoseconds % day)))
     }),
     builtin("to_char", &[Timestamp, Text], Text, |a, _| {
+        if datetime::is_infinite(timestamp(&a[0])) {
+            return Ok(Out::Null);
+        }
         to_char::timestamp(&naive(timestamp(&a[0]))?, a[1].text()).map(Out::Text)
     }),
     builtin("to_char", &[Timestamptz, Text], Text, |a, s| {
+        if datetime::is_infinite(timestamp(&a[0])) {
+            return Ok(Out::Null);
+        }
         let local = datetime::to_local(timestamp(&a[0]), s.time_zone)?;
         to_char::timestamp(&naive(local)?, a[1].text()).map(Out::Text)
     }),
+    builtin("isfinite", &[Date], Bool, |a, _| {
+        Ok(Out::Bool(!matches!(a[0], Value::Date(i32::MAX | i32::MIN))))
+    }),
+    builtin("isfinite", &[Timestamp], Bool, |a, _| {
+        Ok(Out::Bool(!datetime::is_infinite(timestamp(&a[0]))))
+    }),
+    builtin("isfinite", &[Timestamptz], Bool, |a, _| {
+        Ok(Out::Bool(!datetime::is_infinite(timestamp(&a[0]))))
+    }),
+    builtin("isfinite", &[Interval], Bool, |_, _| Ok(Out::Bool(true))),
     builtin("to_char", &[Numeric, Text], Text, |a, _| match &a[0] {
         Value::Numeric(value) => to_char::numeric(value, a[1].text()).map(Out::Text),
         _ => Ok(Out::Null),
@@ -128,26 +162,45 @@ struct Moment {
     offset: Option<i32>,
     type_name: &'static str,
     is_date: bool,
+    /// Infinite; the rest means nothing then. Whether it is the later infinity.
+    infinite: Option<bool>,
 }
 
 impl Moment {
+    fn infinite(later: bool, offset: Option<i32>, type_name: &'static str, is_date: bool) -> Self {
+        let local = NaiveDateTime::default();
+        Self { local, epoch_us: 0, offset, type_name, is_date, infinite: Some(later) }
+    }
+
     fn date(value: &Value<'_>) -> Result<Self, SqlError> {
         let days = match value {
             Value::Date(days) => *days,
             _ => 0,
         };
+        if matches!(days, i32::MAX | i32::MIN) {
+            return Ok(Self::infinite(days > 0, None, "date", true));
+        }
         let us = i64::from(days).saturating_mul(DAY_US);
-        Ok(Self { local: naive(us)?, epoch_us: us, offset: None, type_name: "date", is_date: true })
+        let local = naive(us)?;
+        let type_name = "date";
+        Ok(Self { local, epoch_us: us, offset: None, type_name, is_date: true, infinite: None })
     }
 
     fn timestamp(value: &Value<'_>) -> Result<Self, SqlError> {
         let us = timestamp(value);
         let type_name = "timestamp without time zone";
-        Ok(Self { local: naive(us)?, epoch_us: us, offset: None, type_name, is_date: false })
+        if datetime::is_infinite(us) {
+            return Ok(Self::infinite(us > 0, None, type_name, false));
+        }
+        let local = naive(us)?;
+        Ok(Self { local, epoch_us: us, offset: None, type_name, is_date: false, infinite: None })
     }
 
     fn timestamptz(value: &Value<'_>, session: &Session<'_>) -> Result<Self, SqlError> {
         let us = timestamp(value);
+        if datetime::is_infinite(us) {
+            return Ok(Self::infinite(us > 0, Some(0), "timestamp with time zone", false));
+        }
         let utc = naive(us)?;
         let local = naive(datetime::to_local(us, session.time_zone)?)?;
         Ok(Self {
@@ -156,6 +209,7 @@ impl Moment {
             offset: Some(session.time_zone.offset_at_utc(&utc)),
             type_name: "timestamp with time zone",
             is_date: false,
+            infinite: None,
         })
     }
 }
@@ -175,7 +229,8 @@ fn micros(value: i64, float: bool) -> Result<Out, SqlError> {
 
 fn unit_error(unit: &str, type_name: &str, known: bool) -> SqlError {
     if known {
-        return SqlError::not_supported(format!("unit \"{unit}\" for type {type_name}"));
+        let message = format!("unit \"{unit}\" not supported for type {type_name}");
+        return SqlError::new(sqlstate::FEATURE_NOT_SUPPORTED, message);
     }
     SqlError::new(
         sqlstate::INVALID_PARAMETER_VALUE,
@@ -223,6 +278,9 @@ fn extract(unit: &Value<'_>, moment: &Moment, float: bool) -> Result<Out, SqlErr
     if moment.is_date && clock {
         return Err(unit_error(&unit, "date", true));
     }
+    if let Some(later) = moment.infinite {
+        return extract_infinite(&unit, later, moment, float);
+    }
     let year = display_year(time.year());
     match unit.as_str() {
         "year" => whole(year, float),
@@ -254,6 +312,28 @@ fn extract(unit: &Value<'_>, moment: &Moment, float: bool) -> Result<Out, SqlErr
             }
         }
         "julian" => Err(SqlError::not_supported("extract(julian) from a timestamp")),
+        other => Err(unit_error(other, moment.type_name, false)),
+    }
+}
+
+/// What only grows is infinite, what comes again is NULL.
+fn extract_infinite(
+    unit: &str,
+    later: bool,
+    moment: &Moment,
+    float: bool,
+) -> Result<Out, SqlError> {
+    match unit {
+        "year" | "isoyear" | "decade" | "century" | "millennium" | "julian" | "epoch" => {
+            let value = if later { f64::INFINITY } else { f64::NEG_INFINITY };
+            let text = if later { "Infinity" } else { "-Infinity" };
+            Ok(if float { Out::Float(value) } else { Out::Text(text.to_owned()) })
+        }
+        "month" | "day" | "hour" | "minute" | "second" | "milliseconds" | "microseconds"
+        | "quarter" | "week" | "dow" | "isodow" | "doy" => Ok(Out::Null),
+        "timezone" | "timezone_hour" | "timezone_minute" if moment.offset.is_some() => {
+            Ok(Out::Null)
+        }
         other => Err(unit_error(other, moment.type_name, false)),
     }
 }
@@ -359,6 +439,9 @@ fn truncate_interval(unit: &Value<'_>, value: &Value<'_>) -> Result<Out, SqlErro
 
 /// The difference in years, months, days and time, by the calendar.
 fn age(later: i64, earlier: i64) -> Result<Out, SqlError> {
+    if later == earlier {
+        return Ok(Out::Interval(IntervalMonthDayNano::new(0, 0, 0)));
+    }
     let negative = later < earlier;
     let (a, b) = if negative { (earlier, later) } else { (later, earlier) };
     let (a, b) = (naive(a)?, naive(b)?);

@@ -18,7 +18,7 @@ pub(super) static TABLE: &[Builtin] = &[
     builtin("trunc", &[Float8], Float8, |a, _| Ok(Out::Float(a[0].float().trunc()))),
     builtin("sign", &[Float8], Float8, |a, _| {
         let v = a[0].float();
-        Ok(Out::Float(if v == 0.0 || v.is_nan() { v } else { v.signum() }))
+        Ok(Out::Float(if v == 0.0 || v.is_nan() { 0.0 } else { v.signum() }))
     }),
     builtin("ceiling", &[Numeric], Numeric, |a, _| Ok(Out::Numeric(numeric(&a[0]).ceil()))),
     builtin("sqrt", &[Float8], Float8, |a, _| {

@@ -25,7 +25,7 @@ use super::{
     decimal::Decimal,
     memory::Memory,
     numeric::NumericColumn,
-    scalar::{function, internal, strict_charged},
+    scalar::{function, infallible, internal, strict_charged},
 };
 use crate::{
     error::SqlError,
@@ -126,6 +126,30 @@ pub enum Out {
     Interval(IntervalMonthDayNano),
 }
 
+/// Functions that have a result for every argument.
+const NEVER_FAIL: [&str; 20] = [
+    "ascii",
+    "bit_length",
+    "btrim",
+    "ceil",
+    "char_length",
+    "character_length",
+    "floor",
+    "initcap",
+    "left",
+    "length",
+    "lower",
+    "ltrim",
+    "octet_length",
+    "position",
+    "reverse",
+    "right",
+    "rtrim",
+    "starts_with",
+    "strpos",
+    "upper",
+];
+
 /// What a function may know beside its arguments.
 #[derive(Clone, Copy, Debug)]
 pub struct Session<'a> {
@@ -178,6 +202,9 @@ impl Builtin {
             evaluate(args, arguments, result, &data_type, code, &session)
         });
         let variant = format!("{arguments:?} {time_zone:?}");
+        if NEVER_FAIL.contains(&self.name) {
+            return infallible(self.name, variant, returns, compute);
+        }
         function(self.name, variant, returns, Volatility::Immutable, compute)
     }
 }

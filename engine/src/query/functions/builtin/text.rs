@@ -7,7 +7,10 @@ use super::{
 };
 use crate::{
     error::{SqlError, sqlstate},
-    query::functions::memory::Memory,
+    query::{
+        functions::memory::Memory,
+        quoting::{quote_identifier, quote_literal},
+    },
 };
 
 pub(super) static TABLE: &[Builtin] = &[
@@ -96,7 +99,9 @@ pub(super) static TABLE: &[Builtin] = &[
     builtin("chr", &[Int4], Text, |a, _| chr(a[0].int())),
     builtin("to_hex", &[Int4], Text, |a, _| Ok(Out::Text(format!("{:x}", a[0].int() as i32)))),
     builtin("to_hex", &[Int8], Text, |a, _| Ok(Out::Text(format!("{:x}", a[0].int())))),
-    builtin("quote_ident", &[Text], Text, |a, _| Ok(Out::Text(quote_ident(a[0].text())))),
+    builtin("quote_ident", &[Text], Text, |a, _| {
+        Ok(Out::Text(quote_identifier(a[0].text()).into_owned()))
+    }),
     builtin("quote_literal", &[Text], Text, |a, _| Ok(Out::Text(quote_literal(a[0].text())))),
     builtin("overlay", &[Text, Text, Int4], Text, |a, _| {
         let length = a[1].text().chars().count() as i64;
@@ -224,107 +229,6 @@ fn chr(code: i64) -> Result<Out, SqlError> {
     let c = u32::try_from(code).ok().and_then(char::from_u32);
     c.map(|c| Out::Text(c.to_string()))
         .ok_or_else(|| invalid(format!("requested character not valid for encoding: {code}")))
-}
-
-/// Quoted unless it is a plain lower-case name that is no keyword.
-pub(in crate::query) fn quote_ident(name: &str) -> String {
-    use datafusion::sql::sqlparser::keywords::RESERVED_FOR_IDENTIFIER;
-    let plain = name.bytes().next().is_some_and(|b| b.is_ascii_lowercase() || b == b'_')
-        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
-    let upper = name.to_ascii_uppercase();
-    let reserved = RESERVED_FOR_IDENTIFIER.iter().any(|k| format!("{k:?}") == upper)
-        || RESERVED.contains(&name);
-    if plain && !reserved { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
-}
-
-/// Keywords that cannot be names without quotes.
-const RESERVED: [&str; 78] = [
-    "all",
-    "analyse",
-    "analyze",
-    "and",
-    "any",
-    "array",
-    "as",
-    "asc",
-    "asymmetric",
-    "both",
-    "case",
-    "cast",
-    "check",
-    "collate",
-    "column",
-    "constraint",
-    "create",
-    "current_catalog",
-    "current_date",
-    "current_role",
-    "current_time",
-    "current_timestamp",
-    "current_user",
-    "default",
-    "deferrable",
-    "desc",
-    "distinct",
-    "do",
-    "else",
-    "end",
-    "except",
-    "false",
-    "fetch",
-    "for",
-    "foreign",
-    "from",
-    "grant",
-    "group",
-    "having",
-    "in",
-    "initially",
-    "intersect",
-    "into",
-    "lateral",
-    "leading",
-    "limit",
-    "localtime",
-    "localtimestamp",
-    "not",
-    "null",
-    "offset",
-    "on",
-    "only",
-    "or",
-    "order",
-    "placing",
-    "primary",
-    "references",
-    "returning",
-    "select",
-    "session_user",
-    "some",
-    "symmetric",
-    "table",
-    "then",
-    "to",
-    "trailing",
-    "true",
-    "union",
-    "unique",
-    "user",
-    "using",
-    "variadic",
-    "when",
-    "where",
-    "window",
-    "with",
-    "between",
-];
-
-fn quote_literal(text: &str) -> String {
-    let quoted = text.replace('\'', "''");
-    if quoted.contains('\\') {
-        return format!(" E'{}'", quoted.replace('\\', "\\\\"));
-    }
-    format!("'{quoted}'")
 }
 
 fn overlay(text: &str, with: &str, from: i64, length: i64) -> Result<Out, SqlError> {

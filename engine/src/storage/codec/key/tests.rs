@@ -57,7 +57,7 @@ fn golden_keys() {
         (PgType::Numeric(None), text(&["-Infinity", "-0.5", "0.00"])),
         (PgType::Numeric(None), text(&["120", "0.000000001", "Infinity", "NaN"])),
         (PgType::Text, text(&["", "a", "grüße"])),
-        (PgType::Bpchar(5), text(&["ab   "])),
+        (PgType::Bpchar(Some(5)), text(&["ab   "])),
         (PgType::Bytea, Arc::new(BinaryArray::from(vec![&b"a\0b"[..]]))),
         (PgType::Date, Arc::new(Date32Array::from(vec![0, 19_000]))),
         (PgType::Time, Arc::new(Time64MicrosecondArray::from(vec![3_600_000_001]))),
@@ -99,7 +99,7 @@ fn equal_values_have_equal_keys_whatever_their_form() {
         keys(&PgType::Float8, Arc::new(Float64Array::from(vec![0.0, -0.0, f64::NAN, -f64::NAN])));
     assert_eq!(floats[0], floats[1]);
     assert_eq!(floats[2], floats[3]);
-    let padded = keys(&PgType::Bpchar(4), text(&["ab", "ab  ", "ab "]));
+    let padded = keys(&PgType::Bpchar(Some(4)), text(&["ab", "ab  ", "ab "]));
     assert!(padded.windows(2).all(|pair| pair[0] == pair[1]));
     let interval = |months, days, nanoseconds| IntervalMonthDayNano { months, days, nanoseconds };
     let spans = vec![interval(1, 0, 0), interval(0, 30, 0), interval(0, 29, 86_400_000_000_000)];

@@ -35,7 +35,7 @@ fn values_go_round() {
         ("1.10", PgType::Numeric(None), "1.10"),
         ("héllo", PgType::Text, "héllo"),
         ("abc  ", PgType::Varchar(Some(4)), "abc "),
-        ("ab", PgType::Bpchar(4), "ab  "),
+        ("ab", PgType::Bpchar(Some(4)), "ab  "),
         ("\\xDEADbeef", PgType::Bytea, "\\xdeadbeef"),
         ("a\\\\b\\001", PgType::Bytea, "\\x615c6201"),
         ("1999-01-08", PgType::Date, "1999-01-08"),
@@ -74,7 +74,7 @@ fn wrong_texts_are_refused_by_name() {
         ("1e400", PgType::Float8, "22003", "\"1e400\" is out of range for type double precision"),
         ("o", PgType::Bool, "22P02", "invalid input syntax for type boolean: \"o\""),
         ("abcd", PgType::Varchar(Some(3)), "22001", "value too long for type character varying(3)"),
-        ("ééé", PgType::Bpchar(2), "22001", "value too long for type character(2)"),
+        ("ééé", PgType::Bpchar(Some(2)), "22001", "value too long for type character(2)"),
         ("\\xabc", PgType::Bytea, "22023", "invalid hexadecimal data: odd number of digits"),
         ("a0eebc99", PgType::Uuid, "22P02", "invalid input syntax for type uuid: \"a0eebc99\""),
     ] {

@@ -1,0 +1,253 @@
+//! PostgreSQL's grammar where sqlparser's is another one: tokens are put into a form that sqlparser
+//! reads as PostgreSQL reads the original.
+
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Word};
+
+use super::tokens::unexpected;
+use crate::error::SqlError;
+
+/// What stands around the lower bound of `BETWEEN SYMMETRIC`; the planner knows it.
+pub const SYMMETRIC: &str = "between symmetric";
+
+/// Rewrites a statement's tokens.
+///
+/// # Errors
+/// 42601 for two string constants side by side on one line.
+pub(super) fn rewrite(
+    source: &str,
+    tokens: Vec<TokenWithSpan>,
+) -> Result<Vec<TokenWithSpan>, SqlError> {
+    let tokens = joined_strings(source, tokens)?;
+    let mut edits = Edits::default();
+    for at in 0..tokens.len() {
+        let Token::Word(word) = &tokens[at].token else { continue };
+        if word.quote_style.is_some() {
+            continue;
+        }
+        match word.value.to_ascii_uppercase().as_str() {
+            "ROLLUP" | "CUBE" if opens(&tokens, at + 1) => {
+                grouping_elements(&tokens, at + 1, &mut edits);
+            }
+            "SETS" if opens(&tokens, at + 1) && at > 0 && is(&tokens, at - 1, "GROUPING") => {
+                grouping_elements(&tokens, at + 1, &mut edits);
+            }
+            "TRIM" if opens(&tokens, at + 1) => trim(&tokens, at + 2, &mut edits),
+            "BETWEEN" if is(&tokens, at + 1, "ASYMMETRIC") => edits.remove(at + 1),
+            "BETWEEN" if is(&tokens, at + 1, "SYMMETRIC") => symmetric(&tokens, at, &mut edits),
+            "ROW" if opens(&tokens, at + 1) && has_comma(&tokens, at + 1) => edits.remove(at),
+            _ => {}
+        }
+    }
+    Ok(edits.apply(tokens))
+}
+
+/// Insertions and removals by index of the token they stand at.
+#[derive(Default)]
+struct Edits {
+    /// (index, token): in front of the token at the index, those of one index in order.
+    insertions: Vec<(usize, Token)>,
+    removals: Vec<usize>,
+}
+
+impl Edits {
+    fn insert(&mut self, at: usize, token: Token) {
+        self.insertions.push((at, token));
+    }
+
+    fn remove(&mut self, at: usize) {
+        self.removals.push(at);
+    }
+
+    fn apply(mut self, tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+        if self.insertions.is_empty() && self.removals.is_empty() {
+            return tokens;
+        }
+        self.insertions.sort_by_key(|(at, _)| *at);
+        let mut insertions = self.insertions.into_iter().peekable();
+        let mut result = Vec::with_capacity(tokens.len() + 8);
+        let end = tokens.len();
+        let last_span = tokens.last().map(|t| t.span);
+        for (at, token) in tokens.into_iter().enumerate() {
+            while let Some((_, inserted)) = insertions.next_if(|(i, _)| *i == at) {
+                // Errors name what stands there.
+                result.push(TokenWithSpan { token: inserted, span: token.span });
+            }
+            if !self.removals.contains(&at) {
+                result.push(token);
+            }
+        }
+        while let (Some((_, inserted)), Some(span)) =
+            (insertions.next_if(|(i, _)| *i == end), last_span)
+        {
+            result.push(TokenWithSpan { token: inserted, span });
+        }
+        result
+    }
+}
+
+fn is(tokens: &[TokenWithSpan], at: usize, keyword: &str) -> bool {
+    tokens.get(at).is_some_and(|t| is_word(&t.token, keyword))
+}
+
+fn is_word(token: &Token, keyword: &str) -> bool {
+    matches!(token, Token::Word(word)
+        if word.quote_style.is_none() && word.value.eq_ignore_ascii_case(keyword))
+}
+
+fn opens(tokens: &[TokenWithSpan], at: usize) -> bool {
+    tokens.get(at).is_some_and(|t| t.token == Token::LParen)
+}
+
+fn word(text: &str, quote_style: Option<char>) -> Token {
+    Token::Word(Word {
+        value: text.to_owned(),
+        quote_style,
+        keyword: datafusion::sql::sqlparser::keywords::Keyword::NoKeyword,
+    })
+}
+
+/// The index of the parenthesis that closes the one at `open`.
+fn closing(tokens: &[TokenWithSpan], open: usize) -> Option<usize> {
+    let mut depth = 0_usize;
+    for (at, token) in tokens.iter().enumerate().skip(open) {
+        match token.token {
+            Token::LParen => depth += 1,
+            Token::RParen => {
+                depth -= 1;
+                if depth == 0 {
+                    return Some(at);
+                }
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+/// The index of the first AND or OR after an operand that starts at `start`, if that is what ends
+/// the operand. The AND of a BETWEEN in it does not.
+fn connective_after(tokens: &[TokenWithSpan], start: usize) -> Option<usize> {
+    let (mut depth, mut cases, mut betweens) = (0_usize, 0_usize, 0_usize);
+    for (at, token) in tokens.iter().enumerate().skip(start) {
+        match &token.token {
+            Token::LParen | Token::LBracket => depth += 1,
+            Token::RParen | Token::RBracket if depth == 0 => return None,
+            Token::RParen | Token::RBracket => depth -= 1,
+            _ if depth > 0 => {}
+            Token::Comma => return None,
+            token if is_word(token, "CASE") => cases += 1,
+            token if is_word(token, "END") && cases > 0 => cases -= 1,
+            _ if cases > 0 => {}
+            token if is_word(token, "BETWEEN") => betweens += 1,
+            token if is_word(token, "AND") && betweens > 0 => betweens -= 1,
+            token if is_word(token, "AND") || is_word(token, "OR") => return Some(at),
+            token
+                if ["WHEN", "THEN", "ELSE", "END", "FROM", "WHERE", "GROUP", "ORDER", "HAVING"]
+                    .iter()
+                    .any(|keyword| is_word(token, keyword)) =>
+            {
+                return None;
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+/// `ROLLUP ((a)::int, b)`: sqlparser takes a parenthesis at the start of an element as that of a
+/// list of expressions.
+fn grouping_elements(tokens: &[TokenWithSpan], open: usize, edits: &mut Edits) {
+    let Some(end) = closing(tokens, open) else { return };
+    let mut start = open + 1;
+    while start < end {
+        let mut depth = 0_usize;
+        let comma = (start..end).find(|&at| {
+            match tokens[at].token {
+                Token::LParen => depth += 1,
+                Token::RParen => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            depth == 0 && tokens[at].token == Token::Comma
+        });
+        let stop = comma.unwrap_or(end);
+        if opens(tokens, start) && closing(tokens, start).is_some_and(|close| close + 1 < stop) {
+            edits.insert(start, Token::LParen);
+            edits.insert(stop, Token::RParen);
+        }
+        start = stop + 1;
+    }
+}
+
+/// `TRIM (LEADING FROM a)` and `TRIM (FROM a)`: blanks are what is trimmed.
+fn trim(tokens: &[TokenWithSpan], at: usize, edits: &mut Edits) {
+    let side = ["LEADING", "TRAILING", "BOTH"].iter().any(|side| is(tokens, at, side));
+    let blank = Token::SingleQuotedString(" ".to_owned());
+    if side && is(tokens, at + 1, "FROM") {
+        edits.insert(at + 1, blank);
+    } else if is(tokens, at, "FROM") {
+        edits.insert(at, blank);
+    }
+}
+
+/// `a BETWEEN SYMMETRIC b AND c`: the lower bound becomes a call of [`SYMMETRIC`].
+fn symmetric(tokens: &[TokenWithSpan], between: usize, edits: &mut Edits) {
+    if let Some(end) = connective_after(tokens, between + 2) {
+        edits.remove(between + 1);
+        edits.insert(between + 2, word(SYMMETRIC, Some('"')));
+        edits.insert(between + 2, Token::LParen);
+        edits.insert(end, Token::RParen);
+    }
+}
+
+fn has_comma(tokens: &[TokenWithSpan], open: usize) -> bool {
+    let Some(end) = closing(tokens, open) else { return false };
+    let mut depth = 0_usize;
+    tokens[open + 1..end].iter().any(|token| {
+        match token.token {
+            Token::LParen | Token::LBracket => depth += 1,
+            Token::RParen | Token::RBracket => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        depth == 0 && token.token == Token::Comma
+    })
+}
+
+/// String constants that only a line break separates are one; on one line they are an error, where
+/// sqlparser takes the second one as a name.
+fn joined_strings(
+    source: &str,
+    tokens: Vec<TokenWithSpan>,
+) -> Result<Vec<TokenWithSpan>, SqlError> {
+    let pair = |pair: &[TokenWithSpan]| {
+        matches!(
+            (&pair[0].token, &pair[1].token),
+            (
+                Token::SingleQuotedString(_) | Token::EscapedStringLiteral(_),
+                Token::SingleQuotedString(_)
+            )
+        )
+    };
+    if !tokens.windows(2).any(pair) {
+        return Ok(tokens);
+    }
+    let mut result: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
+    for token in tokens {
+        let (
+            Some(TokenWithSpan {
+                token: Token::SingleQuotedString(text) | Token::EscapedStringLiteral(text),
+                span,
+            }),
+            Token::SingleQuotedString(more),
+        ) = (result.last_mut(), &token.token)
+        else {
+            result.push(token);
+            continue;
+        };
+        if span.end.line == token.span.start.line {
+            return Err(unexpected(source, Some(&token)));
+        }
+        text.push_str(more);
+        span.end = token.span.end;
+    }
+    Ok(result)
+}

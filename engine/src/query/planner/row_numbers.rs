@@ -1,0 +1,151 @@
+//! What row numbers decide: INTERSECT ALL, EXCEPT ALL, FETCH FIRST … WITH TIES.
+
+use std::sync::Arc;
+
+use datafusion::{
+    common::{Column, JoinType, NullEquality},
+    functions_window::rank::rank_udwf,
+    logical_expr::{
+        Expr, LogicalPlan, LogicalPlanBuilder, Operator, Projection, SortExpr, SubqueryAlias, cast,
+        lit,
+    },
+    scalar::ScalarValue,
+};
+
+use super::{
+    Planner,
+    distinct_on::{row_number, window_call, with_windows},
+    operators::binary,
+    query::OutputColumn,
+    select::filter,
+};
+use crate::{
+    error::{SqlError, sqlstate},
+    query::errors::sql_error,
+};
+
+fn column(name: &str) -> Expr {
+    Expr::Column(Column::from_name(name))
+}
+
+fn project(plan: LogicalPlan, exprs: Vec<Expr>) -> Result<LogicalPlan, SqlError> {
+    let projection = Projection::try_new(exprs, Arc::new(plan)).map_err(sql_error)?;
+    Ok(LogicalPlan::Projection(projection))
+}
+
+impl Planner<'_> {
+    /// The columns, a key for each, and which of the rows with these keys each row is.
+    fn numbered(
+        &mut self,
+        plan: LogicalPlan,
+        columns: &[OutputColumn],
+    ) -> Result<LogicalPlan, SqlError> {
+        let mut exprs: Vec<Expr> = columns.iter().map(|c| column(&c.internal)).collect();
+        for (index, c) in columns.iter().enumerate() {
+            exprs.push(self.sort_key(&c.ty, column(&c.internal)).alias(format!("__key_{index}")));
+        }
+        let plan = project(plan, exprs)?;
+        let keys = (0..columns.len()).map(|index| column(&format!("__key_{index}"))).collect();
+        let (plan, numbers) = with_windows(plan, vec![row_number(keys, Vec::new())])?;
+        let mut exprs: Vec<Expr> = columns.iter().map(|c| column(&c.internal)).collect();
+        exprs.extend((0..columns.len()).map(|index| column(&format!("__key_{index}"))));
+        exprs.extend(numbers.into_iter().map(|n| Expr::Column(n).alias("__number")));
+        project(plan, exprs)
+    }
+
+    /// INTERSECT and EXCEPT by pairing the n-th row of some values with the n-th of the same on
+    /// the other side. Without `all` only the first row counts.
+    pub(super) fn matched_rows(
+        &mut self,
+        left: LogicalPlan,
+        right: LogicalPlan,
+        all: bool,
+        intersect: bool,
+        columns: &[OutputColumn],
+    ) -> Result<LogicalPlan, SqlError> {
+        let mut sides = Vec::with_capacity(2);
+        for (plan, name) in [(left, "l"), (right, "r")] {
+            let mut plan = self.numbered(plan, columns)?;
+            if !all {
+                plan = filter(plan, binary(column("__number"), Operator::Eq, lit(1_u64)))?;
+            }
+            let qualifier = self.unique_qualifier(name);
+            let aliased =
+                SubqueryAlias::try_new(Arc::new(plan), qualifier.clone()).map_err(sql_error)?;
+            sides.push((LogicalPlan::SubqueryAlias(aliased), qualifier));
+        }
+        let names = (0..columns.len())
+            .map(|index| format!("__key_{index}"))
+            .chain(["__number".to_owned()])
+            .collect::<Vec<_>>();
+        let (Some((right, right_name)), Some((left, left_name))) = (sides.pop(), sides.pop())
+        else {
+            return Err(SqlError::internal("a set operation without two sides"));
+        };
+        let on = |qualifier: &datafusion::common::TableReference| {
+            let column = |name: &String| Column::new(Some(qualifier.clone()), name);
+            names.iter().map(column).collect::<Vec<_>>()
+        };
+        let kind = if intersect { JoinType::LeftSemi } else { JoinType::LeftAnti };
+        let joined = LogicalPlanBuilder::new(left)
+            .join_detailed(
+                right,
+                kind,
+                (on(&left_name), on(&right_name)),
+                None,
+                NullEquality::NullEqualsNull,
+            )
+            .and_then(|builder| builder.build())
+            .map_err(sql_error)?;
+        let exprs = columns.iter().map(|c| {
+            let from = Column::new(Some(left_name.clone()), &c.internal);
+            Expr::Column(from).alias(&c.internal)
+        });
+        project(joined, exprs.collect())
+    }
+
+    /// `OFFSET skip FETCH FIRST count ROWS WITH TIES` of an ordered plan.
+    pub(super) fn with_ties(
+        &mut self,
+        plan: LogicalPlan,
+        count: &Expr,
+        skip: Option<&Expr>,
+    ) -> Result<LogicalPlan, SqlError> {
+        let constant = |expr: &Expr| match expr {
+            Expr::Literal(ScalarValue::Int64(Some(n)), _) => Ok(*n),
+            _ => Err(SqlError::not_supported("WITH TIES of a number that is no constant")),
+        };
+        let (count, skip) = (constant(count)?, skip.map(constant).transpose()?.unwrap_or(0));
+        let LogicalPlan::Sort(sort) = plan else {
+            return Err(SqlError::new(
+                sqlstate::SYNTAX_ERROR,
+                "WITH TIES cannot be specified without ORDER BY clause",
+            ));
+        };
+        let names: Vec<Column> = sort.input.schema().columns();
+        let order: Vec<SortExpr> = sort.expr.clone();
+        let rank = window_call(rank_udwf(), Vec::new(), order.clone());
+        let windows = vec![row_number(Vec::new(), order.clone()), rank];
+        let (plan, numbers) = with_windows(sort.input.as_ref().clone(), windows)?;
+        let [number, rank] = numbers.as_slice() else {
+            return Err(SqlError::internal("windows without their columns"));
+        };
+        let integer = |c: &Column| cast(Expr::Column(c.clone()), arrow::datatypes::DataType::Int64);
+        // Rows that start among those wanted, or share their place with the last of them.
+        let last = skip.saturating_add(count);
+        let after = binary(integer(number), Operator::Gt, lit(skip));
+        let within = binary(integer(rank), Operator::LtEq, lit(last));
+        let mut condition = binary(after, Operator::And, within);
+        if count == 0 {
+            condition = lit(false);
+        }
+        let plan = filter(plan, condition)?;
+        let mut again = order;
+        again.push(SortExpr::new(Expr::Column(number.clone()), true, false));
+        let plan = LogicalPlanBuilder::new(plan)
+            .sort(again)
+            .and_then(|builder| builder.build())
+            .map_err(sql_error)?;
+        project(plan, names.into_iter().map(Expr::Column).collect())
+    }
+}
