@@ -98,3 +98,41 @@ fn lines_end_alike_wherever_messages_cut_them() {
         }
     }
 }
+
+#[test]
+fn nul_bytes_and_end_marks_inside_lines_are_refused() {
+    let state = |line: &str| {
+        let error = text().fields(line, &mut Vec::new()).expect_err(line);
+        (error.sqlstate, error.message)
+    };
+    assert_eq!(state("a\\0b").0, sqlstate::CHARACTER_NOT_IN_REPERTOIRE);
+    assert_eq!(state("a\\x00").0, sqlstate::CHARACTER_NOT_IN_REPERTOIRE);
+    let corrupt = (sqlstate::BAD_COPY_FILE_FORMAT, "end-of-copy marker corrupt".to_owned());
+    assert_eq!(state("a\\.b"), corrupt);
+    assert_eq!(text().before_end_mark(b"a\\."), Some(&b"a"[..]));
+    assert_eq!(text().before_end_mark(b"a\\\\."), None);
+    assert_eq!(csv().before_end_mark(b"a\\."), None);
+    assert_eq!(csv().before_end_mark(b"\\."), Some(&b""[..]));
+}
+
+#[test]
+fn all_lines_end_as_the_first_does() {
+    let end = |dialect: &Dialect, lines: &[&[u8]]| {
+        let mut first = None;
+        let mut result = Ok(());
+        for line in lines {
+            result = result
+                .and_then(|()| dialect.without_carriage_return(line, true, &mut first).map(drop));
+        }
+        result.map_err(|error| error.message)
+    };
+    let returned = Err("literal carriage return found in data".to_owned());
+    assert_eq!(end(&text(), &[b"a\r", b"b\r"]), Ok(()));
+    assert_eq!(end(&text(), &[b"a", b"b\r"]), returned);
+    assert_eq!(end(&text(), &[b"a\r", b"b"]), Err("literal newline found in data".to_owned()));
+    assert_eq!(end(&text(), &[b"a\rb"]), returned);
+    assert_eq!(end(&text(), &[b"a\\\rb"]), Ok(()));
+    assert_eq!(end(&csv(), &[b"\"a\rb\""]), Ok(()));
+    let unquoted = Err("unquoted carriage return found in data".to_owned());
+    assert_eq!(end(&csv(), &[b"a\rb"]), unquoted);
+}
