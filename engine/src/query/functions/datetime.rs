@@ -34,7 +34,7 @@ fn timestamp_out_of_range() -> SqlError {
     SqlError::new(sqlstate::DATETIME_FIELD_OVERFLOW, "timestamp out of range")
 }
 
-fn interval_out_of_range() -> SqlError {
+pub fn interval_out_of_range() -> SqlError {
     SqlError::new(sqlstate::DATETIME_FIELD_OVERFLOW, "interval out of range")
 }
 
@@ -470,7 +470,14 @@ fn scale_interval(
 pub fn negate_interval() -> Arc<ScalarUDF> {
     named("-", "interval", &PgType::Interval, |args| {
         map::<IntervalMonthDayNanoType, IntervalMonthDayNanoType>(&args[0], false, |v| {
-            Ok(IntervalMonthDayNano::new(-v.months, -v.days, -v.nanoseconds))
+            let negated = || {
+                Some(IntervalMonthDayNano::new(
+                    v.months.checked_neg()?,
+                    v.days.checked_neg()?,
+                    v.nanoseconds.checked_neg()?,
+                ))
+            };
+            negated().ok_or_else(interval_out_of_range)
         })
     })
 }

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     error::{SqlError, sqlstate},
     query::functions::{
-        datetime::{self, DAY_US, naive},
+        datetime::{self, DAY_US, interval_out_of_range, naive},
         decimal::Decimal,
         to_char,
     },
@@ -98,16 +98,15 @@ pub(super) static TABLE: &[Builtin] = &[
     }),
     builtin("justify_days", &[Interval], Interval, |a, _| {
         let v = interval(&a[0]);
-        Ok(Out::Interval(IntervalMonthDayNano::new(
-            v.months + v.days / 30,
-            v.days % 30,
-            v.nanoseconds,
-        )))
+        let months = v.months.checked_add(v.days / 30).ok_or_else(interval_out_of_range)?;
+        Ok(Out::Interval(IntervalMonthDayNano::new(months, v.days % 30, v.nanoseconds)))
     }),
     builtin("justify_hours", &[Interval], Interval, |a, _| {
         let v = interval(&a[0]);
         let day = DAY_US * 1000;
-        let days = v.days + (v.nanoseconds / day) as i32;
+        let more = i32::try_from(v.nanoseconds / day).ok();
+        let days = more.and_then(|more| v.days.checked_add(more));
+        let days = days.ok_or_else(interval_out_of_range)?;
         Ok(Out::Interval(IntervalMonthDayNano::new(v.months, days, v.nanoseconds % day)))
     }),
     builtin("to_char", &[Timestamp, Text], Text, |a, _| {
