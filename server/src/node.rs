@@ -172,17 +172,27 @@ async fn serve(options: NodeOptions, runtimes: Runtimes<'_>) -> Result<(), NodeE
     match ending {
         Ending::Fatal(reason) => {
             tracing::error!(%reason, "the node must stop");
-            node.fatal.set(reason.clone()).ok();
             let _ = tokio::time::timeout(FAREWELL, listener).await;
             Err(NodeError::Fatal(reason))
         }
         Ending::Signal => {
             tracing::info!(connections = node.connections.count(), "stopping");
             tokio::select! {
-                () = close(listener, store) => tracing::info!("stopped"),
-                () = signals.next() => tracing::warn!("stopped at once, by a second signal"),
+                () = close(listener, store) => {}
+                () = signals.next() => {
+                    tracing::warn!("stopped at once, by a second signal");
+                    return Ok(());
+                }
             }
-            Ok(())
+            // It may have failed on its last steps.
+            let failed = fatal.borrow().clone();
+            match failed {
+                None => {
+                    tracing::info!("stopped");
+                    Ok(())
+                }
+                Some(reason) => Err(NodeError::Fatal(reason)),
+            }
         }
     }
 }
@@ -256,7 +266,6 @@ struct Node {
     state: Arc<RwLock<NodeState<Sessions>>>,
     metrics: Arc<Metrics>,
     store: OnceLock<Arc<Store>>,
-    fatal: OnceLock<Arc<str>>,
 }
 
 impl Node {
@@ -266,7 +275,6 @@ impl Node {
             state: Arc::new(RwLock::new(NodeState::Starting(Arc::new(String::new)))),
             metrics: Arc::default(),
             store: OnceLock::new(),
-            fatal: OnceLock::new(),
         }
     }
 
@@ -318,7 +326,9 @@ async fn report_progress(progress: Arc<RecoveryProgress>, mut done: watch::Recei
 
 impl Observed for Node {
     fn health(&self) -> Result<(), String> {
-        self.fatal.get().map_or(Ok(()), |reason| Err(reason.to_string()))
+        // Asked of the database itself: unhealthy from the moment on at which it failed.
+        let fatal = self.store.get().and_then(|store| store.fatal().borrow().clone());
+        fatal.map_or(Ok(()), |reason| Err(reason.to_string()))
     }
 
     fn readiness(&self) -> Result<(), String> {

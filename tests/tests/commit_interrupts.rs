@@ -189,3 +189,92 @@ async fn a_failed_log_leaves_commits_unknown() {
         assert!(state == "08007" || found == "0\n", "{key} was refused with {state}: {found}");
     }
 }
+
+/// Statements cancelled at any moment, with a slow disk under them: what was answered 57014 is not
+/// there, what was acknowledged is, and nothing else was answered.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_storm_of_cancels_tells_the_truth() {
+    const CLIENTS: i64 = 6;
+    let server = Server::start();
+    let setup = server.connect().await;
+    setup.batch_execute("create table t (k bigint primary key, v text)").await.expect("a table");
+    let strace = Strace::attach(&server, "delay_enter=30000");
+    let until = Instant::now() + Duration::from_secs(8);
+    let clients = join_all((0..CLIENTS).map(|_| server.connect())).await;
+    let workers = clients.iter().zip(0..).map(|(client, number)| async move {
+        let token = client.cancel_token();
+        let cancels = async {
+            // Each a little later after the statement's start than the one before.
+            for pause in (0..).map(|n| n * 7 % 60) {
+                if Instant::now() > until {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(pause)).await;
+                let _ = token.cancel_query(NoTls).await;
+            }
+        };
+        let statements = async {
+            let mut answers = Vec::new();
+            for round in 0.. {
+                if Instant::now() > until {
+                    break;
+                }
+                let key = number * 1_000_000_000 + round * 10_000;
+                let (rows, sql) = match round % 4 {
+                    0 => (1, format!("insert into t values ({key}, 'one') returning k")),
+                    1 => (
+                        2,
+                        format!(
+                            "begin; insert into t values ({key}, 'a'); \
+                             insert into t values ({}, 'b'); commit",
+                            key + 1
+                        ),
+                    ),
+                    2 => (
+                        2,
+                        format!(
+                            "insert into t values ({key}, 'a'); insert into t values ({}, 'b')",
+                            key + 1
+                        ),
+                    ),
+                    // So much that it goes in parts.
+                    _ => (
+                        1500,
+                        format!(
+                            "insert into t select i, repeat(i::text, 90) \
+                             from generate_series({key}, {}) i",
+                            key + 1499
+                        ),
+                    ),
+                };
+                let state = match client.simple_query(&sql).await {
+                    Ok(_) => String::new(),
+                    Err(error) => client::sqlstate(&error).to_owned(),
+                };
+                if !state.is_empty() {
+                    while client.simple_query("rollback").await.is_err() {}
+                }
+                answers.push((key, rows, state));
+            }
+            answers
+        };
+        tokio::join!(statements, cancels).0
+    });
+    let answers = join_all(workers).await.concat();
+    drop(strace);
+    let found = setup.query("select k / 10000 as s, count(*) as n from t group by 1", &[]).await;
+    let found: BTreeMap<i64, i64> =
+        found.expect("it reads").iter().map(|row| (row.get(0), row.get(1))).collect();
+    for (key, rows, state) in &answers {
+        let expected = match state.as_str() {
+            "" => *rows,
+            "57014" => 0,
+            other => panic!("{key} was answered {other}"),
+        };
+        let there = found.get(&(key / 10_000)).copied().unwrap_or(0);
+        assert_eq!(there, expected, "{key} was answered {state:?}");
+    }
+    let (told, cancelled): (Vec<_>, Vec<_>) =
+        answers.iter().partition(|(_, _, state)| state.is_empty());
+    assert!(told.len() > 20 && !cancelled.is_empty(), "{} and {}", told.len(), cancelled.len());
+}

@@ -281,7 +281,11 @@ impl Background {
         }
         // Its failure is logged; the log has everything, so the end is still an orderly one.
         if shared.anything_new() {
-            let _ = shared.checkpoint(Pace::FAST);
+            let last = AssertUnwindSafe(|| shared.checkpoint(Pace::FAST));
+            if let Err(panic) = catch_unwind(last) {
+                // The log is still closed in order; the process ends as after any failure.
+                shared.raise_fatal(&format!("the last checkpoint panicked: {}", text_of(&*panic)));
+            }
         }
         shared.leader.shutdown();
         if let Err(error) = shared.wal.close() {
@@ -300,11 +304,21 @@ fn guarded(name: &str, body: fn(&Shared, &Signals), shared: &Shared, signals: &S
         state.requests.clear();
         signals.changed.notify_all();
     }
-    let text = panic.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    let reason = format!("{name} panicked: {}", text.unwrap_or("no message"));
+    let reason = format!("{name} panicked: {}", text_of(&*panic));
     shared.leader.stop(&reason);
     shared.raise_fatal(&reason);
+}
+
+fn text_of(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
+}
+
+/// A fail point (feature `failpoints`); `panic` is what a test does with it.
+fn fault(point: &str) {
+    fail::fail_point!(point);
+    // Without the feature the macro is nothing.
+    let _ = point;
 }
 
 fn keep(shared: &Shared, signals: &Signals) {
@@ -319,6 +333,7 @@ fn keep(shared: &Shared, signals: &Signals) {
                 return;
             }
         }
+        fault("background::keep");
         horizon.step(shared);
         if let Err(error) = checkpointing::trail(shared) {
             tracing::warn!(%error, "descriptors in the metastore stay behind the log");
@@ -344,6 +359,7 @@ fn write_checkpoints(shared: &Shared, signals: &Signals) {
         if requests.is_empty() && !(grown && now >= retry_at) {
             continue;
         }
+        fault("background::checkpoint");
         let result = shared.checkpoint(Pace::BACKGROUND);
         if result.is_err() {
             retry_at = shared.env.clock.monotonic() + RETRY_AFTER;

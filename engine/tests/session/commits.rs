@@ -99,10 +99,10 @@ async fn a_copy_that_loses_or_is_given_up_leaves_nothing() {
     server.nothing_open().await;
     assert_eq!(server.metrics().leader.aborts, 1);
 
+    winner.ok("delete from lk").await;
     // A client that goes away, and one whose schema changes under it.
     drop(copy_large(&server, &mut loser).await);
     server.nothing_open().await;
-    winner.ok("delete from lk").await;
     let sink = copy_large(&server, &mut loser).await;
     winner.ok("alter table lk set (fillfactor = 90)").await;
     let error = sink.finish().await.expect_err("altered");
@@ -118,6 +118,37 @@ async fn a_copy_that_loses_or_is_given_up_leaves_nothing() {
     assert_eq!(server.metrics().leader.aborts, 4);
     assert_eq!(winner.ok("select count(*) from lk").await, ["0", "SELECT 1"]);
     assert!(server.metrics().delta_bytes < before + (1 << 20));
+}
+
+/// Work behind the commits that panics takes the node with it: it does not go on without.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_of_a_background_thread_stops_the_node() {
+    for (point, thread) in
+        [("background::keep", "storage-keeper"), ("background::checkpoint", "storage-checkpoint")]
+    {
+        let scenario = fail::FailScenario::setup();
+        let server = Server::start().await;
+        let mut client = server.connect();
+        client.ok("create table t (id int primary key)").await;
+        let database = server.engine().database();
+        assert_eq!(*database.fatal().borrow(), None);
+        fail::cfg(point, "panic(as asked)").expect("a valid action");
+        if thread == "storage-checkpoint" {
+            let error = client.err("checkpoint").await;
+            assert_eq!(error.sqlstate, "58030", "{error:?}");
+        }
+        let mut fatal = database.fatal();
+        let failed = tokio::time::timeout(Duration::from_secs(60), fatal.wait_for(Option::is_some));
+        let reason = failed.await.expect("it fails").expect("it lives").clone().unwrap_or_default();
+        assert!(reason.contains(thread) && reason.contains("as asked"), "{reason}");
+        // Nobody waits for what will not come, nothing is written, reads go on.
+        client.err("checkpoint").await;
+        assert_eq!(client.err("insert into t values (1)").await.sqlstate, "58030");
+        assert_eq!(client.ok("select count(*) from t").await, ["0", "SELECT 1"]);
+        scenario.teardown();
+        let server = server.restart().await;
+        server.connect().ok("insert into t values (1)").await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -223,6 +223,13 @@ impl Node {
         self.pipeline.ended().is_some()
     }
 
+    /// What large commits under way hold: in the log, in the leader's mind, in the state.
+    pub(super) fn left_open(&self) -> (bool, u64, usize) {
+        let in_log = self.pipeline.oldest_open_part().is_some();
+        let in_state = self.read(ToyState::open_parts);
+        (in_log, self.pipeline.metrics().open_large, in_state)
+    }
+
     pub(super) fn submit(&self, from: usize, id: CommitId, asked: Asked, request: &Request) {
         let answers = Arc::clone(&self.answers);
         let is_known = self.pipeline.commit_ids().outcome(id) != Outcome::Unknown;

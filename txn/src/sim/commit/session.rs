@@ -85,8 +85,9 @@ impl Session {
         }
         match std::mem::replace(&mut self.state, State::Idle) {
             State::Planned(plan) => self.go_on(plan, rng, node, model),
-            // Now and then nobody cleans up, until the next start.
             State::Left(id) if rng.chance(4, 5) => self.abort(id, node),
+            // Late, perhaps not before the node dies: then the next one cleans up.
+            left @ State::Left(_) => self.state = left,
             _ => {
                 let plan = self.plan(rng, node, model, broken)?;
                 self.state = plan.map_or(State::Idle, State::Planned);
@@ -217,6 +218,16 @@ impl Session {
         node.submit(me, id, Asked::Commit, &commit);
         if lost && !overtaken {
             node.submit(me, id, Asked::Resolve, &Request::Resolve(id));
+        }
+    }
+
+    /// Gives up what it is at, unless that is decided by an answer to come.
+    pub(super) fn quit(&mut self, node: &Node) {
+        match std::mem::replace(&mut self.state, State::Idle) {
+            State::Planned(plan) if plan.sent_parts > 0 => self.abort(plan.id, node),
+            State::Left(id) => self.abort(id, node),
+            State::Idle | State::Planned(_) => {}
+            waiting => self.state = waiting,
         }
     }
 

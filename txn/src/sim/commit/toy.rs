@@ -64,6 +64,12 @@ impl ToyState {
         versions.iter().rev().find(|version| version.timestamp <= at)?.op.value
     }
 
+    /// Large commits of which something is here that nobody sees.
+    #[must_use]
+    pub fn open_parts(&self) -> usize {
+        self.parts.len()
+    }
+
     fn commit(&mut self, id: CommitId, timestamp: Timestamp, ops: &[Op]) {
         for &op in ops {
             let versions = self.versions.entry((op.table, op.key)).or_default();
