@@ -135,7 +135,7 @@ async fn a_panic_of_a_background_thread_stops_the_node() {
         fail::cfg(point, "panic(as asked)").expect("a valid action");
         if thread == "storage-checkpoint" {
             let error = client.err("checkpoint").await;
-            assert_eq!(error.sqlstate, "58030", "{error:?}");
+            assert_eq!(error.sqlstate, "57P01", "{error:?}");
         }
         let mut fatal = database.fatal();
         let failed = tokio::time::timeout(Duration::from_secs(60), fatal.wait_for(Option::is_some));
