@@ -15,6 +15,7 @@ pub mod parser;
 pub mod planner;
 pub mod quoting;
 pub mod scan;
+pub mod series_rows;
 pub mod statement;
 pub mod turns;
 pub mod type_names;

@@ -6,6 +6,9 @@
 //! rows, which waits once per [`BATCHES_PER_TURN`] batches. A nested loop join may discard all pairs
 //! without giving a batch, so that its probe side is cut as well: into pieces that make
 //! [`PAIRS_PER_TURN`] pairs with the rows of the other side, with a wait between them.
+//!
+//! Batches are cut, too, where an operator would make too much of one at a time: a long constant
+//! once per row, or [`repeat`](super::functions) of a large number.
 
 use std::{
     fmt,
@@ -25,7 +28,7 @@ use datafusion::{
         tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion},
     },
     execution::{RecordBatchStream, SendableRecordBatchStream, TaskContext},
-    physical_expr::PhysicalExpr,
+    physical_expr::{PhysicalExpr, ScalarFunctionExpr, expressions::Literal},
     physical_optimizer::PhysicalOptimizerRule,
     physical_plan::{
         DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions,
@@ -36,13 +39,23 @@ use datafusion::{
         statistics::{ChildStats, StatisticsArgs},
         unnest::UnnestExec,
     },
+    scalar::ScalarValue,
 };
 use futures::{Stream, StreamExt};
 
+use super::series_rows::SeriesExec;
+
 /// Batches between two waits: about a millisecond of simple work.
 const BATCHES_PER_TURN: usize = 16;
+/// DataFusion's batches, where nothing makes them smaller.
+const BATCH_ROWS: usize = 8192;
 /// Pairs that a nested loop join tries between two waits: about ten milliseconds.
 const PAIRS_PER_TURN: usize = 1 << 20;
+
+/// What constants and growing functions may make of one batch.
+const BATCH_BYTES: usize = 32 << 20;
+/// What a call of a growing function is taken to make if nothing tells.
+const UNKNOWN_BYTES: usize = 1 << 20;
 
 /// The physical optimizer's last rule.
 #[derive(Debug)]
@@ -59,6 +72,16 @@ impl PhysicalOptimizerRule for TakeTurns {
         _: &ConfigOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         plan.transform_up(|plan| {
+            let rows = BATCH_BYTES / bytes_per_row(&plan).max(1);
+            let plan = if rows < BATCH_ROWS && !plan.children().is_empty() {
+                let cut = |child: &Arc<dyn ExecutionPlan>| {
+                    TurnExec::over(Arc::clone(child), Part::Cut(rows.max(1)))
+                };
+                let children = plan.children().into_iter().map(cut).collect();
+                replace_children_if_necessary(plan, children)?
+            } else {
+                plan
+            };
             // DataFusion put it there for the same end, with turns that are too long.
             if let Some(leaf) = plan.downcast_ref::<CooperativeExec>() {
                 let leaf = Arc::clone(leaf.input());
@@ -86,11 +109,56 @@ impl PhysicalOptimizerRule for TakeTurns {
     }
 }
 
+/// What the constants and growing functions of an operator make of each row.
+fn bytes_per_row(plan: &Arc<dyn ExecutionPlan>) -> usize {
+    let mut bytes = 0_usize;
+    // Nothing here errs.
+    let _ = plan.apply_expressions(&mut |expr| {
+        expr.apply(|expr| {
+            bytes = bytes.saturating_add(bytes_of(expr));
+            Ok(TreeNodeRecursion::Continue)
+        })
+    });
+    bytes
+}
+
+fn bytes_of(expr: &Arc<dyn PhysicalExpr>) -> usize {
+    if let Some(literal) = expr.downcast_ref::<Literal>() {
+        return text_of(literal.value()).map_or(0, str::len);
+    }
+    let Some(call) = expr.downcast_ref::<ScalarFunctionExpr>() else { return 0 };
+    let literal = |index: usize| {
+        call.args().get(index)?.downcast_ref::<Literal>().map(|literal| literal.value())
+    };
+    let count = || match literal(1) {
+        Some(ScalarValue::Int32(Some(count))) => usize::try_from(*count).ok(),
+        _ => None,
+    };
+    match call.fun().name() {
+        "repeat" => {
+            let text = literal(0).and_then(text_of).map_or(1, str::len);
+            count().map_or(UNKNOWN_BYTES, |count| count.saturating_mul(text))
+        }
+        "lpad" | "rpad" => count().unwrap_or(UNKNOWN_BYTES),
+        _ => 0,
+    }
+}
+
+fn text_of(value: &ScalarValue) -> Option<&str> {
+    match value {
+        ScalarValue::Utf8View(text) | ScalarValue::Utf8(text) | ScalarValue::LargeUtf8(text) => {
+            text.as_deref()
+        }
+        _ => None,
+    }
+}
+
 fn multiplies_rows(plan: &Arc<dyn ExecutionPlan>) -> bool {
     plan.downcast_ref::<CrossJoinExec>().is_some()
         || plan.downcast_ref::<HashJoinExec>().is_some()
         || plan.downcast_ref::<SortMergeJoinExec>().is_some()
         || plan.downcast_ref::<UnnestExec>().is_some()
+        || plan.downcast_ref::<SeriesExec>().is_some()
 }
 
 /// Where a [`TurnExec`] stands.
@@ -101,6 +169,8 @@ enum Part {
     Build(Arc<AtomicUsize>),
     /// The other side, with the number of rows of the first.
     Probe(Arc<AtomicUsize>),
+    /// Below an operator that may take so many rows at a time.
+    Cut(usize),
 }
 
 /// Gives the batches of its input, and waits between them now and then.
@@ -210,7 +280,7 @@ struct Turns {
 impl Part {
     fn turn(&self) -> usize {
         match self {
-            Self::Output | Self::Build(_) => BATCHES_PER_TURN,
+            Self::Output | Self::Build(_) | Self::Cut(_) => BATCHES_PER_TURN,
             Self::Probe(_) => PAIRS_PER_TURN,
         }
     }
@@ -219,13 +289,20 @@ impl Part {
 impl Turns {
     /// The next piece of the batch that is being cut.
     fn piece(&mut self) -> Option<RecordBatch> {
-        let Part::Probe(others) = &self.part else { return None };
         let (batch, from) = self.cut.as_mut()?;
-        let others = others.load(Relaxed).max(1);
-        let rows = (PAIRS_PER_TURN / others).max(1).min(batch.num_rows() - *from);
+        let left = batch.num_rows() - *from;
+        let (rows, work) = match &self.part {
+            Part::Probe(others) => {
+                let others = others.load(Relaxed).max(1);
+                let rows = (PAIRS_PER_TURN / others).max(1).min(left);
+                (rows, rows.saturating_mul(others))
+            }
+            Part::Cut(rows) => (left.min(*rows), 1),
+            Part::Output | Part::Build(_) => (left, 1),
+        };
         let piece = batch.slice(*from, rows);
         *from += rows;
-        self.work += rows.saturating_mul(others);
+        self.work += work;
         if *from == batch.num_rows() {
             self.cut = None;
         }
@@ -253,11 +330,11 @@ impl Stream for Turns {
                     rows.fetch_add(batch.num_rows(), Relaxed);
                     self.work += 1;
                 }
-                Part::Probe(_) if batch.num_rows() > 0 => {
+                Part::Probe(_) | Part::Cut(_) if batch.num_rows() > 0 => {
                     self.cut = Some((batch.clone(), 0));
                     return Poll::Ready(self.piece().map(Ok));
                 }
-                Part::Probe(_) => {}
+                Part::Probe(_) | Part::Cut(_) => {}
             }
         }
         Poll::Ready(next)

@@ -35,6 +35,7 @@ use crate::{
         functions::{Functions, memory::QueryMemory},
         planner::{ResolvedColumn, ResolvedTable},
         scan::{StoredTable, TableFacts},
+        series_rows,
         turns::TakeTurns,
     },
     storage::database::Database,
@@ -139,6 +140,7 @@ impl Engine {
             .with_config(config)
             .with_runtime_env(runtime)
             .with_physical_optimizer_rules(rules)
+            .with_query_planner(Arc::new(series_rows::Planner))
             .build();
         let snapshot = options.database.snapshots().register();
         let catalog = options.database.catalog_at(&snapshot.snapshot());

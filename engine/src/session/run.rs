@@ -35,6 +35,7 @@ use crate::{
         functions::{calls_costly, is_costly},
         planner::{self, PlannedExpr},
         scan::TableScanExec,
+        series_rows::SeriesExec,
     },
 };
 
@@ -223,6 +224,10 @@ fn rows_handled(plan: &Arc<dyn ExecutionPlan>) -> usize {
     }
     if children.is_empty() || plan.downcast_ref::<UnnestExec>().is_some() || computes_much(plan) {
         return usize::MAX;
+    }
+    if let Some(series) = plan.downcast_ref::<SeriesExec>() {
+        let length = series.length().unwrap_or(usize::MAX);
+        return rows_handled(children[0]).max(1).saturating_mul(length.max(1));
     }
     let rows = children.into_iter().map(|child| rows_handled(child).max(1));
     rows.fold(1, usize::saturating_mul)

@@ -101,6 +101,7 @@ async fn a_copy_that_loses_or_is_given_up_leaves_nothing() {
 
     winner.ok("delete from lk").await;
     // A client that goes away, and one whose schema changes under it.
+    winner.ok("delete from lk").await;
     drop(copy_large(&server, &mut loser).await);
     server.nothing_open().await;
     let sink = copy_large(&server, &mut loser).await;

@@ -66,10 +66,9 @@ pub fn shape_type(shape: NumericShape) -> DataType {
     PgType::Numeric(Some(shape)).arrow_type()
 }
 
-/// Whether the work of a function is not bounded by a small multiple of its arguments' sizes, be it
-/// that the result is larger than they are or that a pattern is searched for in them.
+/// Whether a function may make much of little.
 #[must_use]
-pub fn is_costly(name: &str) -> bool {
+pub fn grows(name: &str) -> bool {
     matches!(
         name,
         "repeat"
@@ -77,11 +76,16 @@ pub fn is_costly(name: &str) -> bool {
             | "rpad"
             | "replace"
             | "regexp_replace"
-            | "textregexeq"
-            | "texticregexeq"
             | "generate_series"
             | "ordinality"
     )
+}
+
+/// Whether the work of a function is not bounded by a small multiple of its arguments' sizes, be it
+/// that it [grows](grows) or that a pattern is searched for in them.
+#[must_use]
+pub fn is_costly(name: &str) -> bool {
+    grows(name) || matches!(name, "textregexeq" | "texticregexeq")
 }
 
 /// Whether an expression calls a function that [is costly](is_costly).

@@ -6,7 +6,7 @@ use std::{
 };
 
 use arrow::{
-    array::{ArrayRef, new_null_array},
+    array::{Array, ArrayRef, UInt32Array, new_null_array},
     datatypes::DataType,
 };
 use datafusion::{
@@ -142,6 +142,8 @@ fn planned(
     (fallible, strict): (bool, bool),
     compute: Compute,
 ) -> Arc<ScalarUDF> {
+    // What DataFusion computes while it plans becomes a part of the plan and of its names.
+    let volatility = if super::grows(name) { Volatility::Volatile } else { volatility };
     Arc::new(ScalarUDF::new_from_impl(PlannedFunction {
         name: name.to_owned(),
         variant,
@@ -206,6 +208,44 @@ fn constant(udf: &Arc<ScalarUDF>, values: Vec<ScalarValue>) -> Option<ScalarValu
     }
 }
 
+/// Longer constants are not copied for every row.
+const COPIED_BYTES_MAX: usize = 256;
+
+/// An argument as an array of `rows`.
+fn to_array(arg: &ColumnarValue, rows: usize) -> std::result::Result<ArrayRef, SqlError> {
+    match arg {
+        ColumnarValue::Scalar(value @ ScalarValue::Utf8View(Some(text)))
+            if rows > 1 && text.len() > COPIED_BYTES_MAX =>
+        {
+            let one = value.to_array().map_err(internal)?;
+            let firsts = UInt32Array::from_value(0, rows);
+            arrow::compute::take(&one, &firsts, None).map_err(internal)
+        }
+        arg => arg.to_array(rows).map_err(internal),
+    }
+}
+
+/// One value for each of `rows`: a text is not copied, what is copied must fit into memory.
+fn spread(
+    one: &ArrayRef,
+    rows: usize,
+    bytes: usize,
+    memory: Memory<'_>,
+) -> std::result::Result<ColumnarValue, SqlError> {
+    if rows == 1 {
+        return Ok(ColumnarValue::Array(Arc::clone(one)));
+    }
+    let firsts = UInt32Array::from_value(0, rows);
+    let copied = match one.data_type() {
+        DataType::Utf8View => 0,
+        _ => bytes.saturating_mul(rows),
+    };
+    let mut charge = memory.charge();
+    charge.add(copied)?;
+    let all = arrow::compute::take(one, &firsts, None).map_err(internal)?;
+    charge.attach(all).map(ColumnarValue::Array)
+}
+
 /// Turns a function over arrays into one over columnar values: constants become arrays of one row
 /// if all arguments are constant, else of all rows.
 pub fn over_arrays(
@@ -223,12 +263,18 @@ pub fn over_arrays_charged(
 ) -> Compute {
     Arc::new(move |args, rows, memory| {
         let constant = args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
-        let rows = if constant { 1 } else { rows };
+        let (rows_wanted, rows) = (rows, if constant { 1 } else { rows });
         let arrays = args
             .iter()
-            .map(|arg| arg.to_array(rows).map_err(internal))
+            .map(|arg| to_array(arg, rows))
             .collect::<std::result::Result<Vec<_>, _>>()?;
         let result = compute(&arrays, memory)?;
+        let bytes = result.get_array_memory_size();
+        // As a constant, a list would lose its elements' metadata.
+        let is_list = matches!(result.data_type(), DataType::List(_));
+        if constant && (is_list || (rows_wanted > 1 && bytes > COPIED_BYTES_MAX)) {
+            return spread(&result, rows_wanted, bytes, memory);
+        }
         if constant {
             let value = ScalarValue::try_from_array(&result, 0).map_err(internal)?;
             return Ok(ColumnarValue::Scalar(value));

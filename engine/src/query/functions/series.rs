@@ -33,7 +33,7 @@ fn too_long() -> SqlError {
     )
 }
 
-fn zero_step() -> SqlError {
+pub(in crate::query) fn zero_step() -> SqlError {
     SqlError::new(sqlstate::INVALID_PARAMETER_VALUE, "step size cannot equal zero")
 }
 
@@ -82,7 +82,9 @@ where
             return Err(zero_step());
         }
         let mut next = start;
-        let count = ((stop - start) / step + 1).max(0);
+        // Division rounds to zero, so that a short way in the wrong direction would count as one.
+        let way = stop - start;
+        let count = if way.signum() * step.signum() < 0 { 0 } else { way / step + 1 };
         // All lists of a batch stand in one array.
         if count + out.values().len() as i128 > LENGTH_MAX as i128 {
             return Err(too_long());

@@ -464,6 +464,28 @@ impl Planner<'_> {
         }
     }
 
+    /// Start, stop and step of a series over integers, in the type of its numbers; `None` for one
+    /// over something else, or whose arguments [`generate_series`](Self::generate_series) refuses.
+    pub(super) fn integer_series(
+        &mut self,
+        args: &[Bound],
+    ) -> Result<Option<(Vec<Expr>, PgType)>, SqlError> {
+        let has = |ty: &PgType| args.iter().any(|a| a.ty == *ty);
+        let of = if has(&PgType::Int8) { PgType::Int8 } else { PgType::Int4 };
+        let integers = args.iter().all(|a| can_coerce(&a.ty, &of) && !is_numeric(&a.ty));
+        if !(2..=3).contains(&args.len()) || !integers {
+            return Ok(None);
+        }
+        let mut bounds = Vec::new();
+        for arg in args {
+            bounds.push(self.coerce(arg.clone(), &of, CastContext::Implicit)?.expr);
+        }
+        if bounds.len() == 2 {
+            bounds.push(self.coerce(Bound::int4(1), &of, CastContext::Implicit)?.expr);
+        }
+        Ok(Some((bounds, of)))
+    }
+
     fn generate_series(&mut self, mut args: Vec<Bound>) -> Result<Bound, SqlError> {
         if !(2..=3).contains(&args.len()) {
             return Err(undefined_function("generate_series", &args));

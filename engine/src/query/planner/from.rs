@@ -24,6 +24,7 @@ use crate::{
     query::{
         errors::sql_error,
         parser::{fold_identifier, relation_name},
+        series_rows,
         statement::RelationName,
     },
     types::PgType,
@@ -503,6 +504,18 @@ impl Planner<'_> {
         let qualifier = self.unique_qualifier(&alias_name);
         let column = Column::new(Some(qualifier.clone()), &name);
         let mut ordinal = None;
+        let series = match name.as_str() {
+            "generate_series" if !ordinality => self.integer_series(&bounds)?,
+            _ => None,
+        };
+        // DataFusion looks for references to outer queries in its own operators only.
+        let series = series.filter(|(bounds, _)| !bounds.iter().any(Expr::contains_outer));
+        if let Some((bounds, ty)) = series {
+            let field = ty.field(&name, false);
+            let plan = series_rows::beside(left.0, bounds, &qualifier, field);
+            let plan = plan.map_err(sql_error)?;
+            return self.function_relation((plan, left.1), alias, &name, ty, column, ordinal);
+        }
         let (plan, ty) = match self.set_returning(&name, bounds.clone())? {
             Some(list) => {
                 let PgType::Array(of) = list.ty.clone() else {
@@ -524,8 +537,22 @@ impl Planner<'_> {
                 (plan.and_then(|b| b.build()).map_err(sql_error)?, value.ty)
             }
         };
+        self.function_relation((plan, left.1), alias, &name, ty, column, ordinal)
+    }
+
+    /// `plan`, which has the columns of a function beside those of its left side, with their names.
+    fn function_relation(
+        &mut self,
+        (plan, left): Relation,
+        alias: Option<&ast::TableAlias>,
+        name: &str,
+        ty: PgType,
+        column: Column,
+        ordinal: Option<Column>,
+    ) -> Result<Relation, SqlError> {
+        let alias_name = alias.map_or_else(|| name.to_owned(), |a| fold_identifier(&a.name));
         // A function of one column takes the table's alias for the column, too.
-        let column_name = if alias.is_some() { alias_name.clone() } else { name.clone() };
+        let column_name = if alias.is_some() { alias_name.to_owned() } else { name.to_owned() };
         let mut columns = vec![ScopeColumn {
             name: column_name,
             ty,
@@ -547,8 +574,8 @@ impl Planner<'_> {
         let mut entry = ScopeTable { schema: None, alias: alias_name, columns };
         self.rename_columns(&mut entry, alias)?;
         let right = Scope { tables: vec![entry], merged: Vec::new() };
-        self.check_aliases(&left.1, &right)?;
-        Ok((plan, left.1.join(right)))
+        self.check_aliases(&left, &right)?;
+        Ok((plan, left.join(right)))
     }
 }
 

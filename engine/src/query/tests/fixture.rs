@@ -182,7 +182,11 @@ impl Database {
 
     pub(super) fn run(&self, plan: LogicalPlan, types: &[PgType]) -> Result<String, SqlError> {
         let config = SessionConfig::new().with_target_partitions(2).with_batch_size(3);
-        let state = SessionStateBuilder::new().with_default_features().with_config(config).build();
+        let state = SessionStateBuilder::new()
+            .with_default_features()
+            .with_config(config)
+            .with_query_planner(Arc::new(crate::query::series_rows::Planner))
+            .build();
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
