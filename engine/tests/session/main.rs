@@ -3,6 +3,7 @@
 mod commits;
 mod harness;
 mod plan_cache;
+mod plans;
 #[cfg(feature = "testing")]
 mod statement_mix;
 

@@ -82,6 +82,11 @@ impl ScalarUDFImpl for PlannedFunction {
         Ok(types.to_vec())
     }
 
+    /// Lets the optimizer see which conditions refuse the rows that an outer join fills up.
+    fn is_strict(&self) -> bool {
+        self.strict
+    }
+
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         // DataFusion asks what a condition is without the rows of an outer join: over untyped NULLs.
         if self.strict && args.args.iter().any(|arg| arg.data_type() == DataType::Null) {

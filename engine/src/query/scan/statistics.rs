@@ -8,7 +8,13 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use datafusion::{
     common::{ColumnStatistics, Result, Statistics, stats::Precision},
-    physical_expr::{PhysicalExpr, conjunction_opt},
+    logical_expr::Operator,
+    physical_expr::{
+        PhysicalExpr, conjunction_opt,
+        expressions::{BinaryExpr, Column, InListExpr, Literal},
+        intervals::utils::check_support,
+        split_conjunction,
+    },
     physical_plan::{
         ExecutionPlan, empty::EmptyExec, filter::FilterExec, statistics::StatisticsArgs,
     },
@@ -75,17 +81,154 @@ pub(super) fn estimate(
         total_byte_size: Precision::Inexact(rows.saturating_mul(row_bytes)),
         column_statistics: columns,
     };
-    let filtered = match conjunction_opt(filters.iter().cloned()) {
-        None => all,
-        Some(filter) => {
-            // The estimates of a filter over a scan without one.
-            let input = Arc::new(EmptyExec::new(Arc::clone(read.schema())));
-            let filter = FilterExec::try_new(filter, input)?;
-            let estimate =
-                filter.statistics_from_inputs(&[Arc::new(all)], &StatisticsArgs::new())?;
-            Arc::unwrap_or_clone(estimate).to_inexact()
-        }
-    };
+    let filtered = filtered(all, read.schema(), filters)?;
     let projected: Vec<usize> = (0..read.projected_schema().fields().len()).collect();
     Ok(filtered.project(Some(&projected)))
+}
+
+/// What is left after the filters: equalities by the number of distinct values, ranges by minimum
+/// and maximum, anything else by a guess.
+fn filtered(
+    mut statistics: Statistics,
+    schema: &SchemaRef,
+    filters: &[Arc<dyn PhysicalExpr>],
+) -> Result<Statistics> {
+    let (mut ranges, mut others) = (Vec::new(), Vec::new());
+    for filter in filters.iter().flat_map(split_conjunction) {
+        if let Some((column, values)) = equality(filter)
+            && let Some(selectivity) = share(&statistics.column_statistics[column], values)
+        {
+            statistics = scaled(statistics, selectivity);
+            let known = &mut statistics.column_statistics[column];
+            known.distinct_count = known.distinct_count.min(&Precision::Inexact(values));
+        } else if check_support(filter, schema) {
+            ranges.push(Arc::clone(filter));
+        } else {
+            others.push(Arc::clone(filter));
+        }
+    }
+    for filters in [ranges, others] {
+        let Some(filter) = conjunction_opt(filters) else { continue };
+        // The estimates of a filter over a scan without one.
+        let input = Arc::new(EmptyExec::new(Arc::clone(schema)));
+        let filter = FilterExec::try_new(filter, input)?;
+        let estimate =
+            filter.statistics_from_inputs(&[Arc::new(statistics)], &StatisticsArgs::new())?;
+        statistics = Arc::unwrap_or_clone(estimate).to_inexact();
+    }
+    Ok(statistics)
+}
+
+/// A column that equals one of so many constants.
+fn equality(filter: &Arc<dyn PhysicalExpr>) -> Option<(usize, usize)> {
+    let column = |expr: &Arc<dyn PhysicalExpr>| expr.downcast_ref::<Column>().map(Column::index);
+    if let Some(list) = filter.downcast_ref::<InListExpr>() {
+        let constants = list.list().iter().all(|item| item.is::<Literal>());
+        return (constants && !list.negated())
+            .then(|| Some((column(list.expr())?, list.list().len())))?;
+    }
+    let binary = filter.downcast_ref::<BinaryExpr>()?;
+    match binary.op() {
+        Operator::Eq if binary.right().is::<Literal>() => Some((column(binary.left())?, 1)),
+        Operator::Eq if binary.left().is::<Literal>() => Some((column(binary.right())?, 1)),
+        // `a = 1 or a = 2`
+        Operator::Or => {
+            let (left, right) = (equality(binary.left())?, equality(binary.right())?);
+            (left.0 == right.0).then_some((left.0, left.1 + right.1))
+        }
+        _ => None,
+    }
+}
+
+/// The share of rows that have one of `values` values, were all values equally frequent.
+fn share(column: &ColumnStatistics, values: usize) -> Option<f64> {
+    let distinct = *column.distinct_count.get_value()?;
+    (distinct > 0).then(|| (values as f64 / distinct as f64).min(1.0))
+}
+
+fn scaled(mut statistics: Statistics, share: f64) -> Statistics {
+    let part = |count: Precision<usize>| count.with_estimated_selectivity(share);
+    statistics.num_rows = part(statistics.num_rows);
+    statistics.total_byte_size = part(statistics.total_byte_size);
+    let rows = statistics.num_rows;
+    for column in &mut statistics.column_statistics {
+        column.null_count = part(column.null_count);
+        if column.distinct_count != Precision::Absent {
+            column.distinct_count = column.distinct_count.min(&rows);
+        }
+    }
+    statistics
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::datatypes::{DataType, Field, Schema};
+    use datafusion::physical_expr::expressions::{binary, col, in_list, lit};
+
+    use super::*;
+
+    /// A column of 40 texts, one of the numbers 1 to 1000, one that nothing is known of.
+    fn table() -> (SchemaRef, Statistics) {
+        let schema = Arc::new(Schema::new(vec![
+            Field::new("text", DataType::Utf8View, true),
+            Field::new("number", DataType::Int32, true),
+            Field::new("unknown", DataType::Utf8View, true),
+        ]));
+        let mut statistics = Statistics::new_unknown(&schema);
+        statistics.num_rows = Precision::Inexact(100_000);
+        statistics.total_byte_size = Precision::Inexact(5_200_000);
+        statistics.column_statistics[0].distinct_count = Precision::Inexact(40);
+        let number = &mut statistics.column_statistics[1];
+        number.distinct_count = Precision::Inexact(1000);
+        number.min_value = Precision::Inexact(ScalarValue::Int32(Some(1)));
+        number.max_value = Precision::Inexact(ScalarValue::Int32(Some(1000)));
+        (schema, statistics)
+    }
+
+    fn rows_after(filters: &[Arc<dyn PhysicalExpr>]) -> usize {
+        let (schema, statistics) = table();
+        let statistics = filtered(statistics, &schema, filters).expect("an estimate");
+        *statistics.num_rows.get_value().expect("a number of rows")
+    }
+
+    #[test]
+    fn equalities_count_by_distinct_values() {
+        let (schema, _) = table();
+        let column = |name| col(name, &schema).expect("a column");
+        let is = |name, op, value: ScalarValue| {
+            binary(column(name), op, lit(value), &schema).expect("a comparison")
+        };
+        let text = |text: &str| ScalarValue::Utf8View(Some(text.to_owned()));
+        let number = |n| ScalarValue::Int32(Some(n));
+        let equal = is("text", Operator::Eq, text("a"));
+        assert_eq!(rows_after(&[]), 100_000);
+        assert_eq!(rows_after(&[Arc::clone(&equal)]), 2500);
+        let turned = binary(lit(text("a")), Operator::Eq, column("text"), &schema).expect("ok");
+        assert_eq!(rows_after(&[turned]), 2500);
+        let list = vec![lit(text("a")), lit(text("b")), lit(text("c")), lit(text("d"))];
+        let among = in_list(column("text"), list.clone(), &false, &schema).expect("a list");
+        assert_eq!(rows_after(&[among]), 10_000);
+        let either = binary(
+            is("text", Operator::Eq, text("a")),
+            Operator::Or,
+            is("text", Operator::Eq, text("b")),
+            &schema,
+        );
+        assert_eq!(rows_after(&[either.expect("a disjunction")]), 5000);
+        // Together with a range, which an equality of texts does not make a guess.
+        let both = binary(
+            Arc::clone(&equal),
+            Operator::And,
+            is("number", Operator::LtEq, number(500)),
+            &schema,
+        );
+        let rows = rows_after(&[both.expect("a conjunction")]);
+        assert!((1200..=1300).contains(&rows), "{rows}");
+        // What nothing is known of is guessed as before: a fifth.
+        assert_eq!(rows_after(&[is("unknown", Operator::Eq, text("a"))]), 20_000);
+        let none_of = in_list(column("text"), list, &true, &schema).expect("a list");
+        assert_eq!(rows_after(&[none_of]), 20_000);
+        let mixed = [is("unknown", Operator::Eq, text("a")), equal];
+        assert_eq!(rows_after(&mixed), 500);
+    }
 }
