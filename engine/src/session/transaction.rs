@@ -159,13 +159,6 @@ impl Transaction {
         self.ddl.assertions.push(Assertion { table, scope, base });
     }
 
-    /// Whether the transaction wrote rows of its own to a storage.
-    pub(super) fn wrote_to(&self, table: TableId) -> bool {
-        self.writes.as_ref().is_some_and(|writes| {
-            writes.lock().table(table).is_some_and(|writes| !writes.own_batches().is_empty())
-        })
-    }
-
     /// Forgets what the transaction wrote to a storage that it empties or drops.
     pub(super) fn discard(&mut self, table: TableId) {
         if let Some(writes) = &self.writes {

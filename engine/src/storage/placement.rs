@@ -104,8 +104,22 @@ impl StoragePlacement {
             return Ok(());
         }
         // A storage that the commit creates has only the version that it brings, and the versions
-        // its own statements saw on the way there.
-        if current.is_none() && changed.is_some_and(|catalog| version_in(catalog).is_some()) {
+        // its own statements saw on the way there. Of one that it alters, these lie between the
+        // current version and the one it brings: nobody else altered it, or the resolver would have
+        // refused the commit by the object's key.
+        let own = match (current, changed.and_then(version_in)) {
+            (None, Some(_)) => true,
+            (Some(current), Some(brought)) => current < planned && planned <= brought,
+            (_, None) => false,
+        };
+        if own { Ok(()) } else { Err(Refusal::SchemaChanged { table, planned, current }) }
+    }
+
+    /// As `check_version` for rows that come in parts, whose commit brings the change under which they
+    /// were written: the commit checks it. Versions only grow, so a later one is the sender's own.
+    fn check_part_version(&self, table: TableId, planned: SchemaVersion) -> Result<(), Refusal> {
+        let current = self.catalog.table_by_storage(table).map(|table| table.version);
+        if current.is_some_and(|current| current <= planned) {
             return Ok(());
         }
         Err(Refusal::SchemaChanged { table, planned, current })
@@ -286,7 +300,7 @@ impl Placement for StoragePlacement {
                 .entry(section.table)
                 .or_insert(PrivateCursor { cursor: Cursor::default(), created: None });
             if private.created.is_none() {
-                self.check_version(section.table, section.version, None)?;
+                self.check_part_version(section.table, section.version)?;
                 // Row ids of a table that others write to: taken from the common counter at once.
                 let shared = self.tables.get(&section.table).copied().unwrap_or_default();
                 let taken = row_ids.iter().rev().find(|(table, _)| *table == section.table);

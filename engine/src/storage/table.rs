@@ -104,6 +104,21 @@ impl Table {
         })
     }
 
+    /// As `lookup`, in an index that [`Table::prepare_index`] made, passing over what `hidden` names.
+    pub(crate) fn lookup_in(
+        &self,
+        index: &KeyIndex,
+        key: &[u8],
+        at: Timestamp,
+        hidden: impl Fn(Locator) -> bool,
+    ) -> Option<Locator> {
+        let chunks = self.chunk_list();
+        index.find(key, |locator| {
+            !hidden(locator)
+                && chunk_in(&chunks, locator.segment).is_some_and(|c| c.visible(locator.row, at))
+        })
+    }
+
     /// Rows by locator, in the order given. `projection`: ordinals of columns, `None` for all.
     /// Error: a locator that is gone.
     pub fn fetch(

@@ -19,6 +19,7 @@ use super::{
     StorageError,
     budget::{Budget, Reservation},
     codec::key::EncodedKeys,
+    key_index::KeyIndex,
     schema::TableSchema,
 };
 
@@ -134,6 +135,26 @@ impl WriteSet {
     pub fn discard(&mut self, table: TableId) {
         self.tables.remove(&table);
         self.created.remove(&table);
+    }
+
+    /// The transaction gives a key to a table whose rows have been found to have one each: own rows
+    /// are found by it from now on, and committed ones by `index`, which holds them. `base`: the
+    /// snapshot under which they were looked at.
+    pub(crate) fn add_key(
+        &mut self,
+        table: TableId,
+        schema: &Arc<TableSchema>,
+        index: Option<Arc<KeyIndex>>,
+        base: Position,
+    ) -> Result<(), StorageError> {
+        if let Some(created) = self.created.get_mut(&table) {
+            *created = Arc::clone(schema);
+        }
+        let writes = self.tables.entry(table).or_default();
+        let before = writes.memory_bytes();
+        writes.add_key(schema, index, base)?;
+        let more = writes.memory_bytes() - before;
+        self.reservation.resize(self.reservation.bytes() + more)
     }
 
     /// Change the catalog at the commit. Several statements' changes are joined in order. The caller

@@ -18,7 +18,7 @@ use super::{
     exec::{ReadColumn, ReadColumns},
     morsel::{own_row, read_own},
 };
-use crate::storage::{StorageError, write_set::OwnKey};
+use crate::storage::{StorageError, table::Table, write_set::OwnKey};
 
 /// A value that is known before any row is read.
 #[derive(Clone, PartialEq, Debug)]
@@ -149,22 +149,28 @@ pub(super) fn lookup(
             batch_of(read, read_own(batch, &(row..row + 1), read.all()))
         }
         OwnKey::Untouched => {
+            let Some(storage) = view.database.table(table.id) else {
+                return Ok(RecordBatch::new_empty(Arc::clone(read.schema())));
+            };
+            let at = view.snapshot.timestamp();
+            let locator = match writes {
+                Some(writes) => writes.find(&storage, key, at),
+                None => storage.lookup(key, at),
+            };
             drop(own);
-            stored_row(table, view, key, read)
+            stored_row(table, &storage, locator, read)
         }
     }
 }
 
 fn stored_row(
     table: &StoredTable,
-    view: &StatementView,
-    key: &[u8],
+    storage: &Table,
+    locator: Option<Locator>,
     read: &ReadColumns,
 ) -> Result<RecordBatch, StorageError> {
-    let empty = || Ok(RecordBatch::new_empty(Arc::clone(read.schema())));
-    let Some(storage) = view.database.table(table.id) else { return empty() };
-    let Some(locator) = storage.lookup(key, view.snapshot.timestamp()) else {
-        return empty();
+    let Some(locator) = locator else {
+        return Ok(RecordBatch::new_empty(Arc::clone(read.schema())));
     };
     let locators: [Locator; 1] = [locator];
     let ordinals: Vec<usize> = read.ordinals().flatten().collect();

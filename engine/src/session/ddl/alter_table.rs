@@ -45,6 +45,7 @@ pub(super) async fn alter(
         None => Arc::clone(context.user_table(&alter.name)?),
     };
     let mut new = table.as_ref().clone();
+    new.version = table.version.next();
     for action in &alter.actions {
         match action {
             AlterTableAction::AddPrimaryKey(definition) => {
@@ -56,7 +57,6 @@ pub(super) async fn alter(
             AlterTableAction::Unsupported(what) => return Err(SqlError::not_supported(what)),
         }
     }
-    new.version = table.version.next();
     let mut change = CatalogChange::default();
     change.alter_table(new);
     context.transaction.lock().change_catalog(&context.view, &context.catalog, change)
@@ -81,11 +81,6 @@ async fn add_key(
             format!("multiple primary keys for table \"{}\" are not allowed", table.name),
         ));
     }
-    if context.transaction.lock().wrote_to(table.storage) {
-        return Err(SqlError::not_supported(
-            "ADD PRIMARY KEY to a table with rows of the same transaction",
-        ));
-    }
     let schema = context
         .catalog
         .schema_by_oid(table.schema_oid)
@@ -98,16 +93,25 @@ async fn add_key(
     }
     new.primary_key = Some(key);
     // Refuses key types that have no order.
-    let schema = table_schema(new)?;
+    let schema = Arc::new(table_schema(new)?);
     let at = context.view.snapshot.timestamp();
+    let mut index = None;
     if let Some(storage) = context.engine.database().table(table.storage) {
+        let schema = Arc::clone(&schema);
         // Beside apply, where all commits would wait for it.
-        tokio::task::spawn_blocking(move || storage.prepare_index(&schema, at))
+        let built = tokio::task::spawn_blocking(move || storage.prepare_index(&schema, at))
             .await
             .map_err(|error| SqlError::internal(format!("building the index: {error}")))?
             .map_err(storage_error)?;
+        index = Some(built);
     }
     let mut transaction = context.transaction.lock();
+    if !context.is_last {
+        // Statements that follow find rows by a key that the storage does not have before the commit.
+        let base = context.view.snapshot.snapshot().position;
+        let mut writes = transaction.writes().lock();
+        writes.add_key(table.storage, &schema, index, base).map_err(storage_error)?;
+    }
     // Rows that came meanwhile were not looked at.
     transaction.assert_unchanged(&context.view, table.storage, Scope::Table);
     Ok(())

@@ -117,9 +117,13 @@ impl TableSink {
             let taken = match own.map_or(OwnKey::Untouched, |own| own.own_key(key)) {
                 OwnKey::Row(_) => true,
                 OwnKey::Removed => false,
-                OwnKey::Untouched => {
-                    self.storage.as_ref().is_some_and(|table| table.lookup(key, at).is_some())
-                }
+                OwnKey::Untouched => self.storage.as_ref().is_some_and(|table| {
+                    let row = match own {
+                        Some(own) => own.find(table, key, at),
+                        None => table.lookup(key, at),
+                    };
+                    row.is_some()
+                }),
             };
             if taken || (may_repeat && !batch.insert(key)) {
                 let key = self.schema.key().unwrap_or_default();

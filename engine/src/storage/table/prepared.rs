@@ -23,12 +23,17 @@ pub(super) struct PreparedIndex {
 
 impl Table {
     /// Builds the index for the key of `schema`, which is about to become the table's, as of `at`, a
-    /// registered snapshot. May take seconds: not for a thread that must not.
-    pub fn prepare_index(&self, schema: &TableSchema, at: Timestamp) -> Result<(), StorageError> {
-        let Some(key) = schema.key() else { return Ok(()) };
+    /// registered snapshot, and keeps it for the commit. May take seconds: not for a thread that must not.
+    pub fn prepare_index(
+        &self,
+        schema: &TableSchema,
+        at: Timestamp,
+    ) -> Result<Arc<KeyIndex>, StorageError> {
+        let Some(key) = schema.key() else { return Ok(Arc::default()) };
         let index = Arc::new(self.build_index(schema, at)?);
-        *self.prepared.lock() = Some(PreparedIndex { key: key.to_vec(), at, index });
-        Ok(())
+        let prepared = PreparedIndex { key: key.to_vec(), at, index: Arc::clone(&index) };
+        *self.prepared.lock() = Some(prepared);
+        Ok(index)
     }
 
     /// The index prepared for this key, if no row came or went since.

@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
-use arrow::{array::RecordBatch, buffer::BooleanBuffer};
+use arrow::{
+    array::{ArrayRef, RecordBatch},
+    buffer::BooleanBuffer,
+};
 use bytes::Bytes;
 use glaredb_txn::{
     commit::message::{KeyWriteRef, KeyWrites, Mark},
-    ids::{IndexId, Locator, Position, RowId, SchemaVersion, SegmentId, TableId},
+    ids::{IndexId, Locator, Position, RowId, SchemaVersion, SegmentId, TableId, Timestamp},
 };
 use hashbrown::HashMap;
 
@@ -15,7 +18,8 @@ use super::{
     own_keys::{self, OwnKeys},
 };
 use crate::storage::{
-    StorageError, chunk::CHUNK_ROWS_MAX, codec::key::EncodedKeys, schema::TableSchema,
+    StorageError, chunk::CHUNK_ROWS_MAX, codec::key::EncodedKeys, key_index::KeyIndex,
+    schema::TableSchema, table::Table,
 };
 
 /// What a transaction wrote to one table.
@@ -30,6 +34,8 @@ pub struct TableWrites {
     deleted: HashMap<SegmentId, Box<[u64]>>,
     /// What became of each key, in tables with a primary key.
     keys: OwnKeys,
+    /// The committed rows by a key that the transaction gave the table: its storage has none yet.
+    new_key: Option<Arc<KeyIndex>>,
     /// Row ids updated or deleted, in tables without one, each with the base of its statement.
     row_ids: Vec<(RowId, Position)>,
     /// Row ids that own rows keep, in tables without a primary key.
@@ -82,7 +88,7 @@ pub(super) struct OwnRows {
 pub(super) struct DeletedRow {
     pub(super) locator: Locator,
     pub(super) row_id: RowId,
-    /// Empty where the row id is the key.
+    /// Empty where the row id is the key, or was when the row was deleted.
     pub(super) key: Bytes,
 }
 
@@ -157,6 +163,46 @@ impl TableWrites {
     #[must_use]
     pub fn own_key(&self, key: &[u8]) -> OwnKey {
         self.keys.get(key)
+    }
+
+    /// The committed row with this key, of those [`own_key`](Self::own_key) says nothing of.
+    #[must_use]
+    pub fn find(&self, table: &Table, key: &[u8], at: Timestamp) -> Option<Locator> {
+        match &self.new_key {
+            None => table.lookup(key, at),
+            // Rows deleted before the key came are not known by it.
+            Some(index) => table.lookup_in(index, key, at, |locator| self.is_deleted(locator)),
+        }
+    }
+
+    /// See [`WriteSet::add_key`](super::WriteSet::add_key).
+    pub(super) fn add_key(
+        &mut self,
+        schema: &Arc<TableSchema>,
+        index: Option<Arc<KeyIndex>>,
+        base: Position,
+    ) -> Result<(), StorageError> {
+        let (Some(key), Some(encoder)) = (schema.key(), schema.key_encoder()) else {
+            return Err(StorageError::Invalid("the key that was added is missing".to_owned()));
+        };
+        for own in &self.batches {
+            let columns: Vec<ArrayRef> =
+                key.iter().map(|column| Arc::clone(own.batch.column(*column))).collect();
+            // Rows that are deleted again were not looked at: they may hold what makes no key.
+            let keys = encoder.encode_stored(&columns)?;
+            for n in (0..keys.len()).filter(|n| !own.dead.get(*n).is_some_and(|dead| *dead)) {
+                let row = own.first + n as u32;
+                let key = keys.get(n);
+                self.memory += own_keys::ENTRY_BYTES + key.len() as u64;
+                self.keys.insert(key, row, base);
+            }
+        }
+        self.memory += index.as_ref().map_or(0, |index| index.memory_bytes());
+        self.new_key = index;
+        if self.schema.is_some() {
+            self.schema = Some(Arc::clone(schema));
+        }
+        Ok(())
     }
 
     /// Has the transaction deleted this committed or own row?
