@@ -89,7 +89,7 @@ fn header(name: &str, help: &str, kind: &str, out: &mut String) {
 }
 
 /// Appends one counter.
-pub fn write_counter(name: &str, help: &str, value: u64, out: &mut String) {
+pub fn write_counter(name: &str, help: &str, value: impl std::fmt::Display, out: &mut String) {
     header(name, help, "counter", out);
     let _ = writeln!(out, "{name} {value}");
 }
@@ -98,6 +98,14 @@ pub fn write_counter(name: &str, help: &str, value: u64, out: &mut String) {
 pub fn write_gauge(name: &str, help: &str, value: f64, out: &mut String) {
     header(name, help, "gauge", out);
     let _ = writeln!(out, "{name} {value}");
+}
+
+/// Appends one gauge of several values, which a label tells apart.
+pub fn write_gauges(name: &str, help: &str, label: &str, values: &[(&str, f64)], out: &mut String) {
+    header(name, help, "gauge", out);
+    for (of, value) in values {
+        let _ = writeln!(out, "{name}{{{label}=\"{of}\"}} {value}");
+    }
 }
 
 /// What the wire counts.
@@ -133,7 +141,7 @@ impl Metrics {
         );
         write_counter(
             "glaredb_connections_refused_total",
-            "Connections refused at startup.",
+            "Connections refused before they became sessions.",
             self.connections_refused.get(),
             out,
         );
@@ -157,7 +165,7 @@ impl Metrics {
         );
         self.statements.write(
             "glaredb_statement_duration_seconds",
-            "Time from the start of a statement to its last row.",
+            "Time from the start of a statement to its last row, of statements that succeeded.",
             out,
         );
     }

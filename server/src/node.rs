@@ -16,6 +16,7 @@ use std::{
 };
 
 use glaredb_engine::storage::recovery::RecoveryProgress;
+use glaredb_txn::env::{Clock, SystemClock};
 use parking_lot::RwLock;
 use tokio::{
     net::TcpListener,
@@ -29,6 +30,7 @@ use crate::{
     admin::{self, Observed},
     data_dir::{DataDirectory, DataDirectoryError},
     metrics::{self, Metrics},
+    pg_catalog::Activities,
     sessions::Sessions,
     store::{Store, StoreError, StoreOptions},
     wire::{Connections, Listener, ListenerOptions, NodeState},
@@ -52,6 +54,8 @@ pub struct NodeOptions {
     /// Listen where other machines reach it though every client is trusted.
     pub insecure: bool,
     pub connections_max: usize,
+    /// Statements that run so long are logged, unless a session says otherwise; `None`: none is.
+    pub log_statements_ms: Option<u32>,
     pub store: StoreOptions,
 }
 
@@ -65,8 +69,13 @@ pub enum NodeError {
     NotLoopback(IpAddr),
     #[error(transparent)]
     DataDirectory(#[from] DataDirectoryError),
-    #[error("cannot listen on {address}: {}", listen_reason(source))]
-    Listen { address: SocketAddr, source: io::Error },
+    #[error("cannot listen on {address}: {}", listen_reason(source, option))]
+    Listen {
+        address: SocketAddr,
+        /// Which option chooses another port.
+        option: &'static str,
+        source: io::Error,
+    },
     #[error("signals, threads: {0}")]
     System(#[from] io::Error),
     #[error(transparent)]
@@ -76,9 +85,9 @@ pub enum NodeError {
     Fatal(Arc<str>),
 }
 
-fn listen_reason(error: &io::Error) -> String {
+fn listen_reason(error: &io::Error, option: &str) -> String {
     if error.kind() == io::ErrorKind::AddrInUse {
-        "the port is in use, by another server perhaps; choose one with --port".to_owned()
+        format!("the port is in use, by another server perhaps; choose one with {option}")
     } else {
         error.to_string()
     }
@@ -86,7 +95,8 @@ fn listen_reason(error: &io::Error) -> String {
 
 /// What ended a running node.
 enum Ending {
-    Signal,
+    /// Its name.
+    Signal(&'static str),
     Fatal(Arc<str>),
 }
 
@@ -99,6 +109,16 @@ pub fn run(options: NodeOptions) -> Result<(), NodeError> {
     if !options.listen.is_loopback() && !options.insecure {
         return Err(NodeError::NotLoopback(options.listen));
     }
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        pid = std::process::id(),
+        data_dir = %options.data_dir.display(),
+        table_memory_mib = options.store.delta_budget_bytes >> 20,
+        query_memory_mib = options.store.query_memory_bytes >> 20,
+        checkpoint_log_mib = options.store.checkpoint_log_bytes >> 20,
+        connections_max = options.connections_max,
+        "starting"
+    );
     let directory = DataDirectory::take(&options.data_dir)?;
     let cores = std::thread::available_parallelism()?.get();
     let sessions = runtime("session", cores)?;
@@ -134,9 +154,9 @@ fn runtime(name: &'static str, threads: usize) -> Result<Runtime, io::Error> {
 
 async fn serve(options: NodeOptions, runtimes: Runtimes<'_>) -> Result<(), NodeError> {
     let mut signals = Signals::new()?;
-    let socket = bind(SocketAddr::new(options.listen, options.port)).await?;
+    let socket = bind(SocketAddr::new(options.listen, options.port), "--port").await?;
     let address = socket.local_addr()?;
-    let node = Arc::new(Node::new(options.connections_max));
+    let node = Arc::new(Node::new(&options));
     let (stop, stopped) = watch::channel(false);
     start_admin(&options, &node, stopped.clone()).await?;
     let listener =
@@ -146,22 +166,16 @@ async fn serve(options: NodeOptions, runtimes: Runtimes<'_>) -> Result<(), NodeE
     tokio::pin!(opening);
     let store = tokio::select! {
         store = &mut opening => store?,
-        () = signals.next() => {
+        signal = signals.next() => {
             // Recovery writes nothing that a kill could harm.
-            tracing::info!("stopped while starting up");
+            tracing::info!(signal, "stopped while starting up");
             return Ok(());
         }
     };
-    tracing::info!(
-        version = env!("CARGO_PKG_VERSION"),
-        data_dir = %options.data_dir.display(),
-        "ready: psql -h {} -p {} -U postgres",
-        address.ip(),
-        address.port()
-    );
+    tracing::info!("ready: psql -h {} -p {} -U postgres", address.ip(), address.port());
     let mut fatal = store.fatal();
     let ending = tokio::select! {
-        () = signals.next() => Ending::Signal,
+        signal = signals.next() => Ending::Signal(signal),
         failed = fatal.wait_for(Option::is_some) => match failed {
             Ok(reason) => Ending::Fatal(reason.clone().unwrap_or_default()),
             // The store is gone without a reason, which it never is while it is held here.
@@ -175,12 +189,12 @@ async fn serve(options: NodeOptions, runtimes: Runtimes<'_>) -> Result<(), NodeE
             let _ = tokio::time::timeout(FAREWELL, listener).await;
             Err(NodeError::Fatal(reason))
         }
-        Ending::Signal => {
-            tracing::info!(connections = node.connections.count(), "stopping");
+        Ending::Signal(signal) => {
+            tracing::info!(signal, connections = node.connections.count(), "stopping");
             tokio::select! {
                 () = close(listener, store) => {}
-                () = signals.next() => {
-                    tracing::warn!("stopped at once, by a second signal");
+                signal = signals.next() => {
+                    tracing::warn!(signal, "stopped at once, by a second signal");
                     return Ok(());
                 }
             }
@@ -207,8 +221,9 @@ async fn close(listener: JoinHandle<()>, store: Arc<Store>) {
     }
 }
 
-async fn bind(address: SocketAddr) -> Result<TcpListener, NodeError> {
-    TcpListener::bind(address).await.map_err(|source| NodeError::Listen { address, source })
+async fn bind(address: SocketAddr, option: &'static str) -> Result<TcpListener, NodeError> {
+    let bound = TcpListener::bind(address).await;
+    bound.map_err(|source| NodeError::Listen { address, option, source })
 }
 
 async fn until(mut stopped: watch::Receiver<bool>) {
@@ -227,7 +242,7 @@ async fn start_admin(
     } else {
         IpAddr::from([127, 0, 0, 1])
     };
-    let socket = bind(SocketAddr::new(loopback, port)).await?;
+    let socket = bind(SocketAddr::new(loopback, port), "--admin-port").await?;
     tracing::debug!(address = %socket.local_addr()?, "admin port");
     let node: Arc<dyn Observed> = node.clone();
     tokio::spawn(async move {
@@ -252,16 +267,18 @@ impl Signals {
         })
     }
 
-    async fn next(&mut self) {
+    /// The name of the next one.
+    async fn next(&mut self) -> &'static str {
         tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
         }
     }
 }
 
 /// What the parts of a node share.
 struct Node {
+    log_statements_ms: Option<u32>,
     connections: Arc<Connections>,
     state: Arc<RwLock<NodeState<Sessions>>>,
     metrics: Arc<Metrics>,
@@ -269,9 +286,10 @@ struct Node {
 }
 
 impl Node {
-    fn new(connections_max: usize) -> Self {
+    fn new(options: &NodeOptions) -> Self {
         Self {
-            connections: Connections::new(connections_max),
+            log_statements_ms: options.log_statements_ms,
+            connections: Connections::new(options.connections_max),
             state: Arc::new(RwLock::new(NodeState::Starting(Arc::new(String::new)))),
             metrics: Arc::default(),
             store: OnceLock::new(),
@@ -307,8 +325,11 @@ impl Node {
         let opened = opening.await;
         done.send_replace(true);
         let _ = reporter.await;
-        let (store, sessions) =
+        let (store, mut sessions) =
             opened.map_err(|error| StoreError::Panicked(error.to_string()))??;
+        if let Some(ms) = self.log_statements_ms {
+            sessions.set_default("log_min_duration_statement", ms.to_string());
+        }
         let store = Arc::new(store);
         self.store.set(store.clone()).ok();
         *self.state.write() = NodeState::Running(Arc::new(sessions));
@@ -321,6 +342,32 @@ async fn report_progress(progress: Arc<RecoveryProgress>, mut done: watch::Recei
     let step = Duration::from_secs(1);
     while tokio::time::timeout(step, done.wait_for(|done| *done)).await.is_err() {
         tracing::info!("starting up: {progress}");
+    }
+}
+
+impl Node {
+    /// What sessions do now.
+    fn write_sessions(&self, out: &mut String) {
+        let sessions = self.connections.list();
+        let states = [
+            ("active", "active"),
+            ("idle", "idle"),
+            ("idle_in_transaction", "idle in transaction"),
+            ("idle_in_transaction_aborted", "idle in transaction (aborted)"),
+        ];
+        let counted = states.map(|(label, state)| {
+            (label, sessions.iter().filter(|session| session.state == state).count() as f64)
+        });
+        metrics::write_gauges("glaredb_sessions", "Sessions by state.", "state", &counted, out);
+        let now = SystemClock.now_ms().saturating_mul(1000);
+        let oldest = sessions.iter().filter_map(|session| session.transaction_started_us).min();
+        let began = oldest.and_then(|us| u64::try_from(us).ok()).unwrap_or(now);
+        metrics::write_gauge(
+            "glaredb_oldest_transaction_seconds",
+            "How long the oldest open transaction has been open; 0 without one.",
+            now.saturating_sub(began) as f64 / 1e6,
+            out,
+        );
     }
 }
 
@@ -361,6 +408,7 @@ impl Observed for Node {
             self.connections.count() as f64,
             &mut out,
         );
+        self.write_sessions(&mut out);
         self.metrics.write(&mut out);
         if let Some(bytes) = resident_bytes() {
             metrics::write_gauge(

@@ -12,11 +12,18 @@ use crate::wire::{SessionFactory, StartupParameters};
 /// Opens sessions on one engine.
 pub(crate) struct Sessions {
     engine: Arc<Engine>,
+    /// Settings that the server's command line made, by name.
+    defaults: Vec<(String, String)>,
 }
 
 impl Sessions {
     pub(crate) fn new(engine: Arc<Engine>) -> Self {
-        Self { engine }
+        Self { engine, defaults: Vec::new() }
+    }
+
+    /// What a setting is in sessions that do not set it.
+    pub(crate) fn set_default(&mut self, name: &str, value: String) {
+        self.defaults.push((name.to_owned(), value));
     }
 }
 
@@ -30,6 +37,8 @@ impl SessionFactory for Sessions {
             database: parameters.database,
             process_id: parameters.backend_pid,
         };
-        Session::new(self.engine.clone(), identity, &parameters.settings)
+        // Later ones win.
+        let settings = [&self.defaults[..], &parameters.settings].concat();
+        Session::new(self.engine.clone(), identity, &settings)
     }
 }

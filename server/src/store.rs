@@ -163,8 +163,12 @@ impl Store {
         }
         let seconds = |ns: u64| ns as f64 / 1e9;
         for (name, help, value) in [
-            ("log_seconds", "Time spent appending and syncing.", seconds(leader.log_ns)),
-            ("apply_seconds", "Time spent applying.", seconds(leader.apply_ns)),
+            ("log_write", "Time spent appending to the log and syncing it.", leader.log_ns),
+            ("apply", "Time spent applying the log to the tables.", leader.apply_ns),
+        ] {
+            write_counter(&format!("glaredb_{name}_seconds_total"), help, seconds(value), out);
+        }
+        for (name, help, value) in [
             ("resolver_keys", "Keys the resolver remembers.", leader.resolver_keys as f64),
             ("resolver_bytes", "Memory of the resolver.", leader.resolver_bytes as f64),
             (
@@ -207,8 +211,13 @@ impl Store {
             ),
             (
                 "horizon_age_seconds",
-                "How far the oldest readable snapshot is behind the newest.",
+                "How far what may still be read, as logged, is behind the newest commit.",
                 numbers.horizon_age.as_secs_f64(),
+            ),
+            (
+                "oldest_snapshot_seconds",
+                "How far the oldest snapshot in use is behind the newest.",
+                numbers.oldest_snapshot_age.as_secs_f64(),
             ),
             ("snapshots", "Snapshots in use.", numbers.registered_snapshots as f64),
             (

@@ -45,10 +45,43 @@ const COMMANDS: &[&str] = &[
     r"\dm",
     r"\dE",
     r"\db",
+    r"\d+ t",
+    r"\d+ sales.u",
+    r"\dL nothing",
+    r"\dp",
+    r"\dp t",
+    r"\ddp",
+    r"\drds",
+    r"\dX",
+    r"\dO",
+    r"\dO+",
+    r"\dd",
+    r"\dD",
+    r"\dc",
+    r"\deu",
+    r"\det",
+    r"\dP",
+    r"\dRp",
+    r"\dRs",
+    r"\dy",
+    r"\dl",
+    r"\dti",
+    r"\dconfig work_mem",
+    r"\df now",
+    r"\df split_part",
+    r"\sf nosuch",
+    r"\sv nosuch",
+    r"select 1 as a, 'x'::varchar(5) as b, 1.5::numeric(4,2) as c \gdesc",
 ];
 
 fn psql(port: u16, command: &str) -> String {
-    match client::psql(port, "postgres", &["-X", "-c", command]) {
+    // Backslash commands behind SQL only work from a script.
+    let script = tempfile::NamedTempFile::new().expect("a temporary file");
+    std::fs::write(script.path(), format!("{command}\n")).expect("a script");
+    let path = script.path().to_string_lossy().into_owned();
+    let arguments =
+        if command.contains(r" \g") { ["-X", "-f", &path] } else { ["-X", "-c", command] };
+    match client::psql(port, "postgres", &arguments) {
         Ok(output) | Err(output) => output,
     }
 }

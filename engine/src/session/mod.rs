@@ -170,7 +170,8 @@ impl Session {
 
     /// Notices since the last call, to be sent before the response they belong to.
     pub fn take_notices(&mut self) -> Vec<Notice> {
-        std::mem::take(&mut self.notices)
+        let least = self.settings.derived().least_notice;
+        self.notices.drain(..).filter(|notice| least.sends(notice.severity)).collect()
     }
 
     /// Reportable parameters: all of them at first, then those that changed since the last call.

@@ -35,14 +35,17 @@ impl Session {
             return done();
         }
         self.begin_settings()?;
-        self.settings.set(&set.name, set.values.as_deref(), set.local)?;
+        let warning = self.settings.set(&set.name, set.values.as_deref(), set.local)?;
+        self.notices.extend(warning);
         done()
     }
 
     pub(super) fn reset(&mut self, name: Option<&str>) -> Result<Execution, SqlError> {
         self.begin_settings()?;
         match name {
-            Some(name) => self.settings.set(name, None, false)?,
+            Some(name) => {
+                self.settings.set(name, None, false)?;
+            }
             None => self.settings.reset_all()?,
         }
         Ok(Execution::Command { tag: "RESET".to_owned() })

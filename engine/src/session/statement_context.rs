@@ -9,7 +9,10 @@ use datafusion::{
 };
 use glaredb_catalog::Catalog;
 
-use super::{Identity, Settings, settings::Derived};
+use super::{
+    Identity, Settings,
+    settings::{Derived, parameters},
+};
 
 /// Of one statement; stands among the extensions of the `ConfigOptions` it is planned and executed
 /// with, where scalar functions find it ([`StatementContext::of`]). Cheap to clone.
@@ -22,12 +25,21 @@ pub struct StatementContext {
     pub identity: Arc<Identity>,
     /// The settings in the form they are used; `search_path` as set.
     pub settings: Arc<Derived>,
+    /// As SHOW prints them.
+    values: Arc<Vec<String>>,
 }
 
 impl StatementContext {
     #[must_use]
     pub fn new(catalog: Arc<Catalog>, identity: Arc<Identity>, settings: &Settings) -> Self {
-        Self { catalog, identity, settings: settings.derived().clone() }
+        Self { catalog, identity, settings: settings.derived().clone(), values: settings.values() }
+    }
+
+    /// The value of a setting as SHOW prints it.
+    #[must_use]
+    pub fn setting(&self, name: &str) -> Option<&str> {
+        let index = parameters().iter().position(|p| p.name.eq_ignore_ascii_case(name))?;
+        self.values.get(index).map(String::as_str)
     }
 
     /// The context of the statement these options belong to.

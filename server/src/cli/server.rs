@@ -26,9 +26,10 @@ pub(crate) struct ServerArguments {
     /// Allow an address that other machines reach: whoever connects is trusted.
     #[arg(long)]
     insecure: bool,
-    /// Port for /metrics, /healthz and /readyz, on loopback. 0: none.
-    #[arg(long, value_name = "PORT", default_value_t = 5433)]
-    admin_port: u16,
+    /// Port for /metrics, /healthz and /readyz, on loopback. 0: none. Without it, the one after
+    /// --port.
+    #[arg(long, value_name = "PORT")]
+    admin_port: Option<u16>,
     /// Form of log lines.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
@@ -39,6 +40,10 @@ pub(crate) struct ServerArguments {
     /// A checkpoint is written when the log has grown by this much since the last one, such as 256MiB.
     #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = parse_size)]
     checkpoint_log_size: u64,
+    /// Log statements that run at least this many milliseconds. Sessions can change it with SET
+    /// log_min_duration_statement.
+    #[arg(long, value_name = "MILLISECONDS")]
+    log_slow_statements: Option<u32>,
     /// Most clients at a time.
     #[arg(long, value_name = "COUNT", default_value_t = 1000)]
     max_connections: usize,
@@ -54,10 +59,14 @@ pub(crate) fn run(arguments: ServerArguments) -> ExitCode {
     let options = NodeOptions {
         listen: arguments.listen,
         port: arguments.port,
-        admin_port: (arguments.admin_port != 0).then_some(arguments.admin_port),
+        admin_port: arguments
+            .admin_port
+            .or_else(|| arguments.port.checked_add(1).filter(|port| *port > 1))
+            .filter(|port| *port != 0),
         data_dir: arguments.data_dir,
         insecure: arguments.insecure,
         connections_max: arguments.max_connections,
+        log_statements_ms: arguments.log_slow_statements,
         // Data stays, queries come and go: more for the former.
         store: StoreOptions {
             delta_budget_bytes: memory / 5 * 3,

@@ -58,6 +58,8 @@ pub struct Activity {
     /// Microseconds since 1970-01-01 UTC.
     pub started_us: i64,
     pub query_started_us: Option<i64>,
+    /// When the transaction that is open began; `None` outside of one.
+    pub transaction_started_us: Option<i64>,
     /// As PostgreSQL says it: `active`, `idle`, `idle in transaction`, …
     pub state: &'static str,
     /// Text of the current or last query.
@@ -67,6 +69,8 @@ pub struct Activity {
 /// Sessions now running.
 pub trait Activities: Send + Sync {
     fn list(&self) -> Vec<Activity>;
+    /// Stops what a session runs, or ends the session; false if there is none of that number.
+    fn interrupt(&self, process_id: i32, end: bool) -> bool;
 }
 
 /// The system tables of a server.
@@ -85,7 +89,7 @@ impl PgCatalog {
     /// The functions that go with the tables.
     #[must_use]
     pub fn functions(&self) -> Vec<ExtraFunction> {
-        functions::all(&self.figures)
+        functions::all(&self.figures, &self.activities)
     }
 }
 

@@ -42,9 +42,14 @@ impl Activities for Fixed {
             client: Some(([127, 0, 0, 1], 5000).into()),
             started_us: 1,
             query_started_us: None,
+            transaction_started_us: None,
             state: "idle",
             query: String::new(),
         }]
+    }
+
+    fn interrupt(&self, process_id: i32, _: bool) -> bool {
+        process_id == 42
     }
 }
 

@@ -91,6 +91,17 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send> Channel<IO> {
     }
 }
 
+/// 25P03 or 57P05: the client said nothing for too long.
+fn idle_too_long(transaction_open: bool) -> SqlError {
+    if transaction_open {
+        let message = "terminating connection due to idle-in-transaction timeout";
+        SqlError::new(sqlstate::IDLE_IN_TRANSACTION_SESSION_TIMEOUT, message)
+    } else {
+        let message = "terminating connection due to idle-session timeout";
+        SqlError::new(sqlstate::IDLE_SESSION_TIMEOUT, message)
+    }
+}
+
 pub(crate) struct Connection<S: SqlSession, IO> {
     pub(crate) channel: Channel<IO>,
     pub(crate) session: S,
@@ -185,10 +196,36 @@ impl<S: SqlSession, IO: AsyncRead + AsyncWrite + Unpin + Send> Connection<S, IO>
         if let Some(frame) = self.channel.input.buffered()? {
             return Ok(Some(frame));
         }
+        let idle = self.session.idle_timeout();
+        let waited = async {
+            match idle {
+                Some((after, open)) => {
+                    tokio::time::sleep(after).await;
+                    idle_too_long(open)
+                }
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             biased;
             frame = self.channel.input.next(&mut self.channel.stream) => Ok(frame?),
             () = self.registration.interrupt.terminated() => Err(End::Fatal(terminated()).into()),
+            error = waited => Err(End::Fatal(error).into()),
+        }
+    }
+
+    /// Counts a statement that ended well, and logs it if it took long.
+    pub(crate) fn statement_done(&self, started: Instant) {
+        self.metrics.statement_done(started);
+        let Some(least) = self.session.logged_duration() else { return };
+        let took = started.elapsed();
+        if took >= least {
+            tracing::info!(
+                pid = self.registration.pid,
+                milliseconds = took.as_secs_f64() * 1e3,
+                query = self.registration.query(),
+                "slow statement"
+            );
         }
     }
 

@@ -81,6 +81,7 @@ impl Connections {
             client,
             started_us: now_us(),
             query_started_us: None,
+            transaction_started_us: None,
             state: "idle",
             query: String::new(),
         }));
@@ -112,6 +113,17 @@ impl Activities for Connections {
             self.by_pid.lock().values().map(|entry| entry.shown.lock().clone()).collect();
         list.sort_by_key(|activity| activity.process_id);
         list
+    }
+
+    fn interrupt(&self, process_id: i32, end: bool) -> bool {
+        let by_pid = self.by_pid.lock();
+        let Some(entry) = by_pid.get(&process_id) else { return false };
+        if end {
+            entry.interrupt.terminate();
+        } else {
+            entry.interrupt.cancel();
+        }
+        true
     }
 }
 
@@ -150,16 +162,27 @@ impl Registration {
         let now = now_us();
         let mut shown = self.shown.lock();
         shown.query_started_us = Some(now);
+        // The first statement of a transaction.
+        shown.transaction_started_us.get_or_insert(now);
         shown.state = "active";
     }
 
     /// The session waits for its client.
     pub(crate) fn show_idle(&self, status: TransactionStatus) {
-        self.shown.lock().state = match status {
+        let mut shown = self.shown.lock();
+        if status == TransactionStatus::Idle {
+            shown.transaction_started_us = None;
+        }
+        shown.state = match status {
             TransactionStatus::Idle => "idle",
             TransactionStatus::InBlock => "idle in transaction",
             TransactionStatus::Failed => "idle in transaction (aborted)",
         };
+    }
+
+    /// The text of the query that runs or ran last, cut.
+    pub(crate) fn query(&self) -> String {
+        self.shown.lock().query.clone()
     }
 
     /// `application_name` was set.

@@ -101,6 +101,19 @@ impl SqlSession for Session {
         Arc::new(move |bytes| engine.reserve_memory("a message", bytes).map(MessageMemory::new))
     }
 
+    fn idle_timeout(&self) -> Option<(Duration, bool)> {
+        let settings = self.settings().derived();
+        let (ms, open) = match Self::status(self) {
+            TransactionStatus::Idle => (settings.idle_session_ms, false),
+            _ => (settings.idle_in_transaction_ms, true),
+        };
+        (ms > 0).then(|| (Duration::from_millis(ms), open))
+    }
+
+    fn logged_duration(&self) -> Option<Duration> {
+        self.settings().derived().log_duration_ms.map(Duration::from_millis)
+    }
+
     fn format_settings(&self) -> &FormatSettings {
         &self.settings().derived().format
     }

@@ -255,14 +255,14 @@ impl<S: SqlSession, IO: AsyncRead + AsyncWrite + Unpin + Send> Connection<S, IO>
                 described_as(prepared.fields(), &fields)?;
                 let rows = Rows::new(&fields, formats, stream, tag)?;
                 self.send_rows(name, Box::new(rows), row_limit).await?;
-                self.metrics.statement_done(started);
+                self.statement_done(started);
                 return Ok(());
             }
             Execution::CopyIn(copy) => self.copy_in(copy).await?,
             Execution::CopyOut(copy) => self.copy_out(copy).await?,
         };
         self.channel.output.command_complete(&tag, 0);
-        self.metrics.statement_done(started);
+        self.statement_done(started);
         Ok(())
     }
 

@@ -151,6 +151,17 @@ pub trait SqlSession: Send + 'static {
     /// Where the memory of long messages comes from.
     fn message_memory(&self) -> ReserveMemory;
 
+    /// How long the session may wait for its client, and whether a transaction is open meanwhile;
+    /// `None` for as long as it takes.
+    fn idle_timeout(&self) -> Option<(Duration, bool)> {
+        None
+    }
+
+    /// Statements that run so long are logged; `None`: none is.
+    fn logged_duration(&self) -> Option<Duration> {
+        None
+    }
+
     /// What the text of values depends on.
     fn format_settings(&self) -> &FormatSettings;
 }

@@ -30,7 +30,7 @@ impl<S: SqlSession, IO: AsyncRead + AsyncWrite + Unpin + Send> Connection<S, IO>
         let guard = self.channel.guard.clone();
         if let Some(execution) = guard.run(self.session.execute_known(sql)).await?? {
             self.send_execution(execution, false).await?;
-            self.metrics.statement_done(started);
+            self.statement_done(started);
             return self.ready().await;
         }
         let statements = guard.run(self.session.parse(sql)).await??;
@@ -84,7 +84,7 @@ impl<S: SqlSession, IO: AsyncRead + AsyncWrite + Unpin + Send> Connection<S, IO>
         }
         let execution = guard.run(self.session.execute(&prepared, Vec::new())).await??;
         self.send_execution(execution, commit).await?;
-        self.metrics.statement_done(started);
+        self.statement_done(started);
         Ok(())
     }
 

@@ -13,6 +13,7 @@ mod data_dir;
 #[cfg(feature = "failpoints")]
 mod fail_points;
 mod harness;
+mod operators;
 #[cfg(feature = "failpoints")]
 mod recovery;
 mod sql;

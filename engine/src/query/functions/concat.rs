@@ -34,7 +34,7 @@ pub fn concat() -> Arc<ScalarUDF> {
         let columns: Vec<_> = args.iter().map(|a| a.as_string_view()).collect();
         join(&columns, memory, |parts, _| Some(0..parts.len()))
     });
-    sees_nulls("concat", DataType::Utf8View, compute)
+    sees_nulls("concat", "", DataType::Utf8View, false, compute)
 }
 
 /// The parts of a row one after the other, without NULLs. `parts`: which of them; `None` for NULL.
@@ -95,5 +95,5 @@ pub fn concat_ws() -> Arc<ScalarUDF> {
         }
         charge.attach(Arc::new(out.finish()))
     });
-    sees_nulls("concat_ws", DataType::Utf8View, compute)
+    sees_nulls("concat_ws", "", DataType::Utf8View, false, compute)
 }

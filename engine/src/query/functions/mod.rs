@@ -2,12 +2,15 @@
 
 pub mod aggregate;
 pub mod arithmetic;
+pub mod array;
 pub mod builtin;
 pub mod cast;
 pub mod concat;
 pub mod datetime;
 pub mod decimal;
 pub mod digit;
+pub mod format;
+pub mod from_char;
 pub mod memory;
 pub mod numeric;
 pub mod pattern;

@@ -2,7 +2,7 @@
 
 use std::{
     borrow::Cow,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, LazyLock, Mutex, PoisonError},
 };
 
 use arrow::{
@@ -124,6 +124,14 @@ pub fn compile(pattern: &str, ignore_case: bool) -> Result<Regex, SqlError> {
                 format!("invalid regular expression: {last}"),
             )
         })
+}
+
+/// [`compile`] with a memory: patterns are nearly always constants.
+pub fn compiled(pattern: &str, ignore_case: bool) -> Result<Regex, SqlError> {
+    static CACHES: LazyLock<[Cache; 2]> = LazyLock::new(|| {
+        [false, true].map(|ignore_case| Cache { ignore_case, compiled: Mutex::default() })
+    });
+    CACHES[usize::from(ignore_case)].get(pattern)
 }
 
 /// The escapes that mean something else, or nothing, to Rust's engine.

@@ -103,8 +103,8 @@ impl ScalarUDFImpl for PlannedFunction {
     }
 }
 
-/// Makes a function that is NULL if an argument is. Two functions with equal `name`, `variant` and result type must compute the
-/// same.
+/// Makes a function that is NULL if an argument is. Two functions with equal `name`, `variant` and
+/// result type must compute the same.
 pub fn function(
     name: &str,
     variant: impl Into<String>,
@@ -127,8 +127,15 @@ pub fn infallible(
 }
 
 /// The same, for a function whose result may be more than NULL though an argument is NULL.
-pub fn sees_nulls(name: &str, returns: DataType, compute: Compute) -> Arc<ScalarUDF> {
-    planned(name, String::new(), returns, Volatility::Immutable, (false, false), compute)
+/// It is immutable; `fallible` says what [`can_fail`] does.
+pub fn sees_nulls(
+    name: &str,
+    variant: impl Into<String>,
+    returns: DataType,
+    fallible: bool,
+    compute: Compute,
+) -> Arc<ScalarUDF> {
+    planned(name, variant.into(), returns, Volatility::Immutable, (fallible, false), compute)
 }
 
 /// Whether a function may raise an error for some argument. Functions of DataFusion and of system
@@ -249,6 +256,24 @@ fn spread(
     charge.add(copied)?;
     let all = arrow::compute::take(one, &firsts, None).map_err(internal)?;
     charge.attach(all).map(ColumnarValue::Array)
+}
+
+/// The values of a function of one argument, made by [`function`].
+///
+/// # Errors
+/// Those of the function.
+pub fn evaluate(
+    udf: &ScalarUDF,
+    values: ArrayRef,
+    memory: Memory<'_>,
+) -> std::result::Result<ArrayRef, SqlError> {
+    let rows = values.len();
+    let inner = udf.inner().as_ref() as &dyn std::any::Any;
+    let planned = inner
+        .downcast_ref::<PlannedFunction>()
+        .ok_or_else(|| internal(format!("{} is none of the built-in functions", udf.name())))?;
+    let computed = (planned.compute)(&[ColumnarValue::Array(values)], rows, memory)?;
+    computed.into_array(rows).map_err(internal)
 }
 
 /// Turns a function over arrays into one over columnar values: constants become arrays of one row

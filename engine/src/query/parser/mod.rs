@@ -77,11 +77,16 @@ fn tokenize(source: &str) -> Result<Vec<TokenWithSpan>, SqlError> {
     let mut tokens = Vec::new();
     let result = Tokenizer::new(&DIALECT, source).tokenize_with_location_into_buf(&mut tokens);
     if let Err(error) = result {
-        let message = match error.message.as_str() {
-            m if m.contains("nterminated string") => "unterminated quoted string".to_owned(),
-            m if m.contains("multi-line comment") => "unterminated /* comment".to_owned(),
-            m if m.contains("close delimiter") => "unterminated quoted identifier".to_owned(),
-            m => format!("syntax error: {m}"),
+        let what = match error.message.as_str() {
+            m if m.contains("nterminated string") => "unterminated quoted string",
+            m if m.contains("multi-line comment") => "unterminated /* comment",
+            m if m.contains("close delimiter") => "unterminated quoted identifier",
+            _ => "syntax error",
+        };
+        let rest = byte_of(source, error.location).and_then(|byte| source.get(byte..));
+        let message = match rest {
+            Some(rest) if !rest.is_empty() => format!("{what} at or near \"{rest}\""),
+            _ => format!("{what}: {}", error.message),
         };
         let mut sql_error = SqlError::new(sqlstate::SYNTAX_ERROR, message);
         sql_error.position = position_of(source, error.location);
@@ -272,7 +277,7 @@ fn syntax_error(source: &str, tokens: &[TokenWithSpan], error: ParserError) -> S
     let found = location.and_then(|l| tokens.iter().find(|t| t.span.start == l));
     match found {
         Some(token) => tokens::unexpected(source, Some(token)),
-        None if text.contains("found: EOF") => tokens::unexpected(source, None),
+        None if text.contains("found: EOF") => tokens::unexpected_end(source, tokens),
         None => SqlError::new(sqlstate::SYNTAX_ERROR, format!("syntax error: {text}")),
     }
 }

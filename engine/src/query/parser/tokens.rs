@@ -22,8 +22,7 @@ pub(super) struct Cursor<'a> {
 /// `syntax error at or near "x"`, or at the end.
 pub(super) fn unexpected(source: &str, token: Option<&TokenWithSpan>) -> SqlError {
     let Some(token) = token else {
-        return SqlError::new(sqlstate::SYNTAX_ERROR, "syntax error at end of input")
-            .position(source.chars().count() + 1);
+        return unexpected_end(source, &[]);
     };
     let range = (super::byte_of(source, token.span.start), super::byte_of(source, token.span.end));
     let text = match range {
@@ -35,6 +34,20 @@ pub(super) fn unexpected(source: &str, token: Option<&TokenWithSpan>) -> SqlErro
     let mut error = SqlError::new(sqlstate::SYNTAX_ERROR, message);
     error.position = super::position_of(source, token.span.start);
     error
+}
+
+/// A statement that ends too early: at its semicolon, or where the text ends.
+pub(super) fn unexpected_end(source: &str, tokens: &[TokenWithSpan]) -> SqlError {
+    let end = tokens.last().and_then(|token| super::byte_of(source, token.span.end));
+    let rest = end.and_then(|end| source.get(end..)).unwrap_or("");
+    match (end, rest.find(';')) {
+        (Some(end), Some(at)) if rest[..at].trim().is_empty() => {
+            SqlError::new(sqlstate::SYNTAX_ERROR, "syntax error at or near \";\"")
+                .position(source[..end + at].chars().count() + 1)
+        }
+        _ => SqlError::new(sqlstate::SYNTAX_ERROR, "syntax error at end of input")
+            .position(source.chars().count() + 1),
+    }
 }
 
 /// An identifier as PostgreSQL folds it: lower case unless quoted, cut to 63 bytes.
@@ -118,11 +131,14 @@ impl<'a> Cursor<'a> {
     }
 
     pub(super) fn unexpected(&self) -> SqlError {
-        unexpected(self.source, self.tokens.get(self.at))
+        self.unexpected_at(self.at)
     }
 
     pub(super) fn unexpected_at(&self, index: usize) -> SqlError {
-        unexpected(self.source, self.tokens.get(index))
+        match self.tokens.get(index) {
+            Some(token) => unexpected(self.source, Some(token)),
+            None => unexpected_end(self.source, self.tokens),
+        }
     }
 
     /// Where these keywords follow each other, anywhere in the rest.

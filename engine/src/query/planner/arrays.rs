@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     error::{SqlError, sqlstate},
+    query::functions::{array, scalar},
     types::PgType,
 };
 
@@ -111,6 +112,12 @@ impl Planner<'_> {
         name: &str,
         args: &[Bound],
     ) -> Result<Option<Bound>, SqlError> {
+        if let ("array_prepend", [element, array]) = (name, args)
+            && let PgType::Array(of) = &array.ty
+        {
+            let element = self.coerce(element.clone(), of, CastContext::Implicit)?;
+            return self.concatenate_arrays(element, array.clone());
+        }
         let Some(PgType::Array(of)) = args.first().map(|a| a.ty.clone()) else {
             return Ok(None);
         };
@@ -143,9 +150,23 @@ impl Planner<'_> {
                     datafusion::logical_expr::lit(1_i64),
                 ))
             }
-            ("array_append", 2) => {
-                let element = self.coerce(args[1].clone(), &of, CastContext::Implicit)?;
-                Bound::new(expr_fn::array_append(array, element.expr), args[0].ty.clone())
+            ("array_append", 2) | ("array_cat", 2) => {
+                let whole = matches!(args[1].ty, PgType::Array(_));
+                let other = args[1].clone();
+                let other = match (name, &other.ty) {
+                    ("array_cat", PgType::Unknown) => other,
+                    ("array_append", PgType::Unknown) => {
+                        self.coerce(other, &of, CastContext::Implicit)?
+                    }
+                    _ => other,
+                };
+                if whole != (name == "array_cat") && other.ty != PgType::Unknown {
+                    return Err(undefined_function(name, args));
+                }
+                return match self.concatenate_arrays(args[0].clone(), other)? {
+                    None => Err(undefined_function(name, args)),
+                    some => Ok(some),
+                };
             }
             (name, _) if name.starts_with("array_") => {
                 return Err(SqlError::not_supported(format!("{name} in this form")));
@@ -155,25 +176,57 @@ impl Planner<'_> {
     }
 
     fn array_to_string(&mut self, args: &[Bound], of: &PgType) -> Result<Bound, SqlError> {
-        if !crate::query::functions::cast::is_text(of)
-            && !crate::query::functions::cast::is_integer(of)
-        {
+        let Some(udf) = array::array_to_string(of, self.context.format) else {
             return Err(SqlError::not_supported(format!("array_to_string over {}", of.sql_name())));
-        }
-        let mut rest = Vec::new();
+        };
+        let mut exprs = vec![args[0].expr.clone()];
         for arg in &args[1..] {
             if !super::coerce::can_coerce(&arg.ty, &PgType::Text) {
                 return Err(undefined_function("array_to_string", args));
             }
-            let text = self.coerce(arg.clone(), &PgType::Text, CastContext::Implicit)?;
-            rest.push(cast(text.expr, arrow::datatypes::DataType::Utf8));
+            exprs.push(self.coerce(arg.clone(), &PgType::Text, CastContext::Implicit)?.expr);
         }
-        let udf = datafusion::functions_nested::string::array_to_string_udf();
-        let mut exprs = vec![args[0].expr.clone()];
-        exprs.append(&mut rest);
-        let call = Expr::ScalarFunction(datafusion::logical_expr::expr::ScalarFunction::new_udf(
-            udf, exprs,
-        ));
-        Ok(Bound::new(cast(call, PgType::Text.arrow_type()), PgType::Text))
+        Ok(Bound::new(scalar::call(&udf, exprs), PgType::Text))
+    }
+
+    /// `string_to_array(text, delimiter [, null])`.
+    pub(super) fn string_to_array(&mut self, args: Vec<Bound>) -> Result<Bound, SqlError> {
+        let texts = args.iter().all(|a| super::coerce::can_coerce(&a.ty, &PgType::Text));
+        if !(2..=3).contains(&args.len()) || !texts {
+            return Err(undefined_function("string_to_array", &args));
+        }
+        let mut exprs = Vec::with_capacity(args.len());
+        for arg in args {
+            exprs.push(self.coerce(arg, &PgType::Text, CastContext::Implicit)?.expr);
+        }
+        let ty = PgType::Array(Arc::new(PgType::Text));
+        Ok(Bound::new(scalar::call(&array::string_to_array(), exprs), ty))
+    }
+
+    /// `||` where a side is an array; `None` if the types do not go together.
+    pub(super) fn concatenate_arrays(
+        &mut self,
+        left: Bound,
+        right: Bound,
+    ) -> Result<Option<Bound>, SqlError> {
+        let element = |b: &Bound| match &b.ty {
+            PgType::Array(of) => of.as_ref().clone(),
+            other => other.clone(),
+        };
+        let is_array = |b: &Bound| matches!(b.ty, PgType::Array(_));
+        let types = [element(&left), element(&right)];
+        let Ok(of) = self.common_type(&types, "ARRAY") else { return Ok(None) };
+        let ty = PgType::Array(Arc::new(of.clone()));
+        // An untyped literal beside an array is one itself.
+        let whole = |b: &Bound| is_array(b) || b.ty == PgType::Unknown;
+        let (udf, left, right) = match (whole(&left), whole(&right)) {
+            (true, true) => (array::cat(&ty), (left, &ty), (right, &ty)),
+            (true, false) => (array::extend(&ty, false), (left, &ty), (right, &of)),
+            (false, true) => (array::extend(&ty, true), (right, &ty), (left, &of)),
+            (false, false) => return Ok(None),
+        };
+        let left = self.coerce(left.0, left.1, CastContext::Implicit)?;
+        let right = self.coerce(right.0, right.1, CastContext::Implicit)?;
+        Ok(Some(Bound::new(scalar::call(&udf, vec![left.expr, right.expr]), ty)))
     }
 }

@@ -20,7 +20,7 @@ use crate::{
         functions::{
             arithmetic, builtin,
             cast::{is_float, is_integer},
-            concat, datetime, numeric, pattern, scalar, series,
+            concat, datetime, format, numeric, pattern, scalar, series,
         },
         parser::fold_identifier,
     },
@@ -28,8 +28,11 @@ use crate::{
 };
 
 /// A call's arguments and what comes with them.
+#[derive(Clone)]
 pub(super) struct Arguments<'f> {
     pub(super) exprs: Vec<&'f ast::Expr>,
+    /// `name => value`, in lower case unless quoted.
+    pub(super) named: Vec<(String, &'f ast::Expr)>,
     /// `count(*)`.
     pub(super) star: bool,
     pub(super) distinct: bool,
@@ -73,7 +76,13 @@ pub(super) fn function_name(name: &ast::ObjectName) -> Result<String, SqlError> 
 }
 
 pub(super) fn arguments(function: &ast::Function) -> Result<Arguments<'_>, SqlError> {
-    let mut result = Arguments { exprs: Vec::new(), star: false, distinct: false, order_by: &[] };
+    let mut result = Arguments {
+        exprs: Vec::new(),
+        named: Vec::new(),
+        star: false,
+        distinct: false,
+        order_by: &[],
+    };
     if !matches!(function.parameters, FunctionArguments::None) || function.uses_odbc_syntax {
         return Err(SqlError::not_supported(format!("call {function}")));
     }
@@ -89,6 +98,14 @@ pub(super) fn arguments(function: &ast::Function) -> Result<Arguments<'_>, SqlEr
         match arg {
             FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => result.exprs.push(expr),
             FunctionArg::Unnamed(FunctionArgExpr::Wildcard) => result.star = true,
+            FunctionArg::Named { name, arg: FunctionArgExpr::Expr(expr), .. } => {
+                result.named.push((fold_identifier(name), expr));
+            }
+            FunctionArg::ExprNamed {
+                name: ast::Expr::Identifier(name),
+                arg: FunctionArgExpr::Expr(expr),
+                ..
+            } => result.named.push((fold_identifier(name), expr)),
             other => return Err(SqlError::not_supported(format!("argument {other}"))),
         }
     }
@@ -126,7 +143,10 @@ impl Planner<'_> {
         if name == "array"
             && let FunctionArguments::Subquery(query) = &function.args
         {
-            return self.array_subquery(query, env);
+            return match self.array_over_unnest(query, env)? {
+                Some(bound) => Ok(bound),
+                None => self.array_subquery(query, env),
+            };
         }
         if function.null_treatment.is_some() {
             return Err(self.refuse(&at, "IGNORE NULLS"));
@@ -135,14 +155,17 @@ impl Planner<'_> {
             return Err(self.refuse(&at, &format!("WITHIN GROUP of {name}")));
         }
         let args = arguments(function)?;
+        if !args.named.is_empty() && name != "make_interval" {
+            return Err(self.refuse(&at, &format!("{name} with named arguments")));
+        }
         let result = if function.over.is_some() {
-            self.window_function(&name, function, args, env)
+            self.window_function(&name, function, args.clone(), env)
         } else if super::aggregates::is_aggregate(&name) {
-            self.aggregate_function(&name, function.filter.as_deref(), args, env)
+            self.aggregate_function(&name, function.filter.as_deref(), args.clone(), env)
         } else {
             self.scalar_function(&name, function, &args, env)
         };
-        result.map_err(|e| self.locate(e, &at))
+        result.map_err(|e| self.locate_literal(e, args.exprs, Some(&at)))
     }
 
     fn scalar_function(
@@ -169,6 +192,9 @@ impl Planner<'_> {
         for expr in &args.exprs {
             bounds.push(self.expr(expr, env)?);
         }
+        if name == "make_interval" {
+            return self.make_interval(bounds, &args.named, env);
+        }
         if let Some(list) = self.set_returning(name, bounds.clone())? {
             if env.clause != "SELECT" {
                 let message = format!("set-returning functions are not allowed in {}", env.clause);
@@ -181,6 +207,27 @@ impl Planner<'_> {
             return Ok(Bound::new(Expr::Unnest(unnest), of.as_ref().clone()));
         }
         self.call_builtin(name, bounds)
+    }
+
+    /// `make_interval`, the one function whose arguments may be named and left out.
+    fn make_interval(
+        &mut self,
+        mut bounds: Vec<Bound>,
+        named: &[(String, &ast::Expr)],
+        env: &Env<'_>,
+    ) -> Result<Bound, SqlError> {
+        const NAMES: [&str; 7] = ["years", "months", "weeks", "days", "hours", "mins", "secs"];
+        let given = bounds.len();
+        bounds.resize_with(given.max(NAMES.len()), || Bound::int4(0));
+        for (name, expr) in named {
+            let place = NAMES.iter().position(|n| n == name).filter(|place| *place >= given);
+            let Some(place) = place else {
+                let message = format!("function make_interval({name} => …) does not exist");
+                return Err(SqlError::new(sqlstate::UNDEFINED_FUNCTION, message));
+            };
+            bounds[place] = self.expr(expr, env)?;
+        }
+        self.call_builtin("make_interval", bounds)
     }
 
     /// A scalar function by name.
@@ -196,6 +243,13 @@ impl Planner<'_> {
             "concat" => return self.concat(None, args),
             "concat_ws" => return self.concat_ws(args),
             "regexp_replace" => return self.regexp_replace(args),
+            "string_to_array" => return self.string_to_array(args),
+            "format" if !args.is_empty() => return self.format(args),
+            "sha224" | "sha256" | "sha384" | "sha512"
+                if args.len() == 1 && can_coerce(&args[0].ty, &PgType::Bytea) =>
+            {
+                return self.sha(name, args[0].clone());
+            }
             "md5" if args.len() == 1 && can_coerce(&args[0].ty, &PgType::Text) => {
                 let text = self.text_operand(args[0].clone())?;
                 let digest = datafusion::functions::crypto::expr_fn::md5(text);
@@ -336,21 +390,49 @@ impl Planner<'_> {
         let mut exprs: Vec<Expr> = separator.into_iter().collect();
         let with_separator = !exprs.is_empty();
         for arg in args {
-            // Output functions write t and f, casts true and false.
-            let boolean = arg.ty == PgType::Bool;
-            let text = match arg.ty {
-                PgType::Bpchar(_) => self.padded(arg)?,
-                _ => self.text_operand(arg)?,
-            };
-            exprs.push(if boolean {
-                let one = Bound::int4(1);
-                self.call_builtin("left", vec![Bound::new(text, PgType::Text), one])?.expr
-            } else {
-                text
-            });
+            exprs.push(self.output_text(arg)?);
         }
         let udf = if with_separator { concat::concat_ws() } else { concat::concat() };
         Ok(Bound::new(scalar::call(&udf, exprs), PgType::Text))
+    }
+
+    /// `format(pattern, …)`: the arguments as their output functions write them.
+    fn format(&mut self, args: Vec<Bound>) -> Result<Bound, SqlError> {
+        if !can_coerce(&args[0].ty, &PgType::Text) {
+            return Err(undefined_function("format", &args));
+        }
+        let mut exprs = Vec::with_capacity(args.len());
+        for arg in args {
+            exprs.push(self.output_text(arg)?);
+        }
+        Ok(Bound::new(scalar::call(&format::format(), exprs), PgType::Text))
+    }
+
+    fn sha(&mut self, name: &str, bytes: Bound) -> Result<Bound, SqlError> {
+        use datafusion::functions::crypto::expr_fn;
+        let bytes = self.coerce(bytes, &PgType::Bytea, CastContext::Implicit)?.expr;
+        let digest = match name {
+            "sha224" => expr_fn::sha224(bytes),
+            "sha256" => expr_fn::sha256(bytes),
+            "sha384" => expr_fn::sha384(bytes),
+            _ => expr_fn::sha512(bytes),
+        };
+        let digest = datafusion::logical_expr::cast(digest, PgType::Bytea.arrow_type());
+        Ok(Bound::new(digest, PgType::Bytea))
+    }
+
+    /// A value as its output function writes it: booleans as t and f, where a cast says true.
+    fn output_text(&mut self, arg: Bound) -> Result<Expr, SqlError> {
+        let boolean = arg.ty == PgType::Bool;
+        let text = match arg.ty {
+            PgType::Bpchar(_) => self.padded(arg)?,
+            _ => self.text_operand(arg)?,
+        };
+        if !boolean {
+            return Ok(text);
+        }
+        let one = Bound::int4(1);
+        Ok(self.call_builtin("left", vec![Bound::new(text, PgType::Text), one])?.expr)
     }
 
     fn concat_ws(&mut self, mut args: Vec<Bound>) -> Result<Bound, SqlError> {
@@ -449,6 +531,10 @@ impl Planner<'_> {
                 }
             }
             "generate_series" => self.generate_series(args).map(Some),
+            "regexp_split_to_table" => self.call_builtin("regexp_split_to_array", args).map(Some),
+            "string_to_table" => self.string_to_array(args).map(Some),
+            "regexp_matches" => Err(SqlError::not_supported("regexp_matches")
+                .hint("regexp_match gives the first match.")),
             "generate_subscripts" => {
                 let [array, dimension] = args.as_slice() else {
                     return Err(undefined_function(name, &args));
@@ -491,25 +577,32 @@ impl Planner<'_> {
             return Err(undefined_function("generate_series", &args));
         }
         let has = |ty: &PgType| args.iter().any(|a| a.ty == *ty);
-        if has(&PgType::Timestamp) || has(&PgType::Date) {
+        if has(&PgType::Timestamp) || has(&PgType::Date) || has(&PgType::Timestamptz) {
             if args.len() == 2 {
                 return Err(undefined_function("generate_series", &args));
             }
             let mut exprs = Vec::new();
             let types = [PgType::Timestamp, PgType::Timestamp, PgType::Interval];
-            let had_date = has(&PgType::Date) && !has(&PgType::Timestamp);
-            if had_date {
-                // PostgreSQL prefers timestamptz here.
-                return Err(SqlError::not_supported("generate_series over dates")
-                    .hint("Cast the bounds to timestamp."));
+            // PostgreSQL takes dates for timestamptz here.
+            let zoned = has(&PgType::Timestamptz) || !has(&PgType::Timestamp);
+            if zoned && self.context.format.time_zone != TimeZone::UTC {
+                let what = "generate_series over dates and times of a zone other than UTC";
+                return Err(SqlError::not_supported(what).hint("Cast the bounds to timestamp."));
             }
             for (arg, ty) in args.into_iter().zip(&types) {
-                exprs.push(self.coerce(arg, ty, CastContext::Implicit)?.expr);
+                exprs.push(self.coerce(arg, ty, CastContext::Assignment)?.expr);
             }
             let list = PgType::Array(Arc::new(PgType::Timestamp));
-            return Ok(Bound::new(scalar::call(&series::timestamps(), exprs), list));
+            let call = scalar::call(&series::timestamps(), exprs);
+            if zoned {
+                // Local time is UTC.
+                let list = PgType::Array(Arc::new(PgType::Timestamptz));
+                let call = datafusion::logical_expr::cast(call, list.arrow_type());
+                return Ok(Bound::new(call, list));
+            }
+            return Ok(Bound::new(call, list));
         }
-        if has(&PgType::Timestamptz) || args.iter().any(|a| is_numeric(&a.ty)) {
+        if args.iter().any(|a| is_numeric(&a.ty)) {
             return Err(SqlError::not_supported("generate_series over these types"));
         }
         let of = if has(&PgType::Int8) { PgType::Int8 } else { PgType::Int4 };

@@ -145,6 +145,11 @@ impl Planner<'_> {
         match &bound.expr {
             Expr::Literal(value, _) if value.is_null() => Bound::null(to.clone()),
             Expr::Literal(ScalarValue::Utf8View(Some(text)), _) => {
+                let named = matches!(to, PgType::Regproc | PgType::Regnamespace | PgType::Regrole);
+                if named && text.parse::<u32>().is_err() {
+                    self.reusable = false;
+                    return self.extra_cast(Bound::text(text.clone()), to);
+                }
                 let value = self.constant_of(text, to, context == CastContext::Explicit)?;
                 Ok(Bound::literal(value, to.clone()))
             }

@@ -68,6 +68,7 @@ impl Planner<'_> {
                 let to = type_names::pg_type(data_type)?;
                 let bound = self.expr_for_cast(expr, &to, env)?;
                 self.coerce(bound, &to, CastContext::Explicit)
+                    .map_err(|e| self.locate_literal(e, [expr.as_ref()], None))
             }
             E::IsNull(e) => Ok(Bound::bool(Expr::IsNull(Box::new(self.any(e, env)?.expr)))),
             E::IsNotNull(e) => Ok(Bound::bool(Expr::IsNotNull(Box::new(self.any(e, env)?.expr)))),
@@ -120,7 +121,7 @@ impl Planner<'_> {
             E::Array(array) => {
                 let types = array.elem.iter().map(|e| self.expr(e, env));
                 let items = types.collect::<Result<Vec<_>, _>>()?;
-                self.array(items)
+                self.array(items).map_err(|e| self.locate_literal(e, &array.elem, None))
             }
             E::CompoundFieldAccess { root, access_chain } => {
                 self.subscript(root, access_chain, env)
@@ -144,17 +145,6 @@ impl Planner<'_> {
     /// 0A000 with the place of an expression.
     pub(super) fn refuse(&self, expr: &ast::Expr, what: &str) -> SqlError {
         let error = SqlError::not_supported(what);
-        match self.statement.and_then(|s| s.position(expr.span().start)) {
-            Some(position) => error.position(position),
-            None => error,
-        }
-    }
-
-    /// The error with the place of an expression, unless it has one.
-    pub(super) fn locate(&self, error: SqlError, expr: &ast::Expr) -> SqlError {
-        if error.position.is_some() {
-            return error;
-        }
         match self.statement.and_then(|s| s.position(expr.span().start)) {
             Some(position) => error.position(position),
             None => error,
@@ -273,7 +263,9 @@ impl Planner<'_> {
             B::Divide => Operation::Divide,
             B::Modulo => Operation::Modulo,
             B::StringConcat => {
-                return self.concatenate(l, r).map_err(|e| self.locate(e, left));
+                return self
+                    .concatenate(l, r)
+                    .map_err(|e| self.locate_operator(e, left, "||", right));
             }
             B::PGRegexMatch => return self.regex(l, r, false, false),
             B::PGRegexIMatch => return self.regex(l, r, true, false),
@@ -295,7 +287,8 @@ impl Planner<'_> {
                 return Err(self.locate(error, left));
             }
         };
-        self.arithmetic(l, operation, r).map_err(|e| self.locate(e, left))
+        self.arithmetic(l, operation, r)
+            .map_err(|e| self.locate_operator(e, left, operation.symbol(), right))
     }
 
     fn bitwise(&mut self, l: Bound, op: &B, r: Bound) -> Result<Bound, SqlError> {
@@ -343,7 +336,8 @@ impl Planner<'_> {
         }
         let l = self.expr(left, env)?;
         let r = self.expr(right, env)?;
-        self.compare(l, op, r).map_err(|e| self.locate(e, left))
+        self.compare(l, op, r)
+            .map_err(|e| self.locate_operator(e, left, &super::operators::symbol(&op), right))
     }
 
     fn compare_rows(
@@ -434,6 +428,7 @@ impl Planner<'_> {
                 let bound = self.expr(expr, env)?;
                 self.call_builtin(name, vec![bound])
             }
+            UnaryOperator::BitwiseNot => self.bitwise_not(expr, env),
             other => Err(self.refuse(expr, &format!("operator {other}"))),
         }
     }
@@ -451,7 +446,9 @@ impl Planner<'_> {
             for item in list {
                 items.push(self.expr(item, env)?);
             }
-            return self.in_values(left, items, negated).map_err(|e| self.locate(e, expr));
+            return self
+                .in_values(left, items, negated)
+                .map_err(|e| self.locate_literal(e, list, Some(expr)));
         }
         let mut any: Option<Expr> = None;
         for item in list {
@@ -643,7 +640,10 @@ impl Planner<'_> {
         if let Some(result) = else_result {
             results.insert(0, self.expr(result, env)?);
         }
-        let (mut values, ty) = self.unify(results, "CASE", env.summed)?;
+        let of_case = conditions.iter().map(|when| &when.result).chain(else_result);
+        let (mut values, ty) = self
+            .unify(results, "CASE", env.summed)
+            .map_err(|e| self.locate_literal(e, of_case, None))?;
         let otherwise = if has_else { Some(values.remove(0)) } else { None };
         let whens = whens.into_iter().map(Box::new);
         let pairs = whens.zip(values.into_iter().map(Box::new)).collect();

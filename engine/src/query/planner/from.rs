@@ -617,9 +617,9 @@ fn unnest_beside(
         .map_err(sql_error)
 }
 
-type FunctionParts<'f> = (String, Vec<ast::Expr>, Option<&'f ast::TableAlias>, bool);
+pub(super) type FunctionParts<'f> = (String, Vec<ast::Expr>, Option<&'f ast::TableAlias>, bool);
 
-fn function_parts(factor: &TableFactor) -> Result<FunctionParts<'_>, SqlError> {
+pub(super) fn function_parts(factor: &TableFactor) -> Result<FunctionParts<'_>, SqlError> {
     let unsupported = |what: &str| Err(SqlError::not_supported(what));
     let (name, args, alias, ordinality) = match factor {
         TableFactor::Table { name, args: Some(args), alias, with_ordinality, .. } => {

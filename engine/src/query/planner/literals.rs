@@ -122,7 +122,8 @@ impl Planner<'_> {
     pub(super) fn typed_string(&mut self, typed: &ast::TypedString) -> Result<Bound, SqlError> {
         let ty = type_names::pg_type(&typed.data_type)?;
         let literal = self.literal(&typed.value.value)?;
-        self.coerce(literal, &ty, CastContext::Explicit)
+        let at = ast::Expr::Value(typed.value.clone());
+        self.coerce(literal, &ty, CastContext::Explicit).map_err(|e| self.locate(e, &at))
     }
 
     /// `INTERVAL '90' DAY`.
@@ -137,7 +138,8 @@ impl Planner<'_> {
         else {
             return Err(SqlError::not_supported("INTERVAL with a precision"));
         };
-        let ast::Expr::Value(value) = value.as_ref() else {
+        let at = value.as_ref();
+        let ast::Expr::Value(value) = at else {
             return Err(SqlError::new(
                 sqlstate::SYNTAX_ERROR,
                 format!("syntax error at or near \"{value}\""),
@@ -174,7 +176,8 @@ impl Planner<'_> {
                 return Err(SqlError::new(sqlstate::SYNTAX_ERROR, message));
             }
         };
-        let value = self.constant_of(&text, &PgType::Interval, true)?;
+        let value = self.constant_of(&text, &PgType::Interval, true);
+        let value = value.map_err(|e| self.locate(e, at))?;
         Ok(Bound::literal(value, PgType::Interval))
     }
 

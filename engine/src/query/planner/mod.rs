@@ -1,6 +1,7 @@
 //! Statements to logical plans.
 
 mod aggregates;
+mod array_map;
 mod arrays;
 mod bound;
 mod calls;
@@ -14,6 +15,7 @@ mod guards;
 mod literals;
 mod names;
 mod operators;
+mod positions;
 mod precedence;
 mod query;
 mod resolver;
@@ -22,6 +24,7 @@ mod scope;
 mod select;
 mod session_functions;
 mod subqueries;
+mod suggestions;
 mod unnest;
 mod windows;
 

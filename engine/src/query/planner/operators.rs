@@ -5,12 +5,14 @@ use std::sync::Arc;
 use datafusion::{
     logical_expr::{BinaryExpr, Expr, Operator},
     scalar::ScalarValue,
+    sql::sqlparser::ast,
 };
 
 use super::{
     Planner,
     bound::{Bound, is_numeric, undefined_operator},
     coerce::{CastContext, can_coerce, common_shape, shape_of},
+    scope::Env,
 };
 use crate::{
     error::SqlError,
@@ -238,6 +240,20 @@ impl Planner<'_> {
         }
     }
 
+    /// `~ integer`.
+    pub(super) fn bitwise_not(
+        &mut self,
+        expr: &ast::Expr,
+        env: &Env<'_>,
+    ) -> Result<Bound, SqlError> {
+        let bound = self.expr(expr, env)?;
+        if !is_integer(&bound.ty) {
+            return Err(self.locate(undefined_operator("~", None, &bound.ty), expr));
+        }
+        let ones = self.coerce(Bound::int4(-1), &bound.ty, CastContext::Assignment)?;
+        Ok(Bound::new(binary(bound.expr, Operator::BitwiseXor, ones.expr), bound.ty))
+    }
+
     /// `left symbol right` for `+ - * / %`.
     pub(super) fn arithmetic(
         &mut self,
@@ -420,12 +436,13 @@ impl Planner<'_> {
     pub(super) fn concatenate(&mut self, left: Bound, right: Bound) -> Result<Bound, SqlError> {
         let textual = |t: &PgType| is_text(t);
         if matches!(left.ty, PgType::Array(_)) || matches!(right.ty, PgType::Array(_)) {
-            return Err(SqlError::not_supported("concatenation of arrays"));
+            let undefined = undefined_operator("||", Some(&left.ty), &right.ty);
+            return self.concatenate_arrays(left, right)?.ok_or(undefined);
         }
         if left.ty == PgType::Bytea && matches!(right.ty, PgType::Bytea | PgType::Unknown)
             || right.ty == PgType::Bytea && left.ty == PgType::Unknown
         {
-            return Err(SqlError::not_supported("concatenation of bytea"));
+            return self.call_builtin("byteacat", vec![left, right]);
         }
         if !textual(&left.ty) && !textual(&right.ty) {
             return Err(undefined_operator("||", Some(&left.ty), &right.ty));

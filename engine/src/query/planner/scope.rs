@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use arrow::datatypes::Field;
 use datafusion::{
-    common::{Column, TableReference},
-    logical_expr::Expr,
+    common::{Column, ScalarValue, TableReference},
+    logical_expr::{Case, Expr},
     sql::sqlparser::ast,
 };
 
-use super::{Planner, bound::Bound};
+use super::{Planner, bound::Bound, suggestions::with_similar_column};
 use crate::{
     error::{SqlError, sqlstate},
     query::parser::fold_identifier,
@@ -115,6 +115,26 @@ fn outer_reference(bound: Bound, levels: usize) -> Bound {
     Bound::new(expr, bound.ty)
 }
 
+/// Objects of users have OIDs from here on.
+const FIRST_USER_OID: u32 = 16_384;
+
+/// `tableoid` of a system table: its OID, where there is a row at all (the first column of a system
+/// table is never null).
+fn table_oid(entry: &ScopeTable, levels: usize) -> Option<Bound> {
+    let first = entry.columns.first().filter(|c| (1..FIRST_USER_OID).contains(&c.origin.0))?;
+    let column = Bound::new(Expr::Column(first.column.clone()), first.ty.clone());
+    let there = Expr::IsNotNull(Box::new(outer_reference(column, levels).expr));
+    let oid = Expr::Literal(ScalarValue::UInt32(Some(first.origin.0)), None);
+    let case = Case::new(None, vec![(Box::new(there), Box::new(oid))], None);
+    Some(Bound::new(Expr::Case(case), PgType::Oid))
+}
+
+/// Columns every table of PostgreSQL has and ours have not.
+fn refused_system_column(name: &str) -> Option<SqlError> {
+    matches!(name, "tableoid" | "ctid" | "xmin" | "xmax" | "cmin" | "cmax")
+        .then(|| SqlError::not_supported(format!("system column {name}")))
+}
+
 impl Planner<'_> {
     fn ambiguous(&self, name: &str, ident: &ast::Ident) -> SqlError {
         let message = format!("column reference \"{name}\" is ambiguous");
@@ -160,8 +180,12 @@ impl Planner<'_> {
         let (schema, table, name) = match names.as_slice() {
             [name] => {
                 return self.find_column(first, env)?.ok_or_else(|| {
+                    if let Some(refused) = refused_system_column(name) {
+                        return self.at(refused, first);
+                    }
                     let message = format!("column \"{name}\" does not exist");
-                    self.at(SqlError::new(sqlstate::UNDEFINED_COLUMN, message), first)
+                    let error = SqlError::new(sqlstate::UNDEFINED_COLUMN, message);
+                    self.at(with_similar_column(error, None, name, env), first)
                 });
             }
             [table, name] => (None, table, name),
@@ -169,13 +193,21 @@ impl Planner<'_> {
             _ => return Err(SqlError::not_supported(format!("reference {}", names.join(".")))),
         };
         let Some((entry, levels)) = self.find_table(schema.map(String::as_str), table, env)? else {
-            let message = format!("missing FROM-clause entry for table \"{table}\"");
-            return Err(self.at(SqlError::new(sqlstate::UNDEFINED_TABLE, message), first));
+            return Err(self.missing_table(schema.map(String::as_str), table, first, env));
         };
         let mut matches = entry.columns.iter().filter(|c| &c.name == name);
         let Some(column) = matches.next() else {
+            if name == "tableoid"
+                && let Some(bound) = table_oid(entry, levels)
+            {
+                return Ok(Found { bound, origin: (0, 0) });
+            }
+            if let Some(refused) = refused_system_column(name) {
+                return Err(self.at(refused, first));
+            }
             let message = format!("column {table}.{name} does not exist");
-            return Err(self.at(SqlError::new(sqlstate::UNDEFINED_COLUMN, message), first));
+            let error = SqlError::new(sqlstate::UNDEFINED_COLUMN, message);
+            return Err(self.at(with_similar_column(error, Some(table), name, env), first));
         };
         if matches.next().is_some() {
             return Err(self.ambiguous(name, &parts[parts.len() - 1]));

@@ -76,7 +76,9 @@ impl Planner<'_> {
                 self.reusable = false;
                 Bound::int4(self.context.process_id)
             }
-            ("current_setting", 1 | 2) => return self.current_setting(args).map(Some),
+            ("current_setting", 1 | 2) if args[0].constant_text().is_some() => {
+                return self.current_setting(args).map(Some);
+            }
             ("random", 0) => {
                 let udf = datafusion::functions::math::random();
                 let call = ScalarFunction::new_udf(udf, vec![]);
@@ -86,9 +88,6 @@ impl Planner<'_> {
             ("set_config", 3) => return Err(SqlError::not_supported("set_config")),
             ("timezone", 2) => {
                 return self.at_time_zone(args[0].clone(), args[1].clone()).map(Some);
-            }
-            ("clock_timestamp" | "timeofday", 0) => {
-                return Err(SqlError::not_supported(format!("{name}()")));
             }
             ("age", 1) => {
                 let today = self.current(&PgType::Date)?;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use table::{DateStyle, Kind};
 pub use table::{Parameter, Source, parameters};
 
+use super::api::Notice;
 use crate::{
     error::{SqlError, sqlstate},
     query::statement::IsolationLevel,
@@ -38,10 +39,37 @@ pub struct Derived {
     pub search_path: Vec<String>,
     /// 0: none.
     pub statement_timeout_ms: u64,
+    /// Longest idle time of a session, in a transaction and outside of one; 0: any.
+    pub idle_in_transaction_ms: u64,
+    pub idle_session_ms: u64,
+    /// Statements that run so long are logged; `None`: none is.
+    pub log_duration_ms: Option<u64>,
+    /// Which notices the client gets.
+    pub least_notice: LeastNotice,
     pub default_isolation: IsolationLevel,
     pub default_read_only: bool,
     /// Whether statements of the simple protocol may run on plans of earlier ones.
     pub plan_cache: bool,
+}
+
+/// The least severe notice a client gets (`client_min_messages`).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum LeastNotice {
+    Notice,
+    Warning,
+    Error,
+}
+
+impl LeastNotice {
+    /// Whether a notice of this severity is sent. INFO always is.
+    #[must_use]
+    pub fn sends(self, severity: &str) -> bool {
+        match severity {
+            "NOTICE" => self <= Self::Notice,
+            "WARNING" => self <= Self::Warning,
+            _ => true,
+        }
+    }
 }
 
 impl Settings {
@@ -90,12 +118,18 @@ impl Settings {
         self.all().filter(|(p, _)| p.reported).map(|(p, value)| (p.name, value))
     }
 
+    /// The values as SHOW prints them, by index into [`parameters`].
+    #[must_use]
+    pub fn values(&self) -> Arc<Vec<String>> {
+        self.current.clone()
+    }
+
     #[must_use]
     pub fn derived(&self) -> &Arc<Derived> {
         &self.derived
     }
 
-    /// SET: `values` are the items of a list; `None` is DEFAULT.
+    /// SET: `values` are the items of a list; `None` is DEFAULT. What is to be said to the client.
     ///
     /// # Errors
     /// 42704, 22023, 55P02 for a parameter that cannot be changed.
@@ -104,7 +138,7 @@ impl Settings {
         name: &str,
         values: Option<&[String]>,
         local: bool,
-    ) -> Result<(), SqlError> {
+    ) -> Result<Option<Notice>, SqlError> {
         let index = index_of(name)?;
         let parameter = &parameters()[index];
         if parameter.read_only {
@@ -121,10 +155,16 @@ impl Settings {
         current[index].clone_from(&value);
         self.derived = Arc::new(derive(&current)?);
         self.current = Arc::new(current);
+        let unchanged = value == parameter.default;
         if !local {
             Arc::make_mut(&mut self.session)[index] = value;
         }
-        Ok(())
+        Ok(parameter.without_effect.filter(|_| !unchanged).map(|why| {
+            let message = format!("parameter \"{}\" has no effect", parameter.name);
+            let mut warning = Notice::warning("01000", message);
+            warning.detail = Some(why.to_owned());
+            warning
+        }))
     }
 
     /// RESET ALL.
@@ -198,6 +238,16 @@ fn derive(values: &[String]) -> Result<Derived, SqlError> {
         search_path: table::split_list(value("search_path")?),
         statement_timeout_ms: table::milliseconds(value("statement_timeout")?)
             .ok_or_else(|| wrong("statement_timeout"))?,
+        idle_in_transaction_ms: table::milliseconds(value("idle_in_transaction_session_timeout")?)
+            .ok_or_else(|| wrong("idle_in_transaction_session_timeout"))?,
+        idle_session_ms: table::milliseconds(value("idle_session_timeout")?)
+            .ok_or_else(|| wrong("idle_session_timeout"))?,
+        log_duration_ms: table::milliseconds(value("log_min_duration_statement")?),
+        least_notice: match value("client_min_messages")? {
+            "warning" => LeastNotice::Warning,
+            "error" => LeastNotice::Error,
+            _ => LeastNotice::Notice,
+        },
         default_isolation: match value("default_transaction_isolation")? {
             "repeatable read" => IsolationLevel::RepeatableRead,
             "serializable" => IsolationLevel::Serializable,

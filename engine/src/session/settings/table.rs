@@ -17,6 +17,8 @@ pub struct Parameter {
     pub reported: bool,
     /// Fixed by the server.
     pub read_only: bool,
+    /// Why it changes nothing here; SET says so.
+    pub without_effect: Option<&'static str>,
 }
 
 /// Where `pg_settings.source` says a value comes from.
@@ -33,8 +35,12 @@ pub(super) enum Kind {
     Int(i64, i64),
     /// Stored in milliseconds.
     Milliseconds,
-    /// Stored in kB.
-    Kilobytes,
+    /// Milliseconds, or -1 for never.
+    MillisecondsOrNever,
+    /// The session's own role.
+    Role,
+    /// Stored in kB; the least.
+    Kilobytes(u64),
     Text,
     Enum(&'static [&'static str]),
     /// Values PostgreSQL takes, of which those listed first work and the others get 0A000.
@@ -52,7 +58,15 @@ const fn parameter(
     default: &'static str,
     description: &'static str,
 ) -> Parameter {
-    Parameter { name, kind, default, description, reported: false, read_only: false }
+    Parameter {
+        name,
+        kind,
+        default,
+        description,
+        reported: false,
+        read_only: false,
+        without_effect: None,
+    }
 }
 
 const fn reported(parameter: Parameter) -> Parameter {
@@ -63,6 +77,17 @@ const fn fixed(parameter: Parameter) -> Parameter {
     Parameter { read_only: true, ..parameter }
 }
 
+const fn without_effect(parameter: Parameter, why: &'static str) -> Parameter {
+    Parameter { without_effect: Some(why), ..parameter }
+}
+
+/// Joins are ordered and computed by an optimizer of another kind.
+const OTHER_PLANNER: &str = "Plans are made by other rules than PostgreSQL's.";
+const ONE_POOL: &str = "Queries share one bounded pool of memory; see the option --memory-limit.";
+
+/// Locales that mean what is done here anyway.
+const LOCALES: Kind = Kind::Enum(&["C", "POSIX", "C.UTF-8", "en_US.UTF-8"]);
+
 const ISOLATION: Kind =
     Kind::Partly(&["read committed", "repeatable read", "read uncommitted"], &["serializable"]);
 const MESSAGES: Kind = Kind::Enum(&[
@@ -70,7 +95,7 @@ const MESSAGES: Kind = Kind::Enum(&[
 ]);
 
 /// By name, in the order of SHOW ALL.
-static PARAMETERS: [Parameter; 43] = [
+static PARAMETERS: [Parameter; 47] = [
     reported(parameter("application_name", Kind::Text, "", "Name of the client's application.")),
     parameter("array_nulls", Kind::Enum(&["on"]), "on", "Whether NULL in array input is a null."),
     parameter("bytea_output", Kind::Enum(&["hex", "escape"]), "hex", "Output format of bytea."),
@@ -102,25 +127,40 @@ static PARAMETERS: [Parameter; 43] = [
         "off",
         "Whether new transactions are read only.",
     )),
-    parameter("enable_seqscan", Kind::Bool, "on", "Accepted, without effect on plans."),
+    without_effect(
+        parameter("enable_seqscan", Kind::Bool, "on", "Accepted, without effect on plans."),
+        OTHER_PLANNER,
+    ),
     parameter(
         "extra_float_digits",
         Kind::Int(-15, 3),
         "1",
         "Digits of floating point output; above 0 is exact.",
     ),
-    parameter(
-        "from_collapse_limit",
-        Kind::Int(1, i32::MAX as i64),
-        "8",
-        "Accepted, without effect.",
+    without_effect(
+        parameter(
+            "from_collapse_limit",
+            Kind::Int(1, i32::MAX as i64),
+            "8",
+            "Accepted, without effect.",
+        ),
+        OTHER_PLANNER,
     ),
-    parameter("geqo", Kind::Bool, "on", "Accepted, without effect on plans."),
+    without_effect(
+        parameter("geqo", Kind::Bool, "on", "Accepted, without effect on plans."),
+        OTHER_PLANNER,
+    ),
     parameter(
         "idle_in_transaction_session_timeout",
         Kind::Milliseconds,
         "0",
-        "Longest idle time in a transaction; only 0, none, has an effect.",
+        "Longest idle time in a transaction.",
+    ),
+    parameter(
+        "idle_session_timeout",
+        Kind::Milliseconds,
+        "0",
+        "Longest idle time outside of a transaction.",
     ),
     reported(fixed(parameter("in_hot_standby", Kind::Bool, "off", "Whether this is a standby."))),
     reported(fixed(parameter("integer_datetimes", Kind::Bool, "on", "Timestamps are integers."))),
@@ -131,30 +171,42 @@ static PARAMETERS: [Parameter; 43] = [
         "Format of intervals.",
     )),
     reported(fixed(parameter("is_superuser", Kind::Bool, "on", "Whether the user is superuser."))),
-    parameter("jit", Kind::Bool, "off", "Accepted, without effect."),
-    parameter(
-        "join_collapse_limit",
-        Kind::Int(1, i32::MAX as i64),
-        "8",
-        "Accepted, without effect.",
+    without_effect(parameter("jit", Kind::Bool, "off", "Accepted, without effect."), OTHER_PLANNER),
+    without_effect(
+        parameter(
+            "join_collapse_limit",
+            Kind::Int(1, i32::MAX as i64),
+            "8",
+            "Accepted, without effect.",
+        ),
+        OTHER_PLANNER,
     ),
     fixed(parameter("lc_collate", Kind::Text, "C", "Order of strings: by code point.")),
     fixed(parameter("lc_ctype", Kind::Text, "C.UTF-8", "Classes of characters.")),
-    parameter("lc_messages", Kind::Text, "C", "Language of messages; always English."),
-    parameter("lc_monetary", Kind::Text, "C", "Format of money."),
-    parameter("lc_numeric", Kind::Text, "C", "Format of numbers."),
-    parameter("lc_time", Kind::Text, "C", "Names of days and months."),
+    parameter("lc_messages", LOCALES, "C", "Language of messages; always English."),
+    parameter("lc_monetary", LOCALES, "C", "Format of money."),
+    parameter("lc_numeric", LOCALES, "C", "Format of numbers."),
+    parameter("lc_time", LOCALES, "C", "Names of days and months."),
     parameter(
         "lock_timeout",
         Kind::Milliseconds,
         "0",
-        "Longest wait for a lock; nothing waits yet.",
+        "Longest wait for a lock; nothing waits for one.",
     ),
     parameter(
-        "maintenance_work_mem",
-        Kind::Kilobytes,
-        "64MB",
-        "Accepted, without effect: memory is one bounded pool.",
+        "log_min_duration_statement",
+        Kind::MillisecondsOrNever,
+        "-1",
+        "Statements that run at least as long are logged.",
+    ),
+    without_effect(
+        parameter(
+            "maintenance_work_mem",
+            Kind::Kilobytes(1024),
+            "64MB",
+            "Accepted, without effect: memory is one bounded pool.",
+        ),
+        ONE_POOL,
     ),
     fixed(parameter("max_identifier_length", Kind::Int(63, 63), "63", "Longest identifier.")),
     parameter(
@@ -163,6 +215,7 @@ static PARAMETERS: [Parameter; 43] = [
         "auto",
         "Whether statements of the simple protocol run on plans of earlier ones.",
     ),
+    parameter("role", Kind::Role, "none", "The current role."),
     parameter("row_security", Kind::Bool, "on", "Accepted; there are no row policies."),
     parameter("search_path", Kind::List, "\"$user\", public", "Schemas searched for tables."),
     reported(fixed(parameter("server_encoding", Kind::Text, "UTF8", "Encoding of the database."))),
@@ -173,7 +226,7 @@ static PARAMETERS: [Parameter; 43] = [
         "PostgreSQL's version spoken.",
     ))),
     fixed(parameter("server_version_num", Kind::Text, "150000", "The same as a number.")),
-    reported(parameter("session_authorization", Kind::Text, "postgres", "The session's user.")),
+    reported(parameter("session_authorization", Kind::Role, "postgres", "The session's user.")),
     reported(parameter(
         "standard_conforming_strings",
         Kind::Partly(&["on"], &["off"]),
@@ -188,7 +241,11 @@ static PARAMETERS: [Parameter; 43] = [
         "A commit is durable when it returns.",
     ),
     reported(parameter("TimeZone", Kind::TimeZone, "UTC", "Zone of times shown and read.")),
-    parameter("work_mem", Kind::Kilobytes, "4MB", "Accepted, without effect."),
+    without_effect(
+        parameter("work_mem", Kind::Kilobytes(64), "4MB", "Accepted, without effect."),
+        ONE_POOL,
+    ),
+    parameter("xmloption", Kind::Enum(&["content"]), "content", "There is no type xml."),
 ];
 
 /// Every parameter, by name.
@@ -207,7 +264,9 @@ impl Parameter {
     pub fn type_name(&self) -> &'static str {
         match self.kind {
             Kind::Bool => "bool",
-            Kind::Int(..) | Kind::Milliseconds | Kind::Kilobytes => "integer",
+            Kind::Int(..) | Kind::Milliseconds | Kind::MillisecondsOrNever | Kind::Kilobytes(_) => {
+                "integer"
+            }
             Kind::Enum(_) | Kind::Partly(..) => "enum",
             _ => "string",
         }
@@ -239,8 +298,35 @@ impl Parameter {
                     _ => Err(self.out_of_range(i64::MAX, 0, i64::from(i32::MAX), " ms")),
                 }
             }
-            Kind::Kilobytes => {
-                kilobytes(value).map(show_kilobytes).ok_or_else(|| self.invalid(value))
+            Kind::MillisecondsOrNever if value.trim() == "-1" => Ok("-1".to_owned()),
+            Kind::MillisecondsOrNever => {
+                let ms = milliseconds(value).ok_or_else(|| self.invalid(value))?;
+                match i32::try_from(ms) {
+                    Ok(_) => Ok(show_milliseconds(ms)),
+                    Err(_) => Err(self.out_of_range(i64::MAX, -1, i64::from(i32::MAX), " ms")),
+                }
+            }
+            Kind::Role => match value {
+                "postgres" => Ok(value.to_owned()),
+                // RESET ROLE and SET ROLE NONE.
+                "none" if self.default == "none" => Ok(value.to_owned()),
+                "default" if self.default != "none" => Ok(self.default.to_owned()),
+                _ => Err(SqlError::new(
+                    sqlstate::INVALID_PARAMETER_VALUE,
+                    format!("role \"{value}\" does not exist"),
+                )),
+            },
+            Kind::Kilobytes(least) => {
+                let kb = kilobytes(value).ok_or_else(|| self.invalid(value))?;
+                match i64::try_from(kb) {
+                    Ok(shown) if kb >= least && shown <= i64::from(i32::MAX) => {
+                        Ok(show_kilobytes(kb))
+                    }
+                    shown => {
+                        let (shown, most) = (shown.unwrap_or(i64::MAX), i64::from(i32::MAX));
+                        Err(self.out_of_range(shown, least as i64, most, " kB"))
+                    }
+                }
             }
             Kind::Text => Ok(value.to_owned()),
             Kind::Enum(allowed) => self.one_of(value, allowed, &[]),
@@ -261,7 +347,11 @@ impl Parameter {
         let wanted = match value.to_ascii_lowercase().as_str() {
             "true" | "yes" | "1" if allowed.contains(&"on") => "on".to_owned(),
             "false" | "no" | "0" if refused.contains(&"off") => "off".to_owned(),
-            other => other.to_owned(),
+            // Spelled as the parameter's own list does.
+            other => allowed
+                .iter()
+                .find(|name| name.eq_ignore_ascii_case(other))
+                .map_or_else(|| other.to_owned(), |name| (*name).to_owned()),
         };
         if allowed.contains(&wanted.as_str()) {
             Ok(wanted)

@@ -32,6 +32,11 @@ fn values_are_validated_and_shown_as_postgres_does() {
         ("jit", "true", "on"),
         ("search_path", "s1, \"Two\"", "s1, \"Two\""),
         ("search_path", "", "\"\""),
+        ("log_min_duration_statement", "-1", "-1"),
+        ("log_min_duration_statement", "2s", "2s"),
+        ("lc_messages", "en_us.utf-8", "en_US.UTF-8"),
+        ("role", "postgres", "postgres"),
+        ("role", "none", "none"),
     ] {
         assert_eq!(set(&mut s, name, value).as_deref(), Ok(shown), "{name} = {value}");
     }
@@ -46,6 +51,11 @@ fn values_are_validated_and_shown_as_postgres_does() {
         ("default_transaction_isolation", "serializable", "0A000"),
         ("default_transaction_isolation", "chaos", "22023"),
         ("client_encoding", "latin1", "0A000"),
+        ("work_mem", "1kB", "22023"),
+        ("lc_time", "de_DE", "22023"),
+        ("role", "nobody", "22023"),
+        ("session_authorization", "nobody", "22023"),
+        ("idle_session_timeout", "-1", "22023"),
     ] {
         assert_eq!(set(&mut s, name, value).expect_err(name).sqlstate, state, "{name} = {value}");
     }
@@ -76,4 +86,29 @@ fn start_up_parameters_are_what_reset_goes_back_to() {
     s.set("timezone", None, false).expect("the default");
     assert_eq!(s.show("timezone"), Ok("Asia/Tokyo"));
     assert_eq!(Settings::new([("colour", "red")]).expect_err("unknown").sqlstate, "42704");
+}
+
+#[test]
+fn what_has_no_effect_is_said_to_have_none() {
+    let mut s = settings();
+    let mut warning = |name: &str, value: &str| {
+        s.set(name, Some(&[value.to_owned()]), false).expect("a value it takes")
+    };
+    for (name, value) in [("work_mem", "64MB"), ("enable_seqscan", "off"), ("jit", "on")] {
+        let message = warning(name, value).expect("a warning").message;
+        assert_eq!(message, format!("parameter \"{name}\" has no effect"));
+    }
+    assert_eq!(warning("work_mem", "4MB"), None, "the default is what there is");
+    assert_eq!(warning("statement_timeout", "1s"), None);
+}
+
+#[test]
+fn notices_below_the_least_wanted_are_not_sent() {
+    let mut s = settings();
+    assert!(s.derived().least_notice.sends("NOTICE"));
+    set(&mut s, "client_min_messages", "warning").expect("a level");
+    let least = s.derived().least_notice;
+    assert!(!least.sends("NOTICE") && least.sends("WARNING") && least.sends("INFO"));
+    set(&mut s, "client_min_messages", "error").expect("a level");
+    assert!(!s.derived().least_notice.sends("WARNING"));
 }

@@ -37,6 +37,8 @@ pub struct DatabaseMetrics {
     /// How far it is behind the published snapshot.
     pub horizon_age: Duration,
     pub registered_snapshots: usize,
+    /// How far the oldest of them is behind the published snapshot.
+    pub oldest_snapshot_age: Duration,
     /// Memory of the delta, and its limit.
     pub delta_bytes: u64,
     pub budget_bytes: u64,
@@ -71,6 +73,9 @@ pub(super) fn collect(shared: &Shared) -> DatabaseMetrics {
         horizon,
         horizon_age: Duration::from_millis(behind_ms),
         registered_snapshots: snapshots.registered(),
+        oldest_snapshot_age: Duration::from_millis(
+            published.timestamp.millis().saturating_sub(snapshots.oldest().millis()),
+        ),
         delta_bytes: budget.used_bytes(),
         budget_bytes: budget.limit_bytes(),
         tables: shared.state.tables().len(),

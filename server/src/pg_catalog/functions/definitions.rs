@@ -1,7 +1,7 @@
 //! Objects printed back as SQL, and their descriptions.
 
 use glaredb_catalog::{Catalog, Relation, descriptor::Table};
-use glaredb_engine::types::PgType;
+use glaredb_engine::{error::SqlError, types::PgType};
 
 use super::system_function::{Call, Functions, Value};
 use crate::pg_catalog::{sql_text, tables};
@@ -34,11 +34,14 @@ pub(super) fn add(functions: &mut Functions) {
         ("pg_get_partkeydef", &[Oid]),
         ("pg_get_statisticsobjdef", &[Oid]),
         ("pg_get_statisticsobjdef_columns", &[Oid]),
-        ("pg_get_functiondef", &[Oid]),
+        ("pg_get_function_sqlbody", &[Oid]),
         ("pg_get_serial_sequence", &[Text, Text]),
     ] {
         functions.strict(name, arguments, Text, |_| Value::Null);
     }
+    functions.fallible("pg_get_functiondef", &[Oid], Text, |_| {
+        Err(SqlError::not_supported("showing the source of a built-in function"))
+    });
     functions.strict("obj_description", &[Oid, Name], Text, |call| {
         let (oid, class) = (call.oid(0)?, call.text(1)?);
         (class != "pg_database").then(|| tables::description(oid, class)).flatten()

@@ -11,15 +11,18 @@ use std::sync::Arc;
 
 use glaredb_engine::query::functions::ExtraFunction;
 
-use super::StorageFigures;
+use super::{Activities, StorageFigures};
 use system_function::Functions;
 
-pub(super) fn all(figures: &Arc<dyn StorageFigures>) -> Vec<ExtraFunction> {
+pub(super) fn all(
+    figures: &Arc<dyn StorageFigures>,
+    activities: &Arc<dyn Activities>,
+) -> Vec<ExtraFunction> {
     let mut functions = Functions::default();
     names::add(&mut functions);
     definitions::add(&mut functions);
     privileges::add(&mut functions);
-    session::add(&mut functions);
+    session::add(&mut functions, activities);
     sizes::add(&mut functions, figures);
     functions.into_vec()
 }

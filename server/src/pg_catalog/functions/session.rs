@@ -2,12 +2,36 @@
 
 use std::sync::Arc;
 
-use glaredb_engine::{session::StatementContext, types::PgType};
+use glaredb_engine::{
+    error::{SqlError, sqlstate},
+    session::StatementContext,
+    types::PgType,
+};
+use glaredb_txn::env::{Clock, SystemClock};
 
 use super::system_function::{Functions, Value};
+use crate::pg_catalog::Activities;
 
-pub(super) fn add(functions: &mut Functions) {
+pub(super) fn add(functions: &mut Functions, activities: &Arc<dyn Activities>) {
     use PgType::{Bool, Int4, Name, Oid, Text};
+    add_clock(functions);
+    for (name, terminate) in [("pg_cancel_backend", false), ("pg_terminate_backend", true)] {
+        let activities = activities.clone();
+        functions.volatile(name, &[Int4], Bool, move |call| {
+            let pid = call.int(0).and_then(|pid| i32::try_from(pid).ok());
+            Value::Bool(pid.is_some_and(|pid| activities.interrupt(pid, terminate)))
+        });
+    }
+    functions.fallible("current_setting", &[Text], Text, |call| {
+        let name = call.text(0).unwrap_or_default();
+        match call.context.setting(name) {
+            Some(value) => Ok(value.into()),
+            None => Err(SqlError::new(
+                sqlstate::UNDEFINED_OBJECT,
+                format!("unrecognized configuration parameter \"{name}\""),
+            )),
+        }
+    });
     functions.strict("current_schema", &[], Name, |call| {
         existing_schemas(call.context, false).next().map(str::to_owned)
     });
@@ -29,13 +53,22 @@ pub(super) fn add(functions: &mut Functions) {
         Value::Int(if matches!(name.as_str(), "UTF8" | "UTF-8" | "UNICODE") { 6 } else { -1 })
     });
     functions.strict("getdatabaseencoding", &[], Name, |_| "UTF8");
-    let texts = || PgType::Array(Arc::new(Text));
-    functions.strict("array_to_string", &[texts(), Text], Text, |call| {
-        let separator = call.text(1)?;
-        let elements: Vec<_> = call.texts(0)?.into_iter().flatten().collect();
-        Some(elements.join(separator))
-    });
     functions.strict("pg_tablespace_location", &[Oid], Text, |_| "");
+}
+
+/// When it is, and when the server started.
+fn add_clock(functions: &mut Functions) {
+    use PgType::Timestamptz;
+    let started = now_us();
+    functions.volatile("clock_timestamp", &[], Timestamptz, |_| Value::Timestamptz(now_us()));
+    // The settings of the command line are read at the start and never again.
+    for name in ["pg_postmaster_start_time", "pg_conf_load_time"] {
+        functions.strict(name, &[], Timestamptz, move |_| Value::Timestamptz(started));
+    }
+}
+
+fn now_us() -> i64 {
+    i64::try_from(SystemClock.now_ms()).unwrap_or(i64::MAX / 1000).saturating_mul(1000)
 }
 
 /// The schemas of the search path that exist; `implicit`: with `pg_catalog` where it is searched

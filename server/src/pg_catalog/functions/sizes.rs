@@ -35,9 +35,12 @@ pub(super) fn add(functions: &mut Functions, figures: &Arc<dyn StorageFigures>) 
             relation_bytes(&call.context.catalog, &*figures, call.oid(0)?, part).map(Value::Int)
         });
     }
-    for by in [Name, Oid] {
+    // One database, which lies in one tablespace.
+    for (name, by) in
+        [("pg_database_size", Name), ("pg_database_size", Oid), ("pg_tablespace_size", Oid)]
+    {
         let figures = Arc::clone(figures);
-        functions.strict("pg_database_size", &[by], Int8, move |call| {
+        functions.strict(name, &[by], Int8, move |call| {
             let tables = call.context.catalog.tables();
             let bytes: u64 = tables
                 .filter_map(|table| figures.table(table.storage))

@@ -8,7 +8,7 @@ use std::{
 use arrow::{
     array::{
         Array, ArrayRef, AsArray, BooleanBuilder, Int32Builder, Int64Builder, ListBuilder,
-        StringViewBuilder, UInt32Builder, cast::as_string_array,
+        StringViewBuilder, TimestampMicrosecondBuilder, UInt32Builder, cast::as_string_array,
     },
     datatypes::{DataType, Int16Type, Int32Type, Int64Type, UInt32Type},
 };
@@ -32,6 +32,8 @@ pub(super) enum Value {
     Oid(u32),
     Text(String),
     Texts(Vec<String>),
+    /// Microseconds since 1970-01-01 UTC.
+    Timestamptz(i64),
 }
 
 impl From<bool> for Value {
@@ -107,16 +109,6 @@ impl Call<'_> {
             _ => None,
         }
     }
-
-    /// The elements of a text array.
-    pub(super) fn texts(&self, n: usize) -> Option<Vec<Option<String>>> {
-        if !self.given(n) {
-            return None;
-        }
-        let elements = self.arrays[n].as_list_opt::<i32>()?.value(self.row);
-        let elements = elements.as_string_view_opt()?;
-        Some(elements.iter().map(|element| element.map(str::to_owned)).collect())
-    }
 }
 
 type Body = Arc<dyn Fn(&Call<'_>) -> Result<Value, SqlError> + Send + Sync>;
@@ -167,11 +159,38 @@ impl Functions {
         strict: bool,
         body: Body,
     ) {
+        self.add_as(name, arguments, returns, strict, Volatility::Stable, body);
+    }
+
+    /// A function that gives something else each time, or does something.
+    pub(super) fn volatile(
+        &mut self,
+        name: &'static str,
+        arguments: &[PgType],
+        returns: PgType,
+        body: impl Fn(&Call<'_>) -> Value + Send + Sync + 'static,
+    ) {
+        let body = Arc::new(move |call: &Call<'_>| Ok(body(call)));
+        self.add_as(name, arguments, returns, true, Volatility::Volatile, body);
+    }
+
+    fn add_as(
+        &mut self,
+        name: &'static str,
+        arguments: &[PgType],
+        returns: PgType,
+        strict: bool,
+        volatility: Volatility,
+        body: Body,
+    ) {
         let arguments = arguments.to_vec();
         let function = SystemFunction {
             name,
             variant: arguments.iter().map(PgType::sql_name).collect::<Vec<_>>().join(", "),
-            signature: Signature::any(arguments.len(), Volatility::Stable),
+            signature: match arguments.len() {
+                0 => Signature::nullary(volatility),
+                count => Signature::any(count, volatility),
+            },
             returns: returns.clone(),
             strict,
             body,
@@ -278,6 +297,17 @@ fn to_array(values: &[Value], returns: &PgType) -> Option<ArrayRef> {
         DataType::Int64 => build!(Int64Builder::new(), values, Value::Int(v) => *v),
         DataType::UInt32 => build!(UInt32Builder::new(), values, Value::Oid(v) => *v),
         DataType::Utf8View => build!(StringViewBuilder::new(), values, Value::Text(v) => v),
+        DataType::Timestamp(..) => {
+            let mut builder = TimestampMicrosecondBuilder::new();
+            for value in values {
+                match value {
+                    Value::Null => builder.append_null(),
+                    Value::Timestamptz(us) => builder.append_value(*us),
+                    _ => return None,
+                }
+            }
+            Arc::new(builder.finish().with_data_type(returns.arrow_type()))
+        }
         DataType::List(item) => {
             let mut builder = ListBuilder::new(StringViewBuilder::new()).with_field(item);
             for value in values {

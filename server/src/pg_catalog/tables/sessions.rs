@@ -37,6 +37,7 @@ pub(super) fn pg_stat_activity(source: &Source, rows: &mut Rows) {
             ("client_port", session.client.map_or(int(-1), |client| int(client.port()))),
             ("backend_start", Cell::Timestamptz(session.started_us)),
             ("query_start", session.query_started_us.map_or(Cell::Null, Cell::Timestamptz)),
+            ("xact_start", session.transaction_started_us.map_or(Cell::Null, Cell::Timestamptz)),
             ("state", session.state.into()),
             ("query", session.query.into()),
             ("backend_type", "client backend".into()),

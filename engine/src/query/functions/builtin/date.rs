@@ -5,13 +5,13 @@ use chrono::{Datelike, NaiveDate, NaiveDateTime, Timelike};
 
 use super::{
     Builtin, Out, Session,
-    Type::{Bool, Date, Float8, Int4, Interval, Numeric, Text, Time, Timestamp, Timestamptz},
+    Type::{Bool, Date, Float8, Interval, Numeric, Text, Time, Timestamp, Timestamptz},
     Value, builtin,
 };
 use crate::{
     error::{SqlError, sqlstate},
     query::functions::{
-        datetime::{self, DAY_US, interval_out_of_range, naive},
+        datetime::{self, DAY_US, naive},
         decimal::Decimal,
         to_char,
     },
@@ -52,20 +52,6 @@ pub(super) static TABLE: &[Builtin] = &[
         Ok(Out::Timestamp(datetime::from_local(truncated, s.time_zone)?))
     }),
     builtin("date_trunc", &[Text, Interval], Interval, |a, _| truncate_interval(&a[0], &a[1])),
-    builtin("make_date", &[Int4, Int4, Int4], Date, |a, _| {
-        let (year, month, day) = (a[0].int(), a[1].int(), a[2].int());
-        // Negative years are BC, and there is no year zero.
-        let astronomical = if year < 0 { year + 1 } else { year };
-        let date = (year != 0)
-            .then(|| NaiveDate::from_ymd_opt(astronomical as i32, month as u32, day as u32))
-            .flatten();
-        date.map(|d| Out::Date(datetime::days_of(d))).ok_or_else(|| {
-            SqlError::new(
-                sqlstate::DATETIME_FIELD_OVERFLOW,
-                format!("date field value out of range: {year}-{month:02}-{day:02}"),
-            )
-        })
-    }),
     builtin("to_timestamp", &[Float8], Timestamptz, |a, _| {
         match a[0].float() {
             f64::INFINITY => return Ok(Out::Timestamp(i64::MAX)),
@@ -96,19 +82,6 @@ pub(super) static TABLE: &[Builtin] = &[
             datetime::to_local(timestamp(&a[1]), s.time_zone)?,
         )
     }),
-    builtin("justify_days", &[Interval], Interval, |a, _| {
-        let v = interval(&a[0]);
-        let months = v.months.checked_add(v.days / 30).ok_or_else(interval_out_of_range)?;
-        Ok(Out::Interval(IntervalMonthDayNano::new(months, v.days % 30, v.nanoseconds)))
-    }),
-    builtin("justify_hours", &[Interval], Interval, |a, _| {
-        let v = interval(&a[0]);
-        let day = DAY_US * 1000;
-        let more = i32::try_from(v.nanoseconds / day).ok();
-        let days = more.and_then(|more| v.days.checked_add(more));
-        let days = days.ok_or_else(interval_out_of_range)?;
-        Ok(Out::Interval(IntervalMonthDayNano::new(v.months, days, v.nanoseconds % day)))
-    }),
     builtin("to_char", &[Timestamp, Text], Text, |a, _| {
         if datetime::is_infinite(timestamp(&a[0])) {
             return Ok(Out::Null);
@@ -138,14 +111,14 @@ pub(super) static TABLE: &[Builtin] = &[
     }),
 ];
 
-fn timestamp(value: &Value<'_>) -> i64 {
+pub(super) fn timestamp(value: &Value<'_>) -> i64 {
     match value {
         Value::Timestamp(us) => *us,
         _ => 0,
     }
 }
 
-fn interval(value: &Value<'_>) -> IntervalMonthDayNano {
+pub(super) fn interval(value: &Value<'_>) -> IntervalMonthDayNano {
     match value {
         Value::Interval(interval) => *interval,
         _ => IntervalMonthDayNano::new(0, 0, 0),

@@ -1,7 +1,9 @@
 //! Scalar functions computed value by value: a table of name, argument types, result type and code.
 
+mod construct;
 mod date;
 mod math;
+mod regex;
 mod text;
 
 use std::sync::{Arc, LazyLock};
@@ -9,7 +11,7 @@ use std::sync::{Arc, LazyLock};
 use arrow::{
     array::{
         Array, ArrayRef, AsArray, BinaryBuilder, BooleanBuilder, Date32Builder, Float64Builder,
-        Int32Builder, Int64Builder, IntervalMonthDayNanoBuilder, StringViewBuilder,
+        Int32Builder, Int64Builder, IntervalMonthDayNanoBuilder, ListBuilder, StringViewBuilder,
         Time64MicrosecondBuilder, TimestampMicrosecondBuilder,
     },
     datatypes::{
@@ -47,6 +49,8 @@ pub enum Type {
     Timestamp,
     Timestamptz,
     Interval,
+    /// `text[]`, as a result only.
+    Texts,
 }
 
 impl Type {
@@ -65,6 +69,7 @@ impl Type {
             Self::Timestamp => PgType::Timestamp,
             Self::Timestamptz => PgType::Timestamptz,
             Self::Interval => PgType::Interval,
+            Self::Texts => PgType::Array(Arc::new(PgType::Text)),
         }
     }
 }
@@ -124,6 +129,7 @@ pub enum Out {
     Time(i64),
     Timestamp(i64),
     Interval(IntervalMonthDayNano),
+    Texts(Vec<Option<String>>),
 }
 
 /// Functions that have a result for every argument.
@@ -178,7 +184,13 @@ const fn builtin(
 
 static TABLE: LazyLock<HashMap<&'static str, Vec<&'static Builtin>>> = LazyLock::new(|| {
     let mut table: HashMap<&'static str, Vec<&'static Builtin>> = HashMap::new();
-    for function in text::TABLE.iter().chain(math::TABLE).chain(date::TABLE) {
+    for function in text::TABLE
+        .iter()
+        .chain(math::TABLE)
+        .chain(date::TABLE)
+        .chain(construct::TABLE)
+        .chain(regex::TABLE)
+    {
         table.entry(function.name).or_default().push(function);
     }
     table
@@ -239,11 +251,19 @@ fn evaluate(
         match &value {
             Out::Text(text) => charge.add(text.len())?,
             Out::Bytes(bytes) => charge.add(bytes.len())?,
+            Out::Texts(items) => charge.add(list_bytes(items))?,
             _ => {}
         }
         out.push(value)?;
     }
     charge.attach(out.finish(data_type))
+}
+
+/// What a list of texts takes in a column.
+fn list_bytes(items: &[Option<String>]) -> usize {
+    /// Of the view of one text.
+    const VIEW_BYTES: usize = 16;
+    items.iter().map(|item| VIEW_BYTES + item.as_ref().map_or(0, String::len)).sum()
 }
 
 enum Reader<'a> {
@@ -322,6 +342,7 @@ enum Writer {
     Time(Time64MicrosecondBuilder),
     Timestamp(TimestampMicrosecondBuilder),
     Interval(IntervalMonthDayNanoBuilder),
+    Texts(Box<ListBuilder<StringViewBuilder>>),
 }
 
 impl Writer {
@@ -339,6 +360,13 @@ impl Writer {
                 Self::Timestamp(TimestampMicrosecondBuilder::with_capacity(rows))
             }
             Type::Interval => Self::Interval(IntervalMonthDayNanoBuilder::with_capacity(rows)),
+            Type::Texts => {
+                let builder = ListBuilder::new(StringViewBuilder::new());
+                Self::Texts(Box::new(match ty.pg_type().arrow_type() {
+                    DataType::List(item) => builder.with_field(item),
+                    _ => builder,
+                }))
+            }
         }
     }
 
@@ -370,6 +398,11 @@ impl Writer {
             (Self::Timestamp(b), Out::Null) => b.append_null(),
             (Self::Interval(b), Out::Interval(v)) => b.append_value(v),
             (Self::Interval(b), Out::Null) => b.append_null(),
+            (Self::Texts(b), Out::Texts(items)) => {
+                items.iter().for_each(|item| b.values().append_option(item.as_deref()));
+                b.append(true);
+            }
+            (Self::Texts(b), Out::Null) => b.append_null(),
             (_, other) => return Err(internal(format!("a result {other:?}"))),
         }
         Ok(())
@@ -387,6 +420,7 @@ impl Writer {
             Self::Time(mut b) => Arc::new(b.finish()),
             Self::Timestamp(mut b) => Arc::new(b.finish().with_data_type(data_type.clone())),
             Self::Interval(mut b) => Arc::new(b.finish()),
+            Self::Texts(mut b) => Arc::new(b.finish()),
         }
     }
 }

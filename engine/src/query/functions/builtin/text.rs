@@ -34,7 +34,7 @@ pub(super) static TABLE: &[Builtin] = &[
         substring(a[0].text(), a[1].int(), Some(a[2].int()))
     }),
     builtin("substring", &[Text, Text], Text, |a, _| {
-        let regex = crate::query::functions::pattern::compile(a[1].text(), false)?;
+        let regex = crate::query::functions::pattern::compiled(a[1].text(), false)?;
         Ok(match regex.captures(a[0].text()) {
             None => Out::Null,
             Some(found) => match found.get(1).or_else(|| found.get(0)) {
@@ -109,6 +109,9 @@ pub(super) static TABLE: &[Builtin] = &[
     }),
     builtin("overlay", &[Text, Text, Int4, Int4], Text, |a, _| {
         overlay(a[0].text(), a[1].text(), a[2].int(), a[3].int())
+    }),
+    builtin("byteacat", &[Bytea, Bytea], Bytea, |a, _| {
+        Ok(Out::Bytes([bytes(&a[0]), bytes(&a[1])].concat()))
     }),
     builtin("encode", &[Bytea, Text], Text, |a, _| encode(bytes(&a[0]), a[1].text())),
     builtin("decode", &[Text, Text], Bytea, |a, _| decode(a[0].text(), a[1].text())),
@@ -226,6 +229,9 @@ fn chr(code: i64) -> Result<Out, SqlError> {
     if code == 0 {
         return Err(invalid("null character not permitted".to_owned()));
     }
+    if code < 0 {
+        return Err(invalid("character number must be positive".to_owned()));
+    }
     let c = u32::try_from(code).ok().and_then(char::from_u32);
     c.map(|c| Out::Text(c.to_string()))
         .ok_or_else(|| invalid(format!("requested character not valid for encoding: {code}")))
@@ -252,8 +258,73 @@ fn unknown_encoding(name: &str) -> SqlError {
 fn encode(data: &[u8], encoding: &str) -> Result<Out, SqlError> {
     match encoding.to_ascii_lowercase().as_str() {
         "hex" => Ok(Out::Text(data.iter().map(|b| format!("{b:02x}")).collect())),
-        "base64" | "escape" => Err(SqlError::not_supported(format!("encoding {encoding}"))),
+        "base64" => Ok(Out::Text(to_base64(data))),
+        "escape" => Ok(Out::Text(data.iter().map(|b| escaped(*b)).collect())),
         _ => Err(unknown_encoding(encoding)),
+    }
+}
+
+const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+/// RFC 2045: lines of 76 characters.
+fn to_base64(data: &[u8]) -> String {
+    let mut out = String::with_capacity(data.len().div_ceil(3) * 4);
+    for (group, chunk) in data.chunks(3).enumerate() {
+        if group > 0 && group % 19 == 0 {
+            out.push('\n');
+        }
+        let byte = |n: usize| u32::from(chunk.get(n).copied().unwrap_or(0));
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for n in 0..4 {
+            let letter = BASE64[(bits >> (18 - 6 * n) & 63) as usize];
+            out.push(if n > chunk.len() { '=' } else { char::from(letter) });
+        }
+    }
+    out
+}
+
+fn from_base64(text: &str) -> Result<Vec<u8>, SqlError> {
+    let wrong = |message: String| SqlError::new(sqlstate::INVALID_PARAMETER_VALUE, message);
+    let (mut out, mut bits, mut count, mut padding) = (Vec::new(), 0_u32, 0, 0);
+    for c in text.chars().filter(|c| !c.is_ascii_whitespace()) {
+        let value = if c == '=' {
+            if count < 2 {
+                return Err(wrong("unexpected \"=\" while decoding base64 sequence".to_owned()));
+            }
+            padding += 1;
+            0
+        } else {
+            let found = BASE64.iter().position(|letter| char::from(*letter) == c);
+            match found.filter(|_| padding == 0) {
+                Some(value) => value as u32,
+                None => {
+                    let message =
+                        format!("invalid symbol \"{c}\" found while decoding base64 sequence");
+                    return Err(wrong(message));
+                }
+            }
+        };
+        bits = bits << 6 | value;
+        count += 1;
+        if count == 4 {
+            let bytes = bits.to_be_bytes();
+            out.extend_from_slice(&bytes[1..4 - padding.min(2)]);
+            (bits, count) = (0, 0);
+        }
+    }
+    if count != 0 {
+        return Err(wrong("invalid base64 end sequence".to_owned())
+            .hint("Input data is missing padding, is truncated, or is otherwise corrupted."));
+    }
+    Ok(out)
+}
+
+/// A byte in the `escape` format.
+fn escaped(byte: u8) -> String {
+    match byte {
+        b'\\' => "\\\\".to_owned(),
+        0 | 128.. => format!("\\{byte:03o}"),
+        byte => char::from(byte).to_string(),
     }
 }
 
@@ -276,7 +347,8 @@ fn decode(text: &str, encoding: &str) -> Result<Out, SqlError> {
             let pair = |p: &[char]| Ok((digit(p[0])? * 16 + digit(p[1])?) as u8);
             digits.chunks(2).map(pair).collect::<Result<Vec<_>, SqlError>>().map(Out::Bytes)
         }
-        "base64" | "escape" => Err(SqlError::not_supported(format!("encoding {encoding}"))),
+        "base64" => from_base64(text).map(Out::Bytes),
+        "escape" => Err(SqlError::not_supported("decoding from escape")),
         _ => Err(unknown_encoding(encoding)),
     }
 }

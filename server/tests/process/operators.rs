@@ -1,0 +1,75 @@
+//! What operators see of sessions and statements, and how sessions end that nobody ends themselves.
+
+use std::time::Instant;
+
+use super::harness::{PATIENCE, Server, pause};
+
+/// Until `/metrics` has the line: a state is written down a moment after its answer is sent.
+fn metric(server: &Server, line: &str) {
+    let begin = Instant::now();
+    loop {
+        let answer = server.get("/metrics");
+        if answer.lines().any(|l| l == line) {
+            return;
+        }
+        assert!(begin.elapsed() < PATIENCE, "{line} in {answer}");
+        pause(std::time::Duration::from_millis(20));
+    }
+}
+
+#[tokio::test]
+async fn sessions_are_counted_by_state_and_terminated() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(folder.path(), &[]);
+    let (idle, _idle_connection) = server.connect().await;
+    let (held, held_connection) = server.connect().await;
+    held.batch_execute("begin").await.expect("a transaction begins");
+    metric(&server, "glaredb_sessions{state=\"idle\"} 1");
+    metric(&server, "glaredb_sessions{state=\"idle_in_transaction\"} 1");
+    assert!(held.batch_execute("select 1/0").await.is_err());
+    metric(&server, "glaredb_sessions{state=\"idle_in_transaction_aborted\"} 1");
+    held.batch_execute("rollback").await.expect("the transaction ends");
+    metric(&server, "glaredb_sessions{state=\"idle\"} 2");
+
+    let pid: i32 = held.query_one("select pg_backend_pid()", &[]).await.expect("a row").get(0);
+    let terminate = "select pg_terminate_backend($1)";
+    let done: bool = idle.query_one(terminate, &[&pid]).await.expect("a row").get(0);
+    assert!(done);
+    assert_eq!(held_connection.await.expect("no panic").as_deref(), Some("57P01"));
+    metric(&server, "glaredb_sessions{state=\"idle\"} 1");
+}
+
+#[tokio::test]
+async fn idle_sessions_end_at_their_timeouts() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(folder.path(), &[]);
+    for (statements, code) in [
+        ("set idle_in_transaction_session_timeout = 50; begin", "25P03"),
+        ("set idle_session_timeout = 50", "57P05"),
+    ] {
+        let (client, connection) = server.connect().await;
+        // Only here there is something to time out.
+        client.simple_query("set statement_timeout = 0").await.expect("set");
+        client.simple_query(statements).await.expect("set");
+        assert_eq!(connection.await.expect("no panic").as_deref(), Some(code), "{statements}");
+    }
+}
+
+#[tokio::test]
+async fn slow_statements_are_logged() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(folder.path(), &["--log-slow-statements", "0"]);
+    let (client, _connection) = server.connect().await;
+    client.simple_query("set log_min_duration_statement = -1").await.expect("set");
+    client.simple_query("select 'not logged'").await.expect("a row");
+    client.simple_query("set log_min_duration_statement = 0").await.expect("set");
+    client.simple_query("select 'logged'").await.expect("a row");
+    let line = loop {
+        let line = server.line_with("slow statement");
+        assert!(!line.contains("'not logged'"), "{line}");
+        if line.contains("'logged'") {
+            break line;
+        }
+    };
+    assert!(line.contains("milliseconds="), "{line}");
+}
