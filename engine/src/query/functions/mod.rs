@@ -16,6 +16,7 @@ pub mod numeric;
 pub mod pattern;
 pub mod scalar;
 pub mod series;
+pub mod subquery;
 pub mod to_char;
 
 use std::{collections::HashMap, sync::Arc};

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use arrow::datatypes::DataType;
 use datafusion::{
     functions_aggregate::{self as df, min_max},
-    logical_expr::{AggregateUDF, Expr, SortExpr, cast, expr::AggregateFunction, lit},
+    logical_expr::{
+        AggregateUDF, Expr, SortExpr, cast, expr::AggregateFunction, lit,
+        utils::find_aggregate_exprs,
+    },
     sql::sqlparser::ast,
 };
 
@@ -111,7 +114,15 @@ impl Planner<'_> {
                 None,
             ))
         };
-        self.aggregate_call(name, &args, &inner, &make)
+        let bound = self.aggregate_call(name, &args, &inner, &make)?;
+        // PostgreSQL takes it for one of the query whose columns it is over.
+        let outer = |e: &&Expr| e.contains_outer() && e.column_refs().is_empty();
+        if find_aggregate_exprs([&bound.expr]).iter().any(|e| outer(&e)) {
+            return Err(SqlError::not_supported(format!(
+                "{name}() in a subquery over columns of the outer query only"
+            )));
+        }
+        Ok(bound)
     }
 
     fn aggregate_order(

@@ -20,7 +20,7 @@ use super::{
     operators::binary,
     query::{QueryPlan, Reference, output_reference},
     scope::Env,
-    select::{Item, OrderKey, OrderTarget, contains_unnest, filter, output},
+    select::{Item, OrderKey, OrderTarget, contains_unnest, filter},
 };
 use crate::{
     error::{SqlError, sqlstate},
@@ -97,11 +97,14 @@ impl Planner<'_> {
                         bound = self.coerce(bound, &PgType::Text, implicit)?;
                     }
                     let same = items.iter().position(|item| item.bound.expr == bound.expr);
-                    same.unwrap_or_else(|| {
-                        let name = format!("__on_{}", items.len());
-                        items.push(Item { name, bound, origin: (0, 0), keeps_modifier: false });
-                        items.len() - 1
-                    })
+                    match same {
+                        Some(index) => index,
+                        None => {
+                            let name = self.fresh_name("__on");
+                            items.push(Item { name, bound, origin: (0, 0), keeps_modifier: false });
+                            items.len() - 1
+                        }
+                    }
                 }
             };
             if !keys.contains(&index) {
@@ -127,7 +130,7 @@ impl Planner<'_> {
         order: Vec<OrderKey<'_>>,
         on: &[usize],
     ) -> Result<QueryPlan, SqlError> {
-        let (mut exprs, mut columns) = output(items, self.nested > 0);
+        let (mut exprs, mut columns) = self.output(items);
         if exprs.iter().any(contains_unnest) {
             return Err(SqlError::not_supported("set-returning functions under DISTINCT ON"));
         }
@@ -155,7 +158,7 @@ impl Planner<'_> {
                     (columns[index].internal.clone(), columns[index].ty.clone())
                 }
                 OrderTarget::Expression(bound) => {
-                    let name = format!("__order_{}", exprs.len());
+                    let name = self.fresh_name("__order");
                     exprs.push(bound.expr.alias(&name));
                     (name, bound.ty)
                 }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use datafusion::{
-    common::{Column, JoinType, NullEquality, TableReference, UnnestOptions},
+    common::{Column, JoinType, NullEquality, UnnestOptions},
     logical_expr::{
-        Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator, SubqueryAlias,
-        logical_plan::{Join, JoinConstraint, Subquery, TableScanBuilder},
+        Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator, Projection, SubqueryAlias,
+        logical_plan::{Join, JoinConstraint, TableScanBuilder},
     },
     sql::sqlparser::ast::{self, JoinOperator, TableFactor},
 };
@@ -47,10 +47,10 @@ impl Planner<'_> {
                 Some(left) => {
                     let lateral = is_lateral(&item.relation);
                     if lateral && item.joins.is_empty() {
-                        self.lateral(left, &item.relation, JoinType::Inner, outer)?
+                        self.lateral(left, &item.relation, JoinType::Inner, None, outer)?
                     } else if lateral {
                         let mut joined =
-                            self.lateral(left, &item.relation, JoinType::Inner, outer)?;
+                            self.lateral(left, &item.relation, JoinType::Inner, None, outer)?;
                         for join in &item.joins {
                             joined = self.join(joined, join, outer)?;
                         }
@@ -194,6 +194,7 @@ impl Planner<'_> {
         let qualifier = self.unique_qualifier(&alias_name);
         let schema = source.schema();
         let mut columns = Vec::with_capacity(table.columns.len() + hidden);
+        let mut renamed = Vec::new();
         for (index, field) in schema.fields().iter().enumerate() {
             let (ty, origin, name) = match index.checked_sub(hidden) {
                 Some(i) => {
@@ -207,10 +208,17 @@ impl Planner<'_> {
                     (ty, (0, 0), field.name().clone())
                 }
             };
+            let unique = self.fresh_name(field.name());
+            let column = Expr::Column(Column::new(Some(qualifier.clone()), field.name()));
+            renamed.push(if unique == *field.name() {
+                column
+            } else {
+                column.alias_qualified(Some(qualifier.clone()), unique.clone())
+            });
             columns.push(ScopeColumn {
                 name,
                 ty,
-                column: Column::new(Some(qualifier.clone()), field.name()),
+                column: Column::new(Some(qualifier.clone()), unique),
                 origin,
                 merged: false,
                 hidden: index < hidden,
@@ -224,7 +232,11 @@ impl Planner<'_> {
                 .build()
                 .map(LogicalPlan::TableScan),
         };
-        let plan = plan.map_err(sql_error)?;
+        let mut plan = plan.map_err(sql_error)?;
+        if renamed.iter().any(|expr| matches!(expr, Expr::Alias(_))) {
+            let projection = Projection::try_new(renamed, Arc::new(plan)).map_err(sql_error)?;
+            plan = LogicalPlan::Projection(projection);
+        }
         let mut entry = ScopeTable {
             schema: alias.is_none().then(|| table.schema.clone()),
             alias: alias_name,
@@ -340,29 +352,12 @@ impl Planner<'_> {
             other => return Err(SqlError::not_supported(format!("{other:?}"))),
         };
         if is_lateral(&join.relation) {
-            let always = match constraint {
-                ast::JoinConstraint::None => true,
-                ast::JoinConstraint::On(ast::Expr::Value(v)) => {
-                    v.value == ast::Value::Boolean(true)
-                }
-                _ => false,
+            let on = match constraint {
+                ast::JoinConstraint::None => None,
+                ast::JoinConstraint::On(on) => Some(on),
+                _ => return Err(SqlError::not_supported("LATERAL join with USING")),
             };
-            let inner_on = match constraint {
-                ast::JoinConstraint::On(on) if join_type == JoinType::Inner => Some(on),
-                _ => None,
-            };
-            if !always && inner_on.is_none() {
-                return Err(SqlError::not_supported("LATERAL join with this condition"));
-            }
-            let (plan, scope) = self.lateral(left, &join.relation, join_type, outer)?;
-            let Some(on) = inner_on.filter(|_| !always) else {
-                return Ok((plan, scope));
-            };
-            let env = Env::new(&scope, outer, "JOIN conditions");
-            let on = self.expr(on, &env)?;
-            let on = self.condition(on, "JOIN/ON")?;
-            let plan = LogicalPlanBuilder::new(plan).filter(on).and_then(|b| b.build());
-            return Ok((plan.map_err(sql_error)?, scope));
+            return self.lateral(left, &join.relation, join_type, on, outer);
         }
         let right = self.relation(&join.relation, outer)?;
         self.check_aliases(&left.1, &right.1)?;
@@ -453,38 +448,34 @@ impl Planner<'_> {
         left: Relation,
         factor: &TableFactor,
         join_type: JoinType,
+        on: Option<&ast::Expr>,
         outer: Option<&Env<'_>>,
     ) -> Result<Relation, SqlError> {
-        let TableFactor::Derived { subquery, alias, sample: None, .. } = factor else {
-            if join_type != JoinType::Inner {
-                return Err(SqlError::not_supported("outer join with a function of the left side"));
-            }
+        let is_query = matches!(factor, TableFactor::Derived { sample: None, .. });
+        if !is_query && join_type == JoinType::Inner && on.is_none() {
             return self.table_function(left, factor, outer);
-        };
+        }
+        if !matches!(join_type, JoinType::Inner | JoinType::Left) {
+            let error = SqlError::new(
+                sqlstate::INVALID_COLUMN_REFERENCE,
+                "invalid reference to FROM-clause entry",
+            );
+            return Err(error
+                .detail("The combining JOIN type must be INNER or LEFT for a LATERAL reference."));
+        }
         let env = Env::new(&left.1, outer, "LATERAL");
-        let (plan, right) = self.derived(subquery, alias.as_ref(), Some(&env))?;
+        let (plan, right) = self.relation(factor, Some(&env))?;
         self.check_aliases(&left.1, &right)?;
-        let outer_refs = plan.all_out_ref_exprs();
-        let scope = left.1.clone().join(right);
-        if outer_refs.is_empty() {
-            let plan = join_plans(left.0, plan, join_type, None)?;
-            return Ok((plan, scope));
-        }
-        let LogicalPlan::SubqueryAlias(aliased) = plan else {
-            return Err(SqlError::internal("a derived table without alias"));
+        let scope = left.1.join(right);
+        let on = match on {
+            None => None,
+            Some(on) => {
+                let env = Env::new(&scope, outer, "JOIN conditions");
+                let bound = self.expr(on, &env)?;
+                Some(self.condition(bound, "JOIN/ON")?)
+            }
         };
-        if limits_rows(&aliased.input) {
-            return Err(SqlError::not_supported("LATERAL with LIMIT or aggregates over windows"));
-        }
-        let subquery = LogicalPlan::Subquery(Subquery {
-            subquery: Arc::clone(&aliased.input),
-            outer_ref_columns: outer_refs,
-            spans: Default::default(),
-        });
-        let aliased =
-            SubqueryAlias::try_new(Arc::new(subquery), aliased.alias).map_err(sql_error)?;
-        let plan = join_plans(left.0, LogicalPlan::SubqueryAlias(aliased), join_type, None)?;
-        Ok((plan, scope))
+        Ok((self.lateral_join(left.0, plan, join_type, on)?, scope))
     }
 
     /// `generate_series(…)`, `unnest(…)` and other functions in FROM, over the rows of `left`.
@@ -502,7 +493,8 @@ impl Planner<'_> {
         }
         let alias_name = alias.map_or_else(|| name.clone(), |a| fold_identifier(&a.name));
         let qualifier = self.unique_qualifier(&alias_name);
-        let column = Column::new(Some(qualifier.clone()), &name);
+        let unique = self.fresh_name(&name);
+        let column = Column::new(Some(qualifier.clone()), &unique);
         let mut ordinal = None;
         let series = match name.as_str() {
             "generate_series" if !ordinality => self.integer_series(&bounds)?,
@@ -522,9 +514,10 @@ impl Planner<'_> {
                     return Err(SqlError::internal(format!("{name} gives no array")));
                 };
                 if ordinality {
-                    ordinal = Some(Column::new(Some(qualifier.clone()), "ordinality"));
+                    let unique = self.fresh_name("ordinality");
+                    ordinal = Some(Column::new(Some(qualifier.clone()), unique));
                 }
-                let plan = unnest_beside(left.0, list.expr, &qualifier, &name, ordinality)?;
+                let plan = unnest_beside(left.0, list.expr, &column, ordinal.as_ref())?;
                 (plan, of.as_ref().clone())
             }
             None if ordinality => return Err(SqlError::not_supported("WITH ORDINALITY here")),
@@ -532,7 +525,7 @@ impl Planner<'_> {
                 let value = self.call_builtin(&name, bounds)?;
                 let mut exprs: Vec<_> =
                     left.0.schema().columns().into_iter().map(Expr::Column).collect();
-                exprs.push(value.expr.alias_qualified(Some(qualifier.clone()), &name));
+                exprs.push(value.expr.alias_qualified(Some(qualifier.clone()), &unique));
                 let plan = LogicalPlanBuilder::new(left.0).project(exprs);
                 (plan.and_then(|b| b.build()).map_err(sql_error)?, value.ty)
             }
@@ -583,29 +576,28 @@ impl Planner<'_> {
 fn unnest_beside(
     left: LogicalPlan,
     list: Expr,
-    qualifier: &TableReference,
-    name: &str,
-    ordinality: bool,
+    column: &Column,
+    ordinal: Option<&Column>,
 ) -> Result<LogicalPlan, SqlError> {
     let mut exprs: Vec<_> = left.schema().columns().into_iter().map(Expr::Column).collect();
     let mut above = exprs.clone();
     // Unnesting takes the qualifier off: it is put on again above, from names nobody else has.
     let mut columns = Vec::new();
-    let mut add = |list: Expr, name: &str| {
-        let internal = format!("__{}_{name}", qualifier.table());
+    let mut add = |list: Expr, to: &Column| {
+        let internal = format!("__{}", to.flat_name());
         let column = Column::from_name(internal.clone());
-        above.push(Expr::Column(column.clone()).alias_qualified(Some(qualifier.clone()), name));
+        above.push(Expr::Column(column.clone()).alias_qualified(to.relation.clone(), &to.name));
         columns.push(column);
         exprs.push(list.alias(internal));
     };
-    if ordinality {
+    if let Some(ordinal) = ordinal {
         let numbers = crate::query::functions::series::ordinals(
             &list.get_type(left.schema()).map_err(sql_error)?,
         );
         let ordinals = crate::query::functions::scalar::call(&numbers, vec![list.clone()]);
-        add(ordinals, "ordinality");
+        add(ordinals, ordinal);
     }
-    add(list, name);
+    add(list, column);
     LogicalPlanBuilder::new(left)
         .project(exprs)
         .and_then(|builder| {
@@ -658,16 +650,6 @@ fn is_lateral(factor: &TableFactor) -> bool {
         TableFactor::Table { args, .. } => args.is_some(),
         TableFactor::Function { .. } | TableFactor::UNNEST { .. } => true,
         _ => false,
-    }
-}
-
-/// Whether a correlated plan holds what DataFusion would apply to all outer rows together instead
-/// of to each.
-pub(super) fn limits_rows(plan: &LogicalPlan) -> bool {
-    match plan {
-        LogicalPlan::Limit(_) | LogicalPlan::Window(_) => true,
-        LogicalPlan::Distinct(_) => true,
-        other => other.inputs().into_iter().any(limits_rows),
     }
 }
 

@@ -6,11 +6,12 @@ mod arrays;
 mod bound;
 mod calls;
 mod coerce;
-mod correlation;
+mod decorrelate;
 mod distinct_on;
 mod dml;
 mod expressions;
 mod from;
+mod grouping;
 mod guards;
 mod literals;
 mod names;
@@ -137,8 +138,14 @@ struct Planner<'a> {
     qualifiers: HashSet<String>,
     next_id: usize,
     depth: usize,
-    /// How many subqueries of expressions are around.
-    nested: usize,
+    /// Subqueries that joins were made of, and what stands for their results.
+    attached: Vec<(Expr, Expr)>,
+    /// Whether there are subqueries in expressions.
+    has_subqueries: bool,
+    /// Names of columns in the plan.
+    names: HashSet<String>,
+    /// How many queries are around.
+    queries: usize,
     ctes: Vec<query::Cte>,
     windows: Vec<windows::NamedWindows>,
 }
@@ -158,7 +165,10 @@ impl<'a> Planner<'a> {
             qualifiers: HashSet::new(),
             next_id: 0,
             depth: 0,
-            nested: 0,
+            attached: Vec::new(),
+            has_subqueries: false,
+            names: HashSet::new(),
+            queries: 0,
             ctes: Vec::new(),
             windows: Vec::new(),
         }
@@ -241,7 +251,7 @@ impl Planner<'_> {
             column_number: column.origin.1,
         });
         let fields: Arc<[FieldDescription]> = fields.collect();
-        let plan = guards::guard(plan)?;
+        let plan = guards::guard(self.decorrelate(plan)?)?;
         Ok(Planned { plan, params: self.param_types()?, fields, reusable: self.reusable })
     }
 }
@@ -259,7 +269,7 @@ pub fn plan_dml(
         StatementKind::Delete(delete) => planner.delete(delete),
         _ => Err(SqlError::internal(format!("{} planned as DML", statement.command()))),
     }?;
-    planned.plan = guards::guard(planned.plan)?;
+    planned.plan = guards::guard(planner.decorrelate(planned.plan)?)?;
     planned.params = planner.param_types()?;
     planned.reusable = planner.reusable;
     Ok(planned)

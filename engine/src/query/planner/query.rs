@@ -51,6 +51,8 @@ pub(super) struct Cte {
     pub(super) name: String,
     pub(super) plan: LogicalPlan,
     pub(super) columns: Vec<OutputColumn>,
+    /// Whether the plan stands somewhere already, with its names.
+    pub(super) used: bool,
 }
 
 impl Planner<'_> {
@@ -61,8 +63,10 @@ impl Planner<'_> {
         outer: Option<&Env<'_>>,
     ) -> Result<QueryPlan, SqlError> {
         let ctes = self.ctes.len();
+        self.queries += 1;
         let result =
             stacker::maybe_grow(256 * 1024, 4 * 1024 * 1024, || self.query_inner(query, outer));
+        self.queries -= 1;
         self.ctes.truncate(ctes);
         result
     }
@@ -159,7 +163,7 @@ impl Planner<'_> {
         let mut exprs = Vec::with_capacity(items.len());
         let mut columns = Vec::with_capacity(items.len());
         for (name, bound, origin, keeps_modifier) in items {
-            let internal = unique_name(&columns, &name);
+            let internal = self.output_name(&columns, &name);
             exprs.push(bound.expr.alias(&internal));
             columns.push(OutputColumn { name, internal, ty: bound.ty, origin, keeps_modifier });
         }
@@ -292,12 +296,12 @@ impl Planner<'_> {
         }
         // Values that are equal but look different: group by what compares, show the first.
         let (mut groups, mut firsts, mut output) = (Vec::new(), Vec::new(), Vec::new());
-        for (index, column) in columns.iter().enumerate() {
+        for column in columns {
             let expr = Expr::Column(Column::from_name(&column.internal));
             if distinct_key(&column.ty) {
-                groups
-                    .push(self.sort_key(&column.ty, expr.clone()).alias(format!("__key_{index}")));
-                let first = format!("__first_{index}");
+                let key = self.fresh_name("__key");
+                groups.push(self.sort_key(&column.ty, expr.clone()).alias(key));
+                let first = self.fresh_name("__first");
                 firsts.push(first_value_udaf().call(vec![expr]).alias(&first));
                 output.push(Expr::Column(Column::from_name(first)).alias(&column.internal));
             } else {
@@ -346,7 +350,7 @@ impl Planner<'_> {
             }
             let name = format!("column{}", index + 1);
             columns.push(OutputColumn {
-                internal: name.clone(),
+                internal: self.output_name(&columns, &name),
                 name,
                 ty,
                 origin: (0, 0),
@@ -547,7 +551,7 @@ impl Planner<'_> {
                 }
             };
             let columns = renamed(&name, columns, &renames)?;
-            self.ctes.push(Cte { name, plan, columns });
+            self.ctes.push(Cte { name, plan, columns, used: false });
         }
         Ok(())
     }
@@ -594,6 +598,7 @@ impl Planner<'_> {
             name: name.to_owned(),
             plan: LogicalPlan::Projection(scan),
             columns: visible,
+            used: false,
         });
         let step = self.set_expr(right, outer);
         self.ctes.truncate(depth);
@@ -638,9 +643,22 @@ impl Planner<'_> {
         name: &str,
         alias: Option<&ast::TableAlias>,
     ) -> Result<Option<Relation>, SqlError> {
-        let Some(cte) = self.ctes.iter().rev().find(|c| c.name == name).cloned() else {
+        let Some(found) = self.ctes.iter_mut().rev().find(|c| c.name == name) else {
             return Ok(None);
         };
+        let mut cte = found.clone();
+        found.used = true;
+        if cte.used {
+            // The same plan once more, but not the same names.
+            let mut exprs = Vec::with_capacity(cte.columns.len());
+            for column in &mut cte.columns {
+                let shown = Expr::Column(Column::from_name(&column.internal));
+                column.internal = self.fresh_name(&column.name);
+                exprs.push(shown.alias(&column.internal));
+            }
+            let renamed = Projection::try_new(exprs, Arc::new(cte.plan)).map_err(sql_error)?;
+            cte.plan = LogicalPlan::Projection(renamed);
+        }
         let plain = ast::TableAlias {
             explicit: false,
             name: ast::Ident::with_quote('"', name),

@@ -1,18 +1,29 @@
 //! Names in scope of an expression.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use arrow::datatypes::Field;
 use datafusion::{
-    common::{Column, ScalarValue, TableReference},
+    common::{
+        Column, ScalarValue, TableReference,
+        tree_node::{Transformed, TreeNode},
+    },
     logical_expr::{Case, Expr},
     sql::sqlparser::ast,
 };
 
-use super::{Planner, bound::Bound, suggestions::with_similar_column};
+use super::{
+    Planner,
+    bound::Bound,
+    query::{OutputColumn, unique_name},
+    suggestions::with_similar_column,
+};
 use crate::{
     error::{SqlError, sqlstate},
-    query::parser::fold_identifier,
+    query::{
+        errors::{external, sql_error},
+        parser::fold_identifier,
+    },
     types::PgType,
 };
 
@@ -101,18 +112,28 @@ pub(super) struct Found {
     pub(super) origin: (u32, i16),
 }
 
-fn outer_reference(bound: Bound, levels: usize) -> Bound {
+/// What a query inside writes for an expression over columns of a scope around it.
+fn outer_reference(bound: Bound, levels: usize, scope: &Scope) -> Result<Bound, SqlError> {
     if levels == 0 {
-        return bound;
+        return Ok(bound);
     }
-    let expr = match bound.expr {
-        Expr::Column(column) => {
-            let field = Field::new(column.name.clone(), bound.ty.arrow_type(), true);
-            Expr::OuterReferenceColumn(Arc::new(field), column)
+    let ty = |column: &Column| {
+        if matches!(&bound.expr, Expr::Column(own) if own == column) {
+            return Some(bound.ty.clone());
         }
-        other => other,
+        scope.columns().find(|c| c.column == *column).map(|c| c.ty.clone())
     };
-    Bound::new(expr, bound.ty)
+    let expr = bound.expr.clone().transform_up(|e| match e {
+        Expr::Column(column) => {
+            let ty = ty(&column).ok_or_else(|| {
+                external(SqlError::internal(format!("no column {column} in the query around")))
+            })?;
+            let field = Field::new(column.name.clone(), ty.arrow_type(), true);
+            Ok(Transformed::yes(Expr::OuterReferenceColumn(Arc::new(field), column)))
+        }
+        other => Ok(Transformed::no(other)),
+    });
+    Ok(Bound::new(expr.map_err(sql_error)?.data, bound.ty))
 }
 
 /// Objects of users have OIDs from here on.
@@ -120,10 +141,9 @@ const FIRST_USER_OID: u32 = 16_384;
 
 /// `tableoid` of a system table: its OID, where there is a row at all (the first column of a system
 /// table is never null).
-fn table_oid(entry: &ScopeTable, levels: usize) -> Option<Bound> {
+fn table_oid(entry: &ScopeTable) -> Option<Bound> {
     let first = entry.columns.first().filter(|c| (1..FIRST_USER_OID).contains(&c.origin.0))?;
-    let column = Bound::new(Expr::Column(first.column.clone()), first.ty.clone());
-    let there = Expr::IsNotNull(Box::new(outer_reference(column, levels).expr));
+    let there = Expr::IsNotNull(Box::new(Expr::Column(first.column.clone())));
     let oid = Expr::Literal(ScalarValue::UInt32(Some(first.origin.0)), None);
     let case = Case::new(None, vec![(Box::new(there), Box::new(oid))], None);
     Some(Bound::new(Expr::Case(case), PgType::Oid))
@@ -164,7 +184,7 @@ impl Planner<'_> {
                 }
             }
             if let Some(found) = found {
-                let bound = outer_reference(found.bound, levels);
+                let bound = outer_reference(found.bound, levels, here.scope)?;
                 return Ok(Some(Found { bound, origin: found.origin }));
             }
             env = here.outer;
@@ -198,8 +218,10 @@ impl Planner<'_> {
         let mut matches = entry.columns.iter().filter(|c| &c.name == name);
         let Some(column) = matches.next() else {
             if name == "tableoid"
-                && let Some(bound) = table_oid(entry, levels)
+                && let Some(bound) = table_oid(entry)
             {
+                let scope = Scope { tables: vec![entry.clone()], merged: Vec::new() };
+                let bound = outer_reference(bound, levels, &scope)?;
                 return Ok(Found { bound, origin: (0, 0) });
             }
             if let Some(refused) = refused_system_column(name) {
@@ -213,7 +235,8 @@ impl Planner<'_> {
             return Err(self.ambiguous(name, &parts[parts.len() - 1]));
         }
         let bound = Bound::new(Expr::Column(column.column.clone()), column.ty.clone());
-        Ok(Found { bound: outer_reference(bound, levels), origin: column.origin })
+        let scope = Scope { tables: vec![entry.clone()], merged: Vec::new() };
+        Ok(Found { bound: outer_reference(bound, levels, &scope)?, origin: column.origin })
     }
 
     /// The entry of FROM with this name, and how many queries further out it stands.
@@ -251,11 +274,27 @@ impl Planner<'_> {
 
     /// A name for the plan that no other table of this statement has.
     pub(super) fn unique_qualifier(&mut self, alias: &str) -> TableReference {
-        let mut name = alias.to_owned();
-        while !self.qualifiers.insert(name.clone()) {
-            self.next_id += 1;
-            name = format!("{alias}_{}", self.next_id);
-        }
-        TableReference::bare(name)
+        TableReference::bare(unique(&mut self.qualifiers, &mut self.next_id, alias))
     }
+
+    /// A name for a column that no other column of this statement's plan has, so that plans may be
+    /// put beside each other however it suits, and physical plans find columns by name.
+    pub(super) fn fresh_name(&mut self, base: &str) -> String {
+        unique(&mut self.names, &mut self.next_id, base)
+    }
+
+    /// The name of a query's output column: in the outermost query as close to the visible name as
+    /// `before` allows, in others unlike all others.
+    pub(super) fn output_name(&mut self, before: &[OutputColumn], name: &str) -> String {
+        if self.queries > 1 { self.fresh_name(name) } else { unique_name(before, name) }
+    }
+}
+
+fn unique(taken: &mut HashSet<String>, next_id: &mut usize, base: &str) -> String {
+    let mut name = base.to_owned();
+    while !taken.insert(name.clone()) {
+        *next_id += 1;
+        name = format!("{base}_{next_id}");
+    }
+    name
 }

@@ -1,17 +1,16 @@
-//! SELECT: FROM, WHERE, GROUP BY, aggregates, HAVING, windows, the select list, DISTINCT, ORDER BY.
+//! SELECT: FROM, WHERE, windows, the select list, DISTINCT, ORDER BY. See `grouping` for the rest.
 
 use std::sync::Arc;
 
 use datafusion::{
     common::{
-        Column,
+        Column, Result as DfResult,
         tree_node::{Transformed, TreeNode, TreeNodeRecursion},
     },
-    functions_aggregate::first_last::first_value_udaf,
     logical_expr::{
-        Aggregate, Expr, Filter, GroupingSet, LogicalPlan, LogicalPlanBuilder, Projection,
-        SortExpr,
-        utils::{find_aggregate_exprs, find_window_exprs},
+        Expr, Filter, LogicalPlan, LogicalPlanBuilder, Projection, SortExpr,
+        expr::{Exists, InSubquery},
+        utils::find_window_exprs,
     },
     sql::sqlparser::ast::{self, SelectItem},
 };
@@ -20,7 +19,7 @@ use super::{
     Planner,
     bound::Bound,
     names::column_name,
-    query::{OutputColumn, QueryPlan, Reference, distinct_key, output_reference, unique_name},
+    query::{OutputColumn, QueryPlan, Reference, output_reference},
     scope::{Env, Scope, ScopeColumn},
 };
 use crate::{
@@ -52,15 +51,6 @@ pub(super) enum OrderTarget {
     Expression(Bound),
 }
 
-/// GROUP BY.
-#[derive(Default)]
-struct Grouping {
-    /// All grouping expressions.
-    exprs: Vec<Bound>,
-    /// With GROUPING SETS, ROLLUP or CUBE: which of them each set holds.
-    sets: Option<Vec<Vec<usize>>>,
-}
-
 impl Planner<'_> {
     pub(super) fn select(
         &mut self,
@@ -75,7 +65,7 @@ impl Planner<'_> {
             let bound = self.expr(condition, &env)?;
             let condition =
                 self.condition(bound, "WHERE").map_err(|e| self.locate(e, condition))?;
-            plan = filter(plan, condition)?;
+            plan = self.restricted(plan, condition)?;
         }
         self.windows.push(self.named_windows(select)?);
         let planned = self.select_list(select, order_by, plan, &env);
@@ -231,273 +221,6 @@ impl Planner<'_> {
         Ok(OrderTarget::Expression(bound))
     }
 
-    fn group_by(
-        &mut self,
-        group_by: &ast::GroupByExpr,
-        items: &[Item],
-        env: &Env<'_>,
-    ) -> Result<Grouping, SqlError> {
-        let ast::GroupByExpr::Expressions(exprs, modifiers) = group_by else {
-            return Err(SqlError::not_supported("GROUP BY ALL"));
-        };
-        if !modifiers.is_empty() {
-            return Err(SqlError::not_supported("GROUP BY with modifiers"));
-        }
-        let env = env.clause("GROUP BY");
-        let mut grouping = Grouping::default();
-        // Each element is a list of alternatives; the sets are their combinations.
-        let mut elements: Vec<Vec<Vec<usize>>> = Vec::new();
-        let mut plain = true;
-        for expr in exprs {
-            let alternatives: Vec<Vec<&ast::Expr>> = match expr {
-                ast::Expr::Rollup(lists) => {
-                    (0..=lists.len()).rev().map(|n| lists[..n].iter().flatten().collect()).collect()
-                }
-                ast::Expr::Cube(lists) if lists.len() <= 12 => (0..1_usize << lists.len())
-                    .rev()
-                    .map(|mask| {
-                        let bit = |i: &usize| mask >> (lists.len() - 1 - i) & 1 == 1;
-                        (0..lists.len()).filter(bit).flat_map(|i| &lists[i]).collect()
-                    })
-                    .collect(),
-                ast::Expr::Cube(_) => {
-                    return Err(SqlError::not_supported("CUBE over more than 12 elements"));
-                }
-                ast::Expr::GroupingSets(sets) => {
-                    sets.iter().map(|set| set.iter().collect()).collect()
-                }
-                ast::Expr::Tuple(fields) => vec![fields.iter().collect()],
-                other => vec![vec![other]],
-            };
-            plain &= !matches!(
-                expr,
-                ast::Expr::Rollup(_) | ast::Expr::Cube(_) | ast::Expr::GroupingSets(_)
-            );
-            let mut indexes = Vec::new();
-            for alternative in alternatives {
-                let mut set = Vec::new();
-                for expr in alternative {
-                    if matches!(expr, ast::Expr::Rollup(_) | ast::Expr::Cube(_)) {
-                        return Err(SqlError::not_supported("nested grouping sets"));
-                    }
-                    let bound = self.group_target(expr, items, &env)?;
-                    let known = grouping.exprs.iter().position(|e| e.expr == bound.expr);
-                    set.push(known.unwrap_or_else(|| {
-                        grouping.exprs.push(bound);
-                        grouping.exprs.len() - 1
-                    }));
-                }
-                indexes.push(set);
-            }
-            elements.push(indexes);
-        }
-        if !plain {
-            let mut sets: Vec<Vec<usize>> = vec![Vec::new()];
-            for element in elements {
-                let combine = |set: &Vec<usize>| -> Vec<Vec<usize>> {
-                    let extend = |more: &Vec<usize>| {
-                        let mut set = set.clone();
-                        set.extend(more.iter().filter(|i| !set.contains(i)).collect::<Vec<_>>());
-                        set
-                    };
-                    element.iter().map(extend).collect()
-                };
-                sets = sets.iter().flat_map(combine).collect();
-            }
-            grouping.sets = Some(sets);
-        }
-        Ok(grouping)
-    }
-
-    fn group_target(
-        &mut self,
-        expr: &ast::Expr,
-        items: &[Item],
-        env: &Env<'_>,
-    ) -> Result<Bound, SqlError> {
-        let output = |item: &Item| {
-            let aggregates = !find_aggregate_exprs([&item.bound.expr]).is_empty();
-            if aggregates {
-                return Err(SqlError::new(
-                    sqlstate::GROUPING_ERROR,
-                    "aggregate functions are not allowed in GROUP BY",
-                ));
-            }
-            Ok(item.bound.clone())
-        };
-        let reference = output_reference(expr, items.len()).map_err(|mut e| {
-            e.message = e.message.replace("ORDER BY", "GROUP BY");
-            self.locate(e, expr)
-        })?;
-        let bound = match reference {
-            Some(Reference::Ordinal(index)) => output(&items[index])?,
-            Some(Reference::Name(name)) => {
-                let ast::Expr::Identifier(ident) = expr else {
-                    return Err(SqlError::internal("a name that is no identifier"));
-                };
-                match self.find_column(ident, env)? {
-                    // Columns go before output names, the other way round than in ORDER BY.
-                    Some(found) => found.bound,
-                    None => match items.iter().find(|i| i.name == name) {
-                        Some(item) => output(item)?,
-                        None => self.expr(expr, env)?,
-                    },
-                }
-            }
-            None => self.expr(expr, env)?,
-        };
-        if bound.ty == PgType::Unknown {
-            return self.coerce(bound, &PgType::Text, super::coerce::CastContext::Implicit);
-        }
-        Ok(bound)
-    }
-
-    /// Plans GROUP BY, aggregates and HAVING, and rewrites what stands above to their results.
-    fn aggregate(
-        &mut self,
-        plan: LogicalPlan,
-        scope: &Scope,
-        grouping: Grouping,
-        having: Option<Expr>,
-        items: &mut [Item],
-        order: &mut [OrderKey<'_>],
-    ) -> Result<LogicalPlan, SqlError> {
-        let mut above: Vec<&Expr> = items.iter().map(|i| &i.bound.expr).collect();
-        above.extend(having.iter());
-        above.extend(order.iter().filter_map(|o| match &o.target {
-            OrderTarget::Expression(bound) => Some(&bound.expr),
-            OrderTarget::Output(_) => None,
-        }));
-        let aggregates = find_aggregate_exprs(above);
-        if aggregates.is_empty() && grouping.exprs.is_empty() && grouping.sets.is_none() {
-            return match having {
-                None => Ok(plan),
-                // HAVING alone makes one group of everything.
-                Some(_) if items.iter().any(|i| has_column(&i.bound.expr)) => {
-                    let column = items.iter().find_map(|i| first_column(&i.bound.expr));
-                    Err(self.ungrouped(scope, column.as_ref()))
-                }
-                Some(condition) => {
-                    let one = datafusion::functions_aggregate::count::count_udaf()
-                        .call(vec![datafusion::logical_expr::lit(1_i64)])
-                        .alias("__agg_0");
-                    let aggregate =
-                        Aggregate::try_new(Arc::new(plan), vec![], vec![one]).map_err(sql_error)?;
-                    filter(LogicalPlan::Aggregate(aggregate), condition)
-                }
-            };
-        }
-        let (plan, map) = self.aggregate_plan(plan, grouping, aggregates)?;
-        let allowed: Vec<Column> = map
-            .iter()
-            .filter_map(|(_, to)| match to {
-                Expr::Column(column) => Some(column.clone()),
-                _ => None,
-            })
-            .collect();
-        let rewrite = |expr: Expr| -> Result<Expr, SqlError> {
-            let expr = replace(expr, &map)?;
-            match stray_column(&expr, &allowed) {
-                None => Ok(expr),
-                Some(column) => Err(self.ungrouped(scope, Some(&column))),
-            }
-        };
-        for item in items {
-            item.bound.expr = rewrite(item.bound.expr.clone())?;
-        }
-        for key in order {
-            if let OrderTarget::Expression(bound) = &mut key.target {
-                bound.expr = rewrite(bound.expr.clone())?;
-            }
-        }
-        match having {
-            None => Ok(plan),
-            Some(condition) => filter(plan, rewrite(condition)?),
-        }
-    }
-
-    fn ungrouped(&self, scope: &Scope, column: Option<&Column>) -> SqlError {
-        let name = column.map_or_else(String::new, |column| {
-            scope
-                .tables
-                .iter()
-                .find_map(|t| {
-                    let found = t.columns.iter().find(|c| &c.column == column)?;
-                    Some(format!("{}.{}", t.alias, found.name))
-                })
-                .unwrap_or_else(|| column.name.clone())
-        });
-        SqlError::new(
-            sqlstate::GROUPING_ERROR,
-            format!(
-                "column \"{name}\" must appear in the GROUP BY clause or be used in an aggregate \
-                 function"
-            ),
-        )
-    }
-
-    /// The aggregation, and what its inputs are called above it.
-    fn aggregate_plan(
-        &mut self,
-        plan: LogicalPlan,
-        grouping: Grouping,
-        aggregates: Vec<Expr>,
-    ) -> Result<(LogicalPlan, Vec<(Expr, Expr)>), SqlError> {
-        let mut map = Vec::new();
-        let mut groups = Vec::new();
-        let mut results = Vec::new();
-        let mut computed = Vec::new();
-        for (index, bound) in grouping.exprs.iter().enumerate() {
-            let keyed = distinct_key(&bound.ty);
-            if keyed && grouping.sets.is_some() {
-                return Err(SqlError::not_supported("grouping sets over such column types"));
-            }
-            if keyed {
-                let first = format!("__first_{index}");
-                results.push(first_value_udaf().call(vec![bound.expr.clone()]).alias(&first));
-                map.push((bound.expr.clone(), Expr::Column(Column::from_name(first))));
-                let key = self.sort_key(&bound.ty, bound.expr.clone());
-                groups.push(key.alias(format!("__group_{index}")));
-            } else if let Expr::Column(_) = bound.expr {
-                map.push((bound.expr.clone(), bound.expr.clone()));
-                groups.push(bound.expr.clone());
-            } else {
-                let name = format!("__group_{index}");
-                map.push((bound.expr.clone(), Expr::Column(Column::from_name(&name))));
-                // Grouping sets refer to columns only.
-                if grouping.sets.is_some() {
-                    computed.push(bound.expr.clone().alias(&name));
-                    groups.push(Expr::Column(Column::from_name(&name)));
-                } else {
-                    groups.push(bound.expr.clone().alias(&name));
-                }
-            }
-        }
-        for (index, aggregate) in aggregates.into_iter().enumerate() {
-            let name = format!("__agg_{index}");
-            map.push((aggregate.clone(), Expr::Column(Column::from_name(&name))));
-            results.push(aggregate.alias(&name));
-        }
-        let plan = if computed.is_empty() {
-            plan
-        } else {
-            let mut exprs: Vec<_> = plan.schema().columns().into_iter().map(Expr::Column).collect();
-            exprs.extend(computed);
-            let projection = Projection::try_new(exprs, Arc::new(plan)).map_err(sql_error)?;
-            LogicalPlan::Projection(projection)
-        };
-        let groups = match grouping.sets {
-            None => groups,
-            Some(sets) => {
-                let pick = |set: &Vec<usize>| set.iter().map(|i| groups[*i].clone()).collect();
-                let sets = sets.iter().map(pick).collect();
-                vec![Expr::GroupingSet(GroupingSet::GroupingSets(sets))]
-            }
-        };
-        let aggregate = Aggregate::try_new(Arc::new(plan), groups, results).map_err(sql_error)?;
-        Ok((LogicalPlan::Aggregate(aggregate), map))
-    }
-
     /// Plans window functions.
     fn window(
         &mut self,
@@ -541,7 +264,7 @@ impl Planner<'_> {
         order: Vec<OrderKey<'_>>,
         distinct: bool,
     ) -> Result<QueryPlan, SqlError> {
-        let (mut exprs, columns) = output(items, self.nested > 0);
+        let (mut exprs, columns) = self.output(items);
         let mut keys = Vec::with_capacity(order.len());
         for key in order {
             let (name, ty) = match key.target {
@@ -556,7 +279,7 @@ impl Planner<'_> {
                         );
                         return Err(self.locate(error, &key.item.expr));
                     }
-                    let name = format!("__order_{}", exprs.len());
+                    let name = self.fresh_name("__order");
                     exprs.push(bound.expr.alias(&name));
                     (name, bound.ty)
                 }
@@ -585,29 +308,24 @@ impl Planner<'_> {
         }
         Ok((plan, columns))
     }
-}
 
-/// The select list under internal names. In a subquery these must not be names of tables' columns:
-/// decorrelation puts such columns beside them.
-pub(super) fn output(items: Vec<Item>, nested: bool) -> (Vec<Expr>, Vec<OutputColumn>) {
-    let mut columns: Vec<OutputColumn> = Vec::with_capacity(items.len());
-    let mut exprs = Vec::with_capacity(items.len());
-    for item in items {
-        let internal = if nested {
-            unique_name(&columns, &format!("__{}", item.name))
-        } else {
-            unique_name(&columns, &item.name)
-        };
-        exprs.push(item.bound.expr.alias(&internal));
-        columns.push(OutputColumn {
-            name: item.name,
-            internal,
-            ty: item.bound.ty,
-            origin: item.origin,
-            keeps_modifier: item.keeps_modifier,
-        });
+    /// The select list under internal names.
+    pub(super) fn output(&mut self, items: Vec<Item>) -> (Vec<Expr>, Vec<OutputColumn>) {
+        let mut columns: Vec<OutputColumn> = Vec::with_capacity(items.len());
+        let mut exprs = Vec::with_capacity(items.len());
+        for item in items {
+            let internal = self.output_name(&columns, &item.name);
+            exprs.push(item.bound.expr.alias(&internal));
+            columns.push(OutputColumn {
+                name: item.name,
+                internal,
+                ty: item.bound.ty,
+                origin: item.origin,
+                keeps_modifier: item.keeps_modifier,
+            });
+        }
+        (exprs, columns)
     }
-    (exprs, columns)
 }
 
 pub(super) fn filter(plan: LogicalPlan, condition: Expr) -> Result<LogicalPlan, SqlError> {
@@ -642,26 +360,75 @@ fn strip(expr: &ast::Expr) -> &ast::Expr {
     }
 }
 
-/// Replaces whole expressions, outermost first.
+/// Replaces whole expressions, outermost first; columns in subqueries, too.
 pub(super) fn replace(expr: Expr, map: &[(Expr, Expr)]) -> Result<Expr, SqlError> {
     expr.transform_down(|node| match map.iter().find(|(from, _)| *from == node) {
         Some((_, to)) => Ok(Transformed::new(to.clone(), true, TreeNodeRecursion::Jump)),
-        None => Ok(Transformed::no(node)),
+        None => in_subquery(node, |plan| replace_outer(plan, map)),
     })
     .map(|t| t.data)
     .map_err(sql_error)
 }
 
-fn stray_column(expr: &Expr, allowed: &[Column]) -> Option<Column> {
-    expr.column_refs().into_iter().find(|c| !allowed.contains(c)).cloned()
+/// The expression with the plan of the subquery it is, if it is one, changed.
+fn in_subquery(
+    expr: Expr,
+    change: impl Fn(LogicalPlan) -> DfResult<LogicalPlan>,
+) -> DfResult<Transformed<Expr>> {
+    let mut expr = expr;
+    let subquery = match &mut expr {
+        Expr::ScalarSubquery(subquery)
+        | Expr::Exists(Exists { subquery, .. })
+        | Expr::InSubquery(InSubquery { subquery, .. }) => subquery,
+        _ => return Ok(Transformed::no(expr)),
+    };
+    subquery.subquery = Arc::new(change(subquery.subquery.as_ref().clone())?);
+    Ok(Transformed::yes(expr))
 }
 
-fn has_column(expr: &Expr) -> bool {
-    !expr.column_refs().is_empty()
+/// Outer references to columns that now have another name.
+fn replace_outer(plan: LogicalPlan, map: &[(Expr, Expr)]) -> DfResult<LogicalPlan> {
+    let renamed = |expr: Expr| {
+        expr.transform_up(|e| match &e {
+            Expr::OuterReferenceColumn(field, column) => {
+                let known = map.iter().find(|(from, _)| from.try_as_col() == Some(column));
+                match known.and_then(|(_, to)| to.try_as_col()) {
+                    Some(to) => Ok(Transformed::yes(Expr::OuterReferenceColumn(
+                        Arc::clone(field),
+                        to.clone(),
+                    ))),
+                    None => Ok(Transformed::no(e)),
+                }
+            }
+            _ => Ok(Transformed::no(e)),
+        })
+    };
+    plan.transform_down_with_subqueries(|node| node.map_expressions(renamed)).map(|t| t.data)
 }
 
-fn first_column(expr: &Expr) -> Option<Column> {
-    expr.column_refs().into_iter().next().cloned()
+/// The outer columns that the subqueries of an expression refer to, whichever query has them.
+pub(super) fn columns_of_subqueries(expr: &Expr) -> Result<Vec<Column>, SqlError> {
+    let mut columns = Vec::new();
+    expr.apply(|e| {
+        let plan = match e {
+            Expr::ScalarSubquery(subquery)
+            | Expr::Exists(Exists { subquery, .. })
+            | Expr::InSubquery(InSubquery { subquery, .. }) => &subquery.subquery,
+            _ => return Ok(TreeNodeRecursion::Continue),
+        };
+        plan.apply_with_subqueries(|node| {
+            node.apply_expressions(|e| {
+                e.apply(|e| {
+                    if let Expr::OuterReferenceColumn(_, column) = e {
+                        columns.push(column.clone());
+                    }
+                    Ok(TreeNodeRecursion::Continue)
+                })
+            })
+        })
+    })
+    .map_err(sql_error)?;
+    Ok(columns)
 }
 
 pub(super) fn contains_unnest(expr: &Expr) -> bool {

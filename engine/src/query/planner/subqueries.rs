@@ -1,20 +1,16 @@
 //! Subqueries in expressions.
 //!
-//! DataFusion turns EXISTS, IN and scalar subqueries into joins. It wants a correlated scalar
-//! subquery to aggregate, so one that does not gets an aggregate here that passes its one value on
-//! and errs on a second (which is also PostgreSQL's error).
+//! They stay expressions here, with references to the columns of outer queries in their plans;
+//! [`decorrelate`](super::decorrelate) makes joins of them once the statement is planned.
 
 use std::sync::Arc;
 
 use datafusion::{
     common::Column,
-    functions_aggregate::{bool_and_or::bool_or_udaf, first_last::first_value_udaf},
     logical_expr::{
         Aggregate, Expr, LogicalPlan, Operator, Projection,
         expr::{AggregateFunction, Exists, InSubquery},
         lit,
-        logical_plan::Subquery,
-        when,
     },
     scalar::ScalarValue,
     sql::sqlparser::ast::{self, BinaryOperator},
@@ -23,33 +19,20 @@ use datafusion::{
 use super::{
     Planner,
     bound::Bound,
-    correlation,
+    decorrelate::subquery,
     expressions::{comparison_operator, negate_if, row},
-    from::limits_rows,
     operators::binary,
     query::OutputColumn,
     scope::Env,
 };
 use crate::{
     error::{SqlError, sqlstate},
-    query::{errors::sql_error, functions::aggregate::single_value},
+    query::{
+        errors::sql_error,
+        functions::{scalar, subquery::operands},
+    },
     types::PgType,
 };
-
-fn subquery(plan: LogicalPlan) -> Subquery {
-    let outer_ref_columns = plan.all_out_ref_exprs();
-    Subquery { subquery: Arc::new(plan), outer_ref_columns, spans: Default::default() }
-}
-
-fn aggregate(plan: LogicalPlan, expr: Expr) -> Result<LogicalPlan, SqlError> {
-    let aggregate = Aggregate::try_new(Arc::new(plan), vec![], vec![expr]).map_err(sql_error)?;
-    Ok(LogicalPlan::Aggregate(aggregate))
-}
-
-/// Where DataFusion makes joins of EXISTS and IN.
-fn is_condition(env: &Env<'_>) -> bool {
-    matches!(env.clause, "WHERE" | "HAVING")
-}
 
 impl Planner<'_> {
     fn subquery_plan(
@@ -57,10 +40,8 @@ impl Planner<'_> {
         query: &ast::Query,
         env: &Env<'_>,
     ) -> Result<(LogicalPlan, Vec<OutputColumn>), SqlError> {
-        self.nested += 1;
-        let planned = self.query(query, Some(env));
-        self.nested -= 1;
-        let (plan, columns) = planned?;
+        self.has_subqueries = true;
+        let (plan, columns) = self.query(query, Some(env))?;
         self.decided(plan, columns)
     }
 
@@ -79,34 +60,7 @@ impl Planner<'_> {
     ) -> Result<Bound, SqlError> {
         let (plan, columns) = self.subquery_plan(query, env)?;
         self.one_column(&columns)?;
-        let ty = columns[0].ty.clone();
-        let correlated = !plan.all_out_ref_exprs().is_empty();
-        // A column of a query further out would have to stay one in the condition taken out.
-        let (plan, guard) = if correlated && env.outer.is_none() {
-            correlation::simplify(plan).map_err(sql_error)?
-        } else {
-            (plan, None)
-        };
-        let correlated = !plan.all_out_ref_exprs().is_empty();
-        let (plan, name) = match plan {
-            LogicalPlan::Projection(projection) if correlated => only_column_renamed(projection)?,
-            plan => (plan, columns[0].internal.clone()),
-        };
-        let value = Expr::Column(Column::from_name(name));
-        let plan = if correlated {
-            correlated_value(plan, value, &ty)?
-        } else if plan.max_rows() == Some(1) {
-            plan
-        } else {
-            let single = single_value(ty.arrow_type()).call(vec![value]).alias("__value");
-            aggregate(plan, single)?
-        };
-        let value = Expr::ScalarSubquery(subquery(plan));
-        let value = match guard {
-            Some(guard) => when(guard, value).end().map_err(sql_error)?,
-            None => value,
-        };
-        Ok(Bound::new(value, ty))
+        Ok(Bound::new(Expr::ScalarSubquery(subquery(plan)), columns[0].ty.clone()))
     }
 
     pub(super) fn exists(
@@ -116,29 +70,7 @@ impl Planner<'_> {
         env: &Env<'_>,
     ) -> Result<Bound, SqlError> {
         let (plan, _) = self.subquery_plan(query, env)?;
-        self.exists_plan(plan, negated, env)
-    }
-
-    fn exists_plan(
-        &mut self,
-        plan: LogicalPlan,
-        negated: bool,
-        env: &Env<'_>,
-    ) -> Result<Bound, SqlError> {
-        let plan = without_projection(without_limit(plan));
-        let correlated = !plan.all_out_ref_exprs().is_empty();
-        if correlated && limits_rows(&plan) {
-            return Err(SqlError::not_supported("EXISTS of a correlated query with LIMIT"));
-        }
-        if is_condition(env) && correlated {
-            let plan = shows_nothing(plan)?;
-            return Ok(Bound::bool(Expr::Exists(Exists { subquery: subquery(plan), negated })));
-        }
-        // Elsewhere: whether there is a row is whether anything was seen.
-        let plan = aggregate(plan, bool_or_udaf().call(vec![lit(true)]).alias("__exists"))?;
-        let plan = if correlated { projected(plan)? } else { plan };
-        let any = Expr::IsTrue(Box::new(Expr::ScalarSubquery(subquery(plan))));
-        Ok(Bound::bool(negate_if(negated, any)))
+        Ok(Bound::bool(Expr::Exists(Exists { subquery: subquery(plan), negated })))
     }
 
     pub(super) fn in_subquery(
@@ -148,76 +80,56 @@ impl Planner<'_> {
         negated: bool,
         env: &Env<'_>,
     ) -> Result<Bound, SqlError> {
-        if let Some(fields) = row(expr) {
-            return self.row_in_subquery(fields, query, negated, expr, env);
-        }
-        let left = self.expr(expr, env)?;
-        let (plan, columns) = self.subquery_plan(query, env)?;
-        self.one_column(&columns)?;
-        if !is_condition(env) {
-            return Err(self.refuse(expr, "IN with a subquery outside of WHERE and HAVING"));
-        }
-        let value = Bound::new(
-            Expr::Column(Column::from_name(&columns[0].internal)),
-            columns[0].ty.clone(),
-        );
-        // The comparison decides the types of both sides.
-        let equal = self.compare(left, Operator::Eq, value).map_err(|e| self.locate(e, expr))?;
-        let Expr::BinaryExpr(equal) = equal.expr else {
-            return Err(SqlError::internal("a comparison that is none"));
-        };
-        if !equal.left.column_refs().is_empty() && uses(&equal.left, &columns[0].internal) {
-            return Err(SqlError::internal("sides of IN were exchanged"));
-        }
-        if !plan.all_out_ref_exprs().is_empty() && limits_rows(&plan) {
-            return Err(self.refuse(expr, "IN with a correlated query with LIMIT"));
-        }
-        let projected = equal.right.alias("__in");
-        let projection = Projection::try_new(vec![projected], Arc::new(plan)).map_err(sql_error)?;
-        let subquery = subquery(LogicalPlan::Projection(projection));
-        Ok(Bound::bool(Expr::InSubquery(InSubquery::new(equal.left, subquery, negated))))
+        let any = self.quantified(expr, Operator::Eq, query, env)?;
+        Ok(Bound::bool(negate_if(negated, any)))
     }
 
-    /// `(a, b) IN (SELECT …)`: whether such a row exists.
-    fn row_in_subquery(
+    /// `left op ANY (query)`; `left` may be a row.
+    fn quantified(
         &mut self,
-        fields: &[ast::Expr],
+        left: &ast::Expr,
+        op: Operator,
         query: &ast::Query,
-        negated: bool,
-        at: &ast::Expr,
         env: &Env<'_>,
-    ) -> Result<Bound, SqlError> {
-        if negated || env.clause != "WHERE" {
-            return Err(self.refuse(at, "NOT IN with several columns"));
+    ) -> Result<Expr, SqlError> {
+        let fields = row(left).unwrap_or(std::slice::from_ref(left));
+        let mut bounds = Vec::with_capacity(fields.len());
+        for field in fields {
+            bounds.push(self.expr(field, env)?);
         }
         let (plan, columns) = self.subquery_plan(query, env)?;
-        if columns.len() != fields.len() {
-            let what = if columns.len() < fields.len() { "few" } else { "many" };
+        if columns.len() != bounds.len() {
+            if bounds.len() == 1 {
+                self.one_column(&columns)?;
+            }
+            let what = if columns.len() < bounds.len() { "few" } else { "many" };
             let message = format!("subquery has too {what} columns");
-            return Err(self.locate(SqlError::new(sqlstate::SYNTAX_ERROR, message), at));
+            return Err(self.locate(SqlError::new(sqlstate::SYNTAX_ERROR, message), left));
         }
-        if limits_rows(&plan) {
-            return Err(self.refuse(at, "IN with several columns and LIMIT or DISTINCT"));
-        }
-        let (plan, entry) = self.named_query(plan, &columns, "in")?;
-        let scope = super::scope::Scope { tables: vec![entry.clone()], merged: Vec::new() };
-        let inner = Env::new(&scope, Some(env), "WHERE");
+        let connective = match op {
+            _ if bounds.len() == 1 => Operator::And,
+            Operator::Eq => Operator::And,
+            Operator::NotEq => Operator::Or,
+            _ => return Err(self.refuse(left, "order of rows compared with those of a subquery")),
+        };
         let mut condition: Option<Expr> = None;
-        for (field, column) in fields.iter().zip(&entry.columns) {
-            // Bound one level further out than written.
-            let hidden = super::scope::Scope::default();
-            let between = Env { scope: &hidden, ..inner };
-            let left = self.expr(field, &between)?;
-            let right = Bound::new(Expr::Column(column.column.clone()), column.ty.clone());
-            let equal = self.compare(left, Operator::Eq, right)?.expr;
+        for (index, (bound, column)) in bounds.iter().zip(&columns).enumerate() {
+            let right = Expr::Column(Column::from_name(&column.internal));
+            let right = Bound::new(right, column.ty.clone());
+            let left_side = self.operand(bound, index);
+            let compared =
+                self.compare(left_side, op, right).map_err(|e| self.locate(e, left))?.expr;
             condition = Some(match condition {
-                None => equal,
-                Some(before) => binary(before, Operator::And, equal),
+                None => compared,
+                Some(before) => binary(before, connective, compared),
             });
         }
-        let condition = condition.ok_or_else(|| self.refuse(at, "IN over nothing"))?;
-        let plan = super::select::filter(plan, condition)?;
-        self.exists_plan(plan, false, env)
+        let condition = condition.ok_or_else(|| self.refuse(left, "IN over nothing"))?;
+        let shown = vec![condition.alias(self.fresh_name("__compared"))];
+        let projection = Projection::try_new(shown, Arc::new(plan)).map_err(sql_error)?;
+        let plan = subquery(LogicalPlan::Projection(projection));
+        let values = scalar::call(&operands(), bounds.into_iter().map(|b| b.expr).collect());
+        Ok(Expr::InSubquery(InSubquery::new(Box::new(values), plan, false)))
     }
 
     /// `left op ANY (right)` and ALL.
@@ -243,11 +155,14 @@ impl Planner<'_> {
         let unsupported =
             |planner: &Self| planner.refuse(left, &format!("{op} {word} in this form"));
         if let ast::Expr::Subquery(query) = strip(right) {
-            return match (operator, any) {
-                (Some(Operator::Eq), true) => self.in_subquery(left, query, false, env),
-                (Some(Operator::NotEq), false) => self.in_subquery(left, query, true, env),
-                _ => Err(unsupported(self)),
+            let Some(operator) = operator else {
+                return Err(unsupported(self));
             };
+            // Of all is of none the contrary.
+            let (operator, negated) =
+                if any { (operator, false) } else { (operator.negate().unwrap_or(operator), true) };
+            let result = self.quantified(left, operator, query, env)?;
+            return Ok(Bound::bool(negate_if(negated, result)));
         }
         let Some(operator) = operator else {
             return Err(unsupported(self));
@@ -301,7 +216,6 @@ impl Planner<'_> {
         self.one_column(&columns)?;
         let ty = columns[0].ty.clone();
         let value = Expr::Column(Column::from_name(&columns[0].internal));
-        let correlated = !plan.all_out_ref_exprs().is_empty();
         // The order of the rows is the order of the elements.
         let (plan, order_by) = match plan {
             LogicalPlan::Sort(sort) if sort.fetch.is_none() => {
@@ -315,9 +229,6 @@ impl Planner<'_> {
             },
             other => (other, Vec::new()),
         };
-        if correlated && limits_rows(&plan) {
-            return Err(SqlError::not_supported("ARRAY of a correlated query with LIMIT"));
-        }
         let gather = Expr::AggregateFunction(AggregateFunction::new_udf(
             datafusion::functions_aggregate::array_agg::array_agg_udaf(),
             vec![value],
@@ -326,8 +237,9 @@ impl Planner<'_> {
             order_by,
             None,
         ));
-        let plan = aggregate(plan, gather.alias("__array"))?;
-        let plan = if correlated { projected(plan)? } else { plan };
+        let gather = vec![gather.alias(self.fresh_name("__array"))];
+        let plan = Aggregate::try_new(Arc::new(plan), vec![], gather).map_err(sql_error)?;
+        let plan = LogicalPlan::Aggregate(plan);
         let array = PgType::Array(Arc::new(ty));
         // Without rows the array is empty, not NULL.
         let empty = ScalarValue::new_list(&[], &element_type(&array), true);
@@ -344,124 +256,11 @@ fn element_type(array: &PgType) -> arrow::datatypes::DataType {
     }
 }
 
-fn projected(plan: LogicalPlan) -> Result<LogicalPlan, SqlError> {
-    let exprs = plan.schema().columns().into_iter().map(Expr::Column).collect();
-    let projection = Projection::try_new(exprs, Arc::new(plan)).map_err(sql_error)?;
-    Ok(LogicalPlan::Projection(projection))
-}
-
-/// A correlated scalar subquery in the form DataFusion decorrelates: an aggregate without groups.
-fn correlated_value(plan: LogicalPlan, value: Expr, ty: &PgType) -> Result<LogicalPlan, SqlError> {
-    if let LogicalPlan::Projection(projection) = &plan
-        && let LogicalPlan::Aggregate(inner) = projection.input.as_ref()
-        && inner.group_expr.is_empty()
-    {
-        return Ok(plan);
-    }
-    let (input, fetch) = match &plan {
-        LogicalPlan::Limit(limit) => (Some(limit), limit.input.as_ref()),
-        LogicalPlan::Projection(projection) => match projection.input.as_ref() {
-            LogicalPlan::Limit(limit) => (Some(limit), limit.input.as_ref()),
-            other => (None, other),
-        },
-        other => (None, other),
-    };
-    let Some(limit) = input else {
-        if limits_rows(&plan) {
-            return Err(SqlError::not_supported(
-                "a correlated subquery with LIMIT, DISTINCT or window functions",
-            ));
-        }
-        let plan = without_sort(plan);
-        let single = single_value(ty.arrow_type()).call(vec![value]).alias("__value");
-        return projected(aggregate(plan, single)?);
-    };
-    let one = |e: &Option<Box<Expr>>| {
-        matches!(e.as_deref(), Some(Expr::Literal(ScalarValue::Int64(Some(1)), _)))
-    };
-    if limit.skip.is_some() || !one(&limit.fetch) {
-        return Err(SqlError::not_supported("a correlated subquery with LIMIT other than 1"));
-    }
-    let (source, order_by) = match fetch {
-        LogicalPlan::Sort(sort) => (sort.input.as_ref().clone(), sort.expr.clone()),
-        other => (other.clone(), Vec::new()),
-    };
-    if limits_rows(&source) {
-        return Err(SqlError::not_supported("a correlated subquery with LIMIT and DISTINCT"));
-    }
-    let first = Expr::AggregateFunction(AggregateFunction::new_udf(
-        first_value_udaf(),
-        vec![value],
-        false,
-        None,
-        order_by,
-        None,
-    ));
-    projected(aggregate(source, first.alias("__value"))?)
-}
-
-/// Decorrelation adds the columns that the condition compares to the projection, under their own
-/// names: the column shown must not have the same one.
-fn only_column_renamed(projection: Projection) -> Result<(LogicalPlan, String), SqlError> {
-    const NAME: &str = "__shown";
-    let shown = projection.expr.into_iter().map(|e| e.unalias().alias(NAME)).collect();
-    let renamed = Projection::try_new(shown, projection.input).map_err(sql_error)?;
-    Ok((LogicalPlan::Projection(renamed), NAME.to_owned()))
-}
-
-/// One constant column: decorrelation adds the columns it compares under their qualified names, and
-/// no other column of the same name is beside them.
-fn shows_nothing(plan: LogicalPlan) -> Result<LogicalPlan, SqlError> {
-    let one = vec![lit(1).alias("__one")];
-    let projection = Projection::try_new(one, Arc::new(plan)).map_err(sql_error)?;
-    Ok(LogicalPlan::Projection(projection))
-}
-
-/// What EXISTS shows does not matter, and its names would meet those that decorrelation adds.
-fn without_projection(plan: LogicalPlan) -> LogicalPlan {
-    match plan {
-        LogicalPlan::Projection(projection) => {
-            without_projection(projection.input.as_ref().clone())
-        }
-        other => other,
-    }
-}
-
-/// Order does not matter to a single value.
-fn without_sort(plan: LogicalPlan) -> LogicalPlan {
-    match plan {
-        LogicalPlan::Sort(sort) if sort.fetch.is_none() => sort.input.as_ref().clone(),
-        other => other,
-    }
-}
-
-/// `EXISTS (… LIMIT n)` does not depend on the limit, unless it is zero.
-fn without_limit(plan: LogicalPlan) -> LogicalPlan {
-    match plan {
-        LogicalPlan::Limit(limit) => {
-            let positive = matches!(
-                limit.fetch.as_deref(),
-                Some(Expr::Literal(ScalarValue::Int64(Some(1..)), _))
-            );
-            if positive && limit.skip.is_none() {
-                without_sort(limit.input.as_ref().clone())
-            } else {
-                LogicalPlan::Limit(limit)
-            }
-        }
-        other => without_sort(other),
-    }
-}
-
 fn strip(expr: &ast::Expr) -> &ast::Expr {
     match expr {
         ast::Expr::Nested(inner) => strip(inner),
         other => other,
     }
-}
-
-fn uses(expr: &Expr, column: &str) -> bool {
-    expr.column_refs().iter().any(|c| c.relation.is_none() && c.name == column)
 }
 
 /// The elements of an array that is a constant or written out.
