@@ -503,7 +503,7 @@ impl Planner<'_> {
         // DataFusion looks for references to outer queries in its own operators only.
         let series = series.filter(|(bounds, _)| !bounds.iter().any(Expr::contains_outer));
         if let Some((bounds, ty)) = series {
-            let field = ty.field(&name, false);
+            let field = ty.field(&unique, false);
             let plan = series_rows::beside(left.0, bounds, &qualifier, field);
             let plan = plan.map_err(sql_error)?;
             return self.function_relation((plan, left.1), alias, &name, ty, column, ordinal);
