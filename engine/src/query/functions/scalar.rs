@@ -10,7 +10,7 @@ use arrow::{
     datatypes::DataType,
 };
 use datafusion::{
-    common::{Result, ScalarValue},
+    common::{Result, ScalarValue, tree_node::TreeNode},
     logical_expr::{
         ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
         expr::ScalarFunction,
@@ -181,6 +181,7 @@ pub fn call(udf: &Arc<ScalarUDF>, args: Vec<Expr>) -> Expr {
         // Of NULL they all are NULL, whatever the other arguments would raise.
         let null = |arg: &Expr| matches!(arg, Expr::Literal(value, _) if value.is_null());
         if args.iter().any(null)
+            && !args.iter().any(aggregates)
             && let Some(returns) = strict_type(udf)
             && let Ok(value) = ScalarValue::try_from(returns)
         {
@@ -201,6 +202,12 @@ pub fn call(udf: &Arc<ScalarUDF>, args: Vec<Expr>) -> Expr {
         }
     }
     Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(udf), args))
+}
+
+/// Whether there is an aggregate in it. It must not vanish: a query with an aggregate has one row,
+/// whatever is made of its result.
+fn aggregates(expr: &Expr) -> bool {
+    expr.exists(|part| Ok(matches!(part, Expr::AggregateFunction(_)))).unwrap_or(true)
 }
 
 /// The result type of a function of this module that is NULL if an argument is.
