@@ -6,22 +6,10 @@ use super::{
     datetime::{DAY_US, days_of},
     decimal::Decimal,
 };
-use crate::error::{SqlError, sqlstate};
-
-const MONTHS: [&str; 12] = [
-    "january",
-    "february",
-    "march",
-    "april",
-    "may",
-    "june",
-    "july",
-    "august",
-    "september",
-    "october",
-    "november",
-    "december",
-];
+use crate::{
+    error::{SqlError, sqlstate},
+    types::text::MONTHS,
+};
 
 /// Patterns, longer ones before their prefixes. Case does not matter when reading.
 const PATTERNS: [&str; 29] = [

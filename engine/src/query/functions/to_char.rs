@@ -3,24 +3,10 @@
 use chrono::{Datelike, NaiveDateTime, Timelike};
 
 use super::decimal::Decimal;
-use crate::error::SqlError;
-
-const MONTHS: [&str; 12] = [
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-];
-const DAYS: [&str; 7] =
-    ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
+use crate::{
+    error::SqlError,
+    types::text::{DAYS, MONTHS},
+};
 
 /// Patterns for times, longer ones before their prefixes.
 const PATTERNS: [&str; 56] = [

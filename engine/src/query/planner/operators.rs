@@ -96,9 +96,7 @@ impl Planner<'_> {
         let exact = |t: &T| is_integer(t) || is_numeric(t);
         let number = |t: &T| exact(t) || is_float(t);
         if is_integer(&lt) && is_integer(&rt) {
-            let wider = if width(&lt) >= width(&rt) { lt } else { rt };
-            let left = self.coerce(left, &wider, implicit)?;
-            let right = self.coerce(right, &wider, implicit)?;
+            let (left, right) = self.integers(left, right)?;
             return Ok(Comparable::Plain(left.expr, right.expr));
         }
         if exact(&lt) && exact(&rt) {
@@ -163,6 +161,14 @@ impl Planner<'_> {
             PgType::Numeric(_) => PgType::Numeric(None),
             other => other.clone(),
         }
+    }
+
+    /// Two integers of the wider one's type.
+    fn integers(&mut self, left: Bound, right: Bound) -> Result<(Bound, Bound), SqlError> {
+        let wider = if width(&left.ty) >= width(&right.ty) { &left.ty } else { &right.ty }.clone();
+        let left = self.coerce(left, &wider, CastContext::Implicit)?;
+        let right = self.coerce(right, &wider, CastContext::Implicit)?;
+        Ok((left, right))
     }
 
     fn comparable_numerics(&mut self, left: Bound, right: Bound) -> Result<Comparable, SqlError> {
@@ -295,11 +301,9 @@ impl Planner<'_> {
         let exact = |t: &T| is_integer(t) || is_numeric(t);
         let number = |t: &T| exact(t) || is_float(t);
         if is_integer(&lt) && is_integer(&rt) {
-            let wider = if width(&lt) >= width(&rt) { lt } else { rt };
-            let left = self.coerce(left, &wider, implicit)?;
-            let right = self.coerce(right, &wider, implicit)?;
-            let udf = arithmetic::integer(operation, &wider.arrow_type());
-            return Ok(Bound::new(scalar::call(&udf, vec![left.expr, right.expr]), wider));
+            let (left, right) = self.integers(left, right)?;
+            let udf = arithmetic::integer(operation, &left.ty.arrow_type());
+            return Ok(Bound::new(scalar::call(&udf, vec![left.expr, right.expr]), left.ty));
         }
         if exact(&lt) && exact(&rt) {
             return self.numeric_arithmetic(left, operation, right);

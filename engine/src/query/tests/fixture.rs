@@ -144,17 +144,6 @@ impl Database {
         self.run(planned.plan, &types)
     }
 
-    /// Names and types of the result.
-    pub(super) fn describe(&self, sql: &str) -> Result<String, SqlError> {
-        let statement = parser::parse(sql)?.remove(0);
-        let planned = self.planned(|c| planner::plan_query(c, &statement, &[]))?;
-        let shown = planned.fields.iter().map(|f| {
-            let name = f.pg_type.sql_name();
-            format!("{} {}", f.name, name.split('(').next().unwrap_or(&name))
-        });
-        Ok(shown.collect::<Vec<_>>().join(", "))
-    }
-
     /// The types of the parameters.
     pub(super) fn params(&self, sql: &str) -> Result<Vec<String>, SqlError> {
         let statement = parser::parse(sql)?.remove(0);
@@ -223,10 +212,6 @@ impl Database {
             String::from_utf8(out).expect("text is UTF-8")
         };
         batch.columns().iter().zip(types).map(value).collect::<Vec<_>>().join("|")
-    }
-
-    pub(super) fn set_time_zone(&mut self, name: &str) {
-        self.format.time_zone = crate::types::TimeZone::parse(name).expect("a time zone");
     }
 }
 

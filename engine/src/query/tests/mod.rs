@@ -2,6 +2,5 @@
 
 mod cases;
 mod dml;
-#[allow(dead_code)]
 mod fixture;
 mod tpch;

@@ -21,6 +21,25 @@ pub enum DateOrder {
     Ymd,
 }
 
+/// Names of months, January first. Input may shorten them to three letters and ignores case.
+pub const MONTHS: [&str; 12] = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+];
+/// Names of days, Sunday first; the same holds for them.
+pub const DAYS: [&str; 7] =
+    ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
+
 pub(super) const US_PER_SECOND: i64 = 1_000_000;
 pub(super) const US_PER_DAY: i64 = 86_400 * US_PER_SECOND;
 /// First and last day PostgreSQL's `date` reaches: 4714-11-24 BC and the end of 5874897.

@@ -10,7 +10,9 @@ mod parse;
 mod write;
 mod zone_offset;
 
-pub use datetime::{DateOrder, parse_date, parse_time, parse_timestamp, parse_timestamptz};
+pub use datetime::{
+    DAYS, DateOrder, MONTHS, parse_date, parse_time, parse_timestamp, parse_timestamptz,
+};
 pub use float::{write_float4, write_float8};
 pub use interval::{parse_interval, write_interval};
 pub use length::fit;

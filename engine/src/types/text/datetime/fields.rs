@@ -1,6 +1,6 @@
 //! Reading a date, a time and a zone out of free text, in PostgreSQL's many orders.
 
-use super::{DateOrder, US_PER_SECOND, Wrong, days_from_civil, days_in_month};
+use super::{DAYS, DateOrder, MONTHS, US_PER_SECOND, Wrong, days_from_civil, days_in_month};
 use crate::types::{TimeZone, text::zone_offset};
 
 /// What a text named.
@@ -13,22 +13,6 @@ pub(super) struct Fields {
     pub zone: Option<TimeZone>,
 }
 
-const MONTHS: [&str; 12] = [
-    "january",
-    "february",
-    "march",
-    "april",
-    "may",
-    "june",
-    "july",
-    "august",
-    "september",
-    "october",
-    "november",
-    "december",
-];
-const DAYS: [&str; 7] =
-    ["sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"];
 /// Abbreviations of PostgreSQL's default set that mean one offset, in minutes east.
 const ABBREVIATIONS: [(&str, i32); 17] = [
     ("utc", 0),
@@ -50,12 +34,16 @@ const ABBREVIATIONS: [(&str, i32); 17] = [
     ("pdt", -420),
 ];
 
+/// Whether a word is a name, or its first three letters.
+fn names(word: &str, name: &str) -> bool {
+    word.eq_ignore_ascii_case(name) || word.eq_ignore_ascii_case(&name[..3])
+}
+
 fn month_of(word: &str) -> Option<u32> {
-    let word = word.to_ascii_lowercase();
-    MONTHS
-        .iter()
-        .position(|m| *m == word || (word.len() == 3 && m.starts_with(&word)) || word == "sept")
-        .map(|at| if word == "sept" { 9 } else { at as u32 + 1 })
+    if word.eq_ignore_ascii_case("sept") {
+        return Some(9);
+    }
+    MONTHS.iter().position(|month| names(word, month)).map(|at| at as u32 + 1)
 }
 
 /// Date parts in the order of the text, before the order of day, month and year is settled.
@@ -260,9 +248,7 @@ impl Fields {
                     *us += half_day;
                 }
             }
-            _ if DAYS
-                .iter()
-                .any(|d| *d == lower || (lower.len() == 3 && d.starts_with(&lower))) => {}
+            _ if DAYS.iter().any(|day| names(word, day)) => {}
             _ => {
                 let zone = ABBREVIATIONS
                     .iter()
