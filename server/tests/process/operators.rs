@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use tokio_postgres::SimpleQueryMessage;
+
 use super::harness::{PATIENCE, Server, pause};
 
 /// Until `/metrics` has the line: a state is written down a moment after its answer is sent.
@@ -14,6 +16,14 @@ fn metric(server: &Server, line: &str) {
         }
         assert!(begin.elapsed() < PATIENCE, "{line} in {answer}");
         pause(std::time::Duration::from_millis(20));
+    }
+}
+
+/// The first column of a row that came as text.
+fn cell(message: &SimpleQueryMessage) -> Option<i32> {
+    match message {
+        SimpleQueryMessage::Row(row) => row.get(0)?.parse().ok(),
+        _ => None,
     }
 }
 
@@ -31,7 +41,10 @@ async fn sessions_are_counted_by_state_and_terminated() {
     held.batch_execute("rollback").await.expect("the transaction ends");
     metric(&server, "glaredb_sessions{state=\"idle\"} 2");
 
-    let pid: i32 = held.query_one("select pg_backend_pid()", &[]).await.expect("a row").get(0);
+    // Not a prepared statement: its Close would still be under way when the session ends, and take
+    // the last message for its answer.
+    let pid = held.simple_query("select pg_backend_pid()").await.expect("a row");
+    let pid: i32 = pid.iter().find_map(cell).expect("a number");
     let terminate = "select pg_terminate_backend($1)";
     let done: bool = idle.query_one(terminate, &[&pid]).await.expect("a row").get(0);
     assert!(done);
