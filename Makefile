@@ -7,7 +7,7 @@ DATA ?= ./data
 RELEASE := $(CARGO_TARGET_DIR)/release/glaredb
 DEBUG := $(CARGO_TARGET_DIR)/debug/glaredb
 
-.PHONY: help run build test test-tools lint deny unit e2e slt-expect differential sim kills fuzz bench clean
+.PHONY: help run build test test-tools lint deny unit e2e slt-expect differential regress sim kills fuzz bench clean
 
 help:
 	@echo "make run    build and start a database in $(DATA) on port $(PORT)"
@@ -16,6 +16,7 @@ help:
 	@echo "make bench  measure against PostgreSQL and DuckDB (installs them)"
 	@echo "make sim    1,000 seeds of every simulation     make kills  the kill tests, 20 rounds each"
 	@echo "make differential  an hour of generated expressions beside PostgreSQL (SEED=1)"
+	@echo "make regress  PostgreSQL's regression scripts on PostgreSQL 15 and on us, statement by statement"
 	@echo "make fuzz   the decoders, 10 million inputs each"
 
 build:
@@ -56,6 +57,12 @@ differential:
 	scripts/install-tools test
 	cargo build --workspace --all-features
 	cargo run -p glaredb-tests --all-features --bin differential -- --seconds 3600 --seed $(SEED)
+
+# PostgreSQL's own regression scripts on PostgreSQL 15 and on us (SCRIPTS="int4 join" for some).
+regress:
+	scripts/install-tools regress
+	cargo build --workspace --all-features
+	cargo run -p glaredb-tests --all-features --bin pg-regress -- --sources $(HOME)/.cache/glaredb/regress $(SCRIPTS)
 
 # Writes the expected results of tests/slt/*.slt anew from PostgreSQL 15.
 slt-expect:

@@ -7,6 +7,7 @@ pub mod differential;
 pub mod duck;
 pub mod peer;
 pub mod ports;
+pub mod regression;
 pub mod server;
 pub mod slt;
 pub mod tpch;

@@ -76,10 +76,15 @@ impl Postgres {
     }
 
     pub fn psql(&self, sql: &str) -> Result<String, String> {
+        self.psql_in("postgres", sql)
+    }
+
+    /// In another database than `postgres`.
+    pub fn psql_in(&self, database: &str, sql: &str) -> Result<String, String> {
         crate::client::psql(
             self.port,
             "postgres",
-            &["-X", "-q", "-At", "-v", "ON_ERROR_STOP=1", "-c", sql],
+            &["-X", "-q", "-At", "-v", "ON_ERROR_STOP=1", "-d", database, "-c", sql],
         )
     }
 }

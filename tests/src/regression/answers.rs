@@ -1,0 +1,147 @@
+//! What our answer to a step counts as.
+
+use std::collections::BTreeSet;
+
+use regex::Regex;
+
+/// What an answer counts as.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Verdict {
+    /// What PostgreSQL says, to the last character; where the statement asks for no order, the rows
+    /// may come in another.
+    Identical,
+    /// An error of ours that says what is not there, or an error on both sides in other words or
+    /// with another code.
+    ClearError,
+    /// Other rows because of an earlier refusal: the statement is about a relation that could not
+    /// be made, filled or changed.
+    Follows,
+    /// EXPLAIN's plans are each system's own.
+    Plan,
+    /// Anything else: other rows, success instead of an error, an internal error, no answer.
+    Wrong,
+}
+
+/// Compares the answers of one script, in their order.
+pub struct Judge {
+    /// Relations that are not as on the other side.
+    tainted: BTreeSet<String>,
+    /// The relation or the like that a statement makes, fills or changes.
+    target: Regex,
+    word: Regex,
+}
+
+impl Default for Judge {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Judge {
+    #[must_use]
+    pub fn new() -> Self {
+        let target = r"(?xis) ^ \s* (?:
+            \\copy
+            | create \s+ (?:or \s+ replace \s+)? (?:\w+ \s+)? (?:table | view | sequence | type | domain
+                | function | procedure | aggregate | operator | index | schema | role | trigger | rule)
+              (?:\s+ if \s+ not \s+ exists)?
+            | (?:alter | drop | comment \s+ on | reindex | refresh) \s+ (?:materialized \s+)? \w+
+              (?:\s+ if \s+ exists)? (?:\s+ only)?
+            | insert \s+ into | merge \s+ into | delete \s+ from (?:\s+ only)? | update (?:\s+ only)?
+            | truncate (?:\s+ table)? | copy | prepare | declare | cluster
+            | with \b .*? \b (?: insert \s+ into | update | delete \s+ from)
+            | select \b .*? \b into (?:\s+ (?:temp | temporary | unlogged))? (?:\s+ table)?
+            ) \s+ ([a-z_0-9.]+)";
+        Self {
+            tainted: BTreeSet::new(),
+            target: Regex::new(target).expect("a pattern"),
+            word: Regex::new(r"[A-Za-z_][A-Za-z_0-9]*").expect("a pattern"),
+        }
+    }
+
+    /// Judges the next step; `found` is None where there was no answer.
+    pub fn judge(&mut self, statement: &str, expected: &str, found: Option<&str>) -> Verdict {
+        let verdict =
+            found.map_or(Verdict::Wrong, |found| self.compare(statement, expected, found));
+        let refused = matches!(verdict, Verdict::ClearError | Verdict::Follows | Verdict::Wrong);
+        if refused && let Some(target) = self.target.captures(statement) {
+            let name = target[1].rsplit('.').next().unwrap_or_default().to_lowercase();
+            self.tainted.insert(name);
+        }
+        verdict
+    }
+
+    fn compare(&self, statement: &str, expected: &str, found: &str) -> Verdict {
+        if expected == found || (!ordered(statement) && sorted(expected) == sorted(found)) {
+            return Verdict::Identical;
+        }
+        let first = statement.split_whitespace().next().unwrap_or_default();
+        if first.eq_ignore_ascii_case("explain") && !is_error(expected) {
+            return Verdict::Plan;
+        }
+        if let Some(state) = state(found) {
+            let internal = state.starts_with("XX") || state == "58000";
+            return if internal { Verdict::Wrong } else { Verdict::ClearError };
+        }
+        if self.word.find_iter(statement).any(|w| self.tainted.contains(&w.as_str().to_lowercase()))
+        {
+            return Verdict::Follows;
+        }
+        Verdict::Wrong
+    }
+}
+
+fn ordered(statement: &str) -> bool {
+    statement.to_lowercase().contains("order by")
+}
+
+fn sorted(answer: &str) -> Vec<&str> {
+    let mut lines: Vec<&str> = answer.lines().collect();
+    lines.sort_unstable();
+    lines
+}
+
+fn is_error(answer: &str) -> bool {
+    state(answer).is_some()
+}
+
+/// SQLSTATE of the first error in an answer.
+fn state(answer: &str) -> Option<&str> {
+    let at = answer
+        .lines()
+        .find_map(|line| line.strip_prefix("ERROR:  ").or_else(|| line.strip_prefix("FATAL:  ")))?;
+    at.get(..5)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(statement: &str, expected: &str, found: &str) -> Verdict {
+        Judge::new().judge(statement, expected, Some(found))
+    }
+
+    #[test]
+    fn answers_are_told_apart() {
+        assert_eq!(verdict("select 1", " 1", " 1"), Verdict::Identical);
+        assert_eq!(verdict("select x from t", "1\n2", "2\n1"), Verdict::Identical);
+        assert_eq!(verdict("select x from t order by x", "1\n2", "2\n1"), Verdict::Wrong);
+        assert_eq!(verdict("select 1", "1", "ERROR:  0A000: no"), Verdict::ClearError);
+        assert_eq!(verdict("select 1", "1", "ERROR:  XX000: no"), Verdict::Wrong);
+        assert_eq!(verdict("select 1", "ERROR:  22012: no", "1"), Verdict::Wrong);
+        assert_eq!(verdict("explain select 1", "Result", "Values"), Verdict::Plan);
+        assert_eq!(Judge::new().judge("select 1", "1", None), Verdict::Wrong);
+    }
+
+    #[test]
+    fn what_follows_from_a_refusal_is_not_wrong() {
+        for refused in
+            ["insert into public.t values (1)", "copy t from 'x'", "create table t (a int)"]
+        {
+            let mut judge = Judge::new();
+            judge.judge(refused, "", Some("ERROR:  0A000: no"));
+            assert_eq!(judge.judge("select * from t", "1", Some("")), Verdict::Follows);
+            assert_eq!(judge.judge("select * from u", "1", Some("")), Verdict::Wrong);
+        }
+    }
+}
