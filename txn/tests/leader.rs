@@ -337,6 +337,22 @@ fn time_waits_for_its_window() {
 }
 
 #[test]
+fn a_metastore_that_failed_for_good_stops_the_node() {
+    let clock = Arc::new(SimClock::new());
+    let env = Env { clock: Arc::clone(&clock) as _, ..Env::real(".") };
+    let node = start_with(env, Arc::new(MemoryWal::new()), FakeWindow::default());
+    assert!(is_committed(&node.set(1, 1)));
+    node.window.set_broken();
+    assert!(is_committed(&node.set(1, 2)), "what is granted may be used up");
+    clock.advance(Duration::from_secs(200));
+    let refused = node.set(1, 3);
+    assert!(matches!(refused, Answer::Refused(Refusal::Stopped(_))), "{refused:?}");
+    let reason = node.stopped();
+    assert!(reason.contains("no timestamps: the metastore failed: by the test"), "{reason}");
+    assert_eq!(node.get(1), Some(2), "reads go on");
+}
+
+#[test]
 fn a_shutdown_answers_everyone() {
     let node = start();
     let answers: Vec<_> = (0..100)

@@ -12,7 +12,7 @@ use glaredb_txn::{
 use parking_lot::Mutex;
 
 use super::{
-    Transaction,
+    MetastoreError, Transaction,
     keys::{self, ValueError},
     leadership::{FencedOutcome, Leadership, LeadershipError},
 };
@@ -62,7 +62,7 @@ impl MetastoreWindow {
             }
         }
         let reason = format!("the window changed {ATTEMPTS_MAX} times while it was extended");
-        Err(super::MetastoreError::Unavailable(reason).into())
+        Err(MetastoreError::Unavailable(reason).into())
     }
 }
 
@@ -80,7 +80,12 @@ impl TimestampWindow for MetastoreWindow {
             LeadershipError::Fenced { own, current } => {
                 WindowError::Fenced { requested: own.0, current: current.0 }
             }
-            other => WindowError::Unavailable(other.to_string()),
+            LeadershipError::Metastore(MetastoreError::Broken(reason)) => {
+                WindowError::Broken(reason)
+            }
+            // What is stored does not decode, and will not the next time.
+            LeadershipError::Value(error) => WindowError::Broken(error.to_string()),
+            LeadershipError::Metastore(error) => WindowError::Unavailable(error.to_string()),
         })?;
         self.bound.fetch_max(stored.0, Ordering::AcqRel);
         Ok(self.upper_bound())
@@ -113,7 +118,7 @@ mod tests {
     use glaredb_txn::{
         commit::time::{self, TimestampWindow},
         ids::Term,
-        sim::SimEnv,
+        sim::{Operation, SimEnv},
     };
 
     use super::*;
@@ -131,6 +136,20 @@ mod tests {
                 Leadership::begin(metastore, &*sim.random, Term::MIN).expect("begin a term");
             Arc::new(MetastoreWindow::open(leadership, LOG).expect("open the window"))
         });
+    }
+
+    /// Nobody knows what a metastore holds whose disk failed: the node must stop, not wait for it.
+    #[test]
+    fn a_metastore_that_failed_is_not_one_that_is_away() {
+        let sim = SimEnv::new(3);
+        let metastore = EmbeddedMetastore::open(sim.env(), "metastore.redb").expect("open");
+        let leadership = Leadership::begin(Arc::new(metastore), &*sim.random, Term::MIN);
+        let window = MetastoreWindow::open(leadership.expect("begin a term"), LOG).expect("open");
+        sim.disk.fail_after(Operation::Sync, "metastore.redb", 1);
+        let unknown = window.extend(Timestamp(100)).expect_err("its sync fails");
+        assert!(!unknown.is_final(), "whether it is stored, the next attempt finds out: {unknown}");
+        let broken = window.extend(Timestamp(100)).expect_err("it is broken");
+        assert!(matches!(broken, WindowError::Broken(_)) && broken.is_final(), "{broken}");
     }
 
     #[test]

@@ -29,6 +29,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -118,6 +119,8 @@ pub struct Pipeline {
     /// Something is to be kept; guarded by its own lock.
     keeper: Mutex<bool>,
     keeper_wakes: Condvar,
+    /// When it was last said that the window cannot be extended (monotonic).
+    window_warned: Mutex<Option<Duration>>,
     /// Bytes that the log has taken since the start.
     appended: AtomicU64,
     counters: Counters,
@@ -168,6 +171,7 @@ impl Pipeline {
             log_wakes: Condvar::new(),
             keeper: Mutex::new(false),
             keeper_wakes: Condvar::new(),
+            window_warned: Mutex::new(None),
             appended: AtomicU64::new(0),
             counters: Counters::default(),
             on_fatal: Mutex::new(Some(on_fatal)),

@@ -35,9 +35,20 @@ pub enum WindowError {
     /// asking again is harmless.
     #[error("the metastore does not answer: {0}")]
     Unavailable(String),
+    /// It never will again in this process, which must end: only a restart can look at what is left.
+    #[error("the metastore failed: {0}")]
+    Broken(String),
     /// Another leader has taken over the metastore: determinate, this one must stop stamping.
     #[error("another leader of term {current} has taken over, this one is of term {requested}")]
     Fenced { requested: u64, current: u64 },
+}
+
+impl WindowError {
+    /// Whether there is no use in asking again.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        !matches!(self, Self::Unavailable(_))
+    }
 }
 
 /// The upper bound of timestamps that this leader may give, kept in the metastore.
@@ -49,7 +60,8 @@ pub enum WindowError {
 ///    least `to`. A bound is never lowered: `extend` to less returns the present bound.
 /// 3. After a crash, an implementation opened on the same metastore starts at or above every bound
 ///    that was ever returned.
-/// 4. After an error the bound is what it was or `to`; `extend` may be tried again.
+/// 4. After an error the bound is what it was or `to`; `extend` may be tried again, unless the error
+///    `is_final`.
 pub trait TimestampWindow: Send + Sync {
     fn upper_bound(&self) -> Timestamp;
 
@@ -127,18 +139,24 @@ mod testing {
     pub struct FakeWindow {
         bound: Arc<AtomicU64>,
         away: Arc<AtomicBool>,
+        broken: Arc<AtomicBool>,
     }
 
     impl FakeWindow {
         /// A window that is granted up to `bound`.
         #[must_use]
         pub fn new(bound: Timestamp) -> Self {
-            Self { bound: Arc::new(AtomicU64::new(bound.0)), away: Arc::default() }
+            Self { bound: Arc::new(AtomicU64::new(bound.0)), ..Self::default() }
         }
 
         /// While away, `extend` fails and the bound stays.
         pub fn set_away(&self, away: bool) {
             self.away.store(away, Ordering::SeqCst);
+        }
+
+        /// From now on `extend` fails for good.
+        pub fn set_broken(&self) {
+            self.broken.store(true, Ordering::SeqCst);
         }
     }
 
@@ -150,6 +168,9 @@ mod testing {
         fn extend(&self, to: Timestamp) -> Result<Timestamp, WindowError> {
             if self.away.load(Ordering::SeqCst) {
                 return Err(WindowError::Unavailable("taken away by the test".into()));
+            }
+            if self.broken.load(Ordering::SeqCst) {
+                return Err(WindowError::Broken("by the test".into()));
             }
             let before = self.bound.fetch_max(to.0, Ordering::SeqCst);
             Ok(Timestamp(before.max(to.0)))

@@ -11,6 +11,9 @@ use crate::{
     log::wal::WalError,
 };
 
+/// Least time between two lines about a window that cannot be extended.
+const WARN_EVERY: Duration = Duration::from_secs(5);
+
 impl Pipeline {
     /// Extends the timestamp window when it runs low, lets those who wait for it go on, and asks
     /// for log space. May block on the metastore and the disk.
@@ -37,7 +40,7 @@ impl Pipeline {
             let head = self.head.lock();
             (head.stamper.last(), !head.parked.is_empty())
         };
-        let now_ms = self.env.clock.now_ms();
+        let (now, now_ms) = (self.env.clock.monotonic(), self.env.clock.now_ms());
         let low = window_target(last, now_ms, WINDOW_LOW);
         if self.window.upper_bound() >= low && !anyone_waits {
             return;
@@ -46,19 +49,31 @@ impl Pipeline {
         let parked = std::mem::take(&mut self.head.lock().parked);
         match extended {
             Ok(bound) => {
+                *self.window_warned.lock() = None;
                 self.counters.window_extensions.fetch_add(1, Relaxed);
                 tracing::debug!(%bound, "timestamp window extended");
                 for (owed, work) in parked {
                     self.handle(work, owed);
                 }
             }
-            Err(error) => {
-                tracing::warn!(%error, "timestamp window not extended");
-                refuse(parked, &error);
-                if matches!(error, WindowError::Fenced { .. }) {
-                    self.stop(&error.to_string());
-                }
+            Err(error) if error.is_final() => {
+                let stopped = self.stop(&format!("no timestamps: {error}"));
+                let reason = stopped.0.to_string();
+                refuse(parked, &Refusal::Stopped(reason));
             }
+            Err(error) => {
+                self.warn_of_window(now, &error);
+                refuse(parked, &Refusal::NoTimestamp(error.to_string()));
+            }
+        }
+    }
+
+    /// Every commit that waits in vain has the window tried again: not each is worth a line.
+    fn warn_of_window(&self, now: Duration, error: &WindowError) {
+        let mut warned = self.window_warned.lock();
+        if warned.is_none_or(|at| now.saturating_sub(at) >= WARN_EVERY) {
+            *warned = Some(now);
+            tracing::warn!(%error, "timestamp window not extended");
         }
     }
 
@@ -112,8 +127,8 @@ impl Pipeline {
     }
 }
 
-fn refuse(parked: Vec<(Owed, Work)>, error: &WindowError) {
+fn refuse(parked: Vec<(Owed, Work)>, refusal: &Refusal) {
     for (owed, _) in parked {
-        owed.answer(Answer::Refused(Refusal::NoTimestamp(error.to_string())));
+        owed.answer(Answer::Refused(refusal.clone()));
     }
 }
