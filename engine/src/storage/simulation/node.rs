@@ -15,7 +15,7 @@ use glaredb_txn::{
     commit::{
         commit_ids::CommitIds,
         leader::LeaderOptions,
-        message::{Answer, Part, Request, decode_answer, encode_request},
+        message::{Answer, CommitRequest, Part, Request, decode_answer, encode_request},
         pipeline::{Appended, Durable, Pipeline, PipelineParts},
         snapshots::Stopped,
     },
@@ -137,13 +137,6 @@ impl Node {
         CommitId { term: self.term, start: 1, number: self.next_id }
     }
 
-    /// Sends a commit, its parts before it.
-    pub(super) fn submit(&self, id: CommitId, transaction: Transaction) {
-        let (parts, request) = transaction.finish(id);
-        self.submit_parts(id, parts);
-        self.request(id, &Request::Commit(request));
-    }
-
     /// Sends the parts, never the commit.
     pub(super) fn submit_parts_only(&self, id: CommitId, transaction: Transaction) -> usize {
         let (parts, _) = transaction.finish(id);
@@ -154,15 +147,24 @@ impl Node {
 
     fn submit_parts(&self, id: CommitId, parts: Vec<Bytes>) {
         for (sequence, payload) in (0..).zip(parts) {
-            let part = Request::Part(Part { id, sequence, payload });
-            let refused = Arc::clone(&self.parts_refused);
-            let reply = move |answer: Bytes| {
-                if !matches!(decode_answer(&answer), Ok(Answer::PartAccepted)) {
-                    refused.lock().insert(id);
-                }
-            };
-            self.pipeline.submit(encode_request(&part), Box::new(reply));
+            self.submit_part(Part { id, sequence, payload });
         }
+    }
+
+    pub(super) fn submit_part(&self, part: Part) {
+        let id = part.id;
+        let refused = Arc::clone(&self.parts_refused);
+        let reply = move |answer: Bytes| {
+            if !matches!(decode_answer(&answer), Ok(Answer::PartAccepted)) {
+                refused.lock().insert(id);
+            }
+        };
+        self.pipeline.submit(encode_request(&Request::Part(part)), Box::new(reply));
+    }
+
+    /// Sends a commit whose parts were sent.
+    pub(super) fn submit_commit(&self, request: CommitRequest) {
+        self.request(request.id, &Request::Commit(request));
     }
 
     /// What a session sends after a large commit that is not to be: its parts hold up the log.

@@ -36,6 +36,8 @@ fn seeds_agree_with_the_model() {
         total.checkpoints += tally.checkpoints;
         total.from_checkpoint += tally.from_checkpoint;
         total.disk_full += tally.disk_full;
+        total.given_up += tally.given_up;
+        total.torn += tally.torn;
     }
     println!("{total:?}");
     if several {
@@ -46,6 +48,8 @@ fn seeds_agree_with_the_model() {
             total.checkpoints,
             total.from_checkpoint,
             total.disk_full,
+            total.given_up,
+            total.torn,
         ];
         assert!(idle.iter().all(|count| *count > 0), "something never happened: {total:?}");
     }

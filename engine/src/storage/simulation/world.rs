@@ -8,7 +8,7 @@
 
 use std::{
     any::Any,
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     time::Duration,
 };
@@ -17,7 +17,7 @@ use glaredb_catalog::{CatalogChange, descriptor::builtin};
 use glaredb_txn::{
     commit::{
         commit_ids::Outcome,
-        message::{Answer, Refusal},
+        message::{Answer, CommitRequest, Part, Refusal},
         snapshots::{SnapshotGuard, Stopped},
     },
     ids::{CommitId, Position, TableId},
@@ -71,6 +71,14 @@ struct Begun {
     transaction: Transaction,
 }
 
+/// A large transaction that sends its parts one after the other, with whatever happens in between.
+struct Sending {
+    guard: SnapshotGuard,
+    effects: Vec<Effect>,
+    parts: VecDeque<Part>,
+    request: CommitRequest,
+}
+
 /// What happened, to see that the simulation is not idle.
 #[derive(Default, Debug)]
 pub(super) struct Tally {
@@ -80,6 +88,10 @@ pub(super) struct Tally {
     pub(super) checkpoints: u64,
     pub(super) from_checkpoint: u64,
     pub(super) disk_full: u64,
+    /// Large transactions given up after some of their parts were sent.
+    pub(super) given_up: u64,
+    /// Large transactions that a crash met between their first part and their end.
+    pub(super) torn: u64,
     /// Panics of fail points.
     pub(super) panics: u64,
 }
@@ -115,11 +127,14 @@ pub(super) struct World {
     /// Will never be committed.
     refused: BTreeSet<CommitId>,
     begun: Vec<Begun>,
+    sending: Vec<Sending>,
     /// Readers that hold the horizon back, with what they must see.
     readers: Vec<(SnapshotGuard, Content)>,
     next_oid: u32,
     next_table: u32,
     number: u64,
+    /// The disk has hardly any space left.
+    is_full: bool,
     tally: Tally,
 }
 
@@ -155,10 +170,12 @@ impl World {
             acknowledged: BTreeMap::new(),
             refused: BTreeSet::new(),
             begun: Vec::new(),
+            sending: Vec::new(),
             readers: Vec::new(),
             next_oid: 0,
             next_table: 0,
             number: 0,
+            is_full: false,
             tally,
         };
         world.recovered();
@@ -188,7 +205,8 @@ impl World {
         self.sim.clock.advance(Duration::from_millis(self.rng.below(20)));
         match self.rng.below(100) {
             0..20 => self.begin(),
-            20..40 => self.send(),
+            20..34 => self.send(),
+            34..40 => self.send_on(),
             40..55 => self.node.append()?,
             55..68 => self.node.sync()?,
             68..82 => {
@@ -225,6 +243,7 @@ impl World {
     fn capacity(&mut self) {
         let used = self.sim.disk.used_bytes();
         let capacity = self.rng.chance(1, 2).then(|| used + self.rng.below(200_000));
+        self.is_full = capacity.is_some();
         self.sim.disk.set_capacity(capacity);
     }
 
@@ -289,7 +308,9 @@ impl World {
     /// Values for some keys; now and then so much that it takes parts.
     fn rows(&mut self) -> Effects {
         self.number += 1;
-        let bulk = self.rng.chance(1, self.manner.bulk_one_in);
+        // Space that is asked for ahead lasts for long without what is large.
+        let bulk_one_in = if self.is_full { 4 } else { self.manner.bulk_one_in };
+        let bulk = self.rng.chance(1, bulk_one_in);
         let (count, size) = if bulk { (60, 16_000) } else { (1 + self.rng.below(5), 20) };
         let mut rows = Effects::new();
         for n in 0..count {
@@ -330,9 +351,40 @@ impl World {
             }
             return;
         }
-        self.pending.insert(id, effects);
-        self.node.submit(id, transaction);
-        drop(guard);
+        let (parts, request) = transaction.finish(id);
+        if parts.is_empty() {
+            self.pending.insert(id, effects);
+            self.node.submit_commit(request);
+            return;
+        }
+        let parts = (0..).zip(parts).map(|(sequence, payload)| Part { id, sequence, payload });
+        self.sending.push(Sending { guard, effects, parts: parts.collect(), request });
+        self.send_on();
+    }
+
+    /// The next part of a large transaction, or its commit; some are given up on the way.
+    fn send_on(&mut self) {
+        if self.sending.is_empty() {
+            return;
+        }
+        let at = self.rng.index(self.sending.len());
+        let id = self.sending[at].request.id;
+        let lacks_parts = self.node.lacks_parts(id);
+        self.tally.disk_full += u64::from(lacks_parts);
+        if lacks_parts || self.rng.chance(1, 5) {
+            let Sending { guard, .. } = self.sending.swap_remove(at);
+            self.node.abort(id);
+            self.refused.insert(id);
+            self.tally.given_up += 1;
+            drop(guard);
+        } else if let Some(part) = self.sending[at].parts.pop_front() {
+            self.node.submit_part(part);
+        } else {
+            let Sending { guard, effects, request, .. } = self.sending.swap_remove(at);
+            self.pending.insert(id, effects);
+            self.node.submit_commit(request);
+            drop(guard);
+        }
     }
 
     fn answers(&mut self) {
@@ -426,8 +478,11 @@ impl World {
         self.tally.crashes += 1;
         self.answers();
         self.begun.clear();
+        self.tally.torn += self.sending.len() as u64;
+        self.refused.extend(self.sending.drain(..).map(|sending| sending.request.id));
         self.readers.clear();
         // A disk that is full at the start is another matter.
+        self.is_full = false;
         self.sim.disk.set_capacity(None);
         self.node = open(&self.sim, self.seed, &mut self.manner, &mut self.tally);
         self.recovered();
@@ -477,7 +532,10 @@ impl World {
         // Nothing fails here by itself; a fail point may, and the next step sees that the node stopped.
         let drained = catch_unwind(AssertUnwindSafe(|| self.node.drain()));
         match drained {
-            Ok(Ok(())) => self.check("after lost parts were aborted"),
+            Ok(Ok(())) => {
+                self.check("after lost parts were aborted");
+                self.check_nothing_private();
+            }
             Ok(Err(stopped)) => {
                 assert!(self.manner.opening_fails, "seed {seed}: {stopped}");
                 self.manner.opening_fails = false;
@@ -487,6 +545,20 @@ impl World {
                 self.crash();
             }
         }
+    }
+}
+
+impl World {
+    /// Of large transactions that did not commit nothing is left, in no table and in no account.
+    fn check_nothing_private(&self) {
+        let seed = self.seed;
+        assert_eq!(self.node.ids.open_parts(), [], "seed {seed}: parts without an end");
+        for table in self.node.state.tables() {
+            let chunks = table.chunk_list();
+            let private = chunks.iter().filter(|chunk| chunk.is_private());
+            assert_eq!(private.count(), 0, "seed {seed}: {} holds what is nobody's", table.id());
+        }
+        assert_eq!(self.node.state.budget().tail_bytes(), 0, "seed {seed}: the tail is applied");
     }
 }
 
