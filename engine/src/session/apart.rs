@@ -16,7 +16,8 @@
 //! ([`is_costly`](crate::query::functions::is_costly)).
 //!
 //! Giving up the future or stream of such work (cancel, timeout, lost client) is seen at once by the
-//! session, and by the work at its next await: every loop in it has one per batch.
+//! session, and by the work at its next await: every loop in it has one per batch. Functions, which
+//! have none, ask [between two rows](crate::query::functions::given_up).
 
 use std::{
     pin::Pin,

@@ -32,7 +32,7 @@ use crate::{
     error::SqlError,
     query::{
         errors::sql_error,
-        functions::{Functions, memory::QueryMemory},
+        functions::{Functions, given_up::GivenUp, memory::QueryMemory},
         planner::{ResolvedColumn, ResolvedTable},
         scan::{StoredTable, TableFacts},
         series_rows,
@@ -234,6 +234,7 @@ impl Engine {
         catalog: &Arc<Catalog>,
         identity: &Arc<Identity>,
         settings: &Settings,
+        given_up: &GivenUp,
     ) -> SessionState {
         let mut state = self.template.clone();
         let options = state.config_mut().options_mut();
@@ -241,6 +242,7 @@ impl Engine {
         options.execution.time_zone = Some(zone.arrow_name());
         let context = StatementContext::new(Arc::clone(catalog), Arc::clone(identity), settings);
         options.extensions.insert(context);
+        options.extensions.insert(given_up.clone());
         // Physical expressions take their options from there.
         state.mark_start_execution();
         state

@@ -220,7 +220,9 @@ impl Session {
         {
             return Arc::clone(state);
         }
-        let state = Arc::new(self.engine.session_state(catalog, &self.identity, &self.settings));
+        let given_up = &self.given_up.0;
+        let state = self.engine.session_state(catalog, &self.identity, &self.settings, given_up);
+        let state = Arc::new(state);
         self.state = Some((Arc::clone(catalog), Arc::clone(derived), Arc::clone(&state)));
         state
     }

@@ -60,7 +60,7 @@ pub use self::{
 };
 use crate::{
     error::{SqlError, sqlstate},
-    query::{parser::parse_source, statement::Statement},
+    query::{functions::given_up::GivenUp, parser::parse_source, statement::Statement},
     types::PgType,
 };
 
@@ -83,6 +83,7 @@ pub struct Session {
     /// Between `begin_block` and `end_block`.
     implicit: bool,
     commit_point: CommitPoint,
+    given_up: GivenUpAtEnd,
     /// Of the block that is open, from its first statement on.
     transaction: Option<Arc<Mutex<Transaction>>>,
     /// Of the open transaction; its streams set it too.
@@ -93,6 +94,16 @@ pub struct Session {
     plans: PlanCache,
     /// DataFusion's, for this catalog and these settings.
     state: Option<(Arc<Catalog>, Arc<Derived>, Arc<SessionState>)>,
+}
+
+/// What the session computes is given up with it: its client is gone.
+#[derive(Default)]
+struct GivenUpAtEnd(GivenUp);
+
+impl Drop for GivenUpAtEnd {
+    fn drop(&mut self) {
+        self.0.give_up();
+    }
 }
 
 /// Where a transaction came from.
@@ -128,6 +139,7 @@ impl Session {
             block: Block::Autocommit,
             implicit: false,
             commit_point: CommitPoint::default(),
+            given_up: GivenUpAtEnd::default(),
             transaction: None,
             failed: Arc::default(),
             notices: Vec::new(),
@@ -229,6 +241,7 @@ impl Session {
     /// future was dropped, its rows could not be sent): the open transaction, implicit or not, can
     /// only be rolled back.
     pub fn statement_failed(&mut self) {
+        self.given_up.0.give_up();
         if self.block != Block::Autocommit {
             self.failed.store(true, Relaxed);
         }

@@ -17,6 +17,7 @@ use datafusion::logical_expr::{ScalarUDF, Volatility};
 use super::{
     datetime,
     decimal::Decimal,
+    given_up,
     numeric::{self, NumericColumn},
     scalar::{function, infallible, internal, strict, strict_charged},
 };
@@ -183,6 +184,7 @@ fn to_text(from: PgType, to: PgType, explicit: bool, settings: FormatSettings) -
         let mut out = StringViewBuilder::with_capacity(args[0].len());
         let mut buffer = Vec::new();
         for row in 0..args[0].len() {
+            given_up::check()?;
             if args[0].is_null(row) {
                 out.append_null();
                 continue;
@@ -300,6 +302,7 @@ fn numeric_to_float4(args: &[ArrayRef]) -> Result<ArrayRef, SqlError> {
     let column = NumericColumn::new(&args[0])?;
     let mut out = Vec::with_capacity(args[0].len());
     for row in 0..args[0].len() {
+        given_up::check()?;
         if args[0].is_null(row) {
             out.push(None);
             continue;
@@ -333,6 +336,7 @@ fn numeric_to_integer(to: PgType) -> ArrayFunction {
         let column = NumericColumn::new(&args[0])?;
         let mut out = Vec::with_capacity(args[0].len());
         for row in 0..args[0].len() {
+            given_up::check()?;
             out.push(if args[0].is_null(row) {
                 None
             } else {
@@ -389,6 +393,7 @@ fn reshape(array: &ArrayRef, shape: NumericShape) -> Result<ArrayRef, SqlError> 
     let column = NumericColumn::new(array)?;
     let mut out = Vec::with_capacity(array.len());
     for row in 0..array.len() {
+        given_up::check()?;
         out.push(if array.is_null(row) {
             None
         } else {

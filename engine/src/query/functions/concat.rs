@@ -9,6 +9,7 @@ use arrow::{
 use datafusion::logical_expr::ScalarUDF;
 
 use super::{
+    given_up,
     memory::Memory,
     scalar::{infallible, over_arrays_charged, sees_nulls, strict_charged},
 };
@@ -48,6 +49,7 @@ fn join(
     let mut out = StringViewBuilder::with_capacity(rows);
     let mut text = String::new();
     for row in 0..rows {
+        given_up::check()?;
         let Some(parts) = parts(columns, row) else {
             out.append_null();
             continue;
@@ -74,6 +76,7 @@ pub fn concat_ws() -> Arc<ScalarUDF> {
         let mut out = StringViewBuilder::with_capacity(separators.len());
         let mut text = String::new();
         for row in 0..separators.len() {
+            given_up::check()?;
             if separators.is_null(row) {
                 out.append_null();
                 continue;

@@ -80,6 +80,16 @@ impl Decimal {
         self.scale
     }
 
+    /// Whether it has more digits before the point than PostgreSQL's numeric: for those who multiply
+    /// again and again.
+    #[must_use]
+    pub fn overflows(&self) -> bool {
+        const WHOLE_DIGITS_MAX: u64 = 131_072;
+        // From below: a bit is a little more than 0.301 digits.
+        let digits = self.digits.bits() * 301 / 1000;
+        digits > WHOLE_DIGITS_MAX + u64::from(self.scale)
+    }
+
     #[must_use]
     pub fn is_zero(&self) -> bool {
         self.digits.sign() == Sign::NoSign

@@ -9,6 +9,7 @@ use arrow::{
 use datafusion::logical_expr::ScalarUDF;
 
 use super::{
+    given_up,
     memory::Memory,
     scalar::{over_arrays_charged, sees_nulls},
 };
@@ -25,6 +26,7 @@ pub fn format() -> Arc<ScalarUDF> {
         let columns: Vec<&StringViewArray> = args.iter().map(|a| a.as_string_view()).collect();
         let mut out = StringViewBuilder::with_capacity(args[0].len());
         for row in 0..args[0].len() {
+            given_up::check()?;
             let value = |n: usize| columns[n].is_valid(row).then(|| columns[n].value(row));
             match value(0) {
                 None => out.append_null(),

@@ -11,6 +11,7 @@ pub mod decimal;
 pub mod digit;
 pub mod format;
 pub mod from_char;
+pub mod given_up;
 pub mod memory;
 pub mod numeric;
 pub mod pattern;

@@ -13,6 +13,7 @@ use datafusion::logical_expr::{ScalarUDF, Volatility};
 
 use super::{
     decimal::Decimal,
+    given_up,
     scalar::{function, infallible, strict},
 };
 use crate::{
@@ -137,6 +138,7 @@ fn unary(
         let column = NumericColumn::new(&args[0])?;
         let mut out = StringViewBuilder::with_capacity(args[0].len());
         for row in 0..args[0].len() {
+            given_up::check()?;
             if args[0].is_null(row) {
                 out.append_null();
             } else {
@@ -159,6 +161,7 @@ fn binary(
         let (left, right) = (NumericColumn::new(&args[0])?, NumericColumn::new(&args[1])?);
         let mut out = StringViewBuilder::with_capacity(args[0].len());
         for row in 0..args[0].len() {
+            given_up::check()?;
             if args[0].is_null(row) || args[1].is_null(row) {
                 out.append_null();
                 continue;
@@ -231,6 +234,7 @@ pub fn sort_key() -> Arc<ScalarUDF> {
         let column = NumericColumn::new(&args[0])?;
         let mut out = BinaryBuilder::new();
         for row in 0..args[0].len() {
+            given_up::check()?;
             if args[0].is_null(row) {
                 out.append_null();
             } else {
@@ -258,6 +262,7 @@ pub fn to_float8() -> Arc<ScalarUDF> {
         let column = NumericColumn::new(&args[0])?;
         let mut out = Vec::with_capacity(args[0].len());
         for row in 0..args[0].len() {
+            given_up::check()?;
             out.push(match column.special(row) {
                 _ if args[0].is_null(row) => None,
                 Some(value) => Some(value),
@@ -277,6 +282,7 @@ pub fn to_shape(shape: NumericShape) -> Arc<ScalarUDF> {
         let column = NumericColumn::new(&args[0])?;
         let mut values = Vec::with_capacity(args[0].len());
         for row in 0..args[0].len() {
+            given_up::check()?;
             values.push(if args[0].is_null(row) {
                 None
             } else {
@@ -321,6 +327,7 @@ pub fn variance(sample: bool, root: bool) -> Arc<ScalarUDF> {
         let squares = NumericColumn::new(&args[2])?;
         let mut out = StringViewBuilder::with_capacity(args[0].len());
         for row in 0..args[0].len() {
+            given_up::check()?;
             if args.iter().any(|a| a.is_null(row)) {
                 out.append_null();
                 continue;

@@ -14,6 +14,7 @@ use hashbrown::HashMap;
 use regex::{Regex, RegexBuilder};
 
 use super::{
+    given_up,
     memory::Memory,
     scalar::{function, strict, strict_charged},
 };
@@ -237,6 +238,7 @@ pub fn regex_match(ignore_case: bool) -> Arc<ScalarUDF> {
         let mut last: Option<(&str, Regex)> = None;
         let mut out = Vec::with_capacity(texts.len());
         for (text, pattern) in texts.iter().zip(patterns.iter()) {
+            given_up::check()?;
             let (Some(text), Some(pattern)) = (text, pattern) else {
                 out.push(None);
                 continue;
@@ -260,6 +262,7 @@ pub fn regexp_replace() -> Arc<ScalarUDF> {
         let mut charge = memory.charge();
         let mut out = StringViewBuilder::with_capacity(args[0].len());
         for row in 0..args[0].len() {
+            given_up::check()?;
             if columns.iter().any(|c| c.is_null(row)) {
                 out.append_null();
                 continue;
@@ -307,6 +310,7 @@ fn replace_matches<'t>(
             replaced.push_str(&text[from..found.start()]);
             replaced.push_str(replacement);
             from = found.end();
+            given_up::check()?;
             if replaced.len() > checked {
                 memory.check_value(replaced.len())?;
                 checked = replaced.len() + STEP;
@@ -318,6 +322,7 @@ fn replace_matches<'t>(
             replaced.push_str(&text[from..whole.start()]);
             found.expand(replacement, &mut replaced);
             from = whole.end();
+            given_up::check()?;
             if replaced.len() > checked {
                 memory.check_value(replaced.len())?;
                 checked = replaced.len() + STEP;

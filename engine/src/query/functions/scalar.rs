@@ -17,7 +17,7 @@ use datafusion::{
     },
 };
 
-use super::memory::Memory;
+use super::{given_up, memory::Memory};
 use crate::{error::SqlError, query::errors::external};
 
 /// What computes a function: columns or constants in, a column or a constant out. What may be larger
@@ -98,8 +98,9 @@ impl ScalarUDFImpl for PlannedFunction {
                 *value = ColumnarValue::Scalar(ScalarValue::try_from(&self.returns)?);
             }
         }
-        (self.compute)(&values, args.number_rows, Memory::of(&args.config_options))
-            .map_err(external)
+        let compute =
+            || (self.compute)(&values, args.number_rows, Memory::of(&args.config_options));
+        given_up::for_session(&args.config_options, compute).map_err(external)
     }
 }
 

@@ -14,7 +14,7 @@ use arrow::{
 use datafusion::logical_expr::{ScalarUDF, Volatility};
 
 use super::{
-    datetime,
+    datetime, given_up,
     memory::Memory,
     scalar::{function, strict_charged},
 };
@@ -75,6 +75,7 @@ where
     let mut out = ListBuilder::new(PrimitiveBuilder::<T>::new()).with_field(item_field(of));
     let mut charge = memory.charge();
     for row in 0..args[0].len() {
+        given_up::check()?;
         if columns.iter().any(|c| c.is_null(row)) {
             out.append(false);
             continue;
@@ -132,6 +133,7 @@ pub fn timestamps() -> Arc<ScalarUDF> {
                 if count > LENGTH_MAX {
                     return Err(too_long());
                 }
+                given_up::check()?;
                 charge.add(size_of::<i64>() + ROW_BYTES)?;
                 out.values().append_value(next);
                 next = datetime::add_interval(next, step, 1)?;

@@ -14,7 +14,7 @@ use crate::{
     query::functions::{
         datetime::{self, DAY_US, interval_out_of_range},
         decimal::Decimal,
-        from_char,
+        from_char, given_up,
     },
     types::TimeZone,
 };
@@ -202,6 +202,10 @@ fn factorial(n: i64) -> Result<Decimal, SqlError> {
     if n > FACTORIAL_MAX {
         return Err(out_of_range("value overflows numeric format"));
     }
-    Ok((2..=n)
-        .fold(Decimal::new(1, 0), |product, factor| product.multiply(&Decimal::new(factor, 0))))
+    let mut product = Decimal::new(1, 0);
+    for factor in 2..=n {
+        given_up::check()?;
+        product = product.multiply(&Decimal::new(factor, 0));
+    }
+    Ok(product)
 }

@@ -7,7 +7,10 @@ use super::{
 };
 use crate::{
     error::{SqlError, sqlstate},
-    query::functions::decimal::{Decimal, division_by_zero},
+    query::functions::{
+        decimal::{Decimal, division_by_zero},
+        given_up,
+    },
 };
 
 pub(super) static TABLE: &[Builtin] = &[
@@ -130,7 +133,12 @@ fn numeric_power(base: &Value<'_>, exponent: &Value<'_>) -> Result<Out, SqlError
     };
     let mut result = Decimal::new(1, 0);
     for _ in 0..whole {
+        given_up::check()?;
         result = result.multiply(&base);
+        if result.overflows() {
+            let message = "value overflows numeric format";
+            return Err(SqlError::new(sqlstate::NUMERIC_VALUE_OUT_OF_RANGE, message));
+        }
     }
     // PostgreSQL gives 16 significant digits at least.
     let digits = result.abs().truncate(0).to_string().len() as i64;

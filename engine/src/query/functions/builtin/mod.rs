@@ -25,6 +25,7 @@ use hashbrown::HashMap;
 
 use super::{
     decimal::Decimal,
+    given_up,
     memory::Memory,
     numeric::NumericColumn,
     scalar::{function, infallible, internal, strict_charged},
@@ -243,6 +244,7 @@ fn evaluate(
             out.push(Out::Null)?;
             continue;
         }
+        given_up::check()?;
         values.clear();
         for reader in &readers {
             values.push(reader.value(row)?);

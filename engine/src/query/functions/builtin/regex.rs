@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     error::{SqlError, sqlstate},
-    query::functions::pattern,
+    query::functions::{given_up, pattern},
 };
 
 pub(super) static TABLE: &[Builtin] = &[
@@ -88,7 +88,7 @@ fn byte_of(text: &str, character: usize) -> Option<usize> {
 }
 
 /// All matches from a byte on. An empty one may follow a longer one directly, as in PostgreSQL.
-fn matches<'t>(regex: &Regex, text: &'t str, start: usize) -> Vec<Captures<'t>> {
+fn matches<'t>(regex: &Regex, text: &'t str, start: usize) -> Result<Vec<Captures<'t>>, SqlError> {
     let mut found = Vec::new();
     let mut from = start;
     while let Some(captures) = regex.captures_at(text, from) {
@@ -99,8 +99,9 @@ fn matches<'t>(regex: &Regex, text: &'t str, start: usize) -> Vec<Captures<'t>> 
         if from > text.len() {
             break;
         }
+        given_up::check()?;
     }
-    found
+    Ok(found)
 }
 
 fn regexp_match(args: &[Value<'_>], flags: &str) -> Result<Out, SqlError> {
@@ -120,7 +121,10 @@ fn count(args: &[Value<'_>], start: i64, flags: &str) -> Result<Out, SqlError> {
     let start = checked(start, "start", 1)?;
     let regex = expression("regexp_count", args[1].text(), flags)?;
     let text = args[0].text();
-    let found = byte_of(text, start).map_or(0, |byte| matches(&regex, text, byte).len());
+    let found = match byte_of(text, start) {
+        Some(byte) => matches(&regex, text, byte)?.len(),
+        None => 0,
+    };
     Ok(Out::Int(found as i64))
 }
 
@@ -131,9 +135,11 @@ fn occurrence(
     start: usize,
     number: usize,
     part: usize,
-) -> Option<(usize, usize)> {
-    let found = matches(regex, text, byte_of(text, start)?).into_iter().nth(number - 1)?;
-    found.get(part).map(|part| (part.start(), part.end()))
+) -> Result<Option<(usize, usize)>, SqlError> {
+    let Some(byte) = byte_of(text, start) else { return Ok(None) };
+    let found = matches(regex, text, byte)?.into_iter().nth(number - 1);
+    let part = found.as_ref().and_then(|found| found.get(part));
+    Ok(part.map(|part| (part.start(), part.end())))
 }
 
 fn substr(args: &[Value<'_>]) -> Result<Out, SqlError> {
@@ -143,7 +149,7 @@ fn substr(args: &[Value<'_>]) -> Result<Out, SqlError> {
     let part = checked(args.get(5).map_or(0, Value::int), "subexpr", 0)?;
     let regex = expression("regexp_substr", args[1].text(), flags)?;
     let text = args[0].text();
-    let found = occurrence(&regex, text, start, number, part);
+    let found = occurrence(&regex, text, start, number, part)?;
     Ok(found.map_or(Out::Null, |(from, to)| Out::Text(text[from..to].to_owned())))
 }
 
@@ -159,7 +165,7 @@ fn position(args: &[Value<'_>]) -> Result<Out, SqlError> {
     let part = checked(args.get(6).map_or(0, Value::int), "subexpr", 0)?;
     let regex = expression("regexp_instr", args[1].text(), flags)?;
     let text = args[0].text();
-    let Some((from, to)) = occurrence(&regex, text, start, number, part) else {
+    let Some((from, to)) = occurrence(&regex, text, start, number, part)? else {
         return Ok(Out::Int(0));
     };
     let byte = if end == 1 { to } else { from };
@@ -170,7 +176,7 @@ fn split(args: &[Value<'_>], flags: &str) -> Result<Out, SqlError> {
     let regex = expression("regexp_split_to_array", args[1].text(), flags)?;
     let text = args[0].text();
     let (mut parts, mut from, mut last_end) = (Vec::new(), 0, 0);
-    for found in matches(&regex, text, 0) {
+    for found in matches(&regex, text, 0)? {
         let Some(whole) = found.get(0) else { continue };
         // Empty matches at either end or right behind another match do not split.
         if whole.start() < text.len() && whole.end() > last_end {
