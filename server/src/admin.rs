@@ -21,21 +21,17 @@ pub trait Observed: Send + Sync + 'static {
     fn metrics(&self) -> String;
 }
 
-/// Answers until `stop` is done.
+/// Answers for as long as it is polled.
 ///
 /// # Errors
 /// Those of the socket.
-pub async fn serve(
-    socket: TcpListener,
-    node: Arc<dyn Observed>,
-    stop: impl Future<Output = ()> + Send + 'static,
-) -> std::io::Result<()> {
+pub async fn serve(socket: TcpListener, node: Arc<dyn Observed>) -> std::io::Result<()> {
     let router = Router::new()
         .route("/metrics", get(metrics))
         .route("/healthz", get(health))
         .route("/readyz", get(readiness))
         .with_state(node);
-    axum::serve(socket, router).with_graceful_shutdown(stop).await
+    axum::serve(socket, router).await
 }
 
 async fn metrics(State(node): State<Arc<dyn Observed>>) -> Response {

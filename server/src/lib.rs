@@ -9,6 +9,7 @@ pub mod lock_file;
 pub mod logging;
 pub mod metrics;
 pub mod node;
+mod open_files;
 pub mod pg_catalog;
 mod sessions;
 pub mod store;

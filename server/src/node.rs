@@ -30,6 +30,7 @@ use crate::{
     admin::{self, Observed},
     data_dir::{DataDirectory, DataDirectoryError},
     metrics::{self, Metrics},
+    open_files,
     pg_catalog::Activities,
     sessions::Sessions,
     store::{Store, StoreError, StoreOptions},
@@ -158,7 +159,7 @@ async fn serve(options: NodeOptions, runtimes: Runtimes<'_>) -> Result<(), NodeE
     let address = socket.local_addr()?;
     let node = Arc::new(Node::new(&options));
     let (stop, stopped) = watch::channel(false);
-    start_admin(&options, &node, stopped.clone()).await?;
+    start_admin(&options, &node).await?;
     let listener =
         tokio::spawn(Listener::new(socket, node.shared(runtimes.sessions)).run(until(stopped)));
 
@@ -187,6 +188,9 @@ async fn serve(options: NodeOptions, runtimes: Runtimes<'_>) -> Result<(), NodeE
         Ending::Fatal(reason) => {
             tracing::error!(%reason, "the node must stop");
             let _ = tokio::time::timeout(FAREWELL, listener).await;
+            if is_looked_at() {
+                signals.next().await;
+            }
             Err(NodeError::Fatal(reason))
         }
         Ending::Signal(signal) => {
@@ -211,6 +215,13 @@ async fn serve(options: NodeOptions, runtimes: Runtimes<'_>) -> Result<(), NodeE
     }
 }
 
+/// A test looks at a node that must stop, and sends a signal when it has seen enough (feature
+/// `failpoints`).
+fn is_looked_at() -> bool {
+    fail::fail_point!("node::stops", |_| true);
+    false
+}
+
 /// Ends sessions, then the database.
 async fn close(listener: JoinHandle<()>, store: Arc<Store>) {
     if let Err(error) = listener.await {
@@ -231,11 +242,8 @@ async fn until(mut stopped: watch::Receiver<bool>) {
     let _ = stopped.wait_for(|stopped| *stopped).await;
 }
 
-async fn start_admin(
-    options: &NodeOptions,
-    node: &Arc<Node>,
-    stopped: watch::Receiver<bool>,
-) -> Result<(), NodeError> {
+/// Answers operators until the process ends: how it ends they want to know, too.
+async fn start_admin(options: &NodeOptions, node: &Arc<Node>) -> Result<(), NodeError> {
     let Some(port) = options.admin_port else { return Ok(()) };
     let loopback = if options.listen.is_ipv6() {
         IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1u16])
@@ -246,7 +254,7 @@ async fn start_admin(
     tracing::debug!(address = %socket.local_addr()?, "admin port");
     let node: Arc<dyn Observed> = node.clone();
     tokio::spawn(async move {
-        if let Err(error) = admin::serve(socket, node, until(stopped)).await {
+        if let Err(error) = admin::serve(socket, node).await {
             tracing::error!(%error, "the admin port ended");
         }
     });
@@ -280,6 +288,7 @@ impl Signals {
 struct Node {
     log_statements_ms: Option<u32>,
     connections: Arc<Connections>,
+    sockets_max: usize,
     state: Arc<RwLock<NodeState<Sessions>>>,
     metrics: Arc<Metrics>,
     store: OnceLock<Arc<Store>>,
@@ -287,9 +296,11 @@ struct Node {
 
 impl Node {
     fn new(options: &NodeOptions) -> Self {
+        let sockets_max = open_files::client_sockets(options.connections_max);
         Self {
             log_statements_ms: options.log_statements_ms,
-            connections: Connections::new(options.connections_max),
+            connections: Connections::new(options.connections_max.min(sockets_max)),
+            sockets_max,
             state: Arc::new(RwLock::new(NodeState::Starting(Arc::new(String::new)))),
             metrics: Arc::default(),
             store: OnceLock::new(),
@@ -300,6 +311,7 @@ impl Node {
         ListenerOptions {
             runtime: sessions.clone(),
             connections: self.connections.clone(),
+            sockets_max: self.sockets_max,
             state: self.state.clone(),
             metrics: self.metrics.clone(),
         }

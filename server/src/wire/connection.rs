@@ -81,8 +81,14 @@ pub(crate) struct Channel<IO> {
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin + Send> Channel<IO> {
+    /// Writes out what has gathered. A client that does not read is waited for until the connection is
+    /// to end.
     pub(crate) async fn flush(&mut self) -> Result<(), Failure> {
-        Ok(self.output.flush(&mut self.stream).await?)
+        tokio::select! {
+            biased;
+            flushed = self.output.flush(&mut self.stream) => Ok(flushed?),
+            () = self.guard.terminated() => Err(End::Fatal(terminated()).into()),
+        }
     }
 
     /// Writes out what has gathered, as long as the running statement may go on.
@@ -172,7 +178,11 @@ impl<S: SqlSession, IO: AsyncRead + AsyncWrite + Unpin + Send> Connection<S, IO>
                 } else {
                     self.extended.skip_to_sync();
                     // The client may wait for this before it sends its Sync.
-                    self.channel.output.flush(&mut self.channel.stream).await.map_err(End::Lost)
+                    match self.channel.flush().await {
+                        Ok(()) => Ok(()),
+                        Err(Failure::End(end)) => Err(end),
+                        Err(Failure::Sql(error)) => Err(End::Fatal(error)),
+                    }
                 }
             }
         }

@@ -115,6 +115,11 @@ impl Guard {
         Self { interrupt, commit_point, deadline: None }
     }
 
+    /// Ends when the connection is to end.
+    pub(crate) async fn terminated(&self) {
+        self.interrupt.terminated().await;
+    }
+
     /// Sets or lifts the time by which the statement must have ended.
     pub(crate) fn set_deadline(&mut self, deadline: Option<Instant>) {
         self.deadline = deadline;

@@ -9,6 +9,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     runtime::Handle,
+    sync::watch,
     task::JoinSet,
     time::{Instant, timeout, timeout_at},
 };
@@ -41,6 +42,9 @@ pub enum NodeState<F> {
 /// What every connection shares.
 pub struct ListenerOptions<F> {
     pub connections: Arc<Connections>,
+    /// How many sockets of clients may be open at a time, whatever they are for; one more is told
+    /// that there are too many, and closed.
+    pub sockets_max: usize,
     pub state: Arc<RwLock<NodeState<F>>>,
     pub metrics: Arc<Metrics>,
     /// Where sessions run. The socket is accepted from on the runtime that [`Listener::run`] is
@@ -52,6 +56,7 @@ impl<F> Clone for ListenerOptions<F> {
     fn clone(&self) -> Self {
         Self {
             connections: self.connections.clone(),
+            sockets_max: self.sockets_max,
             state: self.state.clone(),
             metrics: self.metrics.clone(),
             runtime: self.runtime.clone(),
@@ -74,6 +79,8 @@ impl<F: SessionFactory> Listener<F> {
     /// Accepts until `stop` is done, then ends all sessions and waits for them, ten seconds at most.
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let mut sessions = JoinSet::new();
+        let (stopping, stopped) = watch::channel(false);
+        let (mut refusals, mut failures) = (Seldom::default(), Seldom::default());
         let mut stop = std::pin::pin!(stop);
         loop {
             tokio::select! {
@@ -81,15 +88,25 @@ impl<F: SessionFactory> Listener<F> {
                 () = &mut stop => break,
                 Some(ended) = sessions.join_next() => report(ended),
                 accepted = self.socket.accept() => match accepted {
+                    Ok((stream, peer)) if sessions.len() >= self.shared.sockets_max => {
+                        self.shared.metrics.connections_refused.increment();
+                        if refusals.is_due() {
+                            let sockets = sessions.len();
+                            tracing::warn!(%peer, sockets, "connections refused: too many sockets");
+                        }
+                        turn_away(&stream);
+                    }
                     Ok((stream, peer)) => {
                         tracing::debug!(%peer, "connection accepted");
-                        let shared = self.shared.clone();
-                        let session = async move { serve_tcp(stream, &shared).await };
+                        let (shared, stopped) = (self.shared.clone(), stopped.clone());
+                        let session = async move { serve_tcp(stream, &shared, stopped).await };
                         sessions.spawn_on(session, &self.shared.runtime);
                     }
                     Err(error) => {
                         // Out of file descriptors, mostly: others must end before this can go on.
-                        tracing::warn!(%error, "a connection could not be accepted");
+                        if failures.is_due() {
+                            tracing::warn!(%error, "connections cannot be accepted");
+                        }
                         let _ = timeout(Duration::from_millis(100), std::future::pending::<()>()).await;
                     }
                 },
@@ -97,6 +114,7 @@ impl<F: SessionFactory> Listener<F> {
         }
         drop(self.socket);
         *self.shared.state.write() = NodeState::Stopping;
+        stopping.send_replace(true);
         let deadline = Instant::now() + STOP_TIMEOUT;
         while !sessions.is_empty() {
             // Again and again: a session may have been about to start the first time.
@@ -112,6 +130,37 @@ impl<F: SessionFactory> Listener<F> {
     }
 }
 
+/// Whether to write another line about what happens again and again.
+#[derive(Default)]
+struct Seldom(Option<Instant>);
+
+impl Seldom {
+    fn is_due(&mut self) -> bool {
+        let now = Instant::now();
+        let due = self.0.is_none_or(|last| now - last >= Duration::from_secs(5));
+        if due {
+            self.0 = Some(now);
+        }
+        due
+    }
+}
+
+fn too_many() -> SqlError {
+    SqlError::new(sqlstate::TOO_MANY_CONNECTIONS, "sorry, too many clients already")
+}
+
+fn shutting_down() -> SqlError {
+    SqlError::new(sqlstate::CANNOT_CONNECT_NOW, "the database system is shutting down")
+}
+
+/// Says so without waiting, whatever the client was about to say, and closes.
+fn turn_away(stream: &TcpStream) {
+    let mut output = Output::default();
+    output.error(Severity::Fatal, &too_many());
+    // A new socket has room for it; else the client only sees that it was closed.
+    let _ = stream.try_write(&output.buffer);
+}
+
 fn report(ended: Result<(), tokio::task::JoinError>) {
     if let Err(error) = ended
         && error.is_panic()
@@ -120,7 +169,11 @@ fn report(ended: Result<(), tokio::task::JoinError>) {
     }
 }
 
-async fn serve_tcp<F: SessionFactory>(stream: TcpStream, shared: &ListenerOptions<F>) {
+async fn serve_tcp<F: SessionFactory>(
+    stream: TcpStream,
+    shared: &ListenerOptions<F>,
+    stopped: watch::Receiver<bool>,
+) {
     // To the runtime that this runs on: a socket wakes its readers by way of the one it was made on.
     let moved = stream.set_nodelay(true).and_then(|()| TcpStream::from_std(stream.into_std()?));
     let stream = match moved {
@@ -131,16 +184,25 @@ async fn serve_tcp<F: SessionFactory>(stream: TcpStream, shared: &ListenerOption
         }
     };
     let client = stream.peer_addr().ok();
-    serve(stream, client, shared).await;
+    serve(stream, client, shared, stopped).await;
 }
 
 /// Serves one connection from its first byte to its end.
-async fn serve<F, IO>(mut stream: IO, client: Option<SocketAddr>, shared: &ListenerOptions<F>)
-where
+async fn serve<F, IO>(
+    mut stream: IO,
+    client: Option<SocketAddr>,
+    shared: &ListenerOptions<F>,
+    mut stopped: watch::Receiver<bool>,
+) where
     F: SessionFactory,
     IO: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    let opening = match timeout(STARTUP_TIMEOUT, startup::open(&mut stream)).await {
+    let opening = tokio::select! {
+        biased;
+        opening = timeout(STARTUP_TIMEOUT, startup::open(&mut stream)) => opening,
+        () = until(&mut stopped) => return refuse(stream, &shutting_down()).await,
+    };
+    let opening = match opening {
         Ok(Ok(opening)) => opening,
         Ok(Err(OpeningError::Refused(error))) => return refuse(stream, &error).await,
         Ok(Err(OpeningError::Io(error))) => {
@@ -170,6 +232,11 @@ where
     }
 }
 
+async fn until(stopped: &mut watch::Receiver<bool>) {
+    // An error means that the listener is gone, and with it the server.
+    let _ = stopped.wait_for(|stopped| *stopped).await;
+}
+
 async fn refuse(mut stream: impl AsyncRead + AsyncWrite + Unpin, error: &SqlError) {
     tracing::info!(%error, "connection refused");
     let mut output = Output::default();
@@ -196,22 +263,12 @@ async fn start<F: SessionFactory>(
             )
             .detail(progress()));
         }
-        NodeState::Stopping => {
-            return Err(SqlError::new(
-                sqlstate::CANNOT_CONNECT_NOW,
-                "the database system is shutting down",
-            ));
-        }
+        NodeState::Stopping => return Err(shutting_down()),
     };
     let secret = random_bytes(request.secret_length)?;
     let mut parameters = request.parameters;
     let place = shared.connections.register(secret.clone(), &parameters, client);
-    let Some(registration) = place else {
-        return Err(SqlError::new(
-            sqlstate::TOO_MANY_CONNECTIONS,
-            "sorry, too many clients already",
-        ));
-    };
+    let Some(registration) = place else { return Err(too_many()) };
     parameters.backend_pid = registration.pid;
     let mut session = tokio::select! {
         biased;

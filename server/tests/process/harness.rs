@@ -32,8 +32,26 @@ impl Server {
 
     /// Starts with these fail points (`FAILPOINTS` of the `fail` crate), and does not wait.
     pub(crate) fn spawn(data_dir: &Path, arguments: &[&str], fail_points: &str) -> Self {
+        Self::spawn_by(&mut Command::new(GLAREDB), data_dir, arguments, fail_points)
+    }
+
+    /// Starts with a limit of open files, and waits until it says that it is ready.
+    pub(crate) fn start_with_files(data_dir: &Path, files: u32) -> Self {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("ulimit -n {files} && exec \"$0\" \"$@\""), GLAREDB]);
+        let server = Self::spawn_by(&mut shell, data_dir, &[], "");
+        server.line_with("ready");
+        server
+    }
+
+    fn spawn_by(
+        command: &mut Command,
+        data_dir: &Path,
+        arguments: &[&str],
+        fail_points: &str,
+    ) -> Self {
         let (port, admin_port) = (ports::free_port(), ports::free_port());
-        let mut child = Command::new(GLAREDB)
+        let mut child = command
             .args(["server", "--port", &port.to_string()])
             .args(["--admin-port", &admin_port.to_string(), "--data-dir"])
             .arg(data_dir)

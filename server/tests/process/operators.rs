@@ -1,6 +1,6 @@
 //! What operators see of sessions and statements, and how sessions end that nobody ends themselves.
 
-use std::time::Instant;
+use std::{net::TcpStream, time::Instant};
 
 use tokio_postgres::SimpleQueryMessage;
 
@@ -85,4 +85,26 @@ async fn slow_statements_are_logged() {
         }
     };
     assert!(line.contains("milliseconds="), "{line}");
+}
+
+/// Clients that connect and say nothing must not take the files that the database needs: a log that
+/// cannot begin its next file stops the node.
+#[tokio::test]
+async fn clients_leave_files_to_the_database() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start_with_files(folder.path(), 128);
+    server.get("/healthz");
+    let (client, _connection) = server.connect().await;
+    let silent: Vec<_> =
+        (0..150).filter_map(|_| TcpStream::connect(("127.0.0.1", server.port)).ok()).collect();
+    assert!(silent.len() > 128, "{} connections", silent.len());
+    server.line_with("too many sockets");
+    client.batch_execute("create table t (v text)").await.expect("a table");
+    // More than a file of the log.
+    let row = "insert into t select repeat('x', 700000) from generate_series(1, 10)";
+    for _ in 0..11 {
+        client.batch_execute(row).await.expect("rows");
+        client.batch_execute("checkpoint").await.expect("a checkpoint");
+    }
+    assert!(server.get("/healthz").starts_with("HTTP/1.1 200 "));
 }

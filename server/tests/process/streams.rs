@@ -1,16 +1,10 @@
 //! Seeded streams of messages, some of them damaged, against the real thing: the server answers or
 //! closes, never hangs, and nothing in it panics.
 
-use std::time::Duration;
-
-use tokio::time::timeout;
-
 use crate::{
     Server,
-    random::{Random, mutate, pour, rounds, whole_messages},
-    raw::{
-        Raw, bind, close, describe, execute, flush, kinds, message, parse, query, startup, sync,
-    },
+    random::{Random, pour_streams},
+    raw::{Raw, bind, close, describe, execute, flush, kinds, message, parse, query},
 };
 
 const QUERIES: [&str; 18] = [
@@ -76,21 +70,7 @@ async fn random_streams_of_statements_end_in_order() {
     let mut first = Raw::start(server.port).await;
     let created = first.query("create table f (a int primary key, b text)").await;
     assert_eq!(kinds(&created), "CZ");
-    for seed in 0..rounds() {
-        let mut random = Random(seed);
-        let mut bytes = startup(0, &[("user", "postgres")]);
-        for _ in 0..random.below(30) {
-            let mut one = plausible(&mut random);
-            if random.below(10) == 0 {
-                mutate(&mut one, &mut random);
-            }
-            bytes.extend_from_slice(&one);
-        }
-        bytes.extend_from_slice(&sync());
-        let answer = timeout(Duration::from_secs(20), pour(server.port, &bytes)).await;
-        let answer = answer.unwrap_or_else(|_| panic!("seed {seed} hangs"));
-        assert!(whole_messages(&answer), "seed {seed}: {answer:?}");
-    }
+    pour_streams(server.port, plausible).await;
     assert_eq!(kinds(&Raw::start(server.port).await.query("select 1").await), "TDCZ");
     server.signal(rustix::process::Signal::TERM);
     assert_eq!(server.wait().code(), Some(0));

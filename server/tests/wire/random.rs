@@ -1,9 +1,17 @@
 //! Seeded streams of bytes, for tests that try anything.
 
+use std::time::Duration;
+
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
+    time::timeout,
 };
+
+use crate::raw::{startup, sync};
+
+/// For a connection to end once its client has. Nothing takes so long but a hang.
+pub(crate) const ENDS_WITHIN: Duration = Duration::from_secs(60);
 
 /// SplitMix64.
 pub(crate) struct Random(pub(crate) u64);
@@ -78,4 +86,27 @@ pub(crate) fn whole_messages(mut bytes: &[u8]) -> bool {
         bytes = rest;
     }
     true
+}
+
+/// A connection per seed: up to 30 messages that `plausible` makes, some of them damaged, now and
+/// then the whole stream. Each is answered by whole messages and ends.
+pub(crate) async fn pour_streams(port: u16, plausible: impl Fn(&mut Random) -> Vec<u8>) {
+    for seed in 0..rounds() {
+        let mut random = Random(seed);
+        let mut bytes = startup(0, &[("user", "postgres")]);
+        for _ in 0..random.below(30) {
+            let mut one = plausible(&mut random);
+            if random.below(10) == 0 {
+                mutate(&mut one, &mut random);
+            }
+            bytes.extend_from_slice(&one);
+        }
+        bytes.extend_from_slice(&sync());
+        if random.below(4) == 0 {
+            mutate(&mut bytes, &mut random);
+        }
+        let answer = timeout(ENDS_WITHIN, pour(port, &bytes)).await;
+        let answer = answer.unwrap_or_else(|_| panic!("seed {seed} hangs: {bytes:?}"));
+        assert!(whole_messages(&answer), "seed {seed}: {answer:?}");
+    }
 }

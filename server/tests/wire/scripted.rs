@@ -435,6 +435,10 @@ impl Server {
     }
 
     pub(crate) async fn start_with(connections_max: usize) -> Self {
+        Self::start_with_sockets(connections_max, usize::MAX).await
+    }
+
+    pub(crate) async fn start_with_sockets(connections_max: usize, sockets_max: usize) -> Self {
         let socket = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");
         let port = socket.local_addr().expect("bound").port();
         let factory = Arc::new(Scripted::default());
@@ -443,6 +447,7 @@ impl Server {
         let options = ListenerOptions {
             runtime: tokio::runtime::Handle::current(),
             connections: connections.clone(),
+            sockets_max,
             state: state.clone(),
             metrics: Arc::new(Metrics::default()),
         };

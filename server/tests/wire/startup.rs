@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use glaredb_server::wire::NodeState;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::{
     raw::{Raw, Reply, kinds, packet, startup},
@@ -155,4 +156,42 @@ async fn a_stop_ends_idle_and_busy_sessions() {
         assert_eq!((last.kind, &*last.sqlstate()), ('E', "57P01"));
         assert_eq!(last.field('S').as_deref(), Some("FATAL"));
     }
+}
+
+/// Health checks of load balancers, for one, connect and say nothing.
+#[tokio::test]
+async fn a_stop_ends_who_has_not_said_who_he_is() {
+    let server = Server::start().await;
+    let mut silent = Raw::open(server.port).await;
+    let mut hesitant = Raw::open(server.port).await;
+    hesitant.send(&startup(0, &[("user", "postgres")])[..10]).await;
+    // Both are served once one who came later is.
+    Raw::start(server.port).await;
+    let read = async move { [silent.until_closed().await, hesitant.until_closed().await].concat() };
+    let ((), farewells) = tokio::join!(server.stop(), read);
+    assert_eq!(kinds(&farewells), "EE");
+    for last in farewells {
+        assert_eq!((&*last.sqlstate(), last.field('S').as_deref()), ("57P03", Some("FATAL")));
+    }
+}
+
+#[tokio::test]
+async fn sockets_are_bounded_whatever_they_are_for() {
+    let server = Server::start_with_sockets(100, 2).await;
+    let session = Raw::start(server.port).await;
+    let silent = Raw::open(server.port).await;
+    let mut third = Raw::open(server.port).await;
+    let told = third.until_closed().await;
+    assert_eq!(kinds(&told), "E");
+    assert_eq!((&*told[0].sqlstate(), told[0].field('S').as_deref()), ("53300", Some("FATAL")));
+    drop(silent);
+    // Its place is given back. Whoever comes too early may be cut off while he still speaks.
+    let hello = startup(0, &[("user", "postgres")]);
+    let mut first = [0];
+    while first != *b"R" {
+        let mut raw = Raw::open(server.port).await;
+        let _ = raw.stream.write_all(&hello).await;
+        let _ = raw.stream.read(&mut first).await;
+    }
+    drop(session);
 }
