@@ -32,7 +32,7 @@ use fault::fault;
 pub use fault::FAIL_POINTS;
 pub use manifest::Manifest;
 pub use reader::{load, read_manifest};
-pub use show::{CheckpointReport, ObjectReport, TableReport, show};
+pub use show::{CheckpointReport, ObjectReport, TableReport, list, show};
 pub use store::{Captured, CheckpointStore, CheckpointSummary, Current, find_current};
 pub use writer::{CheckpointInputs, CheckpointWriter, Step};
 

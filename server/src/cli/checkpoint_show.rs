@@ -2,7 +2,10 @@
 
 use std::{io::Write, path::PathBuf, process::ExitCode};
 
-use glaredb_engine::storage::{checkpoint::show, recovery::OBJECT_DIRECTORY};
+use glaredb_engine::storage::{
+    checkpoint::{list, show},
+    recovery::OBJECT_DIRECTORY,
+};
 use glaredb_txn::env::Env;
 
 #[derive(clap::Args, Debug)]
@@ -18,8 +21,14 @@ pub(crate) fn run(arguments: &ShowArguments) -> ExitCode {
         eprintln!("{}: not a directory", arguments.data_dir.display());
         return ExitCode::FAILURE;
     }
-    match show(&Env::real(&arguments.data_dir), OBJECT_DIRECTORY) {
-        Ok(reports) => {
+    let env = Env::real(&arguments.data_dir);
+    let found = show(&env, OBJECT_DIRECTORY).and_then(|reports| {
+        // Without a manifest nobody knows what is in them.
+        let strays = if reports.is_empty() { list(&env, OBJECT_DIRECTORY)? } else { Vec::new() };
+        Ok((reports, strays))
+    });
+    match found {
+        Ok((reports, strays)) => {
             let mut out = std::io::stdout().lock();
             let mut sound = true;
             for report in &reports {
@@ -31,6 +40,12 @@ pub(crate) fn run(arguments: &ShowArguments) -> ExitCode {
             }
             if reports.is_empty() {
                 let _ = writeln!(out, "no checkpoint in {}", arguments.data_dir.display());
+            }
+            for stray in &strays {
+                let _ = writeln!(
+                    out,
+                    "  {stray}: of a checkpoint that was not finished, or whose manifest is lost"
+                );
             }
             if sound { ExitCode::SUCCESS } else { ExitCode::from(2) }
         }

@@ -12,6 +12,8 @@ mod raw;
 mod data_dir;
 #[cfg(feature = "failpoints")]
 mod fail_points;
+#[cfg(feature = "failpoints")]
+mod failing_threads;
 mod harness;
 mod operators;
 #[cfg(feature = "failpoints")]
@@ -168,6 +170,22 @@ fn logs_and_checkpoints_are_read_offline() {
     let output = run(&["checkpoint", "show", data_dir]);
     assert_eq!(output.status.code(), Some(0), "{}", error_text(&output));
     assert!(String::from_utf8_lossy(&output.stdout).starts_with("checkpoint 1 of database "));
+
+    // Objects whose manifest is lost are named.
+    let objects = std::fs::read_dir(folder.path().join("objects/checkpoint")).expect("a folder");
+    let mut objects = objects.filter_map(|entry| Some(entry.ok()?.path()));
+    let manifest = objects.find(|path| path.to_string_lossy().ends_with("-manifest"));
+    let (manifest, away) = (manifest.expect("a manifest"), folder.path().join("away"));
+    std::fs::rename(&manifest, &away).expect("moved");
+    let other = manifest.with_file_name(
+        manifest.file_name().expect("a name").to_string_lossy().replace("manifest", "open-0"),
+    );
+    std::fs::write(&other, "x").expect("writable");
+    let output = run(&["checkpoint", "show", data_dir]);
+    assert_eq!(output.status.code(), Some(0), "{}", error_text(&output));
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.contains("no checkpoint in") && text.contains("-open-0: of a"), "{text}");
+    std::fs::rename(&away, &manifest).expect("moved back");
 
     // A bit that flipped in the identity of a log file.
     let log = std::fs::read_dir(folder.path().join("log"))

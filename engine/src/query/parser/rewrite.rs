@@ -12,7 +12,7 @@ pub const SYMMETRIC: &str = "between symmetric";
 /// Rewrites a statement's tokens.
 ///
 /// # Errors
-/// 42601 for two string constants side by side on one line.
+/// 42601 for two string constants side by side on one line; 0A000 for row locks.
 pub(super) fn rewrite(
     source: &str,
     tokens: Vec<TokenWithSpan>,
@@ -34,6 +34,13 @@ pub(super) fn rewrite(
             "TRIM" if opens(&tokens, at + 1) => trim(&tokens, at + 2, &mut edits),
             "BETWEEN" if is(&tokens, at + 1, "ASYMMETRIC") => edits.remove(at + 1),
             "BETWEEN" if is(&tokens, at + 1, "SYMMETRIC") => symmetric(&tokens, at, &mut edits),
+            // sqlparser knows two of the four strengths of row locks.
+            "FOR" if are(&tokens, at + 1, &["NO", "KEY", "UPDATE"]) => {
+                return Err(SqlError::not_supported("SELECT FOR NO KEY UPDATE"));
+            }
+            "FOR" if are(&tokens, at + 1, &["KEY", "SHARE"]) => {
+                return Err(SqlError::not_supported("SELECT FOR KEY SHARE"));
+            }
             "ROW" if opens(&tokens, at + 1) && has_comma(&tokens, at + 1) => edits.remove(at),
             _ => {}
         }
@@ -87,6 +94,10 @@ impl Edits {
 
 fn is(tokens: &[TokenWithSpan], at: usize, keyword: &str) -> bool {
     tokens.get(at).is_some_and(|t| is_word(&t.token, keyword))
+}
+
+fn are(tokens: &[TokenWithSpan], at: usize, keywords: &[&str]) -> bool {
+    (at..).zip(keywords).all(|(at, keyword)| is(tokens, at, keyword))
 }
 
 fn is_word(token: &Token, keyword: &str) -> bool {

@@ -65,6 +65,12 @@ pub fn show(env: &Env, object_directory: &str) -> Result<Vec<CheckpointReport>, 
     Ok(reports)
 }
 
+/// Names of all objects of checkpoints in the data directory, whatever they are.
+pub fn list(env: &Env, object_directory: &str) -> Result<Vec<ObjectName>, CheckpointError> {
+    let objects = ObjectDirectory::open_read_only(env, object_directory);
+    Ok(objects.list(PREFIX)?.into_iter().map(|entry| entry.name).collect())
+}
+
 fn report(objects: &dyn Objects, name: ObjectName) -> Result<CheckpointReport, CheckpointError> {
     let body = objects.get(&name)?;
     let database = envelope::database_of(&name, &body)?;
