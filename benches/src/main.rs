@@ -1,13 +1,14 @@
 //! Measures GlareDB beside PostgreSQL 15 and DuckDB: same machine, same run, in turn, medians.
 //!
 //! ```text
-//! glaredb-benches --glaredb PATH [--only NAME,…] [--rounds N] [--seconds N]
+//! glaredb-benches --glaredb PATH [--only NAME,…] [--rounds N] [--seconds N] [--filled DIR]
 //! ```
 //! Every measurement prints as it ends; the table at the end is markdown, with the ratio that the
 //! project promises and the latency of a bare fdatasync beside it.
 
 mod analytics;
 mod lifecycle;
+mod recovery;
 mod report;
 mod small_statements;
 
@@ -31,6 +32,10 @@ struct Arguments {
     /// Seconds of each pgbench run.
     #[arg(long, default_value_t = 10)]
     seconds: u32,
+    /// A data directory with 1 GiB of TPC-B log for the measurement of recovery: filled and kept if it
+    /// is not there, left as it is if it is.
+    #[arg(long)]
+    filled: Option<PathBuf>,
     /// Scale factor of TPC-H.
     #[arg(long, default_value = "1")]
     tpch_scale: String,
@@ -63,7 +68,7 @@ async fn main() {
         lifecycle::empty_start(&mut report);
     }
     if arguments.wants("recovery") {
-        lifecycle::recovery(&mut report);
+        recovery::measure(arguments.filled.as_deref(), arguments.rounds, &mut report);
     }
     report.print();
 }

@@ -18,7 +18,7 @@ use glaredb_txn::{
             Answer, CommitRequest, KeyWriteRef, KeyWrites, Mark, Part, Refusal, Request,
             decode_answer, encode_request,
         },
-        recovery::replay,
+        recovery::{PIECE_BYTES, Replay},
         time::{FakeWindow, TimestampWindow},
     },
     env::Env,
@@ -50,7 +50,9 @@ fn start_with(env: Env, wal: Arc<MemoryWal>, window: FakeWindow) -> Node {
     let ids = Arc::new(CommitIds::new(LogId(0)));
     let state = Arc::new(Mutex::new(ToyState::default()));
     let mut apply = ToyApply { state: Arc::clone(&state), ids: Arc::clone(&ids) };
-    replay(&*wal, &ids, &mut apply, &mut |_| {}).expect("the log is in order");
+    Replay { wal: &*wal, ids: &ids, threads: &*env.threads, piece_bytes: PIECE_BYTES }
+        .run(&mut apply, &mut |_| {})
+        .expect("the log is in order");
     let (send, fatal) = sync_channel(1);
     let parts = LeaderParts {
         wal: Arc::clone(&wal) as Arc<dyn Wal>,

@@ -37,8 +37,11 @@ use super::{
     table::{Table, Tally, Target},
 };
 
+pub(super) mod replay;
 #[cfg(test)]
 mod tests;
+
+pub use replay::Replayer;
 
 /// Gets the image of the state when a checkpoint-begin record is applied. Called on the apply
 /// thread: it hands the image to another thread and returns.
@@ -57,6 +60,8 @@ pub struct Applier {
     hashes: Option<(u64, Vec<(TableId, u64)>)>,
     /// Tables changed since their memory was last accounted, once per change.
     changed: Vec<Arc<Table>>,
+    /// In recovery: tables get their key indexes when the log is replayed.
+    defers_indexes: bool,
 }
 
 /// Parts of a large commit.
@@ -79,7 +84,14 @@ struct OpenTable {
 impl Applier {
     #[must_use]
     pub fn new(state: Arc<State>) -> Self {
-        Self { state, checkpoints: None, open: BTreeMap::new(), hashes: None, changed: Vec::new() }
+        Self {
+            state,
+            checkpoints: None,
+            open: BTreeMap::new(),
+            hashes: None,
+            changed: Vec::new(),
+            defers_indexes: false,
+        }
     }
 
     /// Who gets the images of checkpoints; without one, checkpoint-begin records do nothing.
@@ -128,6 +140,14 @@ impl Applier {
 
     fn table(&self, id: TableId) -> Result<Arc<Table>, StorageError> {
         self.state.table(id).ok_or_else(|| StorageError::Invalid(format!("{id} does not exist")))
+    }
+
+    fn new_table(&self, id: TableId, schema: Arc<TableSchema>) -> Arc<Table> {
+        let table = Table::new(id, schema, Arc::clone(self.state.budget()));
+        if self.defers_indexes {
+            table.defer_index();
+        }
+        Arc::new(table)
     }
 
     fn insert(
@@ -189,10 +209,9 @@ impl Applier {
                     self.changed.push(table);
                 }
                 None => {
-                    let budget = Arc::clone(self.state.budget());
-                    let table = Table::new(descriptor.storage, schema, budget);
+                    let table = self.new_table(descriptor.storage, schema);
                     table.account();
-                    self.state.add_table(Arc::new(table));
+                    self.state.add_table(table);
                 }
             }
         }
@@ -229,8 +248,7 @@ impl Applier {
     ) -> Result<(), StorageError> {
         for (table, schema) in changes.storages {
             open.tables.entry(table).or_insert_with(|| {
-                let budget = Arc::clone(self.state.budget());
-                let table = Arc::new(Table::new(table, Arc::new(schema), budget));
+                let table = self.new_table(table, Arc::new(schema));
                 OpenTable { table, created: true, tally: Tally::default() }
             });
         }
@@ -279,28 +297,38 @@ impl Applier {
         payload: &[u8],
     ) -> Result<(), StorageError> {
         match Control::decode(payload)? {
-            Control::Horizon(horizon) => {
-                for table in self.state.raise_horizon(horizon) {
-                    self.state.remove_table(table);
-                }
-                for table in self.state.tables() {
-                    if table.prune(horizon)? {
-                        self.changed.push(table);
-                    }
-                }
-                self.account();
-            }
+            Control::Horizon(horizon) => drop(self.raise_horizon(horizon)?),
             Control::CheckpointBegin { number } => {
-                let image = self.image(position, at);
-                let hashes = image.tables.iter().map(|table| (table.table, table.state_hash));
+                let hashes = self.current_tables().map(|table| (table.id(), table.state_hash()));
                 self.hashes = Some((number, hashes.collect()));
-                if let Some(sink) = &mut self.checkpoints {
+                let image = self.checkpoints.as_ref().map(|_| self.image(position, at));
+                if let (Some(sink), Some(image)) = (&mut self.checkpoints, image) {
                     sink(number, image);
                 }
             }
             Control::StateHashes { number, hashes } => self.compare(number, &hashes)?,
         }
         Ok(())
+    }
+
+    /// Nobody reads below `horizon` any more; returns the storages that went with those who did.
+    fn raise_horizon(&mut self, horizon: Timestamp) -> Result<Vec<TableId>, StorageError> {
+        let gone = self.state.raise_horizon(horizon);
+        gone.iter().for_each(|table| self.state.remove_table(*table));
+        for table in self.state.tables() {
+            if table.prune(horizon)? {
+                self.changed.push(table);
+            }
+        }
+        self.account();
+        Ok(gone)
+    }
+
+    /// The storages of the newest catalog, in order of their ids.
+    fn current_tables(&self) -> impl Iterator<Item = Arc<Table>> + use<> {
+        let catalog = self.state.catalog();
+        let tables = self.state.tables().into_iter();
+        tables.filter(move |table| catalog.table_by_storage(table.id()).is_some())
     }
 
     /// Does the log say of checkpoint `number` what was found here? A replay that began at it has
@@ -328,19 +356,13 @@ impl Applier {
 
     /// The state now, after the record at `position`.
     fn image(&self, position: Position, at: Timestamp) -> StateImage {
-        let catalog = self.state.catalog();
-        let tables = self.state.tables();
         StateImage {
             position,
             timestamp: at,
             horizon: self.state.horizon(),
             next_segment: self.state.next_segment(),
-            tables: tables
-                .iter()
-                .filter(|table| catalog.table_by_storage(table.id()).is_some())
-                .map(|table| table.image(at))
-                .collect(),
-            catalog,
+            tables: self.current_tables().map(|table| table.image(at)).collect(),
+            catalog: self.state.catalog(),
             open_commits: self.open.iter().map(|(id, open)| (*id, open.first)).collect(),
         }
     }

@@ -33,7 +33,9 @@ use super::{
     budget::{BUDGET_BYTES_DEFAULT, Budget},
     checkpoint::{CheckpointError, CheckpointSummary},
     placement::StoragePlacement,
-    recovery::{LOG, OpenError, Recovered, RecoveryPhase, RecoveryProgress, recover},
+    recovery::{
+        LOG, OpenError, RecoverOptions, Recovered, RecoveryPhase, RecoveryProgress, recover,
+    },
     state::State,
     table::Table,
 };
@@ -81,7 +83,9 @@ impl Database {
     pub fn open(options: OpenOptions, env: Env) -> Result<Arc<Self>, OpenError> {
         let progress = Arc::clone(&options.progress);
         let budget = Budget::new(options.budget_bytes);
-        let mut recovered = recover(&env, budget, options.log.clone(), &progress)?;
+        let recover_options =
+            RecoverOptions { log: options.log.clone(), ..RecoverOptions::new(budget) };
+        let mut recovered = recover(&env, recover_options, &progress)?;
         let (fatal_sender, fatal) = watch::channel(None);
         let fatal_sender = Arc::new(fatal_sender);
         let captures = Captures::attach(&mut recovered);

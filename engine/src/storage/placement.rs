@@ -12,6 +12,7 @@ use glaredb_txn::{
     ids::{CommitId, Locator, RowId, SchemaVersion, SegmentId, TableId, Timestamp},
 };
 use hashbrown::HashMap;
+use smallvec::SmallVec;
 
 use super::{
     StorageError,
@@ -184,7 +185,7 @@ fn place_section(
     let (rows, new) = section.rows();
     let first_row_id = cursor.next_row_id;
     cursor.next_row_id = RowId(first_row_id.0.checked_add(new).ok_or_else(exhausted)?);
-    let mut runs = Vec::new();
+    let mut runs = SmallVec::new();
     let mut left = rows;
     while left > 0 {
         let first = match cursor.open {

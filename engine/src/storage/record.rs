@@ -10,6 +10,7 @@ use glaredb_txn::{
     codec::{DecodeError, Reader, Writer},
     ids::{Locator, RowId, SchemaVersion, SegmentId, TableId, Timestamp},
 };
+use smallvec::SmallVec;
 
 use super::{StorageError, codec::corrupt, schema::TableSchema};
 
@@ -104,7 +105,8 @@ pub struct Changes<'a> {
 pub struct Section<'a> {
     pub table: TableId,
     pub version: SchemaVersion,
-    pub inserts: Vec<Group<'a>>,
+    /// One group as a rule: held without an allocation.
+    pub inserts: SmallVec<[Group<'a>; 1]>,
     pub deletes: Deletes<'a>,
 }
 
@@ -115,7 +117,7 @@ pub struct Group<'a> {
     pub columnar: bool,
     pub rows: u32,
     /// Ids that updated rows keep; `None`: the rows are new.
-    pub kept: Option<Vec<RowId>>,
+    pub kept: Option<SmallVec<[RowId; 1]>>,
     pub data: &'a [u8],
 }
 
@@ -165,8 +167,10 @@ impl<'a> Changes<'a> {
                     .map_err(|e| StorageError::corrupt("catalog change", e.to_string()))?,
             ),
         };
-        let mut sections = Vec::new();
-        for _ in 0..input.count(4).map_err(&err)? {
+        let count = input.count(4).map_err(&err)?;
+        // A count is no proof that so many come.
+        let mut sections = Vec::with_capacity(count.min(16));
+        for _ in 0..count {
             sections.push(Section::read(input).map_err(&err)?);
         }
         Ok(Self { storages, catalog, sections })
@@ -184,7 +188,7 @@ impl<'a> Section<'a> {
     fn read(input: &mut Reader<'a>) -> Result<Self, DecodeError> {
         let table = TableId(input.varint_u32("table")?);
         let version = SchemaVersion(input.varint_u32("schema version")?);
-        let mut inserts = Vec::new();
+        let mut inserts = SmallVec::new();
         for _ in 0..input.count(3)? {
             inserts.push(Group::read(input)?);
         }
@@ -219,7 +223,7 @@ impl<'a> Group<'a> {
             return Err(input.invalid("number of rows", rows.into()));
         }
         let kept = if kind & KEPT_IDS != 0 {
-            let mut ids = Vec::with_capacity((rows as usize).min(input.remaining()));
+            let mut ids = SmallVec::with_capacity((rows as usize).min(input.remaining()));
             let mut last = 0_u64;
             for _ in 0..rows {
                 last = last.wrapping_add(input.zigzag()? as u64);
@@ -342,7 +346,7 @@ pub struct PlacedSection {
     /// Id of the first new row; the others follow.
     pub first_row_id: RowId,
     /// Places of all inserted rows, in order.
-    pub runs: Vec<Run>,
+    pub runs: SmallVec<[Run; 1]>,
 }
 
 /// Consecutive places in one chunk.
@@ -403,9 +407,11 @@ impl Placed {
 
     fn read(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let mut placed = Self::default();
-        for _ in 0..input.count(2)? {
+        let count = input.count(2)?;
+        placed.sections.reserve(count.min(16));
+        for _ in 0..count {
             let first_row_id = RowId(input.varint()?);
-            let mut runs = Vec::new();
+            let mut runs = SmallVec::new();
             for _ in 0..input.count(3)? {
                 let segment = SegmentId(input.varint()?);
                 let row = input.varint_u32("row")?;

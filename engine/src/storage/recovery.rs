@@ -3,7 +3,8 @@
 //! ```text
 //! metastore.redb ─▶ database id, pointer to the checkpoint, term
 //! objects/       ─▶ the state at Q                     (none: the empty state)
-//! log/           ─▶ every record after Q, applied      (`txn::commit::recovery::replay`)
+//! log/           ─▶ every record after Q, applied      (`txn::commit::recovery`, `apply::Replayer`)
+//!                ─▶ key indexes, of the rows at the end of the log
 //! ```
 //!
 //! Nothing is guessed: a checkpoint that is corrupt, a log that begins too late or ends too early
@@ -21,21 +22,16 @@ use glaredb_txn::{
     commit::{
         commit_ids::CommitIds,
         leader::StartError,
-        record::Record,
-        recovery::{Progress, ReplayError, replay},
-        state_machine::{Apply, ApplyError},
+        recovery::{PIECE_BYTES, Progress, Replay, ReplayError},
     },
     env::{Disk, DiskError, Env},
-    ids::{DatabaseId, LogId, Position, Term},
-    log::{
-        local::{LocalWal, LocalWalOptions, OpenError as LogOpenError},
-        wal::Wal,
-    },
+    ids::{DatabaseId, LogId, Term},
+    log::local::{LocalWal, LocalWalOptions, OpenError as LogOpenError},
 };
 
 use super::{
     StorageError,
-    apply::Applier,
+    apply::{Applier, Replayer},
     budget::Budget,
     checkpoint::{self, CheckpointError, Current, find_current},
     objects::{ObjectDirectory, ObjectError, Objects},
@@ -90,6 +86,8 @@ pub enum OpenError {
     CommitIds { name: String, reason: String },
     #[error("replaying the log: {0}")]
     Replay(#[from] ReplayError),
+    #[error("building the key indexes: {0}")]
+    Index(StorageError),
     #[error("leader: {0}")]
     Start(#[from] StartError),
     #[error("first start: {0}")]
@@ -116,14 +114,31 @@ pub struct Recovered {
     pub took: Duration,
 }
 
+/// How to recover.
+#[derive(Clone, Debug)]
+pub struct RecoverOptions {
+    /// Counts the memory of the state.
+    pub budget: Arc<Budget>,
+    pub log: LocalWalOptions,
+    /// Bytes of the log that are read ahead of what is applied.
+    pub piece_bytes: usize,
+}
+
+impl RecoverOptions {
+    #[must_use]
+    pub fn new(budget: Arc<Budget>) -> Self {
+        Self { budget, log: LocalWalOptions::default(), piece_bytes: PIECE_BYTES }
+    }
+}
+
 /// Opens everything below the root of `env.disk` and replays. Changes nothing but: an empty
 /// directory gets an identity, the term grows, unfinished uploads and torn log tails go.
 pub fn recover(
     env: &Env,
-    budget: Arc<Budget>,
-    log_options: LocalWalOptions,
+    options: RecoverOptions,
     progress: &RecoveryProgress,
 ) -> Result<Recovered, OpenError> {
+    let RecoverOptions { budget, log: log_options, piece_bytes } = options;
     let started = env.clock.monotonic();
     progress.begin(RecoveryPhase::Opening, 0);
     check_metastore(&*env.disk)?;
@@ -145,10 +160,15 @@ pub fn recover(
         Some(current) => load(&*objects, database, current, budget, progress)?,
     };
     let ids = Arc::new(ids);
-    let mut applier = Applier::new(Arc::clone(&state));
-    let mut counting = CountCommits { apply: &mut applier, commits: 0 };
-    let replayed = replay_log(env, &*wal, &ids, &mut counting, progress)?;
-    let replayed_commits = counting.commits;
+    let mut replayer = Replayer::new(Arc::clone(&state), Arc::clone(&env.threads));
+    let replay = Replay { wal: &*wal, ids: &ids, threads: &*env.threads, piece_bytes };
+    let replayed = replay_log(env, replay, &mut replayer, progress)?;
+    let replayed_commits = replayer.commits();
+    progress.begin(RecoveryPhase::BuildingIndexes, 0);
+    let indexing = env.clock.monotonic();
+    let applier = replayer.finish().map_err(OpenError::Index)?;
+    let seconds = env.clock.monotonic().saturating_sub(indexing).as_secs_f64();
+    tracing::info!(seconds, "built the key indexes");
 
     // The log notes its own term at every opening; the metastore's must not be below.
     let above = Term(report.term.0.saturating_sub(1));
@@ -211,31 +231,18 @@ fn load(
     Ok((state, ids))
 }
 
-struct CountCommits<'a> {
-    apply: &'a mut Applier,
-    commits: u64,
-}
-
-impl Apply for CountCommits<'_> {
-    fn apply(&mut self, position: Position, record: &Record) -> Result<(), ApplyError> {
-        self.commits += u64::from(matches!(record, Record::Commit { .. }));
-        self.apply.apply(position, record)
-    }
-}
-
 /// Replays what comes after the state; returns how much that was.
 fn replay_log(
     env: &Env,
-    wal: &dyn Wal,
-    ids: &CommitIds,
-    apply: &mut dyn Apply,
+    replay: Replay<'_>,
+    replayer: &mut Replayer,
     progress: &RecoveryProgress,
 ) -> Result<Progress, OpenError> {
     progress.begin(RecoveryPhase::ReplayingLog, 0);
     let started = env.clock.monotonic();
     let mut said = started;
     let mut last = Progress { entries: 0, entries_total: 0, records: 0, bytes: 0 };
-    let end = replay(wal, ids, apply, &mut |now| {
+    let end = replay.run(replayer, &mut |now| {
         progress.replayed(&now);
         fail::fail_point!("recovery::replay");
         last = now;

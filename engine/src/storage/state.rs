@@ -108,7 +108,8 @@ impl State {
     }
 
     /// The state at a checkpoint's position, rebuilt: what [`StateImage`] showed when it was taken.
-    /// Rows are hashed anew: compare [`Table::state_hash`] with what the checkpoint says.
+    /// Rows are hashed anew: compare [`Table::state_hash`] with what the checkpoint says. Key indexes
+    /// are still to be built: [`super::apply::Replayer::finish`].
     pub fn load(budget: Arc<Budget>, loaded: LoadedState) -> Result<Arc<Self>, StorageError> {
         let image = loaded.image;
         let mut tables = HashMap::new();

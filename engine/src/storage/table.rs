@@ -14,11 +14,13 @@ use parking_lot::{Mutex, RwLock};
 
 mod load;
 mod prepared;
+mod replay;
 #[cfg(test)]
 mod tests;
 mod view;
 mod write;
 
+pub(crate) use replay::TableReplay;
 pub use view::{ScanUnit, TableView, Visibility};
 pub(crate) use write::{Tally, Target};
 
@@ -42,6 +44,8 @@ pub struct Table {
     chunks: RwLock<Arc<Vec<Arc<Chunk>>>>,
     /// Of the primary key, if there is one.
     index: RwLock<Option<Arc<KeyIndex>>>,
+    /// The index will be built later: recovery replays without.
+    index_deferred: AtomicBool,
     budget: Arc<Budget>,
     /// What the budget counts for this table.
     accounted_bytes: AtomicU64,

@@ -11,8 +11,17 @@
 //!                            ▲ checkpoint at Q
 //! replayed   7/0     —       7/1     9       7
 //! ```
-
-use bytes::Bytes;
+//!
+//! The log comes in pieces. While one is applied, the next is read, checked, decoded, and taken in
+//! by the commit ids, beside it:
+//!
+//! ```text
+//! read     │ piece 1 │ piece 2 │ piece 3 │
+//! apply              │ piece 1 │ piece 2 │ piece 3 │
+//! ```
+//! No more than two pieces are in memory. What is wrong with a piece is said when the records before
+//! the damage are applied: the first error in log order is the one that counts, as if each record
+//! were read only after the one before it was applied.
 
 use super::{
     commit_ids::{CommitIds, OutOfOrder},
@@ -21,12 +30,14 @@ use super::{
 };
 use crate::{
     codec::DecodeError,
+    env::{SpawnError, Threads},
     ids::{CommitId, EntryIndex, Position, Snapshot},
-    log::wal::{Wal, WalError},
+    log::wal::{Entry, Wal, WalError},
 };
 
-/// Bodies are read from the log in pieces of about this many bytes.
-const READ_BYTES: usize = 8 << 20;
+/// Bodies are read from the log in pieces of about this many bytes: enough for a piece to be worth a
+/// thread, little enough for its records to stay near the processor.
+pub const PIECE_BYTES: usize = 2 << 20;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
@@ -44,6 +55,8 @@ pub enum ReplayError {
     OutOfOrder(#[from] OutOfOrder),
     #[error(transparent)]
     Apply(#[from] ApplyError),
+    #[error(transparent)]
+    Thread(#[from] SpawnError),
 }
 
 /// How far a replay is.
@@ -54,44 +67,140 @@ pub struct Progress {
     pub entries_total: u64,
     /// Records applied so far.
     pub records: u64,
-    /// Bytes of bodies read so far.
+    /// Bytes of the bodies of those entries.
     pub bytes: u64,
 }
 
-/// Feeds every record after `ids.applied()` to `apply`, and takes it in, until the log ends; then
-/// returns what is applied. `ids` comes from the checkpoint, or is new. `progress` is called after
-/// each piece of about 8 MiB.
-pub fn replay(
-    wal: &dyn Wal,
-    ids: &CommitIds,
-    apply: &mut dyn Apply,
-    progress: &mut dyn FnMut(Progress),
-) -> Result<Snapshot, ReplayError> {
-    let checkpoint = ids.applied().position;
-    let open: Vec<CommitId> = ids.open_parts().iter().map(|open| open.id).collect();
-    let from = start(wal, ids)?;
-    let last = wal.last();
-    let mut at = Progress {
-        entries: 0,
-        entries_total: (last.0 + 1).saturating_sub(from.0),
-        records: 0,
-        bytes: 0,
-    };
-    let mut next = from;
-    while next <= last {
-        let entries = wal.read(next, READ_BYTES)?;
-        let Some(newest) = entries.last() else {
-            return Err(ReplayError::LogShort { last: next, checkpoint });
+/// What is replayed, and by what means.
+#[derive(Clone, Copy)]
+pub struct Replay<'a> {
+    pub wal: &'a dyn Wal,
+    /// From the checkpoint, or new. While the replay lasts it is ahead of what is applied.
+    pub ids: &'a CommitIds,
+    pub threads: &'a dyn Threads,
+    /// Bytes of bodies read at a time, [`PIECE_BYTES`] unless a test wants to see many pieces.
+    pub piece_bytes: usize,
+}
+
+impl Replay<'_> {
+    /// Feeds every record after `ids.applied()` to `apply` until the log ends, and takes it in; then
+    /// returns what is applied. `progress` is called after each piece.
+    pub fn run(
+        &self,
+        apply: &mut dyn Apply,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Snapshot, ReplayError> {
+        let mut reader = Reader::new(*self)?;
+        let mut at = Progress {
+            entries: 0,
+            entries_total: (reader.last.0 + 1).saturating_sub(reader.next.0),
+            records: 0,
+            bytes: 0,
         };
-        next = newest.index.next();
-        for entry in entries {
-            at.entries += 1;
-            at.bytes += entry.body.len() as u64;
-            at.records += replay_entry(entry.index, &entry.body, checkpoint, &open, ids, apply)?;
+        let mut piece = reader.read();
+        while let Some(now) = piece.take() {
+            let records = &now.records;
+            if reader.is_at_end() {
+                apply.replay(records)?;
+            } else {
+                let mut applied = Ok(());
+                let (ahead, result) = (&mut piece, &mut applied);
+                let read = || *ahead = reader.read();
+                let replay = || *result = apply.replay(records);
+                self.threads.run_all("log-read", vec![Box::new(read), Box::new(replay)])?;
+                applied?;
+            }
+            if let Some(error) = now.end {
+                return Err(error);
+            }
+            at.entries += now.entries;
+            at.bytes += now.bytes;
+            at.records += now.records.len() as u64;
+            progress(at);
         }
-        progress(at);
+        Ok(self.ids.applied())
     }
-    Ok(ids.applied())
+}
+
+/// Records that follow each other in the log, taken in by the commit ids.
+#[derive(Default)]
+struct Piece {
+    records: Vec<(Position, Record)>,
+    entries: u64,
+    bytes: u64,
+    /// What is wrong with the record behind the last one; nothing is read after it.
+    end: Option<ReplayError>,
+}
+
+/// Reads piece by piece.
+struct Reader<'a> {
+    of: Replay<'a>,
+    checkpoint: Position,
+    /// Commits that were open at the checkpoint.
+    open: Vec<CommitId>,
+    next: EntryIndex,
+    last: EntryIndex,
+}
+
+impl<'a> Reader<'a> {
+    fn new(of: Replay<'a>) -> Result<Self, ReplayError> {
+        let checkpoint = of.ids.applied().position;
+        let open = of.ids.open_parts().iter().map(|open| open.id).collect();
+        let last = of.wal.last();
+        Ok(Self { of, checkpoint, open, next: start(of.wal, of.ids)?, last })
+    }
+
+    fn is_at_end(&self) -> bool {
+        self.next > self.last
+    }
+
+    /// The next piece; `None`: the log ends.
+    fn read(&mut self) -> Option<Piece> {
+        if self.is_at_end() {
+            return None;
+        }
+        let mut piece = Piece::default();
+        if let Err(error) = self.read_into(&mut piece) {
+            self.next = self.last.next();
+            piece.end = Some(error);
+        }
+        Some(piece)
+    }
+
+    fn read_into(&mut self, piece: &mut Piece) -> Result<(), ReplayError> {
+        let entries = self.of.wal.read(self.next, self.of.piece_bytes)?;
+        let Some(newest) = entries.last() else {
+            return Err(ReplayError::LogShort { last: self.next, checkpoint: self.checkpoint });
+        };
+        self.next = newest.index.next();
+        for entry in &entries {
+            self.read_entry(entry, &mut piece.records)?;
+            piece.entries += 1;
+            piece.bytes += entry.body.len() as u64;
+        }
+        Ok(())
+    }
+
+    fn read_entry(
+        &self,
+        entry: &Entry,
+        records: &mut Vec<(Position, Record)>,
+    ) -> Result<(), ReplayError> {
+        let (index, checkpoint) = (entry.index, self.checkpoint);
+        let decoded =
+            record::decode(&entry.body).map_err(|error| ReplayError::Decode { index, error })?;
+        for (ordinal, record) in decoded.into_iter().enumerate() {
+            let ordinal = u32::try_from(ordinal).expect("an entry is at most 1 MiB");
+            let position = Position::new(checkpoint.log, index, ordinal);
+            if position > checkpoint || checkpoint.index == EntryIndex(0) {
+                self.of.ids.record(position, &record)?;
+            } else if !matches!(&record, Record::Part { id, .. } if self.open.contains(id)) {
+                continue;
+            }
+            records.push((position, record));
+        }
+        Ok(())
+    }
 }
 
 /// Where reading begins: at the checkpoint's entry, of which it may hold a part only, or at the
@@ -107,26 +216,5 @@ fn start(wal: &dyn Wal, ids: &CommitIds) -> Result<EntryIndex, ReplayError> {
     if first > needed { Err(ReplayError::LogCut { first, needed }) } else { Ok(needed) }
 }
 
-fn replay_entry(
-    index: EntryIndex,
-    body: &Bytes,
-    checkpoint: Position,
-    open: &[CommitId],
-    ids: &CommitIds,
-    apply: &mut dyn Apply,
-) -> Result<u64, ReplayError> {
-    let records = record::decode(body).map_err(|error| ReplayError::Decode { index, error })?;
-    let mut applied = 0;
-    for (ordinal, record) in records.iter().enumerate() {
-        let ordinal = u32::try_from(ordinal).expect("an entry is at most 1 MiB");
-        let position = Position::new(checkpoint.log, index, ordinal);
-        if position > checkpoint || checkpoint.index == EntryIndex(0) {
-            ids.record(position, record)?;
-        } else if !matches!(record, Record::Part { id, .. } if open.contains(id)) {
-            continue;
-        }
-        apply.apply(position, record)?;
-        applied += 1;
-    }
-    Ok(applied)
-}
+#[cfg(test)]
+mod tests;

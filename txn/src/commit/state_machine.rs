@@ -73,7 +73,7 @@ impl fmt::Debug for Throttle {
     }
 }
 
-/// The applied side: a deterministic function of the log. Runs on one thread, in log order, for
+/// The applied side: a deterministic function of the log. Called by one thread, in log order, for
 /// durable records only, once each.
 ///
 /// No object I/O, no clock, no randomness, no choices. A record that cannot be applied is a
@@ -84,6 +84,14 @@ impl fmt::Debug for Throttle {
 /// that were open at it are applied first (see `recovery::replay`).
 pub trait Apply: Send {
     fn apply(&mut self, position: Position, record: &Record) -> Result<(), ApplyError>;
+
+    /// Applies records in recovery, while nobody reads the state: as if `apply` were called for one
+    /// after the other. What makes no difference to that outcome may be done in any order, side by
+    /// side, or left out. An error is that of the first record that fails in log order; the state is
+    /// of no use then.
+    fn replay(&mut self, records: &[(Position, Record)]) -> Result<(), ApplyError> {
+        records.iter().try_for_each(|(position, record)| self.apply(*position, record))
+    }
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -1,5 +1,7 @@
 //! Threads.
 
+use std::panic::resume_unwind;
+
 /// A weight of about a tenth of the usual one.
 const BACKGROUND_NICENESS: i32 = 10;
 
@@ -17,6 +19,18 @@ pub trait Threads: Send + Sync {
     ) -> Result<JoinHandle, SpawnError> {
         self.spawn(name, body)
     }
+
+    /// Run all bodies, in any order or side by side, and return when each has ended: work that is cut
+    /// into pieces, which may borrow from the caller. One of them runs on the caller's thread, the
+    /// others on threads named `name`. No body may wait for another. A panic of one goes on in the
+    /// caller once the others have ended.
+    ///
+    /// Error: a thread cannot be started. Then some bodies did not run.
+    fn run_all<'b>(
+        &self,
+        name: &str,
+        bodies: Vec<Box<dyn FnOnce() + Send + 'b>>,
+    ) -> Result<(), SpawnError>;
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -81,6 +95,31 @@ impl Threads for SystemThreads {
         };
         self.spawn(name, Box::new(lowered))
     }
+
+    fn run_all<'b>(
+        &self,
+        name: &str,
+        mut bodies: Vec<Box<dyn FnOnce() + Send + 'b>>,
+    ) -> Result<(), SpawnError> {
+        let Some(own) = bodies.pop() else { return Ok(()) };
+        std::thread::scope(|scope| {
+            let mut running = Vec::with_capacity(bodies.len());
+            for body in bodies {
+                let thread = std::thread::Builder::new().name(name.to_owned());
+                running.push(thread.spawn_scoped(scope, body).map_err(|error| SpawnError {
+                    name: name.to_owned(),
+                    reason: error.to_string(),
+                })?);
+            }
+            own();
+            for thread in running {
+                if let Err(payload) = thread.join() {
+                    resume_unwind(payload);
+                }
+            }
+            Ok(())
+        })
+    }
 }
 
 /// The text of a panic, as far as it has one.
@@ -91,5 +130,37 @@ fn panic_message(payload: &(dyn std::any::Any + Send)) -> String {
         text.clone()
     } else {
         "no message".to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn bodies_borrow_and_all_of_them_have_ended() {
+        let sum = AtomicU32::new(0);
+        let body = |n: u32| {
+            let sum = &sum;
+            Box::new(move || {
+                sum.fetch_add(n, Ordering::Relaxed);
+            }) as Box<dyn FnOnce() + Send + '_>
+        };
+        SystemThreads.run_all("test", (1..=4).map(body).collect()).unwrap();
+        assert_eq!(sum.load(Ordering::Relaxed), 10);
+        SystemThreads.run_all("test", Vec::new()).unwrap();
+    }
+
+    #[test]
+    fn a_panic_of_a_body_goes_on_in_the_caller() {
+        let run = || {
+            let bodies: Vec<Box<dyn FnOnce() + Send>> =
+                vec![Box::new(|| resume_unwind(Box::new("gone"))), Box::new(|| {})];
+            SystemThreads.run_all("test", bodies)
+        };
+        let panic = std::panic::catch_unwind(run).unwrap_err();
+        assert_eq!(panic_message(&*panic), "gone");
     }
 }

@@ -50,4 +50,14 @@ impl Threads for SimThreads {
             Ok(())
         })))
     }
+
+    /// One after the other, in the order given.
+    fn run_all<'b>(
+        &self,
+        _: &str,
+        bodies: Vec<Box<dyn FnOnce() + Send + 'b>>,
+    ) -> Result<(), SpawnError> {
+        bodies.into_iter().for_each(|body| body());
+        Ok(())
+    }
 }

@@ -7,10 +7,11 @@ use glaredb_txn::{
         record::Record,
         state_machine::{Apply, Placement},
     },
+    env::SystemThreads,
     ids::{CommitId, EntryIndex, LogId, Position, SchemaVersion, TableId, Timestamp},
 };
 
-use super::Applier;
+use super::{Applier, Replayer, replay::tests::replays_alike};
 use crate::storage::{
     budget::{BUDGET_BYTES_DEFAULT, Budget},
     record::{Changes, ChangesWriter, Control, Deletes, Placed},
@@ -93,6 +94,7 @@ fn replays_to_the_same(leader: &Leader) -> Arc<State> {
         assert_eq!(mine.stats().index_entries, table.stats().index_entries);
         assert_eq!(mine.row_count_estimate(), table.row_count_estimate());
     }
+    replays_alike(leader);
     state
 }
 
@@ -359,7 +361,11 @@ fn damaged_records_never_panic() {
             parts: 0,
             payload: bytes.into(),
         };
-        let _ = applier.apply(Position::ZERO, &record);
+        let applied = applier.apply(Position::ZERO, &record);
+        let state = State::empty(Budget::new(BUDGET_BYTES_DEFAULT));
+        let mut replayer = Replayer::new(state, Arc::new(SystemThreads));
+        replayer.replay(&leader.log[..2]).unwrap();
+        assert_eq!(replayer.apply(Position::ZERO, &record).is_ok(), applied.is_ok());
     }
 }
 

@@ -15,7 +15,7 @@ const PAGES: usize = (CHUNK_ROWS_MAX / PAGE_ROWS) as usize;
 
 /// One timestamp per row, in pages that exist from their first deletion on.
 ///
-/// One writer, the apply thread; readers take no lock. A reader at timestamp `t` began after all
+/// One writer at a time, the apply thread or whoever replays the table; readers take no lock. A reader at timestamp `t` began after all
 /// commits up to `t` were applied, and what is written beside it is later than `t`: whether it sees
 /// such a write or not, its answer is the same.
 #[derive(Debug)]
@@ -63,10 +63,15 @@ impl Deletions {
             return false;
         }
         end.store(at.0, Ordering::Release);
-        page.oldest.fetch_min(at.0, Ordering::AcqRel);
-        page.newest.fetch_max(at.0, Ordering::AcqRel);
-        page.count.fetch_add(1, Ordering::AcqRel);
-        self.count.fetch_add(1, Ordering::AcqRel);
+        // Nobody else writes: loading and storing is enough, and cheaper than changing in one step.
+        if at.0 < page.oldest.load(Ordering::Relaxed) {
+            page.oldest.store(at.0, Ordering::Release);
+        }
+        if at.0 > page.newest.load(Ordering::Relaxed) {
+            page.newest.store(at.0, Ordering::Release);
+        }
+        page.count.store(page.count.load(Ordering::Relaxed) + 1, Ordering::Release);
+        self.count.store(self.count.load(Ordering::Relaxed) + 1, Ordering::Release);
         true
     }
 

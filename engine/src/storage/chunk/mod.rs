@@ -217,6 +217,13 @@ impl Chunk {
         blocks
     }
 
+    /// All blocks, whoever may look at them; the open one copied.
+    pub fn blocks(&self) -> Vec<Arc<Block>> {
+        let body = self.body.read();
+        let open = body.open.as_ref().filter(|open| !open.is_empty());
+        body.blocks.iter().cloned().chain(open.map(OpenBlock::snapshot)).collect()
+    }
+
     /// Look at a row. `None`: it is dropped, or was never there.
     pub(crate) fn with_row<R>(&self, row: u32, look: impl FnOnce(Place<'_>) -> R) -> Option<R> {
         let body = self.body.read();

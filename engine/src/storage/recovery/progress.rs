@@ -17,10 +17,12 @@ pub enum RecoveryPhase {
     LoadingCheckpoint = 1,
     /// The log after the checkpoint is being replayed; counted in entries.
     ReplayingLog = 2,
+    /// Key indexes are being built of the rows that the log left.
+    BuildingIndexes = 3,
     /// The leader is being started.
-    Starting = 3,
+    Starting = 4,
     /// Open.
-    Ready = 4,
+    Ready = 5,
 }
 
 /// Shared between the thread that opens and those that ask. Every number only grows within a phase.
@@ -38,7 +40,8 @@ impl RecoveryProgress {
             0 => RecoveryPhase::Opening,
             1 => RecoveryPhase::LoadingCheckpoint,
             2 => RecoveryPhase::ReplayingLog,
-            3 => RecoveryPhase::Starting,
+            3 => RecoveryPhase::BuildingIndexes,
+            4 => RecoveryPhase::Starting,
             _ => RecoveryPhase::Ready,
         }
     }
@@ -77,6 +80,7 @@ impl fmt::Display for RecoveryProgress {
             RecoveryPhase::ReplayingLog => {
                 write!(f, "replaying the log: {done} of {total} entries")
             }
+            RecoveryPhase::BuildingIndexes => f.write_str("building the key indexes"),
             RecoveryPhase::Starting => f.write_str("starting the leader"),
             RecoveryPhase::Ready => f.write_str("ready"),
         }

@@ -17,6 +17,7 @@ use glaredb_txn::{
         leader::LeaderOptions,
         message::{Answer, CommitRequest, Part, Request, decode_answer, encode_request},
         pipeline::{Appended, Durable, Pipeline, PipelineParts},
+        recovery::PIECE_BYTES,
         snapshots::Stopped,
     },
     ids::{CommitId, Term},
@@ -33,7 +34,7 @@ use crate::storage::{
     checkpoint::{CheckpointStore, CheckpointSummary, CheckpointWriter},
     placement::StoragePlacement,
     record::Control,
-    recovery::{LOG, OpenError, RecoveryProgress, recover},
+    recovery::{LOG, OpenError, RecoverOptions, RecoveryProgress, recover},
     state::State,
 };
 
@@ -83,7 +84,15 @@ impl Node {
     /// Recovers from what is on the simulated disk.
     pub(super) fn open(sim: &SimEnv) -> Result<Self, OpenError> {
         let (env, progress) = (sim.env(), RecoveryProgress::default());
-        let mut recovered = recover(&env, Budget::new(1 << 30), log_options(), &progress)?;
+        // Often so little at a time that most logs come in several pieces.
+        let piece_bytes = match env.random.next_u64() % 3 {
+            0 => PIECE_BYTES,
+            1 => 1,
+            _ => 20_000,
+        };
+        let budget = Budget::new(1 << 30);
+        let options = RecoverOptions { budget, log: log_options(), piece_bytes };
+        let mut recovered = recover(&env, options, &progress)?;
         let captures = Captures::attach(&mut recovered);
         let applier = recovered.applier.take().expect("not started yet");
         let window = MetastoreWindow::open(recovered.leadership.clone(), LOG)?;

@@ -4,10 +4,7 @@ use std::sync::{Arc, atomic::Ordering};
 
 use glaredb_txn::ids::Timestamp;
 
-use super::{
-    Table,
-    write::{NEWEST, tally_rows},
-};
+use super::{Table, write::tally_rows};
 use crate::storage::{
     StorageError,
     budget::Budget,
@@ -36,10 +33,12 @@ impl Table {
         }
     }
 
-    /// The table that an image showed. Counts its rows and hashes them anew.
+    /// The table that an image showed. Counts its rows and hashes them anew; its key index is still
+    /// to be built.
     pub(crate) fn from_image(image: TableImage, budget: Arc<Budget>) -> Result<Self, StorageError> {
         let schema = image.schema;
         let table = Self::new(image.table, Arc::clone(&schema), budget);
+        table.defer_index();
         table.next_row_id.store(image.next_row_id.0, Ordering::Relaxed);
         let mut tally = super::write::Tally::default();
         let mut chunks = Vec::with_capacity(image.chunks.len());
@@ -75,9 +74,6 @@ impl Table {
         table.prunable.store(true, Ordering::Relaxed);
         *table.chunks.write() = Arc::new(chunks);
         table.count_inserted(tally, Timestamp::ZERO);
-        if schema.key().is_some() {
-            *table.index.write() = Some(Arc::new(table.build_index(&schema, NEWEST)?));
-        }
         table.account();
         Ok(table)
     }

@@ -1,9 +1,12 @@
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
-use glaredb_txn::ids::{Locator, SegmentId, TableId, Timestamp};
+use glaredb_txn::{
+    env::SystemThreads,
+    ids::{Locator, SegmentId, TableId, Timestamp},
+};
 
 use crate::storage::{
-    apply::Applier,
+    apply::{Applier, Replayer, replay::tests::replays_alike},
     budget::{BUDGET_BYTES_DEFAULT, Budget},
     chunk::CHUNK_ROWS_MAX,
     record::Control,
@@ -246,6 +249,8 @@ impl Walk {
         let hash = self.leader.state.hash();
         let state = State::load(Budget::new(BUDGET_BYTES_DEFAULT), LoadedState { image }).unwrap();
         assert_eq!(state.hash(), hash, "what is loaded is what was there");
+        let replayer = Replayer::new(Arc::clone(&state), Arc::new(SystemThreads));
+        replayer.finish().expect("nothing to replay");
         self.leader = Leader::of(state);
     }
 }
@@ -312,6 +317,7 @@ fn the_same_log_makes_the_same_state() {
     assert_eq!(state.next_segment(), walk.leader.state.next_segment());
     let at = walk.leader.now();
     assert_eq!(rows_of(&state.table(table).unwrap(), at), walk.leader.rows(table, at));
+    replays_alike(&walk.leader);
 }
 
 #[test]

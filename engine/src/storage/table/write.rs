@@ -57,7 +57,7 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    fn add(&mut self, hash: u64) {
+    pub(super) fn add(&mut self, hash: u64) {
         self.rows += 1;
         self.hash = self.hash.wrapping_add(hash);
     }
@@ -69,14 +69,18 @@ impl Tally {
 }
 
 /// Hands out the places of a section's rows, in order.
-struct Places<'a> {
+pub(super) struct Places<'a> {
     runs: std::slice::Iter<'a, Run>,
     run: Option<Run>,
 }
 
-impl Places<'_> {
+impl<'a> Places<'a> {
+    pub(super) fn of(placed: &'a PlacedSection) -> Self {
+        Self { runs: placed.runs.iter(), run: None }
+    }
+
     /// Up to `rows` consecutive places; at least one.
-    fn take(&mut self, rows: u32) -> Result<Run, StorageError> {
+    pub(super) fn take(&mut self, rows: u32) -> Result<Run, StorageError> {
         let run = match self.run.take().or_else(|| self.runs.next().copied()) {
             Some(run) if run.rows > 0 => run,
             _ => return Err(StorageError::corrupt("record", "more rows than places")),
@@ -99,6 +103,7 @@ impl Table {
             schema: RwLock::new(schema),
             chunks: RwLock::default(),
             index: RwLock::new(index),
+            index_deferred: AtomicBool::new(false),
             budget,
             accounted_bytes: AtomicU64::new(0),
             rows_live: AtomicU64::new(0),
@@ -121,7 +126,7 @@ impl Table {
     ) -> Result<Tally, StorageError> {
         let mut tally = Tally::default();
         let mut next_id = placed.first_row_id.0;
-        let mut places = Places { runs: placed.runs.iter(), run: None };
+        let mut places = Places::of(placed);
         for group in &section.inserts {
             if group.columnar {
                 self.insert_columns(group, &mut places, &mut next_id, target, &mut tally)?;
@@ -164,7 +169,7 @@ impl Table {
         input.finish().map_err(corrupt("rows"))
     }
 
-    fn insert_columns(
+    pub(super) fn insert_columns(
         &self,
         group: &Group<'_>,
         places: &mut Places<'_>,
@@ -217,7 +222,7 @@ impl Table {
     }
 
     /// The chunk with this id, made if it is new.
-    fn chunk_for(&self, segment: SegmentId, target: &Target) -> Arc<Chunk> {
+    pub(super) fn chunk_for(&self, segment: SegmentId, target: &Target) -> Arc<Chunk> {
         let chunks = self.chunk_list();
         if let Some(chunk) = chunk_in(&chunks, segment) {
             return Arc::clone(chunk);
@@ -253,8 +258,6 @@ impl Table {
         let mut unpruned = self.unpruned.lock();
         let mut scratch = Writer::new();
         let mut tally = Tally::default();
-        self.prunable.store(true, Ordering::Relaxed);
-        self.changed_at.fetch_max(at.0, Ordering::Relaxed);
         for locator in rows {
             let locator = locator?;
             let chunk = chunk_in(&chunks, locator.segment)
@@ -273,9 +276,19 @@ impl Table {
                 unpruned.push_back((at, locator));
             }
         }
+        self.count_deleted(tally, at);
+        Ok(())
+    }
+
+    /// Count rows that were deleted as of `at`.
+    pub(super) fn count_deleted(&self, tally: Tally, at: Timestamp) {
+        if tally.rows == 0 {
+            return;
+        }
+        self.prunable.store(true, Ordering::Relaxed);
+        self.changed_at.fetch_max(at.0, Ordering::Relaxed);
         self.rows_live.fetch_sub(tally.rows, Ordering::Relaxed);
         self.hash.fetch_sub(tally.hash, Ordering::Relaxed);
-        Ok(())
     }
 
     /// The chunk gets no more rows.
@@ -326,7 +339,8 @@ impl Table {
         }
         let same_key = old.key() == schema.key();
         *self.schema.write() = Arc::clone(&schema);
-        if !same_key {
+        // Else it will be built of the newest schema's key.
+        if !same_key && !self.index_deferred.load(Ordering::Relaxed) {
             let index = match schema.key() {
                 Some(key) => Some(match self.take_prepared(key) {
                     Some(ready) => ready,
@@ -346,16 +360,27 @@ impl Table {
         schema: &TableSchema,
         at: Timestamp,
     ) -> Result<KeyIndex, StorageError> {
+        let visible = |block: &Block, n: usize| {
+            block.begin(n) <= at && block.deletions.end(block.row(n)) > at
+        };
+        self.index_of(schema, |chunk| chunk.blocks_at(at), visible)
+    }
+
+    /// Index of the rows of these blocks that `holds` accepts, which gets their places.
+    pub(super) fn index_of(
+        &self,
+        schema: &TableSchema,
+        blocks: impl Fn(&Chunk) -> Vec<Arc<Block>>,
+        holds: impl Fn(&Block, usize) -> bool,
+    ) -> Result<KeyIndex, StorageError> {
         let index = KeyIndex::default();
         let (Some(key), Some(encoder)) = (schema.key(), schema.key_encoder()) else {
             return Ok(index);
         };
         for chunk in self.chunk_list().iter() {
-            for block in chunk.blocks_at(at) {
+            for block in blocks(chunk) {
                 let columns: Vec<_> = key.iter().map(|c| Arc::clone(&block.columns[*c])).collect();
-                let alive: Vec<usize> = (0..block.len)
-                    .filter(|n| block.begin(*n) <= at && block.deletions.end(block.row(*n)) > at)
-                    .collect();
+                let alive: Vec<usize> = (0..block.len).filter(|n| holds(&block, *n)).collect();
                 // Not the whole block: its keys side by side may be many times its memory.
                 for places in alive.chunks(KEYS_AT_ONCE) {
                     let keys = encoder.encode_places(&columns, places)?;
@@ -425,7 +450,7 @@ impl Table {
 }
 
 /// Show `look` the id and the values of a row, wherever it lies.
-fn with_values<R>(
+pub(super) fn with_values<R>(
     schema: &TableSchema,
     chunk: &Chunk,
     locator: Locator,
@@ -484,7 +509,7 @@ fn id_at(group: &Group<'_>, n: usize, first_id: u64) -> RowId {
     }
 }
 
-fn take_id(group: &Group<'_>, n: usize, next_id: &mut u64) -> RowId {
+pub(super) fn take_id(group: &Group<'_>, n: usize, next_id: &mut u64) -> RowId {
     match &group.kept {
         Some(ids) => ids[n],
         None => {

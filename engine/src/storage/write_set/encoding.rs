@@ -106,7 +106,7 @@ fn write_group(
         let encoder = RowEncoder::new(schema.columns(), own.batch.columns())?;
         (first..first + rows).for_each(|row| encoder.encode(row, &mut data));
     }
-    let kept = own.kept.as_ref().map(|ids| ids[first..first + rows].to_vec());
+    let kept = own.kept.as_ref().map(|ids| ids[first..first + rows].into());
     Group { columnar, rows: rows as u32, kept, data: data.as_slice() }.write(out);
     Ok(())
 }

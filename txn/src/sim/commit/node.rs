@@ -15,7 +15,7 @@ use crate::{
         commit_ids::{CommitIds, Outcome},
         message::{Answer, Request, decode_answer, encode_request},
         pipeline::{Appended, Batch, Durable, LeaderOptions, Pipeline, PipelineParts},
-        recovery,
+        recovery::{PIECE_BYTES, Replay},
         snapshots::SnapshotGuard,
         time::FakeWindow,
     },
@@ -155,7 +155,10 @@ impl Node {
         };
         let ids = Arc::new(ids);
         let mut apply = ToyApply { state: Arc::new(Mutex::new(state)), ids: Arc::clone(&ids) };
-        recovery::replay(&*wal, &ids, &mut apply, &mut |_| {})
+        // Often so little at a time that most logs come in several pieces.
+        let piece_bytes = if rng.chance(1, 2) { 1 + rng.index(2_000) } else { PIECE_BYTES };
+        Replay { wal: &*wal, ids: &ids, threads: &*env.threads, piece_bytes }
+            .run(&mut apply, &mut |_| {})
             .map_err(|error| failed("replay", &error))?;
         apply.state.lock().checkpoint = None;
         let parts = PipelineParts {
