@@ -54,7 +54,11 @@ pub fn pg_type(name: &DataType) -> Result<PgType, SqlError> {
         DataType::Uuid => PgType::Uuid,
         DataType::Regclass => PgType::Regclass,
         DataType::Array(ArrayElemTypeDef::SquareBracket(of, _)) => {
-            PgType::Array(Arc::new(pg_type(of)?))
+            // However many dimensions are written, it is one type.
+            match pg_type(of)? {
+                array @ PgType::Array(_) => array,
+                of => PgType::Array(Arc::new(of)),
+            }
         }
         DataType::Custom(parts, modifiers) => {
             let mut names = Vec::new();
@@ -70,7 +74,9 @@ pub fn pg_type(name: &DataType) -> Result<PgType, SqlError> {
             );
             named(&names, modifiers, quoted)?
         }
-        DataType::JSON | DataType::JSONB | DataType::Time(..) | DataType::Interval { .. } => {
+        DataType::JSON => PgType::Json,
+        DataType::JSONB => PgType::Jsonb,
+        DataType::Time(..) | DataType::Interval { .. } => {
             return Err(unsupported(&name.to_string()));
         }
         DataType::Bit(_) | DataType::BitVarying(_) | DataType::VarBit(_) => {
@@ -133,15 +139,24 @@ fn named(names: &[String], modifiers: &[String], quoted: bool) -> Result<PgType,
         "regrole" => PgType::Regrole,
         "void" => PgType::Void,
         "unknown" => PgType::Unknown,
-        "json" | "jsonb" | "xml" | "money" | "inet" | "cidr" | "macaddr" | "bit" | "varbit"
-        | "timetz" | "point" | "tsvector" | "tsquery" | "serial" | "bigserial" | "smallserial"
-        | "serial4" | "serial8" | "serial2" | "int4range" | "int8range" | "numrange"
-        | "tsrange" | "tstzrange" | "daterange" | "pg_lsn" | "xid" | "cid" | "tid"
-        | "regprocedure" | "regoper" | "regoperator" | "regcollation" | "regconfig"
-        | "int2vector" | "oidvector" | "aclitem" | "cstring" | "record" => {
+        "json" => PgType::Json,
+        "jsonb" => PgType::Jsonb,
+        "xml" | "money" | "inet" | "cidr" | "macaddr" | "bit" | "varbit" | "timetz" | "point"
+        | "tsvector" | "tsquery" | "serial" | "bigserial" | "smallserial" | "serial4"
+        | "serial8" | "serial2" | "int4range" | "int8range" | "numrange" | "tsrange"
+        | "tstzrange" | "daterange" | "pg_lsn" | "xid" | "cid" | "tid" | "regprocedure"
+        | "regoper" | "regoperator" | "regcollation" | "regconfig" | "int2vector" | "oidvector"
+        | "aclitem" | "cstring" | "record" => {
             return Err(unsupported(name));
         }
-        _ => return Err(unknown(&full)),
+        // The internal names of array types.
+        _ => match name.strip_prefix('_') {
+            Some(of) if modifiers.is_empty() => {
+                let of = named(&[of.to_owned()], &[], false).map_err(|_| unknown(&full))?;
+                PgType::Array(Arc::new(of))
+            }
+            _ => return Err(unknown(&full)),
+        },
     };
     if modifiers.is_empty() { Ok(of_name) } else { Err(invalid_modifier(name)) }
 }

@@ -21,8 +21,12 @@
 //! | interval | Interval(MonthDayNano) |
 //! | uuid | FixedSizeBinary(16) |
 //! | oid, regclass and kin (catalog only) | UInt32 |
-//! | arrays (catalog only) | List |
+//! | json | Utf8View, the text as given |
+//! | jsonb | Binary, see [`jsonb`] |
+//! | arrays | List of nullable `item`s, without metadata: the type of the whole says theirs |
 
+pub mod json;
+pub mod jsonb;
 pub mod text;
 mod time_zone;
 
@@ -72,7 +76,10 @@ pub enum PgType {
     Void,
     /// A literal or NULL whose type nothing decided; sent as text.
     Unknown,
+    /// One dimension, numbered from 1. The modifier is the elements'.
     Array(Arc<PgType>),
+    Json,
+    Jsonb,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -96,6 +103,7 @@ impl PgType {
             Self::Regproc => 24,
             Self::Text => 25,
             Self::Oid => 26,
+            Self::Json => 114,
             Self::Float4 => 700,
             Self::Float8 => 701,
             Self::Unknown => 705,
@@ -111,6 +119,7 @@ impl PgType {
             Self::Regtype => 2206,
             Self::Void => 2278,
             Self::Uuid => 2950,
+            Self::Jsonb => 3802,
             Self::Regnamespace => 4089,
             Self::Regrole => 4096,
             Self::Array(of) => of.array_oid(),
@@ -144,6 +153,8 @@ impl PgType {
             Self::Regclass => 2210,
             Self::Regtype => 2211,
             Self::Uuid => 2951,
+            Self::Json => 199,
+            Self::Jsonb => 3807,
             Self::Regnamespace => 4090,
             Self::Regrole => 4097,
             Self::Unknown | Self::Void | Self::Array(_) => 0,
@@ -160,6 +171,7 @@ impl PgType {
             Self::Numeric(Some(shape)) => {
                 ((i32::from(shape.precision) << 16) | (i32::from(shape.scale) & 0x7ff)) + 4
             }
+            Self::Array(of) => of.typmod(),
             _ => -1,
         }
     }
@@ -178,6 +190,7 @@ impl PgType {
             24 => Self::Regproc,
             25 => Self::Text,
             26 => Self::Oid,
+            114 => Self::Json,
             700 => Self::Float4,
             701 => Self::Float8,
             705 => Self::Unknown,
@@ -198,13 +211,18 @@ impl PgType {
             2206 => Self::Regtype,
             2278 => Self::Void,
             2950 => Self::Uuid,
+            3802 => Self::Jsonb,
             4089 => Self::Regnamespace,
             4096 => Self::Regrole,
-            _ => return Self::element_of_array(oid).map(|of| Self::Array(Arc::new(of))),
+            _ => {
+                let element = Self::element_of_array(oid)?;
+                Self::Array(Arc::new(Self::from_oid(element, typmod)?))
+            }
         })
     }
 
-    fn element_of_array(oid: u32) -> Option<Self> {
+    /// OID of the elements' type of an array type.
+    fn element_of_array(oid: u32) -> Option<u32> {
         [
             Self::Bool,
             Self::Bytea,
@@ -231,9 +249,12 @@ impl PgType {
             Self::Uuid,
             Self::Regnamespace,
             Self::Regrole,
+            Self::Json,
+            Self::Jsonb,
         ]
         .into_iter()
         .find(|t| t.array_oid() == oid)
+        .map(|t| t.oid())
     }
 
     /// How values of this type lie in memory.
@@ -257,8 +278,9 @@ impl PgType {
             | Self::Char
             | Self::Name
             | Self::Void
-            | Self::Unknown => DataType::Utf8View,
-            Self::Bytea => DataType::Binary,
+            | Self::Unknown
+            | Self::Json => DataType::Utf8View,
+            Self::Bytea | Self::Jsonb => DataType::Binary,
             Self::Date => DataType::Date32,
             Self::Time => DataType::Time64(TimeUnit::Microsecond),
             Self::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
@@ -271,7 +293,7 @@ impl PgType {
             | Self::Regproc
             | Self::Regnamespace
             | Self::Regrole => DataType::UInt32,
-            Self::Array(of) => DataType::List(Arc::new(of.field("item", true))),
+            Self::Array(of) => DataType::List(Arc::new(of.plan_field("item", true))),
         }
     }
 
@@ -370,6 +392,8 @@ impl PgType {
             Self::Timestamptz => "timestamp with time zone".into(),
             Self::Interval => "interval".into(),
             Self::Uuid => "uuid".into(),
+            Self::Json => "json".into(),
+            Self::Jsonb => "jsonb".into(),
             Self::Oid => "oid".into(),
             Self::Regclass => "regclass".into(),
             Self::Regtype => "regtype".into(),

@@ -77,6 +77,15 @@ pub(super) fn value(
             string(pg_type, text).ok_or_else(wrong)?
         }
         PgType::Bytea => ScalarValue::Binary(Some(value.to_vec())),
+        PgType::Json => parse_text(utf8(value)?, pg_type, settings)?,
+        PgType::Jsonb => match value {
+            [1, text @ ..] => parse_text(utf8(text)?, pg_type, settings)?,
+            [version, ..] => {
+                let message = format!("unsupported jsonb version number {version}");
+                return Err(SqlError::internal(message));
+            }
+            [] => return Err(wrong()),
+        },
         PgType::Uuid if value.len() == 16 => ScalarValue::FixedSizeBinary(16, Some(value.to_vec())),
         PgType::Date => ScalarValue::Date32(Some(date(fixed(value).ok_or_else(wrong)?)?)),
         PgType::Time => {

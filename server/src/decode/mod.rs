@@ -63,13 +63,9 @@ fn text(
         PgType::Int8 => text.parse().ok().map(|v| ScalarValue::Int64(Some(v))),
         _ => string(pg_type, text),
     };
-    match (quick, pg_type) {
-        (Some(value), _) => Ok(value),
-        (None, PgType::Array(of)) => Err(SqlError::not_supported(format!(
-            "a parameter of type {}[] in text format",
-            of.sql_name()
-        ))),
-        (None, _) => parse_text(text, pg_type, settings),
+    match quick {
+        Some(value) => Ok(value),
+        None => parse_text(text, pg_type, settings),
     }
 }
 

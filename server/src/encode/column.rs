@@ -17,6 +17,7 @@ use glaredb_engine::{
     error::{SqlError, sqlstate},
     types::{
         PgType,
+        jsonb::{self, Jsonb},
         text::{FormatSettings, TextEncoder, write_decimal128, write_decimal256, write_integer},
     },
 };
@@ -27,6 +28,8 @@ use crate::wire::Format;
 /// Days and microseconds between 1970-01-01 and 2000-01-01, where PostgreSQL counts from.
 const EPOCH_DAYS: i32 = 10_957;
 const EPOCH_US: i64 = EPOCH_DAYS as i64 * 86_400_000_000;
+/// Stands before the text of a jsonb in binary format.
+const JSONB_VERSION: u8 = 1;
 
 pub(super) enum Column<'a> {
     Int2Text(&'a PrimitiveArray<Int16Type>),
@@ -45,6 +48,7 @@ pub(super) enum Column<'a> {
     /// Blank-padded to so many characters; kept without the blanks.
     Bpchar(&'a StringViewArray, usize),
     Bytea(&'a BinaryArray),
+    Jsonb(&'a BinaryArray),
     Uuid(&'a FixedSizeBinaryArray),
     Date(&'a PrimitiveArray<Date32Type>),
     Time(&'a PrimitiveArray<Time64MicrosecondType>),
@@ -129,7 +133,9 @@ impl<'a> Column<'a> {
             | PgType::Bpchar(None)
             | PgType::Name
             | PgType::Unknown
+            | PgType::Json
             | PgType::Char => Self::String(array.as_string_view()),
+            PgType::Jsonb => Self::Jsonb(array.as_binary()),
             PgType::Bpchar(Some(n)) => Self::Bpchar(array.as_string_view(), *n as usize),
             PgType::Bytea => Self::Bytea(array.as_binary()),
             PgType::Uuid => Self::Uuid(array.as_fixed_size_binary()),
@@ -179,6 +185,11 @@ impl<'a> Column<'a> {
                 out.resize(out.len() + missing, b' ');
             }),
             Self::Bytea(a) => bytes(a.is_null(row), || a.value(row), out),
+            Self::Jsonb(a) if a.is_null(row) => null(out),
+            Self::Jsonb(a) => counted(out, |out| {
+                out.push(JSONB_VERSION);
+                jsonb::write(Jsonb::new(a.value(row)), out);
+            }),
             Self::Uuid(a) => bytes(a.is_null(row), || a.value(row), out),
             Self::Interval(a) => primitive(a, row, out, |v| {
                 let us = (v.nanoseconds / 1000).to_be_bytes();

@@ -5,6 +5,7 @@ pub mod arithmetic;
 pub mod array;
 pub mod builtin;
 pub mod cast;
+pub mod comparing;
 pub mod concat;
 pub mod datetime;
 pub mod decimal;

@@ -46,9 +46,6 @@ impl Planner<'_> {
             items.iter().map(|i| i.constant().cloned()).collect();
         if let Some(values) = constants {
             let list = ScalarValue::List(ScalarValue::new_list(&values, &of.arrow_type(), true));
-            let list = list
-                .cast_to(&ty.arrow_type())
-                .map_err(|error| SqlError::internal(error.to_string()))?;
             return Ok(Bound::literal(list, ty));
         }
         let exprs = items.into_iter().map(|i| i.expr).collect();

@@ -79,6 +79,7 @@ pub(super) fn base(ty: &PgType) -> PgType {
         PgType::Varchar(_) => PgType::Varchar(None),
         PgType::Numeric(_) => PgType::Numeric(None),
         PgType::Bpchar(_) => PgType::Bpchar(None),
+        PgType::Array(of) => PgType::Array(std::sync::Arc::new(base(of))),
         other => other.clone(),
     }
 }

@@ -68,6 +68,9 @@ pub(super) fn cast_context(from: &PgType, to: &PgType) -> Option<CastContext> {
         (T::Time, T::Interval) => Implicit,
         (f, t) if datetime::has_cast(f, t) => Assignment,
         (T::Array(f), T::Array(t)) => return cast_context(f, t),
+        (T::Json, T::Jsonb) | (T::Jsonb, T::Json) => Assignment,
+        (T::Jsonb, t) if *t == T::Bool || is_integer(t) || is_float(t) => Explicit,
+        (T::Jsonb, T::Numeric(_)) => Explicit,
         (T::Void, _) | (_, T::Void) => return None,
         // Input and output functions: to text by assignment, from text by explicit cast.
         (_, t) if is_text(t) => Assignment,
@@ -188,7 +191,7 @@ impl Planner<'_> {
                     to.sql_name()
                 ))),
             },
-            PgType::Array(of) => self.array_literal(text, of),
+            PgType::Array(of) => self.array_literal(text, of, explicit),
             PgType::Timestamptz | PgType::Date | PgType::Timestamp | PgType::Time
                 if depends_on_now(text) =>
             {
@@ -380,7 +383,7 @@ pub(super) fn category(ty: &PgType) -> char {
         | PgType::Regrole => 'N',
         PgType::Text | PgType::Varchar(_) | PgType::Bpchar(_) | PgType::Name => 'S',
         PgType::Char => 'Z',
-        PgType::Bytea | PgType::Uuid => 'U',
+        PgType::Bytea | PgType::Uuid | PgType::Json | PgType::Jsonb => 'U',
         PgType::Date | PgType::Time | PgType::Timestamp | PgType::Timestamptz => 'D',
         PgType::Interval => 'T',
         PgType::Void => 'P',

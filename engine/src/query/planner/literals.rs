@@ -16,7 +16,7 @@ use super::{
 use crate::{
     error::{SqlError, sqlstate},
     query::{functions::decimal::Decimal, parser, statement::RelationName, type_names},
-    types::{NumericShape, PgType},
+    types::{NumericShape, PgType, text::array_elements},
 };
 
 /// Parameters are numbered up to here, as in the protocol.
@@ -250,55 +250,17 @@ impl Planner<'_> {
         &mut self,
         text: &str,
         of: &PgType,
+        explicit: bool,
     ) -> Result<ScalarValue, SqlError> {
-        let malformed = || {
-            let message = format!("malformed array literal: \"{text}\"");
-            SqlError::new(sqlstate::INVALID_TEXT_REPRESENTATION, message)
-        };
-        let inside = text.trim().strip_prefix('{').and_then(|t| t.strip_suffix('}'));
-        let mut rest = inside.ok_or_else(malformed)?.chars().peekable();
         let mut values = Vec::new();
-        let (mut item, mut quoted, mut any) = (String::new(), false, false);
-        loop {
-            match rest.next() {
-                Some('"') => {
-                    quoted = true;
-                    loop {
-                        match rest.next().ok_or_else(malformed)? {
-                            '"' => break,
-                            '\\' => item.push(rest.next().ok_or_else(malformed)?),
-                            c => item.push(c),
-                        }
-                    }
-                }
-                Some('{') => return Err(SqlError::not_supported("arrays of more dimensions")),
-                Some('\\') => item.push(rest.next().ok_or_else(malformed)?),
-                end @ (Some(',') | None) => {
-                    let plain = item.trim();
-                    if end.is_none() && !any && plain.is_empty() && !quoted {
-                        break;
-                    }
-                    any = true;
-                    values.push(if !quoted && plain.eq_ignore_ascii_case("null") {
-                        super::bound::null_of(of)?
-                    } else if !quoted && plain.is_empty() {
-                        return Err(malformed());
-                    } else {
-                        let value = if quoted { item.as_str() } else { plain };
-                        self.constant_of(value, of, true)?
-                    });
-                    (item, quoted) = (String::new(), false);
-                    if end.is_none() {
-                        break;
-                    }
-                }
-                Some(c) => item.push(c),
-            }
+        for element in array_elements(text)? {
+            values.push(match element {
+                Some(text) => self.constant_of(&text, of, explicit)?,
+                None => super::bound::null_of(of)?,
+            });
         }
         let list = ScalarValue::new_list(&values, &of.arrow_type(), true);
-        let value = ScalarValue::List(list);
-        let array = PgType::Array(Arc::new(of.clone()));
-        value.cast_to(&array.arrow_type()).map_err(|e| SqlError::internal(e.to_string()))
+        Ok(ScalarValue::List(list))
     }
 
     /// The local date and time of the transaction, for `current_date` and kin.

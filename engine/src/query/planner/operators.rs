@@ -19,7 +19,7 @@ use crate::{
     query::functions::{
         arithmetic::{self, Operation},
         cast::{self as casts, is_float, is_integer, is_text},
-        concat, datetime, numeric, scalar,
+        comparing, concat, datetime, numeric, scalar,
     },
     types::{PgType, TimeZone},
 };
@@ -111,10 +111,11 @@ impl Planner<'_> {
         if is_text(&lt) && is_text(&rt) {
             return self.comparable_texts(left, right);
         }
-        if let (T::Array(a), T::Array(b)) = (&lt, &rt)
-            && a.arrow_type() == b.arrow_type()
-        {
-            return Ok(Comparable::Plain(left.expr, right.expr));
+        if let (T::Array(_), T::Array(_)) = (&lt, &rt) {
+            return self.comparable_arrays(left, right, op);
+        }
+        if lt == T::Json {
+            return Err(undefined_operator(&symbol(op), Some(&lt), &rt));
         }
         let target = if lt == rt {
             lt
@@ -128,9 +129,31 @@ impl Planner<'_> {
         let left = self.coerce(left, &target, implicit)?;
         let right = self.coerce(right, &target, implicit)?;
         Ok(match target {
-            T::Interval => Comparable::Keyed(target, left.expr, right.expr),
+            T::Interval | T::Jsonb => Comparable::Keyed(target, left.expr, right.expr),
             _ => Comparable::Plain(left.expr, right.expr),
         })
+    }
+
+    /// Arrays of one element type, but for lengths and scales.
+    fn comparable_arrays(
+        &mut self,
+        left: Bound,
+        right: Bound,
+        op: &Operator,
+    ) -> Result<Comparable, SqlError> {
+        let undefined = || undefined_operator(&symbol(op), Some(&left.ty), &right.ty);
+        let (PgType::Array(a), PgType::Array(b)) = (&left.ty, &right.ty) else {
+            return Err(undefined());
+        };
+        let same = super::bound::same_base(a, b) && **a != PgType::Json;
+        let of = if a == b { a.as_ref().clone() } else { super::bound::base(a) };
+        if !same {
+            return Err(undefined());
+        }
+        let ty = PgType::Array(Arc::new(of));
+        let left = self.convert(left, &ty, false)?;
+        let right = self.convert(right, &ty, false)?;
+        Ok(Comparable::Keyed(ty, left.expr, right.expr))
     }
 
     /// Beside text, `char(n)` is text without its trailing blanks; beside `char` and `varchar` the
@@ -482,6 +505,7 @@ pub(super) fn key_function(ty: &PgType) -> Option<Arc<datafusion::logical_expr::
         PgType::Float8 => casts::canonical_float(),
         PgType::Float4 => casts::canonical_float4(),
         PgType::Bpchar(None) => casts::blank_trimmed(),
+        PgType::Array(_) | PgType::Jsonb => comparing::key(ty),
         _ => return None,
     })
 }

@@ -190,8 +190,10 @@ fn check_type(definition: &ColumnDefinition) -> Result<(), SqlError> {
                 definition.pg_type.sql_name()
             ),
         )),
-        PgType::Array(_)
-        | PgType::Char
+        PgType::Array(of) => {
+            check_type(&ColumnDefinition { pg_type: of.as_ref().clone(), ..definition.clone() })
+        }
+        PgType::Char
         | PgType::Regclass
         | PgType::Regtype
         | PgType::Regproc

@@ -9,7 +9,8 @@ use std::{
 };
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, BooleanBufferBuilder, RecordBatch, UInt32Array},
+    array::{Array, ArrayRef, AsArray, BooleanBufferBuilder, ListArray, RecordBatch, UInt32Array},
+    buffer::OffsetBuffer,
     compute,
     datatypes::{DataType, SchemaRef},
 };
@@ -292,6 +293,15 @@ impl Begins {
 fn compacted(array: ArrayRef) -> ArrayRef {
     match array.data_type() {
         DataType::Utf8View => Arc::new(array.as_string_view().gc()),
+        DataType::List(field) => {
+            let list = array.as_list::<i32>();
+            let (first, end) = (list.value_offsets()[0], list.value_offsets()[list.len()]);
+            let items = list.values().slice(first as usize, (end - first) as usize);
+            let ends = list.value_offsets().iter().map(|end| end - first);
+            let offsets = OffsetBuffer::new(ends.collect());
+            let nulls = list.nulls().cloned();
+            Arc::new(ListArray::new(field.clone(), offsets, compacted(items), nulls))
+        }
         _ => array,
     }
 }
@@ -309,6 +319,12 @@ fn array_bytes(array: &ArrayRef) -> usize {
             let offsets = array.as_binary::<i32>().value_offsets();
             let (first, last) = (offsets[0], offsets[offsets.len() - 1]);
             array.len() * 4 + (last - first) as usize
+        }
+        DataType::List(_) => {
+            let list = array.as_list::<i32>();
+            let (first, last) = (list.value_offsets()[0], list.value_offsets()[list.len()]);
+            let items = list.values().slice(first as usize, (last - first) as usize);
+            array.len() * 4 + array_bytes(&items)
         }
         DataType::FixedSizeBinary(width) => array.len() * *width as usize,
         other => array.len() * other.primitive_width().unwrap_or(16),

@@ -5,7 +5,10 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{ArrayRef, BinaryArray, BooleanArray, FixedSizeBinaryArray, StringViewArray},
+    array::{
+        Array, ArrayRef, BinaryArray, BooleanArray, FixedSizeBinaryArray, ListArray,
+        StringViewArray,
+    },
     buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer},
     datatypes::{
         DataType, Date32Type, Decimal128Type, Decimal256Type, Float32Type, Float64Type, Int16Type,
@@ -17,11 +20,15 @@ use glaredb_txn::codec::{DecodeError, Reader, Writer};
 use hashbrown::HashMap;
 
 use super::{
+    ARRAY_LEN_MAX,
     builder::{primitive, push_text},
     column::{ColumnRef, Layout, Values},
     corrupt,
 };
-use crate::storage::{StorageError, schema::ColumnSchema};
+use crate::{
+    storage::{StorageError, schema::ColumnSchema},
+    types::PgType,
+};
 
 const PLAIN: u8 = 0;
 const DICTIONARY: u8 = 1;
@@ -37,23 +44,31 @@ pub fn encode(
     out: &mut Writer,
 ) -> Result<(), StorageError> {
     for (column, array) in schema.iter().zip(arrays) {
-        let slice = array.slice(first, rows);
-        let column = ColumnRef::new(&column.pg_type, &slice)?;
-        match column.nulls {
-            None => {
-                out.u8(0);
-            }
-            Some(nulls) => {
-                out.u8(1);
-                push_bits(rows, |row| nulls.is_null(row), out);
-            }
-        }
-        encode_values(&column, rows, out);
+        encode_column(&column.pg_type, &array.slice(first, rows), out)?;
     }
     Ok(())
 }
 
-fn encode_values(column: &ColumnRef<'_>, rows: usize, out: &mut Writer) {
+fn encode_column(pg_type: &PgType, array: &ArrayRef, out: &mut Writer) -> Result<(), StorageError> {
+    let rows = array.len();
+    let column = ColumnRef::new(pg_type, array)?;
+    match column.nulls {
+        None => {
+            out.u8(0);
+        }
+        Some(nulls) => {
+            out.u8(1);
+            push_bits(rows, |row| nulls.is_null(row), out);
+        }
+    }
+    encode_values(&column, rows, out)
+}
+
+fn encode_values(
+    column: &ColumnRef<'_>,
+    rows: usize,
+    out: &mut Writer,
+) -> Result<(), StorageError> {
     let is_null = |row: usize| column.is_null(row);
     match &column.values {
         Values::Bool(a) => push_bits(rows, |row| !is_null(row) && a.value(row), out),
@@ -86,7 +101,16 @@ fn encode_values(column: &ColumnRef<'_>, rows: usize, out: &mut Writer) {
             }
         }
         Values::Uuid(a) => (0..rows).for_each(|row| _ = out.raw(a.value(row))),
+        Values::List(column) => {
+            let offsets = column.list.value_offsets();
+            let length = |row: usize| i64::from(offsets[row + 1] - offsets[row]);
+            push_packed(rows, length, |_| false, out);
+            let (first, end) = (offsets[0] as usize, offsets[rows] as usize);
+            let items = column.list.values().slice(first, end - first);
+            encode_column(&column.of, &items, out)?;
+        }
     }
+    Ok(())
 }
 
 /// A decimal column whose values fit 64 bits, packed; or as they are.
@@ -191,27 +215,19 @@ pub fn decode(
     rows: usize,
     input: &mut Reader<'_>,
 ) -> Result<Vec<ArrayRef>, StorageError> {
-    schema
-        .iter()
-        .map(|column| {
-            let layout = Layout::of(&column.pg_type).ok_or_else(|| {
-                StorageError::corrupt(
-                    "batch",
-                    format!("a column of type {}", column.pg_type.sql_name()),
-                )
-            })?;
-            decode_column(layout, column.pg_type.arrow_type(), rows, input)
-        })
-        .collect()
+    schema.iter().map(|column| decode_column(&column.pg_type, rows, input)).collect()
 }
 
 fn decode_column(
-    layout: Layout,
-    data_type: DataType,
+    pg_type: &PgType,
     rows: usize,
     input: &mut Reader<'_>,
 ) -> Result<ArrayRef, StorageError> {
     let err = corrupt("batch");
+    let layout = Layout::of(pg_type).ok_or_else(|| {
+        StorageError::corrupt("batch", format!("a column of type {}", pg_type.sql_name()))
+    })?;
+    let data_type = pg_type.arrow_type();
     let nulls = match input.u8().map_err(&err)? {
         0 => None,
         1 => {
@@ -293,6 +309,7 @@ fn decode_column(
         }
         Layout::Text => decode_text(rows, nulls, input)?,
         Layout::Bytes => decode_bytes(rows, nulls, input)?,
+        Layout::List => decode_lists(pg_type, rows, nulls, input)?,
     })
 }
 
@@ -427,6 +444,33 @@ fn decode_text(
     let array = StringViewArray::try_new(ScalarBuffer::from(views), buffers, nulls)
         .map_err(|e| StorageError::corrupt("batch", e.to_string()))?;
     Ok(Arc::new(array))
+}
+
+/// Arrays: how long each is, then the elements of all as a column.
+fn decode_lists(
+    pg_type: &PgType,
+    rows: usize,
+    nulls: Option<NullBuffer>,
+    input: &mut Reader<'_>,
+) -> Result<ArrayRef, StorageError> {
+    let err = corrupt("batch");
+    let (PgType::Array(of), DataType::List(field)) = (pg_type, pg_type.arrow_type()) else {
+        unreachable!("only arrays lie as lists")
+    };
+    let mut offsets = Vec::with_capacity(rows + 1);
+    offsets.push(0_i32);
+    let mut total = 0_usize;
+    for length in read_packed(rows, input).map_err(&err)? {
+        total = usize::try_from(length)
+            .ok()
+            .and_then(|length| total.checked_add(length))
+            .filter(|total| *total <= ARRAY_LEN_MAX)
+            .ok_or_else(|| err(input.invalid("length of an array", length as u64)))?;
+        offsets.push(total as i32);
+    }
+    let items = decode_column(of, total, input)?;
+    let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
+    Ok(Arc::new(ListArray::new(field, offsets, items, nulls)))
 }
 
 fn decode_bytes(

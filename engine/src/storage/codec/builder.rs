@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::{
     array::{
-        ArrayRef, BinaryArray, BooleanArray, BooleanBufferBuilder, FixedSizeBinaryArray,
+        ArrayRef, BinaryArray, BooleanArray, BooleanBufferBuilder, FixedSizeBinaryArray, ListArray,
         PrimitiveArray, StringViewArray,
     },
     buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer},
@@ -16,7 +16,7 @@ use arrow::{
     },
 };
 
-use super::column::{Layout, Value};
+use super::column::{Items, Layout, Value};
 use crate::{storage::StorageError, types::PgType};
 
 /// Longest text that lies within its view.
@@ -56,6 +56,11 @@ pub(crate) enum Data {
     Interval(Vec<IntervalMonthDayNano>),
     Uuid(Vec<[u8; 16]>),
     U32(Vec<u32>),
+    List {
+        /// End of each array in `items`.
+        ends: Vec<i32>,
+        items: Box<ColumnBuilder>,
+    },
 }
 
 #[derive(Debug)]
@@ -92,6 +97,11 @@ impl ColumnBuilder {
             Layout::Interval => Data::Interval(Vec::with_capacity(rows)),
             Layout::Uuid => Data::Uuid(Vec::with_capacity(rows)),
             Layout::U32 => Data::U32(Vec::with_capacity(rows)),
+            Layout::List => {
+                let PgType::Array(of) = pg_type else { unreachable!("only arrays lie as lists") };
+                let items = Box::new(Self::new(of, rows)?);
+                Data::List { ends: Vec::with_capacity(rows), items }
+            }
         };
         Ok(Self { data_type: pg_type.arrow_type(), data, len: 0, valid: None })
     }
@@ -134,6 +144,7 @@ impl ColumnBuilder {
             Data::Interval(v) => v.push(IntervalMonthDayNano::ZERO),
             Data::Uuid(v) => v.push([0; 16]),
             Data::U32(v) => v.push(0),
+            Data::List { ends, items } => ends.push(items.len as i32),
         }
         let len = self.len;
         let valid = self.valid.get_or_insert_with(|| {
@@ -169,6 +180,10 @@ impl ColumnBuilder {
                 v.push(x.try_into().expect("uuid columns are 16 bytes wide"));
             }
             (Data::U32(v), Value::U32(x)) => v.push(x),
+            (Data::List { ends, items }, Value::List(x)) => {
+                (0..x.len()).for_each(|n| items.push(x.value(n)));
+                ends.push(items.len as i32);
+            }
             _ => unreachable!("columns of one schema have one layout"),
         }
         self.pushed();
@@ -197,6 +212,10 @@ impl ColumnBuilder {
             Data::Interval(v) => Value::Interval(v[row]),
             Data::Uuid(v) => Value::Uuid(&v[row]),
             Data::U32(v) => Value::U32(v[row]),
+            Data::List { ends, items } => {
+                let start = if row == 0 { 0 } else { ends[row - 1] as usize };
+                Value::List(Items::of_builder(items, start..ends[row] as usize))
+            }
         })
     }
 
@@ -222,6 +241,7 @@ impl ColumnBuilder {
             Data::Interval(v) => v.capacity() * 16,
             Data::Uuid(v) => v.capacity() * 16,
             Data::U32(v) => v.capacity() * 4,
+            Data::List { ends, items } => ends.capacity() * 4 + items.memory_bytes(),
         };
         data + self.valid.as_ref().map_or(0, |valid| valid.0.capacity() / 8)
     }
@@ -254,11 +274,7 @@ impl ColumnBuilder {
                 Arc::new(array.expect("only text was pushed"))
             }
             Data::Bytes { ends, bytes } => {
-                let mut offsets = Vec::with_capacity(ends.len() + 1);
-                offsets.push(0);
-                offsets.extend_from_slice(&ends);
-                let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
-                Arc::new(BinaryArray::new(offsets, Buffer::from_vec(bytes), nulls))
+                Arc::new(BinaryArray::new(offsets(&ends), Buffer::from_vec(bytes), nulls))
             }
             Data::Interval(v) => primitive::<IntervalMonthDayNanoType>(v, nulls, self.data_type),
             Data::Uuid(v) => {
@@ -266,8 +282,21 @@ impl ColumnBuilder {
                 Arc::new(FixedSizeBinaryArray::new(16, bytes, nulls))
             }
             Data::U32(v) => primitive::<UInt32Type>(v, nulls, self.data_type),
+            Data::List { ends, items } => {
+                let DataType::List(field) = self.data_type else {
+                    unreachable!("only arrays lie as lists")
+                };
+                Arc::new(ListArray::new(field, offsets(&ends), items.finish(), nulls))
+            }
         }
     }
+}
+
+fn offsets(ends: &[i32]) -> OffsetBuffer<i32> {
+    let mut offsets = Vec::with_capacity(ends.len() + 1);
+    offsets.push(0);
+    offsets.extend_from_slice(ends);
+    OffsetBuffer::new(ScalarBuffer::from(offsets))
 }
 
 /// An array with the exact data type (precision, time zone).

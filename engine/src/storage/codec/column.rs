@@ -2,8 +2,8 @@
 
 use arrow::{
     array::{
-        Array, ArrayRef, BinaryArray, BooleanArray, FixedSizeBinaryArray, StringViewArray,
-        cast::AsArray,
+        Array, ArrayRef, BinaryArray, BooleanArray, FixedSizeBinaryArray, ListArray,
+        StringViewArray, cast::AsArray,
     },
     buffer::NullBuffer,
     datatypes::{
@@ -13,6 +13,7 @@ use arrow::{
     },
 };
 
+use super::builder::ColumnBuilder;
 use crate::{storage::StorageError, types::PgType};
 
 /// How values of a type lie in memory. Several types share one: a date is an `I32`.
@@ -31,6 +32,8 @@ pub enum Layout {
     Interval,
     Uuid,
     U32,
+    /// An array of one dimension.
+    List,
 }
 
 impl Layout {
@@ -53,17 +56,23 @@ impl Layout {
             DataType::Interval(IntervalUnit::MonthDayNano) => Self::Interval,
             DataType::FixedSizeBinary(16) => Self::Uuid,
             DataType::UInt32 => Self::U32,
+            DataType::List(_) => match pg_type {
+                PgType::Array(of) if !matches!(**of, PgType::Array(_)) => {
+                    Self::of(of).map(|_| Self::List)?
+                }
+                _ => return None,
+            },
             _ => return None,
         })
     }
 
-    /// Bytes of one value in memory; for text and bytea without what lies outside.
+    /// Bytes of one value in memory; for text, bytea and arrays without what lies outside.
     #[must_use]
     pub fn width(self) -> usize {
         match self {
             Self::Bool => 1,
             Self::I16 => 2,
-            Self::I32 | Self::F32 | Self::U32 | Self::Bytes => 4,
+            Self::I32 | Self::F32 | Self::U32 | Self::Bytes | Self::List => 4,
             Self::I64 | Self::F64 => 8,
             Self::D128 | Self::Text | Self::Interval | Self::Uuid => 16,
             Self::D256 => 32,
@@ -94,6 +103,17 @@ pub enum Values<'a> {
     Interval(&'a [IntervalMonthDayNano]),
     Uuid(&'a FixedSizeBinaryArray),
     U32(&'a [u32]),
+    List(ListColumn<'a>),
+}
+
+/// A column of arrays.
+#[derive(Clone, Debug)]
+pub struct ListColumn<'a> {
+    /// The elements' type.
+    pub of: PgType,
+    pub list: &'a ListArray,
+    /// Elements of all rows, in whole.
+    pub items: Box<ColumnRef<'a>>,
 }
 
 impl<'a> ColumnRef<'a> {
@@ -134,6 +154,12 @@ impl<'a> ColumnRef<'a> {
             }
             DataType::FixedSizeBinary(_) => Values::Uuid(array.as_fixed_size_binary()),
             DataType::UInt32 => Values::U32(array.as_primitive::<UInt32Type>().values()),
+            DataType::List(_) => {
+                let PgType::Array(of) = pg_type else { unreachable!("only arrays are lists") };
+                let list = array.as_list::<i32>();
+                let items = Box::new(Self::new(of, list.values())?);
+                Values::List(ListColumn { of: of.as_ref().clone(), list, items })
+            }
             _ => {
                 return Err(StorageError::Invalid(format!(
                     "columns of type {} cannot be stored",
@@ -167,16 +193,63 @@ pub enum Value<'a> {
     Interval(IntervalMonthDayNano),
     Uuid(&'a [u8]),
     U32(u32),
+    List(Items<'a>),
 }
 
-impl<'a> ColumnRef<'a> {
+/// The elements of an array.
+#[derive(Clone, Copy, Debug)]
+pub struct Items<'a> {
+    of: ItemsOf<'a>,
+    first: usize,
+    len: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum ItemsOf<'a> {
+    Column(&'a ColumnRef<'a>),
+    Builder(&'a ColumnBuilder),
+}
+
+impl<'a> Items<'a> {
+    /// Elements `range` of a column that is still built.
+    pub(super) fn of_builder(items: &'a ColumnBuilder, range: std::ops::Range<usize>) -> Self {
+        Self { of: ItemsOf::Builder(items), first: range.start, len: range.len() }
+    }
+
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Element `n`, counted from 0; `None`: NULL.
+    #[must_use]
+    pub fn value(&self, n: usize) -> Option<Value<'a>> {
+        match self.of {
+            ItemsOf::Column(column) => column.value(self.first + n),
+            ItemsOf::Builder(column) => column.value(self.first + n),
+        }
+    }
+}
+
+impl PartialEq for Items<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.len == other.len && (0..self.len).all(|n| self.value(n) == other.value(n))
+    }
+}
+
+impl ColumnRef<'_> {
     /// The value of a row; `None`: NULL.
     #[must_use]
-    pub fn value(&self, row: usize) -> Option<Value<'a>> {
+    pub fn value(&self, row: usize) -> Option<Value<'_>> {
         if self.is_null(row) {
             return None;
         }
-        Some(match self.values {
+        Some(match &self.values {
             Values::Bool(a) => Value::Bool(a.value(row)),
             Values::I16(v) => Value::I16(v[row]),
             Values::I32(v) => Value::I32(v[row]),
@@ -190,6 +263,11 @@ impl<'a> ColumnRef<'a> {
             Values::Interval(v) => Value::Interval(v[row]),
             Values::Uuid(a) => Value::Uuid(a.value(row)),
             Values::U32(v) => Value::U32(v[row]),
+            Values::List(v) => {
+                let offsets = v.list.value_offsets();
+                let (first, end) = (offsets[row] as usize, offsets[row + 1] as usize);
+                Value::List(Items { of: ItemsOf::Column(&v.items), first, len: end - first })
+            }
         })
     }
 }

@@ -16,6 +16,7 @@ use super::column::{ColumnRef, Value};
 use crate::{storage::StorageError, types::PgType};
 
 mod display;
+mod json;
 mod numeric;
 #[cfg(test)]
 mod tests;
@@ -29,6 +30,8 @@ pub const KEY_BYTES_MAX: usize = 8192;
 
 /// Stands before a value that is not NULL; numerics have their sign class there.
 const VALUE: u8 = 0x01;
+/// After the elements of an array: sorts before every element.
+const LIST_END: u8 = 0x00;
 /// NULL sorts after every value.
 const NULL: u8 = 0xff;
 
@@ -57,11 +60,20 @@ impl KeyEncoder {
     /// Types of the key columns in key order. Error: a type that cannot be part of a key.
     pub fn new(types: &[PgType]) -> Result<Self, StorageError> {
         for pg_type in types {
-            if matches!(pg_type, PgType::Void | PgType::Unknown | PgType::Array(_)) {
+            if matches!(
+                pg_type,
+                PgType::Void | PgType::Unknown | PgType::Array(_) | PgType::Json | PgType::Jsonb
+            ) {
                 return Err(StorageError::NotAKeyType(pg_type.clone()));
             }
         }
         Ok(Self { types: types.into() })
+    }
+
+    /// For keys that only compare values of one type in memory; arrays and jsonb, too.
+    #[must_use]
+    pub fn comparing(pg_type: &PgType) -> Self {
+        Self { types: Arc::new([pg_type.clone()]) }
     }
 
     #[must_use]
@@ -181,6 +193,12 @@ fn push_value(
     }
     out.push(VALUE);
     match value {
+        Value::Bytes(x) if *pg_type == PgType::Jsonb => json::push(x, out)?,
+        Value::List(items) => {
+            let PgType::Array(of) = pg_type else { unreachable!("only arrays lie as lists") };
+            (0..items.len()).try_for_each(|n| push_value(of, items.value(n), out))?;
+            out.push(LIST_END);
+        }
         Value::Bool(x) => out.push(u8::from(x)),
         Value::I16(x) => out.extend_from_slice(&(x ^ i16::MIN).to_be_bytes()),
         Value::I32(x) => out.extend_from_slice(&(x ^ i32::MIN).to_be_bytes()),

@@ -8,6 +8,7 @@ use arrow::{
 use glaredb_txn::codec::{DecodeError, Reader, Writer};
 
 use super::{
+    ARRAY_LEN_MAX,
     builder::{ColumnBuilder, Data, push_text},
     column::{ColumnRef, Value},
     corrupt,
@@ -80,6 +81,11 @@ pub(crate) fn push_value(value: Value<'_>, out: &mut Writer) {
         }
         Value::Uuid(x) => out.raw(x),
         Value::U32(x) => out.varint(x.into()),
+        Value::List(items) => {
+            out.varint(items.len() as u64);
+            encode_row(items.len(), |n| items.value(n), out);
+            out
+        }
     };
 }
 
@@ -142,32 +148,58 @@ fn decode_row(input: &mut Reader<'_>, columns: &mut [ColumnBuilder]) -> Result<(
             column.push_null();
             continue;
         }
-        match column.data_mut() {
-            Data::Bool(v) => v.push(input.bool()?),
-            Data::I16(v) => v.push(narrow(input)?),
-            Data::I32(v) => v.push(narrow(input)?),
-            Data::I64(v) => v.push(input.zigzag()?),
-            Data::F32(v) => v.push(f32::from_bits(input.u32()?)),
-            Data::F64(v) => v.push(f64::from_bits(input.u64()?)),
-            Data::D128(v) => v.push(read_wide(input)?),
-            Data::D256(v) => v.push(read_trimmed(input)?),
-            Data::Text { views, bytes } => push_text(input.str()?.as_bytes(), views, bytes),
-            Data::Bytes { ends, bytes } => {
-                bytes.extend_from_slice(input.bytes()?);
-                ends.push(bytes.len() as i32);
-            }
-            Data::Interval(v) => v.push(IntervalMonthDayNano {
-                months: narrow(input)?,
-                days: narrow(input)?,
-                nanoseconds: input.zigzag()?,
-            }),
-            Data::Uuid(v) => {
-                v.push(input.raw(16)?.try_into().expect("raw gives as many bytes as asked for"));
-            }
-            Data::U32(v) => v.push(input.varint_u32("oid")?),
-        }
-        column.pushed();
+        decode_value(input, column)?;
     }
+    Ok(())
+}
+
+/// Elements of an array.
+fn decode_items(input: &mut Reader<'_>, items: &mut ColumnBuilder) -> Result<(), DecodeError> {
+    // Eight NULLs take one byte.
+    let count = input.varint()?;
+    let len = usize::try_from(count).ok().filter(|len| *len <= ARRAY_LEN_MAX);
+    let len = len.ok_or_else(|| input.invalid("length of an array", count))?;
+    let nulls = input.raw(len.div_ceil(8))?;
+    for n in 0..len {
+        if nulls[n / 8] >> (n % 8) & 1 == 1 {
+            items.push_null();
+        } else {
+            decode_value(input, items)?;
+        }
+    }
+    Ok(())
+}
+
+fn decode_value(input: &mut Reader<'_>, column: &mut ColumnBuilder) -> Result<(), DecodeError> {
+    match column.data_mut() {
+        Data::Bool(v) => v.push(input.bool()?),
+        Data::I16(v) => v.push(narrow(input)?),
+        Data::I32(v) => v.push(narrow(input)?),
+        Data::I64(v) => v.push(input.zigzag()?),
+        Data::F32(v) => v.push(f32::from_bits(input.u32()?)),
+        Data::F64(v) => v.push(f64::from_bits(input.u64()?)),
+        Data::D128(v) => v.push(read_wide(input)?),
+        Data::D256(v) => v.push(read_trimmed(input)?),
+        Data::Text { views, bytes } => push_text(input.str()?.as_bytes(), views, bytes),
+        Data::Bytes { ends, bytes } => {
+            bytes.extend_from_slice(input.bytes()?);
+            ends.push(bytes.len() as i32);
+        }
+        Data::Interval(v) => v.push(IntervalMonthDayNano {
+            months: narrow(input)?,
+            days: narrow(input)?,
+            nanoseconds: input.zigzag()?,
+        }),
+        Data::Uuid(v) => {
+            v.push(input.raw(16)?.try_into().expect("raw gives as many bytes as asked for"));
+        }
+        Data::U32(v) => v.push(input.varint_u32("oid")?),
+        Data::List { ends, items } => {
+            decode_items(input, items)?;
+            ends.push(items.len() as i32);
+        }
+    }
+    column.pushed();
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! Values as text, exactly as PostgreSQL prints and reads them: the wire's text format, COPY, casts
 //! between text and other types.
 
+mod array;
 mod datetime;
 mod float;
 mod interval;
@@ -10,6 +11,7 @@ mod parse;
 mod write;
 mod zone_offset;
 
+pub use array::array_elements;
 pub use datetime::{
     DAYS, DateOrder, MONTHS, parse_date, parse_time, parse_timestamp, parse_timestamptz,
 };

@@ -6,26 +6,28 @@ use arrow::{
     array::{
         ArrayBuilder, ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder,
         Decimal256Builder, FixedSizeBinaryBuilder, Float32Builder, Float64Builder, Int16Builder,
-        Int32Builder, Int64Builder, IntervalMonthDayNanoBuilder, StringViewBuilder,
+        Int32Builder, Int64Builder, IntervalMonthDayNanoBuilder, ListArray, StringViewBuilder,
         Time64MicrosecondBuilder, TimestampMicrosecondBuilder, UInt32Builder,
     },
+    buffer::{NullBuffer, OffsetBuffer, ScalarBuffer},
     datatypes::DataType,
 };
 use datafusion::scalar::ScalarValue;
 
 use super::{
-    FormatSettings, canonical_numeric, datetime, fit, interval::parse_interval, numeric,
-    parse_decimal,
+    FormatSettings, array_elements, canonical_numeric, datetime, fit, interval::parse_interval,
+    numeric, parse_decimal,
 };
 use crate::{
     error::{SqlError, sqlstate},
-    types::{NumericShape, PgType},
+    types::{NumericShape, PgType, json, jsonb},
 };
 
 /// One value from text.
 ///
 /// # Errors
-/// 22P02, 22003, 22007, 22008, 22001 as PostgreSQL words them; 0A000 for arrays.
+/// 22P02, 22003, 22007, 22008, 22001 as PostgreSQL words them; 0A000 for arrays with bounds or more
+/// dimensions than one.
 pub fn parse_text(
     text: &str,
     pg_type: &PgType,
@@ -65,11 +67,54 @@ enum Values {
     Interval(IntervalMonthDayNanoBuilder),
     Uuid(FixedSizeBinaryBuilder),
     Oid(UInt32Builder),
+    Json(StringViewBuilder),
+    Jsonb(BinaryBuilder),
+    Array(Lists),
+}
+
+/// Arrays: their elements, one after the other.
+struct Lists {
+    items: Box<ColumnBuilder>,
+    /// End of each array in `items`.
+    ends: Vec<i32>,
+    valid: Vec<bool>,
+}
+
+impl Lists {
+    fn close(&mut self, valid: bool) -> Result<(), SqlError> {
+        let end = i32::try_from(self.items.len()).map_err(|_| {
+            let message = "too many elements in the arrays of a column";
+            SqlError::new(sqlstate::PROGRAM_LIMIT_EXCEEDED, message)
+        })?;
+        self.ends.push(end);
+        self.valid.push(valid);
+        Ok(())
+    }
+
+    fn append(&mut self, text: &str, settings: &FormatSettings) -> Result<(), SqlError> {
+        for element in array_elements(text)? {
+            match element {
+                Some(text) => self.items.append(&text, settings)?,
+                None => self.items.append_null(),
+            }
+        }
+        self.close(true)
+    }
+
+    fn finish(&mut self, data_type: &DataType) -> ArrayRef {
+        let DataType::List(field) = data_type else { unreachable!("only arrays are lists") };
+        let mut offsets = vec![0];
+        offsets.append(&mut self.ends);
+        let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
+        let valid = std::mem::take(&mut self.valid);
+        let nulls = valid.contains(&false).then(|| NullBuffer::from(valid));
+        Arc::new(ListArray::new(field.clone(), offsets, self.items.finish(), nulls))
+    }
 }
 
 impl ColumnBuilder {
     /// # Errors
-    /// 0A000 for arrays and types that have no values.
+    /// None so far.
     pub fn new(pg_type: &PgType, capacity: usize) -> Result<Self, SqlError> {
         let strings = || StringViewBuilder::with_capacity(capacity).with_fixed_block_size(1 << 20);
         let values = match pg_type {
@@ -114,12 +159,13 @@ impl ColumnBuilder {
             | PgType::Regproc
             | PgType::Regnamespace
             | PgType::Regrole => Values::Oid(UInt32Builder::with_capacity(capacity)),
-            PgType::Array(_) => {
-                return Err(SqlError::not_supported(format!(
-                    "input of values of type {}",
-                    pg_type.sql_name()
-                )));
-            }
+            PgType::Json => Values::Json(strings()),
+            PgType::Jsonb => Values::Jsonb(BinaryBuilder::with_capacity(capacity, 0)),
+            PgType::Array(of) => Values::Array(Lists {
+                items: Box::new(Self::new(of, 0)?),
+                ends: Vec::with_capacity(capacity),
+                valid: Vec::with_capacity(capacity),
+            }),
         };
         Ok(Self { pg_type: pg_type.clone(), values, bytes: 0 })
     }
@@ -136,8 +182,9 @@ impl ColumnBuilder {
             Values::Float8(b) => b.len(),
             Values::Decimal128(b, _) => b.len(),
             Values::Decimal256(b, _) => b.len(),
-            Values::Numeric(b) | Values::Text(b) => b.len(),
-            Values::Bytea(b) => b.len(),
+            Values::Numeric(b) | Values::Text(b) | Values::Json(b) => b.len(),
+            Values::Bytea(b) | Values::Jsonb(b) => b.len(),
+            Values::Array(lists) => lists.ends.len(),
             Values::Date(b) => b.len(),
             Values::Time(b) => b.len(),
             Values::Timestamp(b) | Values::Timestamptz(b) => b.len(),
@@ -162,8 +209,13 @@ impl ColumnBuilder {
             Values::Float8(b) => b.append_null(),
             Values::Decimal128(b, _) => b.append_null(),
             Values::Decimal256(b, _) => b.append_null(),
-            Values::Numeric(b) | Values::Text(b) => b.append_null(),
-            Values::Bytea(b) => b.append_null(),
+            Values::Numeric(b) | Values::Text(b) | Values::Json(b) => b.append_null(),
+            Values::Bytea(b) | Values::Jsonb(b) => b.append_null(),
+            Values::Array(lists) => {
+                let end = lists.ends.last().copied().unwrap_or(0);
+                lists.ends.push(end);
+                lists.valid.push(false);
+            }
             Values::Date(b) => b.append_null(),
             Values::Time(b) => b.append_null(),
             Values::Timestamp(b) | Values::Timestamptz(b) => b.append_null(),
@@ -173,7 +225,8 @@ impl ColumnBuilder {
         }
     }
 
-    /// Appends the value that `text` writes. After an error the column is as before.
+    /// Appends the value that `text` writes. After an error the column holds a part of it: throw it
+    /// away.
     pub fn append(&mut self, text: &str, settings: &FormatSettings) -> Result<(), SqlError> {
         match &mut self.values {
             Values::Bool(b) => b.append_value(boolean(text)?),
@@ -223,6 +276,17 @@ impl ColumnBuilder {
             Values::Uuid(b) => b
                 .append_value(uuid(text)?)
                 .map_err(|error| SqlError::internal(error.to_string()))?,
+            Values::Json(b) => {
+                json::validate(text)?;
+                self.bytes += text.len();
+                b.append_value(text);
+            }
+            Values::Jsonb(b) => {
+                let bytes = jsonb::from_json(text)?;
+                self.bytes += bytes.len();
+                b.append_value(bytes);
+            }
+            Values::Array(lists) => lists.append(text, settings)?,
             Values::Oid(b) => {
                 let value = integer(text, "oid")?;
                 // PostgreSQL takes negative OIDs as their two's complement.
@@ -239,7 +303,11 @@ impl ColumnBuilder {
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
         let width = self.pg_type.arrow_type().primitive_width().unwrap_or(16);
-        self.len() * width + self.bytes
+        let items = match &self.values {
+            Values::Array(lists) => lists.items.memory_bytes(),
+            _ => 0,
+        };
+        self.len() * width + self.bytes + items
     }
 
     /// The column, of the type's Arrow type; the builder is empty again.
@@ -254,8 +322,9 @@ impl ColumnBuilder {
             Values::Float8(b) => Arc::new(b.finish()),
             Values::Decimal128(b, _) => Arc::new(b.finish()),
             Values::Decimal256(b, _) => Arc::new(b.finish()),
-            Values::Numeric(b) | Values::Text(b) => Arc::new(b.finish()),
-            Values::Bytea(b) => Arc::new(b.finish()),
+            Values::Numeric(b) | Values::Text(b) | Values::Json(b) => Arc::new(b.finish()),
+            Values::Bytea(b) | Values::Jsonb(b) => Arc::new(b.finish()),
+            Values::Array(lists) => lists.finish(&self.pg_type.arrow_type()),
             Values::Date(b) => Arc::new(b.finish()),
             Values::Time(b) => Arc::new(b.finish()),
             Values::Timestamp(b) | Values::Timestamptz(b) => Arc::new(b.finish()),

@@ -11,7 +11,10 @@ use arrow::{
 };
 
 use super::{ByteaOutput, FormatSettings, datetime, float, interval, numeric};
-use crate::types::PgType;
+use crate::types::{
+    PgType,
+    jsonb::{self, Jsonb},
+};
 
 /// Writes one value; NULL writes nothing. For many rows, keep a [`TextEncoder`].
 pub fn write_text(
@@ -105,6 +108,9 @@ impl<'a> TextEncoder<'a> {
             DataType::Utf8View => self.string(array.as_string_view().value(row), out),
             DataType::Utf8 => self.string(array.as_string::<i32>().value(row), out),
             DataType::LargeUtf8 => self.string(array.as_string::<i64>().value(row), out),
+            DataType::Binary if *self.pg_type == PgType::Jsonb => {
+                jsonb::write(Jsonb::new(array.as_binary::<i32>().value(row)), out);
+            }
             DataType::Binary => self.bytes(array.as_binary::<i32>().value(row), out),
             DataType::LargeBinary => self.bytes(array.as_binary::<i64>().value(row), out),
             DataType::BinaryView => self.bytes(array.as_binary_view().value(row), out),
