@@ -59,9 +59,14 @@ impl SqlError {
         self
     }
 
+    /// Where it happened; what was said so far happened inside of that.
     #[must_use]
     pub fn context(mut self, context: impl Into<String>) -> Self {
-        self.object.context = Some(context.into());
+        let context = context.into();
+        self.object.context = Some(match self.object.context.take() {
+            Some(inside) => format!("{inside}\n{context}"),
+            None => context,
+        });
         self
     }
 
@@ -87,6 +92,7 @@ pub mod sqlstate {
     pub const TRANSACTION_RESOLUTION_UNKNOWN: &str = "08007";
     pub const FEATURE_NOT_SUPPORTED: &str = "0A000";
     pub const CARDINALITY_VIOLATION: &str = "21000";
+    pub const NULL_VALUE_NOT_ALLOWED: &str = "22004";
     pub const STRING_DATA_RIGHT_TRUNCATION: &str = "22001";
     pub const NUMERIC_VALUE_OUT_OF_RANGE: &str = "22003";
     pub const INVALID_DATETIME_FORMAT: &str = "22007";
@@ -97,6 +103,7 @@ pub mod sqlstate {
     pub const INVALID_REGULAR_EXPRESSION: &str = "2201B";
     pub const SUBSTRING_ERROR: &str = "22011";
     pub const INVALID_ESCAPE_SEQUENCE: &str = "22025";
+    pub const ARRAY_ELEMENT_ERROR: &str = "2202E";
     pub const INVALID_ROW_COUNT_IN_LIMIT_CLAUSE: &str = "2201W";
     pub const INVALID_ROW_COUNT_IN_OFFSET_CLAUSE: &str = "2201X";
     pub const INVALID_PARAMETER_VALUE: &str = "22023";

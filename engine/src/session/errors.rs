@@ -11,6 +11,7 @@ use glaredb_txn::{
 use crate::{
     error::{SqlError, sqlstate},
     storage::{StorageError, checkpoint::CheckpointError, database::Database, schema::TableSchema},
+    types::PgType,
 };
 
 pub(crate) fn storage_error(error: StorageError) -> SqlError {
@@ -21,6 +22,12 @@ pub(crate) fn storage_error(error: StorageError) -> SqlError {
         }
         StorageError::RowTooLarge { .. } | StorageError::KeyTooLarge { .. } => {
             SqlError::new(sqlstate::PROGRAM_LIMIT_EXCEEDED, message)
+        }
+        StorageError::NotAKeyType(PgType::Json) => {
+            let message =
+                "data type json has no default operator class for access method \"btree\"";
+            let hint = "You must specify an operator class for the index or define a default operator class for the data type.";
+            SqlError::new(sqlstate::UNDEFINED_OBJECT, message).hint(hint)
         }
         StorageError::NotAKeyType(_) => SqlError::new(sqlstate::FEATURE_NOT_SUPPORTED, message),
         StorageError::Corrupt { .. } | StorageError::NoChunk(_) => {

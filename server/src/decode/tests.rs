@@ -107,3 +107,17 @@ fn arrays_are_read_up_to_their_last_byte() {
     bytes.extend_from_slice(&1i32.to_be_bytes());
     assert!(read(&array, &bytes, Format::Binary).is_err());
 }
+
+#[test]
+fn jsonb_has_a_version_and_json_has_none() {
+    let text = |version: u8, text: &[u8]| [&[version], text].concat();
+    assert!(read(&PgType::Jsonb, &text(1, b"[1]"), Format::Binary).is_ok());
+    let error = read(&PgType::Jsonb, &text(2, b"[1]"), Format::Binary).expect_err("version 2");
+    assert_eq!(error.message, "unsupported jsonb version number 2");
+    assert!(read(&PgType::Jsonb, &[], Format::Binary).is_err());
+    for (pg_type, bytes) in [(PgType::Jsonb, text(1, b"[1")), (PgType::Json, b"[1".to_vec())] {
+        let error = read(&pg_type, &bytes, Format::Binary).expect_err("an open bracket");
+        assert_eq!(error.sqlstate, "22P02");
+        assert_eq!(error.detail.as_deref(), Some("The input string ended unexpectedly."));
+    }
+}

@@ -196,6 +196,7 @@ impl Output {
         optional(b'D', error.detail.clone());
         optional(b'H', error.hint.clone());
         optional(b'P', error.position.map(|position| position.to_string()));
+        optional(b'W', error.object.context.clone());
         optional(b's', error.object.schema.clone());
         optional(b't', error.object.table.clone());
         optional(b'c', error.object.column.clone());

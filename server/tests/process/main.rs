@@ -9,6 +9,7 @@ mod random;
 #[path = "../wire/raw.rs"]
 mod raw;
 
+mod arrays_and_json;
 mod data_dir;
 #[cfg(feature = "failpoints")]
 mod fail_points;

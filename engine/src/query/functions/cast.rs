@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use arrow::{
     array::{
-        Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, Decimal128Array, Float32Array,
-        Float64Array, PrimitiveArray, StringViewBuilder,
+        Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, BooleanBuilder,
+        Decimal128Array, Float32Array, Float64Array, PrimitiveArray, StringViewBuilder,
     },
     datatypes::{
         DataType, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
@@ -18,13 +18,15 @@ use super::{
     datetime,
     decimal::Decimal,
     given_up,
+    memory::Memory,
     numeric::{self, NumericColumn},
-    scalar::{function, infallible, internal, strict, strict_charged},
+    scalar::{evaluate, function, infallible, internal, strict, strict_charged},
 };
 use crate::{
     error::{SqlError, sqlstate},
     types::{
         NumericShape, PgType,
+        jsonb::{Jsonb, View},
         text::{ColumnBuilder, FormatSettings, TextEncoder, fit},
     },
 };
@@ -99,6 +101,14 @@ pub fn cast(
         (PgType::Bool, PgType::Int4) => {
             Box::new(|args| arrow::compute::cast(&args[0], &DataType::Int32).map_err(internal))
         }
+        (PgType::Json, PgType::Jsonb) => from_text(PgType::Jsonb, settings.clone()),
+        (PgType::Jsonb, PgType::Json) => {
+            to_text(PgType::Jsonb, PgType::Text, explicit, settings.clone())
+        }
+        (PgType::Jsonb, PgType::Bool) => Box::new(jsonb_to_bool),
+        (PgType::Jsonb, t) if is_integer(t) || is_float(t) || matches!(t, PgType::Numeric(_)) => {
+            jsonb_to_number(t.clone(), settings)
+        }
         (PgType::Bool, t) if is_text(t) => bool_to_text(t.clone()),
         (f, t) if datetime::has_cast(f, t) => datetime::cast(f, t, settings.time_zone)?,
         (_, PgType::Void) | (PgType::Void, _) => return None,
@@ -160,6 +170,53 @@ fn text_to_text(to: &PgType, explicit: bool) -> Option<ArrayFunction> {
         }
         Ok(Arc::new(out.finish()))
     }))
+}
+
+fn no_such_cast(value: Jsonb<'_>, to: &PgType) -> SqlError {
+    let what = match value.view() {
+        View::Number(_) => "numeric",
+        _ => value.type_name(),
+    };
+    let to = to.sql_name();
+    let to = to.split('(').next().unwrap_or(&to);
+    let message = format!("cannot cast jsonb {what} to type {to}");
+    SqlError::new(sqlstate::INVALID_PARAMETER_VALUE, message)
+}
+
+fn jsonb_to_bool(args: &[ArrayRef]) -> Result<ArrayRef, SqlError> {
+    let mut out = BooleanBuilder::with_capacity(args[0].len());
+    for value in args[0].as_binary::<i32>() {
+        match value.map(Jsonb::new) {
+            None => out.append_null(),
+            Some(value) => match value.view() {
+                View::Bool(value) => out.append_value(value),
+                _ => return Err(no_such_cast(value, &PgType::Bool)),
+            },
+        }
+    }
+    Ok(Arc::new(out.finish()))
+}
+
+fn jsonb_to_number(to: PgType, settings: &FormatSettings) -> ArrayFunction {
+    let bare = PgType::Numeric(None);
+    let number = (to != bare).then(|| cast(&bare, &to, true, settings)).flatten();
+    Box::new(move |args| {
+        let mut out = StringViewBuilder::with_capacity(args[0].len());
+        for value in args[0].as_binary::<i32>() {
+            match value.map(Jsonb::new) {
+                None => out.append_null(),
+                Some(value) => match value.view() {
+                    View::Number(text) => out.append_value(text),
+                    _ => return Err(no_such_cast(value, &to)),
+                },
+            }
+        }
+        let numbers: ArrayRef = Arc::new(out.finish());
+        match &number {
+            None => Ok(numbers),
+            Some(udf) => evaluate(udf, numbers, Memory::of_planning()),
+        }
+    })
 }
 
 fn bool_to_text(to: PgType) -> ArrayFunction {

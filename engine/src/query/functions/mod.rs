@@ -13,6 +13,7 @@ pub mod digit;
 pub mod format;
 pub mod from_char;
 pub mod given_up;
+pub mod json;
 pub mod memory;
 pub mod numeric;
 pub mod pattern;

@@ -45,7 +45,7 @@ fn list_type(of: &PgType) -> DataType {
 }
 
 fn item_field(of: &PgType) -> Arc<arrow::datatypes::Field> {
-    Arc::new(of.field("item", true))
+    Arc::new(of.plan_field("item", true))
 }
 
 /// `generate_series(start, stop, step)` over int4 or int8.

@@ -19,6 +19,9 @@ pub(super) fn rewrite(
 ) -> Result<Vec<TokenWithSpan>, SqlError> {
     let tokens = joined_strings(source, tokens)?;
     let mut edits = Edits::default();
+    if is(&tokens, 0, "UPDATE") {
+        whole_targets(source, &tokens)?;
+    }
     for at in 0..tokens.len() {
         let Token::Word(word) = &tokens[at].token else { continue };
         if word.quote_style.is_some() {
@@ -46,6 +49,36 @@ pub(super) fn rewrite(
         }
     }
     Ok(edits.apply(tokens))
+}
+
+/// Refuses `UPDATE … SET a[1] = …`.
+fn whole_targets(source: &str, tokens: &[TokenWithSpan]) -> Result<(), SqlError> {
+    let (mut depth, mut sets) = (0_i32, false);
+    for (at, token) in tokens.iter().enumerate() {
+        match &token.token {
+            Token::LParen | Token::LBracket => depth += 1,
+            Token::RParen | Token::RBracket => depth -= 1,
+            Token::SemiColon => return Ok(()),
+            _ if depth > 0 => {}
+            Token::Word(word) if word.quote_style.is_none() => {
+                let keyword = word.value.to_ascii_uppercase();
+                match keyword.as_str() {
+                    "SET" => sets = true,
+                    "WHERE" | "FROM" | "RETURNING" => return Ok(()),
+                    _ => {}
+                }
+            }
+            _ => {}
+        }
+        let begins = depth == 0 && (is(tokens, at, "SET") || token.token == Token::Comma);
+        let bracket = tokens.get(at + 2).filter(|t| t.token == Token::LBracket);
+        if let (true, true, Some(bracket)) = (sets, begins, bracket) {
+            let mut error = SqlError::not_supported("assignment to a part of a column");
+            error.position = super::position_of(source, bracket.span.start);
+            return Err(error);
+        }
+    }
+    Ok(())
 }
 
 /// Insertions and removals by index of the token they stand at.

@@ -261,14 +261,14 @@ impl<'a> Cursor<'a> {
         super::parse_statement(self.source, inside)
     }
 
-    /// Moves to the first token outside parentheses that is a closing one or satisfies `stop`.
+    /// Moves to the first token outside parentheses and brackets that is a closing one or satisfies `stop`.
     pub(super) fn skip_until(&mut self, mut stop: impl FnMut(&Self) -> bool) {
         let mut depth = 0_usize;
         while let Some(token) = self.peek() {
             match token {
-                Token::LParen => depth += 1,
-                Token::RParen if depth == 0 => return,
-                Token::RParen => depth -= 1,
+                Token::LParen | Token::LBracket => depth += 1,
+                Token::RParen | Token::RBracket if depth == 0 => return,
+                Token::RParen | Token::RBracket => depth -= 1,
                 _ if depth == 0 && stop(self) => return,
                 _ => {}
             }

@@ -156,8 +156,17 @@ impl Planner<'_> {
         let summed = matches!(name, "sum" | "avg");
         let env = Env { summed, ..*env };
         let mut bounds = Vec::with_capacity(args.exprs.len());
-        for expr in &args.exprs {
-            bounds.push(self.expr(expr, &env)?);
+        let mut rows = false;
+        for (n, expr) in args.exprs.iter().enumerate() {
+            let row = match Self::takes_rows(name) {
+                true => self.json_row(expr, false, &env)?,
+                false => None,
+            };
+            rows |= n == 0 && row.is_some();
+            bounds.push(match row {
+                Some(row) => row,
+                None => self.expr(expr, &env)?,
+            });
         }
         for bound in &bounds {
             let outer = |e: &Expr| Ok(matches!(e, Expr::OuterReferenceColumn(..)));
@@ -165,6 +174,9 @@ impl Planner<'_> {
             if bound.expr.exists(outer).unwrap_or(false) && bound.expr.column_refs().is_empty() {
                 return Err(SqlError::not_supported("an aggregate over columns of an outer query"));
             }
+        }
+        if args.distinct {
+            bounds.iter().try_for_each(|b| super::arrays::equality_needed(&b.ty))?;
         }
         match (name, bounds.len()) {
             ("count", 1) => {
@@ -224,6 +236,9 @@ impl Planner<'_> {
                     _ => df::bit_and_or_xor::bit_xor_udaf(),
                 };
                 Ok(Bound::new(make(udf, vec![bound.expr]), bound.ty))
+            }
+            ("json_agg" | "jsonb_agg" | "json_object_agg" | "jsonb_object_agg", _) => {
+                self.json_aggregate(name, bounds, rows, args.distinct, make)
             }
             ("grouping", 1..=31) => {
                 let exprs = bounds.into_iter().map(|bound| bound.expr).collect();
@@ -311,7 +326,11 @@ impl Planner<'_> {
             | PgType::Char
             | PgType::Name
             | PgType::Void
-            | PgType::Array(_) => return Err(undefined_function(name, &[bound])),
+            | PgType::Json
+            | PgType::Jsonb => return Err(undefined_function(name, &[bound])),
+            PgType::Array(_) => {
+                return Err(SqlError::not_supported(format!("{name} over arrays")));
+            }
             _ => {}
         }
         let udf = if name == "min" { min_max::min_udaf() } else { min_max::max_udaf() };

@@ -1,25 +1,57 @@
-//! Arrays, as far as the system catalog's queries need them.
+//! Arrays: written out, subscripts, operators and functions.
 
 use std::sync::Arc;
 
 use datafusion::{
     functions_nested::expr_fn,
-    logical_expr::{Expr, cast},
+    logical_expr::{Expr, Operator},
     scalar::ScalarValue,
     sql::sqlparser::ast,
 };
 
 use super::{
     Planner,
-    bound::{Bound, undefined_function},
-    coerce::CastContext,
+    bound::{Bound, base, same_base, undefined_function},
+    coerce::{CastContext, can_coerce, cast_context},
     scope::Env,
 };
 use crate::{
     error::{SqlError, sqlstate},
-    query::functions::{array, scalar},
+    query::functions::{
+        array::{
+            self,
+            search::{self, Relation},
+            shape,
+        },
+        scalar,
+    },
     types::PgType,
 };
+
+/// 42883 for a type whose values have no order.
+pub(super) fn order_needed(ty: &PgType) -> Result<(), SqlError> {
+    match ty {
+        PgType::Json => {
+            let message = "could not identify an ordering operator for type json";
+            Err(SqlError::new(sqlstate::UNDEFINED_FUNCTION, message)
+                .hint("Use an explicit ordering operator or modify the query."))
+        }
+        PgType::Array(of) => order_needed(of),
+        _ => Ok(()),
+    }
+}
+
+/// 42883 for a type whose values cannot be compared.
+pub(super) fn equality_needed(ty: &PgType) -> Result<(), SqlError> {
+    match ty {
+        PgType::Json => {
+            let message = "could not identify an equality operator for type json";
+            Err(SqlError::new(sqlstate::UNDEFINED_FUNCTION, message))
+        }
+        PgType::Array(of) => equality_needed(of),
+        _ => Ok(()),
+    }
+}
 
 impl Planner<'_> {
     /// `ARRAY[a, b]`.
@@ -52,55 +84,143 @@ impl Planner<'_> {
         Ok(Bound::new(expr_fn::make_array(exprs), ty))
     }
 
-    /// An array of integers as one of wider integers, if it is compared with such.
-    pub(super) fn widened_array(
-        &self,
-        array: Bound,
-        of: Arc<PgType>,
-        beside: &PgType,
-    ) -> (Bound, Arc<PgType>) {
-        use crate::query::functions::cast::is_integer;
-        let wider = is_integer(&of)
-            && is_integer(beside)
-            && super::operators::width(&of) < super::operators::width(beside);
-        if !wider {
-            return (array, of);
-        }
-        let of = Arc::new(beside.clone());
-        let ty = PgType::Array(Arc::clone(&of));
-        (Bound::new(cast(array.expr, ty.arrow_type()), ty), of)
-    }
-
-    /// `array[i]`.
+    /// `root[i]`, `root[m:n]`, and what else follows a value.
     pub(super) fn subscript(
         &mut self,
         root: &ast::Expr,
         chain: &[ast::AccessExpr],
         env: &Env<'_>,
     ) -> Result<Bound, SqlError> {
-        let [ast::AccessExpr::Subscript(ast::Subscript::Index { index })] = chain else {
-            return Err(self.refuse(root, "access to a field or slice"));
-        };
-        let array = self.expr(root, env)?;
-        let index = self.expr(index, env)?;
-        let index = self.coerce(index, &PgType::Int4, CastContext::Assignment)?;
-        let PgType::Array(of) = array.ty else {
-            let message = format!(
-                "cannot subscript type {} because it does not support subscripting",
-                super::bound::type_name(&array.ty)
-            );
+        let mut value = self.expr(root, env)?;
+        for (depth, access) in chain.iter().enumerate() {
+            let ast::AccessExpr::Subscript(subscript) = access else {
+                return Err(self.refuse(root, "access to a field"));
+            };
+            value = match &value.ty {
+                PgType::Jsonb => self.json_subscript(value, subscript, root, env)?,
+                PgType::Array(_) if depth > 0 => {
+                    return Err(self.refuse(root, "a subscript of an array's slice"));
+                }
+                PgType::Array(of) => {
+                    let of = of.as_ref().clone();
+                    self.array_subscript(value, &of, subscript, env)?
+                }
+                _ if depth > 0 => return Err(self.refuse(root, "arrays of more dimensions")),
+                other => {
+                    let message = format!(
+                        "cannot subscript type {} because it does not support subscripting",
+                        super::bound::type_name(other)
+                    );
+                    let error = SqlError::new(sqlstate::DATATYPE_MISMATCH, message);
+                    return Err(self.locate(error, root));
+                }
+            };
+        }
+        Ok(value)
+    }
+
+    fn array_subscript(
+        &mut self,
+        array: Bound,
+        of: &PgType,
+        subscript: &ast::Subscript,
+        env: &Env<'_>,
+    ) -> Result<Bound, SqlError> {
+        match subscript {
+            ast::Subscript::Index { index } => {
+                let index = self.array_index(index, env)?;
+                let call = scalar::call(&shape::element(of), vec![array.expr, index]);
+                Ok(Bound::new(call, of.clone()))
+            }
+            ast::Subscript::Slice { lower_bound, upper_bound, stride: None } => {
+                let mut end = |bound: &Option<ast::Expr>, open: i32| match bound {
+                    Some(bound) => self.array_index(bound, env),
+                    None => Ok(Bound::int4(open).expr),
+                };
+                let lower = end(lower_bound, 1)?;
+                let upper = end(upper_bound, i32::MAX)?;
+                let call = scalar::call(&shape::slice(of), vec![array.expr, lower, upper]);
+                Ok(Bound::new(call, array.ty))
+            }
+            ast::Subscript::Slice { .. } => Err(SqlError::not_supported("a slice with a step")),
+        }
+    }
+
+    fn array_index(&mut self, index: &ast::Expr, env: &Env<'_>) -> Result<Expr, SqlError> {
+        let bound = self.expr(index, env)?;
+        let allowed = matches!(bound.ty, PgType::Unknown)
+            || cast_context(&bound.ty, &PgType::Int4).is_some_and(|c| c <= CastContext::Assignment);
+        if !allowed {
+            let message = "array subscript must have type integer";
             let error = SqlError::new(sqlstate::DATATYPE_MISMATCH, message);
-            return Err(self.locate(error, root));
+            return Err(self.locate(error, index));
+        }
+        Ok(self.coerce(bound, &PgType::Int4, CastContext::Assignment)?.expr)
+    }
+
+    /// Two arrays, or an array and an untyped literal, as arrays of one type.
+    fn alike(
+        &mut self,
+        left: Bound,
+        right: Bound,
+    ) -> Result<Option<(Bound, Bound, PgType)>, SqlError> {
+        let of = match (&left.ty, &right.ty) {
+            (PgType::Array(a), PgType::Array(b)) if a == b => a.as_ref().clone(),
+            (PgType::Array(a), PgType::Array(b)) if same_base(a, b) => base(a),
+            (PgType::Array(of), PgType::Unknown) | (PgType::Unknown, PgType::Array(of)) => base(of),
+            _ => return Ok(None),
         };
-        let index = cast(index.expr, PgType::Int8.arrow_type());
-        // Counting from the end is not PostgreSQL's: what is below 1 is NULL.
-        let positive = datafusion::logical_expr::when(
-            index.clone().gt(datafusion::logical_expr::lit(0_i64)),
-            index,
-        )
-        .end()
-        .map_err(crate::query::errors::sql_error)?;
-        Ok(Bound::new(expr_fn::array_element(array.expr, positive), of.as_ref().clone()))
+        let ty = PgType::Array(Arc::new(of.clone()));
+        let left = self.coerce(left, &ty, CastContext::Implicit)?;
+        let right = self.coerce(right, &ty, CastContext::Implicit)?;
+        Ok(Some((left, right, of)))
+    }
+
+    /// `@>`, `<@` and `&&` between arrays; `None` if they are none.
+    pub(super) fn array_relation(
+        &mut self,
+        left: &Bound,
+        symbol: &str,
+        right: &Bound,
+    ) -> Result<Option<Bound>, SqlError> {
+        let Some((left, right, of)) = self.alike(left.clone(), right.clone())? else {
+            return Ok(None);
+        };
+        equality_needed(&of)?;
+        let (left, right, relation) = match symbol {
+            "@>" => (left, right, Relation::Contains),
+            "<@" => (right, left, Relation::Contains),
+            _ => (left, right, Relation::Overlaps),
+        };
+        let udf = search::relation(relation, &of);
+        Ok(Some(Bound::bool(scalar::call(&udf, vec![left.expr, right.expr]))))
+    }
+
+    /// `value op ANY (array)`, or ALL, where the array is not known yet.
+    pub(super) fn quantified_array(
+        &mut self,
+        value: Bound,
+        op: Operator,
+        any: bool,
+        array: Bound,
+        of: &PgType,
+    ) -> Result<Bound, SqlError> {
+        use crate::query::functions::cast::is_integer;
+        // Which comparison it is, and whether there is one.
+        let probe = self.null(of)?;
+        self.compare(value.clone(), op, Bound::new(probe, of.clone()))?;
+        let common = if value.ty == PgType::Unknown || value.ty == *of {
+            of.clone()
+        } else if is_integer(&value.ty) && is_integer(of) {
+            let wider = super::operators::width(&value.ty) > super::operators::width(of);
+            if wider { value.ty.clone() } else { of.clone() }
+        } else {
+            base(&self.common_type(&[value.ty.clone(), of.clone()], "ANY")?)
+        };
+        let value = self.coerce(value, &common, CastContext::Implicit)?;
+        let array = self.convert(array, &PgType::Array(Arc::new(common.clone())), false)?;
+        let udf = search::quantified(op, any, &common);
+        Ok(Bound::bool(scalar::call(&udf, vec![value.expr, array.expr])))
     }
 
     /// Functions over arrays.
@@ -109,67 +229,138 @@ impl Planner<'_> {
         name: &str,
         args: &[Bound],
     ) -> Result<Option<Bound>, SqlError> {
-        if let ("array_prepend", [element, array]) = (name, args)
-            && let PgType::Array(of) = &array.ty
-        {
-            let element = self.coerce(element.clone(), of, CastContext::Implicit)?;
-            return self.concatenate_arrays(element, array.clone());
+        match (name, args) {
+            ("array_cat", [left, right]) => {
+                let arrays = [left, right]
+                    .iter()
+                    .all(|b| matches!(b.ty, PgType::Array(_) | PgType::Unknown));
+                if !arrays || left.ty == right.ty && left.ty == PgType::Unknown {
+                    return Err(undefined_function(name, args));
+                }
+                let whole = self.concatenate_arrays(left.clone(), right.clone())?;
+                return whole.map(Some).ok_or_else(|| undefined_function(name, args));
+            }
+            ("array_append", [array, element]) => {
+                return self.extended(name, array, element, args).map(Some);
+            }
+            ("array_prepend", [element, array]) => {
+                return self.extended(name, array, element, args).map(Some);
+            }
+            ("array_fill", [value, size]) => return self.array_fill(value, size).map(Some),
+            ("array_fill", [_, _, _]) => {
+                return Err(SqlError::not_supported("array_fill with lower bounds"));
+            }
+            _ => {}
         }
         let Some(PgType::Array(of)) = args.first().map(|a| a.ty.clone()) else {
             return Ok(None);
         };
         let array = args[0].expr.clone();
-        let int4 = |expr: Expr| Bound::new(cast(expr, PgType::Int4.arrow_type()), PgType::Int4);
-        let first_dimension = || matches!(args[1].constant(), Some(ScalarValue::Int32(Some(1))));
-        Ok(Some(match (name, args.len()) {
-            ("array_to_string", 2 | 3) => return self.array_to_string(args, &of).map(Some),
-            ("array_length" | "array_upper", 2) if first_dimension() => {
-                // Of an empty array: NULL.
-                let length = expr_fn::array_length(array);
-                let zero = datafusion::logical_expr::lit(0_u64);
-                int4(datafusion::functions::core::expr_fn::nullif(length, zero))
+        let int4 = |udf, exprs| Bound::new(scalar::call(&udf, exprs), PgType::Int4);
+        Ok(Some(match (name, args) {
+            ("array_to_string", [_, _] | [_, _, _]) => {
+                return self.array_to_string(args, &of).map(Some);
             }
-            ("array_lower", 2) if first_dimension() => {
-                let length = expr_fn::array_length(array);
-                let some = length.gt(datafusion::logical_expr::lit(0_u64));
-                let one = datafusion::logical_expr::when(
-                    some,
-                    Expr::Literal(ScalarValue::Int32(Some(1)), None),
-                );
-                Bound::new(one.end().map_err(crate::query::errors::sql_error)?, PgType::Int4)
-            }
-            ("cardinality", 1) => int4(expr_fn::array_length(array)),
-            ("array_position", 2) => {
-                let element = self.coerce(args[1].clone(), &of, CastContext::Implicit)?;
-                int4(expr_fn::array_position(
-                    array,
-                    element.expr,
-                    datafusion::logical_expr::lit(1_i64),
-                ))
-            }
-            ("array_append", 2) | ("array_cat", 2) => {
-                let whole = matches!(args[1].ty, PgType::Array(_));
-                let other = args[1].clone();
-                let other = match (name, &other.ty) {
-                    ("array_cat", PgType::Unknown) => other,
-                    ("array_append", PgType::Unknown) => {
-                        self.coerce(other, &of, CastContext::Implicit)?
-                    }
-                    _ => other,
+            ("array_length" | "array_upper" | "array_lower", [_, dimension])
+                if can_coerce(&dimension.ty, &PgType::Int4) =>
+            {
+                let dimension =
+                    self.coerce(dimension.clone(), &PgType::Int4, CastContext::Implicit)?;
+                let bound = match name {
+                    "array_lower" => shape::Bound::Lower,
+                    _ => shape::Bound::Length,
                 };
-                if whole != (name == "array_cat") && other.ty != PgType::Unknown {
-                    return Err(undefined_function(name, args));
-                }
-                return match self.concatenate_arrays(args[0].clone(), other)? {
-                    None => Err(undefined_function(name, args)),
-                    some => Ok(some),
-                };
+                int4(shape::bound(bound), vec![array, dimension.expr])
             }
-            (name, _) if name.starts_with("array_") => {
-                return Err(SqlError::not_supported(format!("{name} in this form")));
+            ("cardinality", [_]) => int4(shape::cardinality(), vec![array]),
+            ("array_ndims", [_]) => int4(shape::dimensions(), vec![array]),
+            ("array_dims", [_]) => {
+                Bound::new(scalar::call(&shape::bounds_text(), vec![array]), PgType::Text)
+            }
+            ("trim_array", [_, count]) if can_coerce(&count.ty, &PgType::Int4) => {
+                let count = self.coerce(count.clone(), &PgType::Int4, CastContext::Implicit)?;
+                let call = scalar::call(&shape::trim(&of), vec![array, count.expr]);
+                Bound::new(call, args[0].ty.clone())
+            }
+            (
+                "array_position" | "array_positions" | "array_remove" | "array_replace",
+                [_, _, ..],
+            ) => {
+                return self.array_search(name, args, &of).map(Some);
+            }
+            (name, _) if name.starts_with("array_") && name != "array_to_json" => {
+                return Err(undefined_function(name, args));
             }
             _ => return Ok(None),
         }))
+    }
+
+    /// `array_append` and `array_prepend`.
+    fn extended(
+        &mut self,
+        name: &str,
+        array: &Bound,
+        element: &Bound,
+        args: &[Bound],
+    ) -> Result<Bound, SqlError> {
+        let undefined = || undefined_function(name, args);
+        let of = match &array.ty {
+            PgType::Array(of) => of.as_ref().clone(),
+            PgType::Unknown if !matches!(element.ty, PgType::Unknown | PgType::Array(_)) => {
+                element.ty.clone()
+            }
+            _ => return Err(undefined()),
+        };
+        let types = [of, element.ty.clone()];
+        let of = self.common_type(&types, "ARRAY").map_err(|_| undefined())?;
+        let ty = PgType::Array(Arc::new(of.clone()));
+        let array = self.coerce(array.clone(), &ty, CastContext::Implicit)?;
+        let element = self.coerce(element.clone(), &of, CastContext::Implicit)?;
+        let udf = array::extend(&ty, name == "array_prepend");
+        Ok(Bound::new(scalar::call(&udf, vec![array.expr, element.expr]), ty))
+    }
+
+    fn array_fill(&mut self, value: &Bound, size: &Bound) -> Result<Bound, SqlError> {
+        let value = match value.ty {
+            PgType::Unknown => {
+                let message = "could not determine polymorphic type because input has type unknown";
+                return Err(SqlError::new(sqlstate::DATATYPE_MISMATCH, message));
+            }
+            PgType::Array(_) => return Err(SqlError::not_supported("arrays of arrays")),
+            _ => value.clone(),
+        };
+        let sizes = PgType::Array(Arc::new(PgType::Int4));
+        let size = self.coerce(size.clone(), &sizes, CastContext::Implicit)?;
+        let call = scalar::call(&shape::fill(&value.ty), vec![value.expr, size.expr]);
+        Ok(Bound::new(call, PgType::Array(Arc::new(value.ty))))
+    }
+
+    /// Functions that look for an element.
+    fn array_search(&mut self, name: &str, args: &[Bound], of: &PgType) -> Result<Bound, SqlError> {
+        let undefined = || undefined_function(name, args);
+        let elements = if name == "array_replace" { 2 } else { 1 };
+        let with_start = name == "array_position" && args.len() == 3;
+        if args.len() != elements + 1 + usize::from(with_start) {
+            return Err(undefined());
+        }
+        let mut types = vec![of.clone()];
+        types.extend(args[1..=elements].iter().map(|a| a.ty.clone()));
+        let of = self.common_type(&types, "ARRAY").map_err(|_| undefined())?;
+        equality_needed(&of)?;
+        let ty = PgType::Array(Arc::new(of.clone()));
+        let mut exprs = vec![self.coerce(args[0].clone(), &ty, CastContext::Implicit)?.expr];
+        for element in &args[1..=elements] {
+            exprs.push(self.coerce(element.clone(), &of, CastContext::Implicit)?.expr);
+        }
+        if with_start {
+            exprs.push(self.coerce(args[2].clone(), &PgType::Int4, CastContext::Implicit)?.expr);
+        }
+        let (udf, ty) = match name {
+            "array_position" => (search::position(&of), PgType::Int4),
+            "array_positions" => (search::positions(&of), PgType::Array(Arc::new(PgType::Int4))),
+            _ => (search::replace(&of, name == "array_replace"), ty),
+        };
+        Ok(Bound::new(scalar::call(&udf, exprs), ty))
     }
 
     fn array_to_string(&mut self, args: &[Bound], of: &PgType) -> Result<Bound, SqlError> {
@@ -178,7 +369,7 @@ impl Planner<'_> {
         };
         let mut exprs = vec![args[0].expr.clone()];
         for arg in &args[1..] {
-            if !super::coerce::can_coerce(&arg.ty, &PgType::Text) {
+            if !can_coerce(&arg.ty, &PgType::Text) {
                 return Err(undefined_function("array_to_string", args));
             }
             exprs.push(self.coerce(arg.clone(), &PgType::Text, CastContext::Implicit)?.expr);
@@ -188,7 +379,7 @@ impl Planner<'_> {
 
     /// `string_to_array(text, delimiter [, null])`.
     pub(super) fn string_to_array(&mut self, args: Vec<Bound>) -> Result<Bound, SqlError> {
-        let texts = args.iter().all(|a| super::coerce::can_coerce(&a.ty, &PgType::Text));
+        let texts = args.iter().all(|a| can_coerce(&a.ty, &PgType::Text));
         if !(2..=3).contains(&args.len()) || !texts {
             return Err(undefined_function("string_to_array", &args));
         }

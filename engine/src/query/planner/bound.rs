@@ -63,8 +63,10 @@ pub(super) fn null_of(ty: &PgType) -> Result<ScalarValue, SqlError> {
 
 /// How a type is called in messages: without its modifier.
 pub(super) fn type_name(ty: &PgType) -> String {
-    if let PgType::Bpchar(_) = ty {
-        return "character".to_owned();
+    match ty {
+        PgType::Bpchar(_) => return "character".to_owned(),
+        PgType::Array(of) => return format!("{}[]", type_name(of)),
+        _ => {}
     }
     let name = ty.sql_name();
     match name.split_once('(') {

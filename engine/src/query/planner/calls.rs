@@ -189,8 +189,18 @@ impl Planner<'_> {
             return Err(SqlError::new(sqlstate::WRONG_OBJECT_TYPE, message));
         }
         let mut bounds = Vec::with_capacity(args.exprs.len());
+        if name == "row_to_json" {
+            return self.row_to_json(args, env);
+        }
         for expr in &args.exprs {
-            bounds.push(self.expr(expr, env)?);
+            let row = match Self::takes_rows(name) {
+                true => self.json_row(expr, false, env)?,
+                false => None,
+            };
+            bounds.push(match row {
+                Some(row) => row,
+                None => self.expr(expr, env)?,
+            });
         }
         if name == "make_interval" {
             return self.make_interval(bounds, &args.named, env);
@@ -270,6 +280,9 @@ impl Planner<'_> {
             return Ok(bound);
         }
         if let Some(bound) = self.array_function(name, &args)? {
+            return Ok(bound);
+        }
+        if let Some(bound) = self.json_function(name, &args)? {
             return Ok(bound);
         }
         self.resolve_call(name, args)
@@ -523,7 +536,7 @@ impl Planner<'_> {
         match name {
             "unnest" => {
                 let [array] = args.as_slice() else {
-                    return Err(SqlError::not_supported("unnest of several arrays"));
+                    return Err(undefined_function(name, &args));
                 };
                 match array.ty {
                     PgType::Array(_) => Ok(Some(array.clone())),
@@ -533,18 +546,37 @@ impl Planner<'_> {
             "generate_series" => self.generate_series(args).map(Some),
             "regexp_split_to_table" => self.call_builtin("regexp_split_to_array", args).map(Some),
             "string_to_table" => self.string_to_array(args).map(Some),
+            "json_array_elements"
+            | "json_array_elements_text"
+            | "json_object_keys"
+            | "jsonb_array_elements"
+            | "jsonb_array_elements_text"
+            | "jsonb_object_keys" => self.call_builtin(name, args).map(Some),
+            "json_each" | "json_each_text" | "jsonb_each" | "jsonb_each_text" => {
+                Err(SqlError::not_supported(format!("{name} outside of FROM")))
+            }
             "regexp_matches" => Err(SqlError::not_supported("regexp_matches")
                 .hint("regexp_match gives the first match.")),
             "generate_subscripts" => {
-                let [array, dimension] = args.as_slice() else {
-                    return Err(undefined_function(name, &args));
+                let (array, dimension, reverse) = match args.as_slice() {
+                    [array, dimension] => (array, dimension, false),
+                    [array, dimension, reverse] => match reverse.constant() {
+                        Some(ScalarValue::Boolean(Some(reverse))) => (array, dimension, *reverse),
+                        _ => {
+                            return Err(SqlError::not_supported(
+                                "generate_subscripts in a direction that is no constant",
+                            ));
+                        }
+                    },
+                    _ => return Err(undefined_function(name, &args)),
                 };
-                if !matches!(dimension.constant(), Some(ScalarValue::Int32(Some(1)))) {
-                    return Err(SqlError::not_supported("generate_subscripts of other dimensions"));
-                }
-                let upper =
-                    self.call_builtin("array_upper", vec![array.clone(), Bound::int4(1)])?;
-                self.generate_series(vec![Bound::int4(1), upper]).map(Some)
+                let upper = vec![array.clone(), dimension.clone()];
+                let upper = self.call_builtin("array_upper", upper)?;
+                let ends = match reverse {
+                    false => vec![Bound::int4(1), upper],
+                    true => vec![upper, Bound::int4(1), Bound::int4(-1)],
+                };
+                self.generate_series(ends).map(Some)
             }
             _ => Ok(None),
         }

@@ -12,6 +12,7 @@ use super::{
 use crate::{
     error::{SqlError, sqlstate},
     query::functions::{
+        array::shape,
         cast::{self as casts, is_float, is_integer, is_text},
         datetime, numeric, scalar,
     },
@@ -232,20 +233,13 @@ impl Planner<'_> {
             return Ok(Bound::new(bound.expr, to.clone()));
         }
         if let (T::Array(_), T::Array(_)) = (&from, to) {
-            if from.arrow_type() == to.arrow_type() || same_layout(&from, to) {
+            if same_layout(&from, to) {
                 return Ok(Bound::new(bound.expr, to.clone()));
             }
-            return Err(SqlError::not_supported(format!(
-                "cast from {} to {}",
-                from.sql_name(),
-                to.sql_name()
-            )));
+            return self.convert_items(bound, to, explicit);
         }
         // Casts that cannot fail stay DataFusion's, which sees through them when it prunes.
-        let widening = matches!((&from, to), (T::Int2, T::Int4 | T::Int8) | (T::Int4, T::Int8))
-            || is_integer(&from) && is_float(to)
-            || (from == T::Float4 && *to == T::Float8);
-        if widening {
+        if is_widening(&from, to) {
             if let Some(value) = bound.constant() {
                 let widened = value
                     .cast_to(&to.arrow_type())
@@ -264,6 +258,29 @@ impl Planner<'_> {
             Some(udf) => Ok(Bound::new(scalar::call(&udf, vec![bound.expr]), to.clone())),
             None => self.extra_cast(bound, to),
         }
+    }
+
+    /// Casts an array element by element.
+    fn convert_items(
+        &mut self,
+        bound: Bound,
+        to: &PgType,
+        explicit: bool,
+    ) -> Result<Bound, SqlError> {
+        let (PgType::Array(from), PgType::Array(of)) = (&bound.ty, to) else {
+            return Err(SqlError::internal("a cast of an array to none"));
+        };
+        let widening = is_widening(from, of);
+        let item = casts::cast(from, of, explicit, self.context.format);
+        if item.is_none() && !widening {
+            return Err(SqlError::not_supported(format!(
+                "cast from {} to {}",
+                type_name(&bound.ty),
+                type_name(to)
+            )));
+        }
+        let udf = shape::cast_items(of, item.filter(|_| !widening));
+        Ok(Bound::new(scalar::call(&udf, vec![bound.expr]), to.clone()))
     }
 
     /// Casts that need the catalog: functions `regclassout(oid) → text` and kin, if there are any.
@@ -358,9 +375,21 @@ fn unify_modifiers(a: &PgType, b: &PgType) -> PgType {
     }
 }
 
+/// Casts to a type that has all values of the other one.
+fn is_widening(from: &PgType, to: &PgType) -> bool {
+    use PgType as T;
+    matches!((from, to), (T::Int2, T::Int4 | T::Int8) | (T::Int4, T::Int8))
+        || is_integer(from) && is_float(to)
+        || (*from == T::Float4 && *to == T::Float8)
+}
+
 fn same_layout(a: &PgType, b: &PgType) -> bool {
     match (a, b) {
-        (PgType::Array(a), PgType::Array(b)) => a.arrow_type() == b.arrow_type(),
+        (PgType::Array(a), PgType::Array(b)) => {
+            let unlimited = matches!(**b, PgType::Text | PgType::Varchar(None));
+            let texts = matches!(**a, PgType::Text | PgType::Varchar(_) | PgType::Name);
+            a == b || texts && unlimited
+        }
         _ => false,
     }
 }

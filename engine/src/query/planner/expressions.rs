@@ -13,6 +13,7 @@ use super::{
     Planner,
     bound::{Bound, undefined_operator},
     coerce::CastContext,
+    operator_names::{json_symbol, named_operator},
     operators::binary,
     scope::Env,
 };
@@ -256,6 +257,11 @@ impl Planner<'_> {
         }
         let l = self.expr(left, env)?;
         let r = self.expr(right, env)?;
+        if let Some(symbol) = json_symbol(op, Self::is_json_operation(&l, &r)) {
+            return self
+                .json_operator(l, symbol, r)
+                .map_err(|e| self.locate_operator(e, left, symbol, right));
+        }
         let operation = match op {
             B::Plus => Operation::Add,
             B::Minus => Operation::Subtract,
@@ -766,33 +772,6 @@ pub(super) fn comparison_operator(op: &B) -> Option<Operator> {
         B::LtEq => Operator::LtEq,
         B::Gt => Operator::Gt,
         B::GtEq => Operator::GtEq,
-        _ => return None,
-    })
-}
-
-fn named_operator(name: &str) -> Option<B> {
-    Some(match name {
-        "=" => B::Eq,
-        "<>" | "!=" => B::NotEq,
-        "<" => B::Lt,
-        "<=" => B::LtEq,
-        ">" => B::Gt,
-        ">=" => B::GtEq,
-        "+" => B::Plus,
-        "-" => B::Minus,
-        "*" => B::Multiply,
-        "/" => B::Divide,
-        "%" => B::Modulo,
-        "||" => B::StringConcat,
-        "~" => B::PGRegexMatch,
-        "~*" => B::PGRegexIMatch,
-        "!~" => B::PGRegexNotMatch,
-        "!~*" => B::PGRegexNotIMatch,
-        "~~" => B::PGLikeMatch,
-        "~~*" => B::PGILikeMatch,
-        "!~~" => B::PGNotLikeMatch,
-        "!~~*" => B::PGNotILikeMatch,
-        "^" => B::PGExp,
         _ => return None,
     })
 }

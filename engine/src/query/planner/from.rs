@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use datafusion::{
-    common::{Column, JoinType, NullEquality, UnnestOptions},
+    common::{Column, JoinType, NullEquality},
     logical_expr::{
-        Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator, Projection, SubqueryAlias,
+        Expr, LogicalPlan, LogicalPlanBuilder, Operator, Projection, SubqueryAlias,
         logical_plan::{Join, JoinConstraint, TableScanBuilder},
     },
     sql::sqlparser::ast::{self, JoinOperator, TableFactor},
@@ -18,6 +18,7 @@ use super::{
     query::OutputColumn,
     resolver,
     scope::{Env, MergedColumn, Scope, ScopeColumn, ScopeTable},
+    table_lists::unnest_beside,
 };
 use crate::{
     error::{SqlError, sqlstate},
@@ -71,7 +72,7 @@ impl Planner<'_> {
         }
     }
 
-    fn check_aliases(&self, left: &Scope, right: &Scope) -> Result<(), SqlError> {
+    pub(super) fn check_aliases(&self, left: &Scope, right: &Scope) -> Result<(), SqlError> {
         for table in &right.tables {
             let clash = left.tables.iter().any(|t| {
                 t.alias == table.alias
@@ -247,7 +248,7 @@ impl Planner<'_> {
     }
 
     /// Applies `AS alias (a, b, …)`.
-    fn rename_columns(
+    pub(super) fn rename_columns(
         &self,
         entry: &mut ScopeTable,
         alias: Option<&ast::TableAlias>,
@@ -508,6 +509,9 @@ impl Planner<'_> {
             let plan = plan.map_err(sql_error)?;
             return self.function_relation((plan, left.1), alias, &name, ty, column, ordinal);
         }
+        if let Some(lists) = self.table_lists(&name, &bounds)? {
+            return self.lists_relation(left, lists, &alias_name, alias, ordinality);
+        }
         let (plan, ty) = match self.set_returning(&name, bounds.clone())? {
             Some(list) => {
                 let PgType::Array(of) = list.ty.clone() else {
@@ -517,7 +521,8 @@ impl Planner<'_> {
                     let unique = self.fresh_name("ordinality");
                     ordinal = Some(Column::new(Some(qualifier.clone()), unique));
                 }
-                let plan = unnest_beside(left.0, list.expr, &column, ordinal.as_ref())?;
+                let lists = vec![(list.expr, column.clone())];
+                let plan = unnest_beside(left.0, lists, ordinal.as_ref())?;
                 (plan, of.as_ref().clone())
             }
             None if ordinality => return Err(SqlError::not_supported("WITH ORDINALITY here")),
@@ -572,43 +577,6 @@ impl Planner<'_> {
     }
 }
 
-/// The left rows repeated for each element of a list over them.
-fn unnest_beside(
-    left: LogicalPlan,
-    list: Expr,
-    column: &Column,
-    ordinal: Option<&Column>,
-) -> Result<LogicalPlan, SqlError> {
-    let mut exprs: Vec<_> = left.schema().columns().into_iter().map(Expr::Column).collect();
-    let mut above = exprs.clone();
-    // Unnesting takes the qualifier off: it is put on again above, from names nobody else has.
-    let mut columns = Vec::new();
-    let mut add = |list: Expr, to: &Column| {
-        let internal = format!("__{}", to.flat_name());
-        let column = Column::from_name(internal.clone());
-        above.push(Expr::Column(column.clone()).alias_qualified(to.relation.clone(), &to.name));
-        columns.push(column);
-        exprs.push(list.alias(internal));
-    };
-    if let Some(ordinal) = ordinal {
-        let numbers = crate::query::functions::series::ordinals(
-            &list.get_type(left.schema()).map_err(sql_error)?,
-        );
-        let ordinals = crate::query::functions::scalar::call(&numbers, vec![list.clone()]);
-        add(ordinals, ordinal);
-    }
-    add(list, column);
-    LogicalPlanBuilder::new(left)
-        .project(exprs)
-        .and_then(|builder| {
-            let options = UnnestOptions::new().with_preserve_nulls(false);
-            builder.unnest_columns_with_options(columns, options)
-        })
-        .and_then(|builder| builder.project(above))
-        .and_then(|builder| builder.build())
-        .map_err(sql_error)
-}
-
 pub(super) type FunctionParts<'f> = (String, Vec<ast::Expr>, Option<&'f ast::TableAlias>, bool);
 
 pub(super) fn function_parts(factor: &TableFactor) -> Result<FunctionParts<'_>, SqlError> {
@@ -624,8 +592,8 @@ pub(super) fn function_parts(factor: &TableFactor) -> Result<FunctionParts<'_>, 
             (name, args, alias, *with_ordinality)
         }
         TableFactor::UNNEST { alias, array_exprs, with_offset, with_ordinality, .. } => {
-            if *with_offset || array_exprs.len() != 1 {
-                return unsupported("unnest of several arrays");
+            if *with_offset {
+                return unsupported("unnest WITH OFFSET");
             }
             let args = array_exprs.clone();
             return Ok(("unnest".to_owned(), args, alias.as_ref(), *with_ordinality));

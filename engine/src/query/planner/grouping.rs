@@ -13,6 +13,7 @@ use datafusion::{
 
 use super::{
     Planner,
+    arrays::equality_needed,
     bound::Bound,
     query::{Reference, distinct_key, output_reference},
     scope::{Env, Scope, ScopeTable},
@@ -152,6 +153,7 @@ impl Planner<'_> {
         if bound.ty == PgType::Unknown {
             return self.coerce(bound, &PgType::Text, super::coerce::CastContext::Implicit);
         }
+        equality_needed(&bound.ty).map_err(|e| self.locate(e, expr))?;
         Ok(bound)
     }
 

@@ -13,8 +13,10 @@ mod expressions;
 mod from;
 mod grouping;
 mod guards;
+mod json;
 mod literals;
 mod names;
+mod operator_names;
 mod operators;
 mod positions;
 mod precedence;
@@ -26,6 +28,7 @@ mod select;
 mod session_functions;
 mod subqueries;
 mod suggestions;
+mod table_lists;
 mod unnest;
 mod windows;
 

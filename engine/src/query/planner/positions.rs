@@ -40,7 +40,9 @@ impl Planner<'_> {
         exprs: impl IntoIterator<Item = &'e ast::Expr>,
         fallback: Option<&ast::Expr>,
     ) -> SqlError {
-        let named = |text: &str| error.message.contains(&format!("\"{text}\""));
+        // An error in JSON shows a part of the literal only.
+        let json = error.object.context.as_ref().is_some_and(|c| c.starts_with("JSON data"));
+        let named = |text: &str| json || error.message.contains(&format!("\"{text}\""));
         let literal = exprs.into_iter().find(|expr| literal_text(expr).is_some_and(named));
         match literal.or(fallback) {
             Some(expr) => self.locate(error, expr),

@@ -17,6 +17,7 @@ use datafusion::{
 
 use super::{
     Planner,
+    arrays::{equality_needed, order_needed},
     bound::{Bound, null_of},
     coerce::CastContext,
     from::Relation,
@@ -232,6 +233,9 @@ impl Planner<'_> {
         let left = self.cast_output(left, &names, &types)?;
         let right = self.cast_output(right, &names, &types)?;
         let keyed = types.iter().any(distinct_key);
+        if op != SetOperator::Union {
+            types.iter().try_for_each(equality_needed)?;
+        }
         let plan = match op {
             SetOperator::Union => {
                 let mut inputs = Vec::new();
@@ -291,6 +295,7 @@ impl Planner<'_> {
         plan: LogicalPlan,
         columns: &[OutputColumn],
     ) -> Result<LogicalPlan, SqlError> {
+        columns.iter().try_for_each(|c| equality_needed(&c.ty))?;
         if !columns.iter().any(|c| distinct_key(&c.ty)) {
             return Ok(LogicalPlan::Distinct(Distinct::All(Arc::new(plan))));
         }
@@ -427,6 +432,7 @@ impl Planner<'_> {
         if item.with_fill.is_some() {
             return Err(SqlError::not_supported("ORDER BY WITH FILL"));
         }
+        order_needed(ty).map_err(|e| self.locate(e, &item.expr))?;
         let asc = item.options.asc.unwrap_or(true);
         let nulls_first = item.options.nulls_first.unwrap_or(!asc);
         Ok(SortExpr::new(self.sort_key(ty, expr), asc, nulls_first))

@@ -197,13 +197,7 @@ impl Planner<'_> {
             }
             return Ok(Bound::bool(result.unwrap_or(lit(!any))));
         }
-        if !any || operator != Operator::Eq {
-            return Err(unsupported(self));
-        }
-        let (array, of) = self.widened_array(array, of, &bound.ty);
-        let element = self.coerce(bound, &of, super::coerce::CastContext::Implicit)?;
-        let has = datafusion::functions_nested::expr_fn::array_has(array.expr, element.expr);
-        Ok(Bound::bool(has))
+        self.quantified_array(bound, operator, any, array, &of)
     }
 
     /// `ARRAY(SELECT …)`.

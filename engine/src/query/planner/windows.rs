@@ -315,6 +315,7 @@ impl Planner<'_> {
         for expr in &spec.partition_by {
             let bound = self.expr(expr, env)?;
             let bound = self.decided_bound(bound)?;
+            super::arrays::equality_needed(&bound.ty).map_err(|e| self.locate(e, expr))?;
             partition_by.push(self.sort_key(&bound.ty, bound.expr));
         }
         let mut order_by = Vec::new();
@@ -325,7 +326,12 @@ impl Planner<'_> {
             let bound = self.decided_bound(bound)?;
             only_peers |= matches!(
                 bound.ty,
-                PgType::Numeric(None) | PgType::Bytea | PgType::Uuid | PgType::Interval
+                PgType::Numeric(None)
+                    | PgType::Bytea
+                    | PgType::Uuid
+                    | PgType::Interval
+                    | PgType::Array(_)
+                    | PgType::Jsonb
             );
             order_by.push(self.sort_expr(item, bound.expr, &bound.ty)?);
         }

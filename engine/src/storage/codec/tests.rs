@@ -1,3 +1,5 @@
+mod arrays;
+
 use std::sync::Arc;
 
 use arrow::{

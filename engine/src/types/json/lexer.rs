@@ -136,14 +136,9 @@ impl<'t> Lexer<'t> {
         self.finish(token.unwrap_or(Token::End), self.start + length.max(1));
         match token {
             Some(_) => Ok(()),
-            None => Err(self.invalid(Token::Null)),
+            // Not the end, whatever else it is.
+            None => Err(self.fault_up_to(self.end, Fault::InvalidToken)),
         }
-    }
-
-    /// An error about a token that is there, of whatever kind.
-    fn invalid(&mut self, token: Token) -> Fault {
-        self.token = token;
-        Fault::InvalidToken
     }
 
     /// `at`: after the sign.
@@ -201,19 +196,14 @@ impl<'t> Lexer<'t> {
         let mut high: Option<u32> = None;
         loop {
             let Some(byte) = self.byte(at) else {
-                self.end = at;
-                return Err(self.invalid(Token::String));
+                return Err(self.fault_up_to(at, Fault::InvalidToken));
             };
             match byte {
                 b'"' => break,
-                0..0x20 => {
-                    self.end = at;
-                    self.token = Token::String;
-                    return Err(Fault::EscapeRequired);
-                }
+                0..0x20 => return Err(self.fault_up_to(at, Fault::EscapeRequired)),
                 b'\\' => at = self.escape(at + 1, &mut read, &mut high)?,
                 _ if self.reads_strings => {
-                    self.no_surrogate(&high)?;
+                    self.no_surrogate(high, at)?;
                     let end = self.after_char(at);
                     read.push_str(&self.text[at..end]);
                     at = end;
@@ -222,14 +212,25 @@ impl<'t> Lexer<'t> {
             }
         }
         if self.reads_strings {
-            self.no_surrogate(&high)?;
+            self.no_surrogate(high, at)?;
         }
         self.string = Cow::Owned(read);
         Ok(at + 1)
     }
 
-    fn no_surrogate(&self, high: &Option<u32>) -> Result<(), Fault> {
-        if high.is_some() { Err(Fault::LowSurrogate) } else { Ok(()) }
+    /// `at`: what stands where the second half of a pair should.
+    fn no_surrogate(&mut self, high: Option<u32>, at: usize) -> Result<(), Fault> {
+        match high {
+            Some(_) => Err(self.fault_up_to(self.after_char(at), Fault::LowSurrogate)),
+            None => Ok(()),
+        }
+    }
+
+    /// A fault in a string, of which errors show the text up to `end`.
+    fn fault_up_to(&mut self, end: usize, fault: Fault) -> Fault {
+        self.end = end;
+        self.token = Token::String;
+        fault
     }
 
     /// What follows a backslash, at `at`; gives where it ends.
@@ -240,18 +241,17 @@ impl<'t> Lexer<'t> {
         high: &mut Option<u32>,
     ) -> Result<usize, Fault> {
         let Some(byte) = self.byte(at) else {
-            self.end = at;
-            return Err(self.invalid(Token::String));
+            return Err(self.fault_up_to(at, Fault::InvalidToken));
         };
         if byte == b'u' {
             let code = self.hex_digits(at + 1)?;
             if self.reads_strings {
-                self.unicode(code, read, high)?;
+                self.unicode(code, read, high).map_err(|fault| self.fault_up_to(at + 5, fault))?;
             }
             return Ok(at + 5);
         }
         if self.reads_strings {
-            self.no_surrogate(high)?;
+            self.no_surrogate(*high, at)?;
         }
         read.push(match byte {
             b'"' | b'\\' | b'/' => char::from(byte),
@@ -262,9 +262,7 @@ impl<'t> Lexer<'t> {
             b't' => '\t',
             _ => {
                 self.start = at;
-                self.end = self.after_char(at);
-                self.token = Token::String;
-                return Err(Fault::InvalidEscape);
+                return Err(self.fault_up_to(self.after_char(at), Fault::InvalidEscape));
             }
         });
         Ok(at + 1)
@@ -274,25 +272,17 @@ impl<'t> Lexer<'t> {
         let mut code = 0;
         for at in first..first + 4 {
             let Some(byte) = self.byte(at) else {
-                self.end = at;
-                return Err(self.invalid(Token::String));
+                return Err(self.fault_up_to(at, Fault::InvalidToken));
             };
             let Some(digit) = char::from(byte).to_digit(16) else {
-                self.end = self.after_char(at);
-                self.token = Token::String;
-                return Err(Fault::UnicodeDigits);
+                return Err(self.fault_up_to(self.after_char(at), Fault::UnicodeDigits));
             };
             code = code * 16 + digit;
         }
         Ok(code)
     }
 
-    fn unicode(
-        &mut self,
-        code: u32,
-        read: &mut String,
-        high: &mut Option<u32>,
-    ) -> Result<(), Fault> {
+    fn unicode(&self, code: u32, read: &mut String, high: &mut Option<u32>) -> Result<(), Fault> {
         let code = match (code, high.take()) {
             (0xd800..0xdc00, None) => {
                 *high = Some(code);

@@ -5,12 +5,17 @@
 //! damaged bytes it makes other values, without a panic and within [`DEPTH_MAX`] levels.
 
 mod build;
+mod edit;
 mod write;
 
 use super::json::DEPTH_MAX;
 
 pub use self::{
     build::{ObjectBuilder, array, bool_value, from_json, from_tree, null, number, string},
+    edit::{
+        PathEdit, concat, contains, delete_element, delete_names, edit_path, exists, same_number,
+        strip_nulls,
+    },
     write::{write, write_pretty},
 };
 

@@ -80,12 +80,11 @@ fn split(text: &str) -> Option<Parts> {
         _ => (false, text),
     };
     let (mantissa, exponent) = match rest.find(['e', 'E']) {
-        Some(at) => (&rest[..at], rest[at + 1..].parse::<i64>().ok()?),
+        Some(at) => (&rest[..at], rest[at + 1..].parse::<i32>().ok()?),
         None => (rest, 0),
     };
-    if exponent.abs() > 200_000 {
-        return None;
-    }
+    // Beyond every limit, but not long.
+    let exponent = i64::from(exponent.clamp(-200_000, 200_000));
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
     if whole.is_empty() && fraction.is_empty() {
         return None;

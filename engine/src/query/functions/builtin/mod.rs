@@ -2,6 +2,7 @@
 
 mod construct;
 mod date;
+mod json;
 mod math;
 mod regex;
 mod text;
@@ -11,8 +12,8 @@ use std::sync::{Arc, LazyLock};
 use arrow::{
     array::{
         Array, ArrayRef, AsArray, BinaryBuilder, BooleanBuilder, Date32Builder, Float64Builder,
-        Int32Builder, Int64Builder, IntervalMonthDayNanoBuilder, ListBuilder, StringViewBuilder,
-        Time64MicrosecondBuilder, TimestampMicrosecondBuilder,
+        Int32Builder, Int64Builder, IntervalMonthDayNanoBuilder, ListArray, ListBuilder,
+        StringViewArray, StringViewBuilder, Time64MicrosecondBuilder, TimestampMicrosecondBuilder,
     },
     datatypes::{
         DataType, Date32Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
@@ -32,7 +33,7 @@ use super::{
 };
 use crate::{
     error::SqlError,
-    types::{PgType, TimeZone},
+    types::{PgType, TimeZone, jsonb::Jsonb},
 };
 
 /// Types of the table, without modifiers.
@@ -50,8 +51,14 @@ pub enum Type {
     Timestamp,
     Timestamptz,
     Interval,
-    /// `text[]`, as a result only.
+    /// `text[]`.
     Texts,
+    Json,
+    Jsonb,
+    /// `json[]`, as a result only.
+    Jsons,
+    /// `jsonb[]`, as a result only.
+    Jsonbs,
 }
 
 impl Type {
@@ -71,6 +78,10 @@ impl Type {
             Self::Timestamptz => PgType::Timestamptz,
             Self::Interval => PgType::Interval,
             Self::Texts => PgType::Array(Arc::new(PgType::Text)),
+            Self::Json => PgType::Json,
+            Self::Jsonb => PgType::Jsonb,
+            Self::Jsons => PgType::Array(Arc::new(PgType::Json)),
+            Self::Jsonbs => PgType::Array(Arc::new(PgType::Jsonb)),
         }
     }
 }
@@ -91,9 +102,28 @@ pub enum Value<'a> {
     /// Microseconds; local time for `timestamp`.
     Timestamp(i64),
     Interval(IntervalMonthDayNano),
+    Texts(Vec<Option<&'a str>>),
 }
 
 impl<'a> Value<'a> {
+    pub fn jsonb(&self) -> Jsonb<'a> {
+        match self {
+            Self::Bytes(bytes) => Jsonb::new(bytes),
+            _ => Jsonb::new(&[]),
+        }
+    }
+
+    pub fn texts(&self) -> &[Option<&'a str>] {
+        match self {
+            Self::Texts(texts) => texts,
+            _ => &[],
+        }
+    }
+
+    pub fn boolean(&self) -> bool {
+        matches!(self, Self::Bool(true))
+    }
+
     pub fn text(&self) -> &'a str {
         match self {
             Self::Text(text) => text,
@@ -131,6 +161,7 @@ pub enum Out {
     Timestamp(i64),
     Interval(IntervalMonthDayNano),
     Texts(Vec<Option<String>>),
+    Blobs(Vec<Vec<u8>>),
 }
 
 /// Functions that have a result for every argument.
@@ -191,6 +222,7 @@ static TABLE: LazyLock<HashMap<&'static str, Vec<&'static Builtin>>> = LazyLock:
         .chain(date::TABLE)
         .chain(construct::TABLE)
         .chain(regex::TABLE)
+        .chain(json::TABLE)
     {
         table.entry(function.name).or_default().push(function);
     }
@@ -254,6 +286,7 @@ fn evaluate(
             Out::Text(text) => charge.add(text.len())?,
             Out::Bytes(bytes) => charge.add(bytes.len())?,
             Out::Texts(items) => charge.add(list_bytes(items))?,
+            Out::Blobs(items) => charge.add(items.iter().map(|item| item.len() + 4).sum())?,
             _ => {}
         }
         out.push(value)?;
@@ -283,6 +316,7 @@ enum Reader<'a> {
     Time(&'a arrow::array::Time64MicrosecondArray),
     Timestamp(&'a arrow::array::TimestampMicrosecondArray),
     Interval(&'a arrow::array::IntervalMonthDayNanoArray),
+    Texts(&'a ListArray, &'a StringViewArray),
 }
 
 impl<'a> Reader<'a> {
@@ -308,6 +342,10 @@ impl<'a> Reader<'a> {
             DataType::Interval(_) => {
                 Self::Interval(array.as_primitive::<IntervalMonthDayNanoType>())
             }
+            DataType::List(item) if *item.data_type() == DataType::Utf8View => {
+                let list = array.as_list::<i32>();
+                Self::Texts(list, list.values().as_string_view())
+            }
             other => return Err(internal(format!("an argument of type {other}"))),
         })
     }
@@ -328,6 +366,12 @@ impl<'a> Reader<'a> {
             Self::Time(a) => Value::Time(a.value(row)),
             Self::Timestamp(a) => Value::Timestamp(a.value(row)),
             Self::Interval(a) => Value::Interval(a.value(row)),
+            Self::Texts(list, texts) => {
+                let offsets = list.value_offsets();
+                let range = offsets[row] as usize..offsets[row + 1] as usize;
+                let text = |n: usize| texts.is_valid(n).then(|| texts.value(n));
+                Value::Texts(range.map(text).collect())
+            }
         })
     }
 }
@@ -345,6 +389,7 @@ enum Writer {
     Timestamp(TimestampMicrosecondBuilder),
     Interval(IntervalMonthDayNanoBuilder),
     Texts(Box<ListBuilder<StringViewBuilder>>),
+    Blobs(Box<ListBuilder<BinaryBuilder>>),
 }
 
 impl Writer {
@@ -354,21 +399,20 @@ impl Writer {
             Type::Int4 => Self::Int32(Int32Builder::with_capacity(rows)),
             Type::Int8 => Self::Int64(Int64Builder::with_capacity(rows)),
             Type::Float8 => Self::Float64(Float64Builder::with_capacity(rows)),
-            Type::Numeric | Type::Text => Self::Text(StringViewBuilder::with_capacity(rows)),
-            Type::Bytea => Self::Bytes(BinaryBuilder::new()),
+            Type::Numeric | Type::Text | Type::Json => {
+                Self::Text(StringViewBuilder::with_capacity(rows))
+            }
+            Type::Bytea | Type::Jsonb => Self::Bytes(BinaryBuilder::new()),
             Type::Date => Self::Date(Date32Builder::with_capacity(rows)),
             Type::Time => Self::Time(Time64MicrosecondBuilder::with_capacity(rows)),
             Type::Timestamp | Type::Timestamptz => {
                 Self::Timestamp(TimestampMicrosecondBuilder::with_capacity(rows))
             }
             Type::Interval => Self::Interval(IntervalMonthDayNanoBuilder::with_capacity(rows)),
-            Type::Texts => {
-                let builder = ListBuilder::new(StringViewBuilder::new());
-                Self::Texts(Box::new(match ty.pg_type().arrow_type() {
-                    DataType::List(item) => builder.with_field(item),
-                    _ => builder,
-                }))
+            Type::Texts | Type::Jsons => {
+                Self::Texts(Box::new(ListBuilder::new(StringViewBuilder::new())))
             }
+            Type::Jsonbs => Self::Blobs(Box::new(ListBuilder::new(BinaryBuilder::new()))),
         }
     }
 
@@ -405,6 +449,11 @@ impl Writer {
                 b.append(true);
             }
             (Self::Texts(b), Out::Null) => b.append_null(),
+            (Self::Blobs(b), Out::Blobs(items)) => {
+                items.iter().for_each(|item| b.values().append_value(item));
+                b.append(true);
+            }
+            (Self::Blobs(b), Out::Null) => b.append_null(),
             (_, other) => return Err(internal(format!("a result {other:?}"))),
         }
         Ok(())
@@ -423,6 +472,7 @@ impl Writer {
             Self::Timestamp(mut b) => Arc::new(b.finish().with_data_type(data_type.clone())),
             Self::Interval(mut b) => Arc::new(b.finish()),
             Self::Texts(mut b) => Arc::new(b.finish()),
+            Self::Blobs(mut b) => Arc::new(b.finish()),
         }
     }
 }

@@ -81,10 +81,11 @@ fn wrong_texts_are_refused_by_name() {
         let error = round(text, &pg_type).expect_err(text);
         assert_eq!((error.sqlstate, error.message.as_str()), (state, message));
     }
-    assert!(
-        parse_text("{}", &PgType::Array(Arc::new(PgType::Int4)), &FormatSettings::default())
-            .is_err()
-    );
+    let array = PgType::Array(Arc::new(PgType::Int4));
+    for text in ["{", "1", "{1,}", "{1}2", "{\"1\"2}", "{x}"] {
+        let error = parse_text(text, &array, &FormatSettings::default()).expect_err(text);
+        assert_eq!(error.sqlstate, "22P02", "{text}");
+    }
 }
 
 #[test]

@@ -1,5 +1,8 @@
 //! Functions over arrays of one dimension.
 
+pub mod search;
+pub mod shape;
+
 use std::sync::Arc;
 
 use arrow::{
@@ -11,7 +14,7 @@ use arrow::{
 use datafusion::logical_expr::ScalarUDF;
 
 use super::{
-    cast, scalar,
+    cast,
     scalar::{internal, over_arrays, over_arrays_charged, sees_nulls},
 };
 use crate::{
@@ -146,10 +149,7 @@ pub fn array_to_string(of: &PgType, settings: &FormatSettings) -> Option<Arc<Sca
     let compute = over_arrays_charged(move |args, memory| {
         let mut charge = memory.charge();
         let list = lists(&args[0])?;
-        let values = match &print {
-            None => list.values().clone(),
-            Some(udf) => scalar::evaluate(udf, list.values().clone(), memory)?,
-        };
+        let values = shape::texts_of(print.as_ref(), list.values(), memory)?;
         let values = values.as_string_view();
         let columns: Vec<&StringViewArray> = args[1..].iter().map(|a| a.as_string_view()).collect();
         let mut out = StringViewBuilder::with_capacity(list.len());

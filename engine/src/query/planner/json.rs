@@ -1,0 +1,466 @@
+//! `json` and `jsonb`: subscripts, operators, and functions that take any value.
+
+use std::sync::Arc;
+
+use datafusion::{logical_expr::Expr, sql::sqlparser::ast};
+
+use super::{
+    Planner,
+    aggregates::Make,
+    bound::{Bound, undefined_function, undefined_operator},
+    calls::Arguments,
+    coerce::{CastContext, can_coerce},
+    expressions::row,
+    scope::Env,
+};
+use crate::{
+    error::{SqlError, sqlstate},
+    query::{
+        functions::{
+            cast::is_integer,
+            json::{self, Gathered, Kind},
+            scalar,
+        },
+        parser::fold_identifier,
+    },
+    types::PgType,
+};
+
+fn texts() -> PgType {
+    PgType::Array(Arc::new(PgType::Text))
+}
+
+fn is_json(ty: &PgType) -> bool {
+    matches!(ty, PgType::Json | PgType::Jsonb)
+}
+
+/// Functions of PostgreSQL over JSON that are not here.
+fn is_missing(name: &str) -> bool {
+    let name = name.strip_prefix("jsonb_").or_else(|| name.strip_prefix("json_"));
+    name.is_some_and(|name| {
+        name.starts_with("path_")
+            || matches!(
+                name,
+                "populate_record" | "populate_recordset" | "to_record" | "to_recordset"
+            )
+    })
+}
+
+impl Planner<'_> {
+    /// `value['name']` and `value[0]`.
+    pub(super) fn json_subscript(
+        &mut self,
+        value: Bound,
+        subscript: &ast::Subscript,
+        root: &ast::Expr,
+        env: &Env<'_>,
+    ) -> Result<Bound, SqlError> {
+        let ast::Subscript::Index { index } = subscript else {
+            let message = "jsonb subscript does not support slices";
+            return Err(self.locate(SqlError::new(sqlstate::DATATYPE_MISMATCH, message), root));
+        };
+        let step = self.expr(index, env)?;
+        let step = if is_integer(&step.ty) || can_coerce(&step.ty, &PgType::Text) {
+            self.coerce(step, &PgType::Text, CastContext::Assignment)?
+        } else {
+            let message =
+                format!("subscript type {} is not supported", super::bound::type_name(&step.ty));
+            let hint = "jsonb subscript must be coercible to either integer or text.";
+            let error = SqlError::new(sqlstate::DATATYPE_MISMATCH, message).hint(hint);
+            return Err(self.locate(error, index));
+        };
+        let path = self.array_of(vec![step], &PgType::Text)?;
+        self.call_builtin("jsonb_extract_path", vec![value, path])
+    }
+
+    /// An operator that only JSON and arrays have.
+    pub(super) fn json_operator(
+        &mut self,
+        left: Bound,
+        symbol: &str,
+        right: Bound,
+    ) -> Result<Bound, SqlError> {
+        if matches!(symbol, "@>" | "<@" | "&&")
+            && let Some(bound) = self.array_relation(&left, symbol, &right)?
+        {
+            return Ok(bound);
+        }
+        let undefined = || undefined_operator(symbol, Some(&left.ty), &right.ty);
+        if matches!(symbol, "@?" | "@@") && left.ty == PgType::Jsonb {
+            return Err(SqlError::not_supported("jsonpath"));
+        }
+        // `'…' <@ value` and `'…' @> value`: the literal is one, too.
+        let left_type = match (&left.ty, &right.ty) {
+            (PgType::Unknown, PgType::Jsonb) => PgType::Jsonb,
+            (ty, _) => ty.clone(),
+        };
+        let prefix = match left_type {
+            PgType::Json => "json",
+            PgType::Jsonb => "jsonb",
+            _ => return Err(undefined()),
+        };
+        let both = prefix == "jsonb";
+        let step = |integer: &'static str, name: &'static str| match &right.ty {
+            ty if is_integer(ty) && *ty != PgType::Int8 => Some((integer, PgType::Int4)),
+            ty if can_coerce(ty, &PgType::Text) => Some((name, PgType::Text)),
+            _ => None,
+        };
+        let found = match symbol {
+            "->" => step("array_element", "object_field"),
+            "->>" => step("array_element_text", "object_field_text"),
+            "#>" => Some(("extract_path", texts())),
+            "#>>" => Some(("extract_path_text", texts())),
+            "@>" if both => Some(("contains", PgType::Jsonb)),
+            "<@" if both => Some(("contained", PgType::Jsonb)),
+            "?" if both => Some(("exists", PgType::Text)),
+            "?|" if both => Some(("exists_any", texts())),
+            "?&" if both => Some(("exists_all", texts())),
+            "#-" if both => Some(("delete_path", texts())),
+            "||" if both => Some(("concat", PgType::Jsonb)),
+            "-" if both && right.ty == texts() => Some(("delete", texts())),
+            "-" if both => step("delete", "delete"),
+            _ => None,
+        };
+        let (name, of) = found.ok_or_else(undefined)?;
+        if !can_coerce(&right.ty, &of) {
+            return Err(undefined());
+        }
+        let left = self.coerce(left, &left_type, CastContext::Implicit)?;
+        let right = self.coerce(right, &of, CastContext::Implicit)?;
+        self.call_builtin(&format!("{prefix}_{name}"), vec![left, right])
+    }
+
+    /// Whether `symbol` between these is JSON's, where other types have the operator, too.
+    pub(super) fn is_json_operation(left: &Bound, right: &Bound) -> bool {
+        left.ty == PgType::Jsonb || left.ty == PgType::Unknown && right.ty == PgType::Jsonb
+    }
+
+    /// Functions over JSON whose arguments are not of one type each.
+    pub(super) fn json_function(
+        &mut self,
+        name: &str,
+        args: &[Bound],
+    ) -> Result<Option<Bound>, SqlError> {
+        if is_missing(name) {
+            return Err(SqlError::not_supported(name));
+        }
+        let kind = if name.contains("jsonb") { Kind::Jsonb } else { Kind::Json };
+        let ty = kind.pg_type();
+        let settings = self.context.format;
+        Ok(Some(match (name, args) {
+            ("to_json" | "to_jsonb", [value]) => {
+                if value.ty == PgType::Unknown {
+                    let message =
+                        "could not determine polymorphic type because input has type unknown";
+                    return Err(SqlError::new(sqlstate::DATATYPE_MISMATCH, message));
+                }
+                if value.ty == ty {
+                    return Ok(Some(value.clone()));
+                }
+                let udf = json::to_json(kind, &value.ty, false, false, settings);
+                Bound::new(scalar::call(&udf, vec![value.expr.clone()]), ty)
+            }
+            ("array_to_json", [value] | [value, _]) if matches!(value.ty, PgType::Array(_)) => {
+                let pretty = self.pretty(args)?;
+                let udf = json::to_json(kind, &value.ty, false, pretty, settings);
+                Bound::new(scalar::call(&udf, vec![value.expr.clone()]), ty)
+            }
+            ("json_build_array" | "jsonb_build_array", _) => {
+                if args.is_empty() {
+                    let empty = self.constant_of("[]", &ty, true)?;
+                    return Ok(Some(Bound::literal(empty, ty)));
+                }
+                let (exprs, types) = self.json_values(args)?;
+                let udf = json::build_array(kind, &types, settings);
+                Bound::new(scalar::call(&udf, exprs), ty)
+            }
+            ("json_build_object" | "jsonb_build_object", _) => {
+                return self.json_build_object(name, kind, args).map(Some);
+            }
+            (
+                "json_extract_path"
+                | "json_extract_path_text"
+                | "jsonb_extract_path"
+                | "jsonb_extract_path_text",
+                [value, steps @ ..],
+            ) if (is_json(&value.ty) || value.ty == PgType::Unknown)
+                && !steps.iter().any(|s| s.ty == texts()) =>
+            {
+                let of = if kind == Kind::Jsonb { PgType::Jsonb } else { PgType::Json };
+                let value = self.coerce(value.clone(), &of, CastContext::Implicit)?;
+                let mut path = Vec::with_capacity(steps.len());
+                for step in steps {
+                    if !can_coerce(&step.ty, &PgType::Text) {
+                        return Err(undefined_function(name, args));
+                    }
+                    path.push(self.coerce(step.clone(), &PgType::Text, CastContext::Implicit)?);
+                }
+                let path = self.array_of(path, &PgType::Text)?;
+                return self.call_builtin(name, vec![value, path]).map(Some);
+            }
+            ("jsonb_set_lax", [_, _, _, ..]) if args.len() <= 5 => {
+                return self.jsonb_set_lax(args).map(Some);
+            }
+            _ => return Ok(None),
+        }))
+    }
+
+    fn pretty(&mut self, args: &[Bound]) -> Result<bool, SqlError> {
+        let Some(flag) = args.get(1) else { return Ok(false) };
+        let flag = self.coerce(flag.clone(), &PgType::Bool, CastContext::Implicit)?;
+        match flag.constant() {
+            Some(datafusion::scalar::ScalarValue::Boolean(Some(pretty))) => Ok(*pretty),
+            _ => Err(SqlError::not_supported("a second argument that is no constant")),
+        }
+    }
+
+    /// Arguments of any type; untyped literals are text.
+    fn json_values(&mut self, args: &[Bound]) -> Result<(Vec<Expr>, Vec<PgType>), SqlError> {
+        let mut exprs = Vec::with_capacity(args.len());
+        let mut types = Vec::with_capacity(args.len());
+        for arg in args {
+            let arg = match arg.ty {
+                PgType::Unknown => {
+                    self.coerce(arg.clone(), &PgType::Text, CastContext::Implicit)?
+                }
+                _ => arg.clone(),
+            };
+            exprs.push(arg.expr);
+            types.push(arg.ty);
+        }
+        Ok((exprs, types))
+    }
+
+    fn json_build_object(
+        &mut self,
+        name: &str,
+        kind: Kind,
+        args: &[Bound],
+    ) -> Result<Bound, SqlError> {
+        let ty = kind.pg_type();
+        let invalid = |message| SqlError::new(sqlstate::INVALID_PARAMETER_VALUE, message);
+        if args.is_empty() {
+            let empty = self.constant_of("{}", &ty, true)?;
+            return Ok(Bound::literal(empty, ty));
+        }
+        if !args.len().is_multiple_of(2) {
+            let hint =
+                format!("The arguments of {name}() must consist of alternating keys and values.");
+            return Err(invalid("argument list must have even number of elements").hint(hint));
+        }
+        let structured = |b: &&Bound| is_json(&b.ty) || matches!(b.ty, PgType::Array(_));
+        if args.iter().step_by(2).any(|b| structured(&b)) {
+            let message = "key value must be scalar, not array, composite, or json";
+            return Err(invalid(message));
+        }
+        let (exprs, types) = self.json_values(args)?;
+        let udf = json::build_object(kind, &types, self.context.format);
+        Ok(Bound::new(scalar::call(&udf, exprs), ty))
+    }
+
+    /// `jsonb_set_lax(target, path, value, create, what NULL means)`.
+    fn jsonb_set_lax(&mut self, args: &[Bound]) -> Result<Bound, SqlError> {
+        let create =
+            args.get(3).cloned().unwrap_or(Bound::bool(datafusion::logical_expr::lit(true)));
+        let treatment = match args.get(4) {
+            None => "use_json_null".to_owned(),
+            Some(treatment) => match treatment.constant_text() {
+                Some(text) => text.to_owned(),
+                None => {
+                    return Err(SqlError::not_supported(
+                        "a null_value_treatment that is no constant",
+                    ));
+                }
+            },
+        };
+        let (target, path, value) = (args[0].clone(), args[1].clone(), args[2].clone());
+        let set = |planner: &mut Self, value: Bound| {
+            let args = vec![target.clone(), path.clone(), value, create.clone()];
+            planner.call_builtin("jsonb_set", args)
+        };
+        let value = self.coerce(value, &PgType::Jsonb, CastContext::Implicit)?;
+        let otherwise = match treatment.as_str() {
+            "use_json_null" => {
+                let null = self.constant_of("null", &PgType::Jsonb, true)?;
+                set(self, Bound::literal(null, PgType::Jsonb))?
+            }
+            "delete_key" => {
+                self.call_builtin("jsonb_delete_path", vec![target.clone(), path.clone()])?
+            }
+            "return_target" => {
+                self.coerce(target.clone(), &PgType::Jsonb, CastContext::Implicit)?
+            }
+            "raise_exception" => return Err(SqlError::not_supported("raise_exception")),
+            _ => {
+                let message = "null_value_treatment must be \"delete_key\", \"return_target\", \
+                               \"use_json_null\", or \"raise_exception\"";
+                return Err(SqlError::new(sqlstate::INVALID_PARAMETER_VALUE, message));
+            }
+        };
+        let is_null = Expr::IsNull(Box::new(value.expr.clone()));
+        let result = set(self, value)?;
+        let case = datafusion::logical_expr::Case::new(
+            None,
+            vec![(Box::new(is_null), Box::new(otherwise.expr))],
+            Some(Box::new(result.expr)),
+        );
+        Ok(Bound::new(Expr::Case(case), PgType::Jsonb))
+    }
+
+    /// Whether a function takes rows as JSON.
+    pub(super) fn takes_rows(name: &str) -> bool {
+        matches!(
+            name,
+            "row_to_json"
+                | "to_json"
+                | "to_jsonb"
+                | "json_agg"
+                | "jsonb_agg"
+                | "json_object_agg"
+                | "jsonb_object_agg"
+                | "json_build_object"
+                | "jsonb_build_object"
+                | "json_build_array"
+                | "jsonb_build_array"
+        )
+    }
+
+    /// A row, which is JSON here: a table's name, or `ROW(…)`. `None` for other expressions.
+    pub(super) fn json_row(
+        &mut self,
+        expr: &ast::Expr,
+        pretty: bool,
+        env: &Env<'_>,
+    ) -> Result<Option<Bound>, SqlError> {
+        let mut fields = Vec::new();
+        let mut exprs = Vec::new();
+        if let Some(items) = row(expr).filter(|_| !matches!(expr, ast::Expr::Nested(_))) {
+            for (n, item) in items.iter().enumerate() {
+                let bound = self.expr(item, env)?;
+                let (mut expr, mut ty) = self.json_values(&[bound])?;
+                exprs.append(&mut expr);
+                fields.push((format!("f{}", n + 1), ty.remove(0)));
+            }
+        } else if let ast::Expr::Identifier(ident) = expr {
+            if self.find_column(ident, env)?.is_some() {
+                return Ok(None);
+            }
+            let name = fold_identifier(ident);
+            let envs = std::iter::successors(Some(env), |env| env.outer);
+            let Some(table) =
+                envs.flat_map(|env| &env.scope.tables).find(|table| table.alias == name)
+            else {
+                return Ok(None);
+            };
+            let columns: Vec<_> =
+                table.columns.iter().filter(|c| !c.hidden).map(|c| c.name.clone()).collect();
+            for column in columns {
+                let parts = [ident.clone(), ast::Ident::with_quote('"', column.clone())];
+                let bound = self.column(&parts, env)?.bound;
+                exprs.push(bound.expr);
+                fields.push((column, bound.ty));
+            }
+        } else {
+            return Ok(None);
+        }
+        if exprs.is_empty() {
+            return Err(SqlError::not_supported("a row without columns"));
+        }
+        let udf = json::row(&fields, pretty, self.context.format);
+        Ok(Some(Bound::new(scalar::call(&udf, exprs), PgType::Json)))
+    }
+
+    /// `row_to_json(row [, pretty])`.
+    pub(super) fn row_to_json(
+        &mut self,
+        args: &Arguments<'_>,
+        env: &Env<'_>,
+    ) -> Result<Bound, SqlError> {
+        let [first, rest @ ..] = args.exprs.as_slice() else {
+            return Err(undefined_function("row_to_json", &[]));
+        };
+        let pretty = match rest {
+            [] => false,
+            [flag] => {
+                let flag = self.expr(flag, env)?;
+                self.pretty(&[Bound::int4(0), flag])?
+            }
+            _ => return Err(undefined_function("row_to_json", &[])),
+        };
+        match self.json_row(first, pretty, env)? {
+            Some(bound) => Ok(bound),
+            None => {
+                let bound = self.expr(first, env)?;
+                Err(undefined_function("row_to_json", &[bound]))
+            }
+        }
+    }
+
+    /// `json_agg` and its kin. `rows`: whether the first argument is a row.
+    pub(super) fn json_aggregate(
+        &mut self,
+        name: &str,
+        bounds: Vec<Bound>,
+        rows: bool,
+        distinct: bool,
+        make: Make<'_>,
+    ) -> Result<Bound, SqlError> {
+        if distinct {
+            return Err(SqlError::not_supported(format!("{name}(DISTINCT …)")));
+        }
+        let kind = if name.starts_with("jsonb") { Kind::Jsonb } else { Kind::Json };
+        let settings = self.context.format;
+        let (exprs, types) = self.json_values(&bounds)?;
+        let (part, how) = match (name, types.as_slice()) {
+            ("json_agg" | "jsonb_agg", [of]) => {
+                let lines = rows || matches!(of, PgType::Array(_));
+                let how = if lines { Gathered::ArrayOfLines } else { Gathered::Array };
+                (json::to_json(kind, of, true, false, settings), how)
+            }
+            ("json_object_agg" | "jsonb_object_agg", [name, value]) => {
+                (json::pair(kind, &[name.clone(), value.clone()], settings), Gathered::Object)
+            }
+            _ => return Err(undefined_function(name, &bounds)),
+        };
+        let part = scalar::call(&part, exprs);
+        let gather = datafusion::functions_aggregate::array_agg::array_agg_udaf();
+        let list = make(gather, vec![part]);
+        let call = scalar::call(&json::gathered(kind, how), vec![list]);
+        Ok(Bound::new(call, kind.pg_type()))
+    }
+
+    /// The columns of a function in FROM that has several, or one with a name of its own: each a
+    /// list. `None` for other functions.
+    pub(super) fn table_lists(
+        &mut self,
+        name: &str,
+        args: &[Bound],
+    ) -> Result<Option<Vec<(String, Bound)>>, SqlError> {
+        let builtin = |planner: &mut Self, name: &str| planner.call_builtin(name, args.to_vec());
+        Ok(Some(match name {
+            "unnest" if args.len() > 1 => {
+                if !args.iter().all(|a| matches!(a.ty, PgType::Array(_))) {
+                    return Err(undefined_function(name, args));
+                }
+                args.iter().map(|a| ("unnest".to_owned(), a.clone())).collect()
+            }
+            "json_array_elements"
+            | "json_array_elements_text"
+            | "jsonb_array_elements"
+            | "jsonb_array_elements_text" => {
+                vec![("value".to_owned(), builtin(self, name)?)]
+            }
+            "json_each" | "json_each_text" | "jsonb_each" | "jsonb_each_text" => {
+                let (base, text) = match name.strip_suffix("_text") {
+                    Some(base) => (base, "_text"),
+                    None => (name, ""),
+                };
+                let key = builtin(self, &format!("{base}_key"))
+                    .map_err(|_| undefined_function(name, args))?;
+                let value = builtin(self, &format!("{base}_value{text}"))?;
+                vec![("key".to_owned(), key), ("value".to_owned(), value)]
+            }
+            _ => return Ok(None),
+        }))
+    }
+}
