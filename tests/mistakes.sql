@@ -241,3 +241,29 @@ insert into t(id,name) values (1,'a') returning nosuch;
 select account.id from t account join u on t.id = u.id;
 
 select namee from t, u;
+
+insert into t(id, name, n) values (1, 'a');
+
+insert into t(id, name, n, d, b, u, ts) select 1, 'a';
+
+insert into t(id, name, id) values (1, 'a', 2);
+
+insert into t(id, name) values (1, 'a'), (2);
+
+select 1_000;
+
+select 0x1F, 0b1;
+
+select 0o17;
+
+select 1a, 1.5e, 1e5x;
+
+select 1.a;
+
+select id from t limit -1; select id from t offset -1;
+
+create table default_of_query(x int default (select 1));
+
+create table default_of_query(x int default 1 + (select max(id) from t));
+
+select 'a'::text collate "nosuch";

@@ -43,6 +43,17 @@ fn not_implemented(message: &str) -> SqlError {
 
 /// What DataFusion's planner refuses is a gap of ours when it speaks of correlation, else a defect.
 fn plan_error(error: &DataFusionError) -> SqlError {
+    if let DataFusionError::Plan(message) = error {
+        // Of a parameter: numbers in the text are looked at when the statement is planned.
+        if message.starts_with("LIMIT must be") {
+            let code = sqlstate::INVALID_ROW_COUNT_IN_LIMIT_CLAUSE;
+            return SqlError::new(code, "LIMIT must not be negative");
+        }
+        if message.starts_with("OFFSET must be") {
+            let code = sqlstate::INVALID_ROW_COUNT_IN_OFFSET_CLAUSE;
+            return SqlError::new(code, "OFFSET must not be negative");
+        }
+    }
     let message = error.strip_backtrace();
     if message.contains("orrelated") || message.contains("OuterReferenceColumn") {
         return SqlError::not_supported("a correlated subquery of this form").detail(message);

@@ -61,6 +61,8 @@ pub enum StatementKind {
     Checkpoint,
     /// `UNLISTEN`: nothing listens, so nothing is to be done.
     Unlisten,
+    /// `CLOSE ALL`: there are no cursors, so nothing is to be done.
+    CloseAll,
     /// Parsed, but refused with 0A000 when executed.
     Unsupported {
         /// What the statement would do, for the message: `PREPARE TRANSACTION`.
@@ -365,6 +367,7 @@ impl Statement {
             K::Deallocate(Some(_)) => "DEALLOCATE",
             K::Checkpoint => "CHECKPOINT",
             K::Unlisten => "UNLISTEN",
+            K::CloseAll => "CLOSE CURSOR ALL",
             K::Unsupported { .. } => "",
         }
     }

@@ -40,6 +40,20 @@ pub struct FieldDescription {
     /// OID and column number of the table column shown unchanged, else (0, 0).
     pub table_oid: u32,
     pub column_number: i16,
+    /// Whether clients are told precision and scale: of what is computed they only say how it is
+    /// kept here.
+    pub shows_modifier: bool,
+}
+
+impl FieldDescription {
+    /// The type modifier as clients see it; -1 for none.
+    #[must_use]
+    pub fn typmod(&self) -> i32 {
+        match self.pg_type {
+            PgType::Numeric(_) if !self.shows_modifier => -1,
+            _ => self.pg_type.typmod(),
+        }
+    }
 }
 
 /// A parameter value: `ScalarValue` of the Arrow type of the parameter's `PgType`, NULL typed too.

@@ -87,7 +87,9 @@ impl Session {
                 self.settings.reset_all()?;
                 command("DISCARD ALL")
             }
-            StatementKind::Discard(_) => command(statement.command()),
+            StatementKind::Discard(_) | StatementKind::Unlisten | StatementKind::CloseAll => {
+                command(statement.command())
+            }
             StatementKind::Prepare(prepare) => {
                 let types: Vec<_> = prepare.param_types.iter().cloned().map(Some).collect();
                 let inner = prepare.statement.clone();

@@ -230,6 +230,7 @@ pub(super) fn text_field(name: &str) -> FieldDescription {
         pg_type: PgType::Text,
         table_oid: 0,
         column_number: 0,
+        shows_modifier: false,
     }
 }
 

@@ -10,7 +10,7 @@ use std::str;
 
 use datafusion::scalar::ScalarValue;
 use glaredb_engine::{
-    error::SqlError,
+    error::{SqlError, sqlstate},
     types::{
         PgType,
         text::{FormatSettings, parse_text},
@@ -47,7 +47,14 @@ fn null(pg_type: &PgType) -> Result<ScalarValue, SqlError> {
 }
 
 fn utf8(value: &[u8]) -> Result<&str, SqlError> {
-    str::from_utf8(value).map_err(|error| invalid_utf8(value, error))
+    let text = str::from_utf8(value).map_err(|error| invalid_utf8(value, error))?;
+    if value.contains(&0) {
+        return Err(SqlError::new(
+            sqlstate::CHARACTER_NOT_IN_REPERTOIRE,
+            "invalid byte sequence for encoding \"UTF8\": 0x00",
+        ));
+    }
+    Ok(text)
 }
 
 fn text(

@@ -32,6 +32,15 @@ fn binary_of_a_wrong_length_names_the_parameter() {
 }
 
 #[test]
+fn text_holds_no_zero_byte() {
+    for format in [Format::Text, Format::Binary] {
+        let error = read(&PgType::Text, b"a\0b", format).expect_err("a zero");
+        assert_eq!(error.sqlstate, "22021");
+        assert_eq!(error.message, "invalid byte sequence for encoding \"UTF8\": 0x00");
+    }
+}
+
+#[test]
 fn text_that_is_no_value_is_refused_with_its_words() {
     let error = read(&PgType::Int4, b"abc", Format::Text).expect_err("no number");
     assert_eq!(error.sqlstate, "22P02");

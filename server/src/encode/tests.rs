@@ -63,6 +63,7 @@ fn encode_column(array: &ArrayRef, pg_type: &PgType, format: Format) -> Vec<Opti
         pg_type: pg_type.clone(),
         table_oid: 0,
         column_number: 0,
+        shows_modifier: true,
     };
     let encoder = RowEncoder::new(&[field], |_| format).expect("one column");
     let schema = Arc::new(Schema::new(vec![Field::new("c", array.data_type().clone(), true)]));
@@ -164,6 +165,7 @@ fn what_cannot_be_cast_is_shown_as_text_and_refused_in_binary() {
             pg_type: PgType::Uuid,
             table_oid: 0,
             column_number: 0,
+            shows_modifier: true,
         };
         let encoder = RowEncoder::new(&[field], |_| format).expect("one column");
         let schema = Arc::new(Schema::new(vec![Field::new("c", array.data_type().clone(), true)]));
@@ -182,6 +184,7 @@ fn encoding_stops_at_the_soft_limit() {
         pg_type: PgType::Int8,
         table_oid: 0,
         column_number: 0,
+        shows_modifier: true,
     };
     let encoder = RowEncoder::new(&[field], |_| Format::Binary).expect("one column");
     let schema = Arc::new(Schema::new(vec![Field::new("c", DataType::Int64, true)]));

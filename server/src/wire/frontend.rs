@@ -42,8 +42,8 @@ pub(crate) fn memory_needed(kind: u8, length: usize) -> usize {
 pub(crate) enum DecodeError {
     /// The stream of messages is not to be trusted any more: answer and close.
     Protocol(SqlError),
-    /// The message was read to its end, but its text is not UTF-8 or there was no memory for it:
-    /// the statement fails, the connection lives.
+    /// The message was read to its end, but its text is not UTF-8, its formats do not fit or there
+    /// was no memory for it: the statement fails, the connection lives.
     Statement(SqlError),
 }
 
@@ -284,9 +284,9 @@ impl<'a> Body<'a> {
         let codes = self.take(count * 2)?;
         match codes.chunks_exact(2).find(|code| !matches!(code, [0, 0 | 1])) {
             None => Ok(Formats(codes)),
-            Some(code) => Err(violation(format!(
-                "unsupported format code: {}",
-                i16::from_be_bytes([code[0], code[1]])
+            Some(code) => Err(DecodeError::Statement(SqlError::new(
+                sqlstate::INVALID_PARAMETER_VALUE,
+                format!("unsupported format code: {}", i16::from_be_bytes([code[0], code[1]])),
             ))),
         }
     }
@@ -311,9 +311,12 @@ impl<'a> Body<'a> {
         }
         let parameters = &start[..start.len() - self.rest.len()];
         if parameter_formats.len() > 1 && parameter_formats.len() != parameter_count {
-            return Err(violation(format!(
-                "bind message has {} parameter formats but {parameter_count} parameters",
-                parameter_formats.len()
+            return Err(DecodeError::Statement(SqlError::new(
+                sqlstate::PROTOCOL_VIOLATION,
+                format!(
+                    "bind message has {} parameter formats but {parameter_count} parameters",
+                    parameter_formats.len()
+                ),
             )));
         }
         let result_formats = self.formats()?;

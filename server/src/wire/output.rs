@@ -159,7 +159,7 @@ impl Output {
             self.buffer.put_i16(field.column_number);
             self.buffer.put_u32(field.pg_type.oid());
             self.buffer.put_i16(field.pg_type.typlen());
-            self.buffer.put_i32(field.pg_type.typmod());
+            self.buffer.put_i32(field.typmod());
             self.buffer.put_u16(u16::from(format(index) == Format::Binary));
         }
         self.end(start);

@@ -176,6 +176,35 @@ async fn portals_page_through_a_table() {
 }
 
 #[tokio::test]
+async fn drivers_are_told_lines_modifiers_and_wrong_limits() {
+    let (_folder, _server, client) = server().await;
+    client.batch_execute("create table t (a int, n numeric(8,2))").await.expect("created");
+    let sink = client.copy_in("copy t from stdin").await.expect("started");
+    let mut sink = std::pin::pin!(sink);
+    sink.send(Bytes::from("1\t1\n2\t2\nx\t3\n")).await.expect("sent");
+    let error = sink.finish().await.expect_err("no number");
+    let error = error.as_db_error().expect("the server's");
+    assert_eq!(error.where_(), Some("COPY t, line 3, column a: \"x\""));
+
+    // Precision and scale are those of columns and casts, not of what an expression happens to keep.
+    let query = "select n, n + 1, 1.5, n::numeric(5,1), sum(n) over () from t";
+    let statement = client.prepare(query).await.expect("prepared");
+    let modifiers: Vec<i32> = statement.columns().iter().map(|c| c.type_modifier()).collect();
+    assert_eq!(modifiers, [524_294, -1, -1, 327_685, -1]);
+    let statement = client.prepare("delete from t returning n, n + 1").await.expect("prepared");
+    let modifiers: Vec<i32> = statement.columns().iter().map(|c| c.type_modifier()).collect();
+    assert_eq!(modifiers, [524_294, -1]);
+
+    for (query, code) in [
+        ("select a from t limit $1", &SqlState::INVALID_ROW_COUNT_IN_LIMIT_CLAUSE),
+        ("select a from t offset $1", &SqlState::INVALID_ROW_COUNT_IN_RESULT_OFFSET_CLAUSE),
+    ] {
+        let error = client.query(query, &[&-1i64]).await.expect_err("negative");
+        assert_eq!(error.code(), Some(code), "{query}: {error:?}");
+    }
+}
+
+#[tokio::test]
 async fn long_queries_are_cancelled_and_timed_out() {
     let (_folder, _server, client) = server().await;
     client.batch_execute("create table t (a int)").await.expect("created");

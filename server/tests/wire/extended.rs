@@ -1,7 +1,7 @@
 //! The extended query protocol.
 
 use crate::{
-    raw::{Raw, bind, close, describe, execute, flush, kinds, parse, sync},
+    raw::{Raw, bind, close, describe, execute, flush, kinds, message, parse, sync},
     scripted::Server,
 };
 
@@ -184,6 +184,9 @@ async fn misuse_is_named() {
         (vec![parse("", "rows 1", &[999_999])], "42704"),
         (vec![bind("", "s", &[], 0)], "08P01"),
         (vec![bind("", "s", &["x"], 0)], "22P02"),
+        // Two formats for one parameter, a format that does not exist.
+        (vec![message('B', b"\0s\0\0\x02\0\0\0\0\0\x01\0\0\0\x011\0\0")], "08P01"),
+        (vec![message('B', b"\0s\0\0\x01\0\x09\0\x01\0\0\0\x011\0\0")], "22023"),
         (vec![describe('P', "p")], "34000"),
         (vec![execute("p", 0)], "34000"),
         (vec![bind("", "c", &[], 0), execute("", 0), execute("", 0)], "55000"),

@@ -21,7 +21,6 @@ async fn messages_that_are_none_end_the_connection() {
         &message('Q', b"rows 1\0x"),                             // bytes behind it
         &message('P', b"\0rows 1\0\0\x02\0\0\0\x17"),            // one type of two
         &message('B', b"\0\0\0\0\xff\xff"),                      // parameters missing
-        &message('B', b"\0\0\0\x01\0\x02\0\0\0\0"),              // format 2
         &message('B', b"\0\0\0\0\0\x01\0\0\0\x09abc\0\0"), // a parameter longer than the message
         &message('B', b"\0\0\0\0\0\x01\xff\xff\xff\xfeabc\0\0"), // of negative length
         &message('D', b"Xname\0"),                         // neither statement nor portal

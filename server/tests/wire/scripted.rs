@@ -126,6 +126,7 @@ fn fields(types: impl IntoIterator<Item = PgType>) -> Arc<[FieldDescription]> {
             pg_type,
             table_oid: 0,
             column_number: 0,
+            shows_modifier: true,
         })
         .collect()
 }

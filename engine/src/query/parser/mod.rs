@@ -93,7 +93,38 @@ fn tokenize(source: &str) -> Result<Vec<TokenWithSpan>, SqlError> {
         return Err(sql_error);
     }
     tokens.retain(|token| !matches!(token.token, Token::Whitespace(_) | Token::EOF));
+    check_numbers(source, &tokens)?;
     rewrite::rewrite(source, tokens)
+}
+
+/// Refuses what sqlparser reads as numbers or as a number and a name: `1_000`, `0x1F`, `1a`.
+fn check_numbers(source: &str, tokens: &[TokenWithSpan]) -> Result<(), SqlError> {
+    for (at, token) in tokens.iter().enumerate() {
+        let glued = || {
+            let next = tokens.get(at + 1).filter(|next| next.span.start == token.span.end);
+            next.is_some_and(
+                |next| matches!(&next.token, Token::Word(word) if word.quote_style.is_none()),
+            )
+        };
+        let byte = || byte_of(source, token.span.start);
+        let is_junk = match &token.token {
+            Token::Number(digits, _) => digits.contains('_') || glued(),
+            Token::HexStringLiteral(_) => {
+                byte().is_some_and(|byte| source[byte..].starts_with(|c: char| c.is_ascii_digit()))
+            }
+            _ => false,
+        };
+        if is_junk {
+            let rest = byte().and_then(|byte| source.get(byte..)).unwrap_or_default();
+            let part = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.' | '$');
+            let text = &rest[..rest.find(|c| !part(c)).unwrap_or(rest.len())];
+            let message = format!("trailing junk after numeric literal at or near \"{text}\"");
+            let mut error = SqlError::new(sqlstate::SYNTAX_ERROR, message);
+            error.position = position_of(source, token.span.start);
+            return Err(error);
+        }
+    }
+    Ok(())
 }
 
 /// Refuses what would nest too deep to be walked safely.

@@ -44,6 +44,7 @@ pub(super) fn rewrite(
             "FOR" if are(&tokens, at + 1, &["KEY", "SHARE"]) => {
                 return Err(SqlError::not_supported("SELECT FOR KEY SHARE"));
             }
+            "COLLATE" if follows_cast(&tokens, at) => collation(&tokens, at, &mut edits),
             "ROW" if opens(&tokens, at + 1) && has_comma(&tokens, at + 1) => edits.remove(at),
             _ => {}
         }
@@ -240,6 +241,29 @@ fn symmetric(tokens: &[TokenWithSpan], between: usize, edits: &mut Edits) {
         edits.insert(between + 2, word(SYMMETRIC, Some('"')));
         edits.insert(between + 2, Token::LParen);
         edits.insert(end, Token::RParen);
+    }
+}
+
+/// Whether `::type` or `::type(n)` ends in front of `at`.
+fn follows_cast(tokens: &[TokenWithSpan], at: usize) -> bool {
+    let mut before = at;
+    if before >= 3 && tokens[before - 1].token == Token::RParen {
+        before -= 3;
+    }
+    before >= 2
+        && matches!(tokens[before - 1].token, Token::Word(_))
+        && tokens[before - 2].token == Token::DoubleColon
+}
+
+/// `a::text COLLATE "C"`: sqlparser knows COLLATE only next to a name or constant. Collations that
+/// compare by bytes, as all text does here, say nothing and go away.
+fn collation(tokens: &[TokenWithSpan], at: usize, edits: &mut Edits) {
+    let schema = is(tokens, at + 1, "pg_catalog")
+        && tokens.get(at + 2).is_some_and(|t| t.token == Token::Period);
+    let name = if schema { at + 3 } else { at + 1 };
+    let Some(Token::Word(word)) = tokens.get(name).map(|t| &t.token) else { return };
+    if ["C", "POSIX", "default", "ucs_basic"].contains(&word.value.as_str()) {
+        (at..=name).for_each(|index| edits.remove(index));
     }
 }
 

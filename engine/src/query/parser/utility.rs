@@ -15,9 +15,8 @@ use crate::{
 };
 
 /// Commands of PostgreSQL that are refused as a whole.
-const UNSUPPORTED: [&str; 22] = [
+const UNSUPPORTED: [&str; 21] = [
     "CALL",
-    "CLOSE",
     "CLUSTER",
     "COMMENT",
     "DECLARE",
@@ -61,6 +60,15 @@ pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<StatementKind, SqlError> 
         "CHECKPOINT" => |cursor| {
             cursor.next();
             Ok(StatementKind::Checkpoint)
+        },
+        "CLOSE" => |cursor| {
+            // Drivers send CLOSE ALL when a connection goes back to its pool: no cursor is open.
+            cursor.next();
+            if cursor.eat_keyword("ALL") {
+                return Ok(StatementKind::CloseAll);
+            }
+            cursor.identifier()?;
+            Ok(StatementKind::Unsupported { what: "CLOSE".to_owned() })
         },
         "UNLISTEN" => |cursor| {
             // Drivers send UNLISTEN * when a connection goes back to its pool: nothing to undo.

@@ -49,6 +49,9 @@ impl Columns {
     }
 }
 
+/// The clause of a column default, which knows neither columns nor subqueries.
+pub(super) const DEFAULT_CLAUSE: &str = "DEFAULT expressions";
+
 impl Planner<'_> {
     fn target(&mut self, name: &ast::ObjectName) -> Result<ResolvedTable, SqlError> {
         let name = self.name_of(name)?;
@@ -74,8 +77,8 @@ impl Planner<'_> {
                 (plan.map_err(sql_error)?, Vec::new())
             }
             Some(query) => match values_of(query) {
-                Some(values) => self.insert_values(&table, &targets, values)?,
-                None => self.insert_query(&table, &targets, query)?,
+                Some(values) => self.insert_values(&table, &targets, &insert.columns, values)?,
+                None => self.insert_query(&table, &targets, &insert.columns, query)?,
             },
         };
         // Every column of the table: what was given, else its default.
@@ -120,11 +123,19 @@ impl Planner<'_> {
             if targets.contains(&index) {
                 let message =
                     format!("column \"{}\" specified more than once", table.columns[index].name);
-                return Err(SqlError::new(sqlstate::DUPLICATE_COLUMN, message));
+                return Err(self.at_name(SqlError::new(sqlstate::DUPLICATE_COLUMN, message), name));
             }
             targets.push(index);
         }
         Ok(targets)
+    }
+
+    /// The error with the place of a name.
+    fn at_name(&self, error: SqlError, name: &ast::ObjectName) -> SqlError {
+        match name.0.first() {
+            Some(ast::ObjectNamePart::Identifier(ident)) => self.at(error, ident),
+            _ => error,
+        }
     }
 
     fn column_index(
@@ -162,7 +173,7 @@ impl Planner<'_> {
         // Positions in the default's text mean nothing in the statement's.
         let statement = self.statement.take();
         let scope = Scope::default();
-        let env = Env::new(&scope, None, "DEFAULT expressions");
+        let env = Env::new(&scope, None, DEFAULT_CLAUSE);
         let bound = self.expr(&expr, &env).and_then(|bound| self.assign(bound, name, ty, true));
         self.statement = statement;
         bound.map_err(|mut error| {
@@ -207,12 +218,13 @@ impl Planner<'_> {
         &mut self,
         table: &ResolvedTable,
         targets: &[usize],
+        named: &[ast::ObjectName],
         values: &ast::Values,
     ) -> Result<(LogicalPlan, Vec<Expr>), SqlError> {
         let scope = Scope::default();
         let env = Env::new(&scope, None, "VALUES");
         let width = values.rows.first().map_or(0, |row| row.content.len());
-        self.check_width(width, targets, &values.rows, table)?;
+        self.check_values(width, targets, named, &values.rows)?;
         let mut rows = Vec::with_capacity(values.rows.len());
         for row in &values.rows {
             let mut exprs = Vec::with_capacity(width);
@@ -250,41 +262,48 @@ impl Planner<'_> {
         Ok((plan, exprs.collect()))
     }
 
-    fn check_width(
+    /// Columns that are named must all get a value.
+    fn check_named(&self, width: usize, named: &[ast::ObjectName]) -> Result<(), SqlError> {
+        let Some(first) = named.get(width) else { return Ok(()) };
+        let message = "INSERT has more target columns than expressions";
+        Err(self.at_name(SqlError::new(sqlstate::SYNTAX_ERROR, message), first))
+    }
+
+    fn check_values(
         &self,
         width: usize,
         targets: &[usize],
+        named: &[ast::ObjectName],
         rows: &[ast::Parens<Vec<ast::Expr>>],
-        table: &ResolvedTable,
     ) -> Result<(), SqlError> {
         let syntax = |message: &str| SqlError::new(sqlstate::SYNTAX_ERROR, message);
-        if rows.iter().any(|row| row.content.len() != width) {
-            return Err(syntax("VALUES lists must all be the same length"));
+        if let Some(row) = rows.iter().find(|row| row.content.len() != width) {
+            let error = syntax("VALUES lists must all be the same length");
+            return Err(match row.content.first() {
+                Some(expr) => self.locate(error, expr),
+                None => error,
+            });
         }
         if width > targets.len() {
             let error = syntax("INSERT has more expressions than target columns");
             return Err(self.locate(error, &rows[0].content[targets.len()]));
         }
-        if width < targets.len() && targets.len() != table.columns.len() {
-            return Err(syntax("INSERT has more target columns than expressions"));
-        }
-        Ok(())
+        self.check_named(width, named)
     }
 
     fn insert_query(
         &mut self,
         table: &ResolvedTable,
         targets: &[usize],
+        named: &[ast::ObjectName],
         query: &ast::Query,
     ) -> Result<(LogicalPlan, Vec<Expr>), SqlError> {
         let (plan, columns) = self.query(query, None)?;
-        let syntax = |message: &str| Err(SqlError::new(sqlstate::SYNTAX_ERROR, message));
         if columns.len() > targets.len() {
-            return syntax("INSERT has more expressions than target columns");
+            let message = "INSERT has more expressions than target columns";
+            return Err(SqlError::new(sqlstate::SYNTAX_ERROR, message));
         }
-        if columns.len() < targets.len() && targets.len() != table.columns.len() {
-            return syntax("INSERT has more target columns than expressions");
-        }
+        self.check_named(columns.len(), named)?;
         let mut exprs = Vec::with_capacity(columns.len());
         for (column, target) in columns.iter().zip(targets) {
             let to = &table.columns[*target];
@@ -609,7 +628,7 @@ impl Planner<'_> {
         let outputs = self.plain_items(items, &env)?;
         let mut exprs = Vec::with_capacity(outputs.len());
         let mut fields = Vec::with_capacity(outputs.len());
-        for (name, bound, origin) in outputs {
+        for (name, bound, origin, keeps_modifier) in outputs {
             let bound = if bound.ty == PgType::Unknown {
                 self.coerce(bound, &PgType::Text, CastContext::Implicit)?
             } else {
@@ -620,6 +639,7 @@ impl Planner<'_> {
                 pg_type: bound.ty,
                 table_oid: origin.0,
                 column_number: origin.1,
+                shows_modifier: keeps_modifier,
             });
             exprs.push(bound.expr);
         }

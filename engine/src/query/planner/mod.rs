@@ -252,6 +252,7 @@ impl Planner<'_> {
             pg_type: column.ty,
             table_oid: column.origin.0,
             column_number: column.origin.1,
+            shows_modifier: column.keeps_modifier,
         });
         let fields: Arc<[FieldDescription]> = fields.collect();
         let plan = guards::guard(self.decorrelate(plan)?)?;

@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// A name, its expression, and the table column it shows.
-pub(super) type NamedExpr = (String, Bound, (u32, i16));
+pub(super) type NamedExpr = (String, Bound, (u32, i16), bool);
 
 /// One expression of the select list.
 pub(super) struct Item {
@@ -161,7 +161,8 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// A select list without aggregates, as RETURNING has it: name, expression, origin.
+    /// A select list without aggregates, as RETURNING has it: name, expression, origin, whether the
+    /// type keeps its modifier.
     pub(super) fn plain_items(
         &mut self,
         list: &[SelectItem],
@@ -171,7 +172,7 @@ impl Planner<'_> {
         for item in list {
             self.select_item(item, env, &mut items)?;
         }
-        Ok(items.into_iter().map(|i| (i.name, i.bound, i.origin)).collect())
+        Ok(items.into_iter().map(|i| (i.name, i.bound, i.origin, i.keeps_modifier)).collect())
     }
 
     fn named_item(

@@ -20,6 +20,7 @@ use super::{
     Planner,
     bound::Bound,
     decorrelate::subquery,
+    dml::DEFAULT_CLAUSE,
     expressions::{comparison_operator, negate_if, row},
     operators::binary,
     query::OutputColumn,
@@ -40,6 +41,12 @@ impl Planner<'_> {
         query: &ast::Query,
         env: &Env<'_>,
     ) -> Result<(LogicalPlan, Vec<OutputColumn>), SqlError> {
+        if env.clause == DEFAULT_CLAUSE {
+            return Err(SqlError::new(
+                sqlstate::FEATURE_NOT_SUPPORTED,
+                "cannot use subquery in DEFAULT expression",
+            ));
+        }
         self.has_subqueries = true;
         let (plan, columns) = self.query(query, Some(env))?;
         self.decided(plan, columns)

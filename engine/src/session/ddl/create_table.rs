@@ -61,7 +61,7 @@ pub(super) async fn create_as(
     if exists(context, &schema, &create.name, create.if_not_exists, notices)? {
         return command("CREATE TABLE AS");
     }
-    let planned = context.plan(|plan| planner::plan_query(plan, &create.query, &[]))?;
+    let planned = context.plan(|plan| planner::plan_create_table_as(plan, &create.query, &[]))?;
     if create.column_names.len() > planned.fields.len() {
         return Err(SqlError::new(sqlstate::SYNTAX_ERROR, "too many column names were specified"));
     }

@@ -95,7 +95,7 @@ const MESSAGES: Kind = Kind::Enum(&[
 ]);
 
 /// By name, in the order of SHOW ALL.
-static PARAMETERS: [Parameter; 47] = [
+static PARAMETERS: [Parameter; 48] = [
     reported(parameter("application_name", Kind::Text, "", "Name of the client's application.")),
     parameter("array_nulls", Kind::Enum(&["on"]), "on", "Whether NULL in array input is a null."),
     parameter("bytea_output", Kind::Enum(&["hex", "escape"]), "hex", "Output format of bytea."),
@@ -208,6 +208,7 @@ static PARAMETERS: [Parameter; 47] = [
         ),
         ONE_POOL,
     ),
+    fixed(parameter("max_index_keys", Kind::Int(32, 32), "32", "Most columns of a key.")),
     fixed(parameter("max_identifier_length", Kind::Int(63, 63), "63", "Longest identifier.")),
     parameter(
         "plan_cache_mode",
@@ -336,8 +337,10 @@ impl Parameter {
                 .map(|(_, name)| name)
                 .ok_or_else(|| self.invalid(value)),
             Kind::DateStyle => self.date_style(values, current),
-            Kind::Encoding => match value.to_ascii_uppercase().replace(['-', '_'], "").as_str() {
-                "UTF8" | "UNICODE" => Ok("UTF8".to_owned()),
+            // Only letters and digits of the name count: drivers send `'utf-8'` with its quotes.
+            Kind::Encoding => match value.replace(|c: char| !c.is_ascii_alphanumeric(), "") {
+                name if name.eq_ignore_ascii_case("utf8") => Ok("UTF8".to_owned()),
+                name if name.eq_ignore_ascii_case("unicode") => Ok("UTF8".to_owned()),
                 _ => Err(SqlError::not_supported(format!("client encoding \"{value}\""))),
             },
         }

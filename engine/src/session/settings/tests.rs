@@ -29,6 +29,7 @@ fn values_are_validated_and_shown_as_postgres_does() {
         ("timezone", "america/new_york", "America/New_York"),
         ("datestyle", "European", "ISO, DMY"),
         ("client_encoding", "utf-8", "UTF8"),
+        ("client_encoding", "'utf-8'", "UTF8"),
         ("jit", "true", "on"),
         ("search_path", "s1, \"Two\"", "s1, \"Two\""),
         ("search_path", "", "\"\""),

@@ -53,6 +53,9 @@ pub(super) fn add(functions: &mut Functions, activities: &Arc<dyn Activities>) {
         Value::Int(if matches!(name.as_str(), "UTF8" | "UTF-8" | "UNICODE") { 6 } else { -1 })
     });
     functions.strict("getdatabaseencoding", &[], Name, |_| "UTF8");
+    functions.strict("pg_client_encoding", &[], Name, |_| "UTF8");
+    // Drivers call it when a connection goes back to its pool; there are no advisory locks.
+    functions.strict("pg_advisory_unlock_all", &[], PgType::Void, |_| "");
     functions.strict("pg_tablespace_location", &[Oid], Text, |_| "");
 }
 

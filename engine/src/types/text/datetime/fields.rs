@@ -92,11 +92,16 @@ impl Fields {
         let mut parts = DateParts::default();
         let mut before_christ = false;
         loop {
-            scanner.take_while(|b| b.is_ascii_whitespace() || b == b',');
+            let blank = !scanner.take_while(|b| b.is_ascii_whitespace() || b == b',').is_empty();
             match scanner.peek() {
                 None => break,
                 Some(b'0'..=b'9') => fields.number(&mut scanner, &mut parts)?,
-                Some(b'+' | b'-') if fields.time_us.is_some() && fields.zone.is_none() => {
+                // After a time, or after a whole date: `2020-01-01+00`, `2020-01-01 -05`.
+                Some(sign @ (b'+' | b'-'))
+                    if fields.zone.is_none()
+                        && (fields.time_us.is_some()
+                            || parts.complete() && (blank || sign == b'+')) =>
+                {
                     fields.offset(&mut scanner)?;
                 }
                 Some(b'-' | b'/' | b'.') if !parts.is_empty() && !parts.complete() => {
