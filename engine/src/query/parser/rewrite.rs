@@ -44,6 +44,12 @@ pub(super) fn rewrite(
             "FOR" if are(&tokens, at + 1, &["KEY", "SHARE"]) => {
                 return Err(SqlError::not_supported("SELECT FOR KEY SHARE"));
             }
+            "EXCLUDE" if is(&tokens, at + 1, "NO") && is(&tokens, at + 2, "OTHERS") => {
+                (at..at + 3).for_each(|index| edits.remove(index));
+            }
+            "EXCLUDE" if excludes_rows(&tokens, at + 1) => {
+                return Err(SqlError::not_supported("EXCLUDE in a window's frame"));
+            }
             "COLLATE" if follows_cast(&tokens, at) => collation(&tokens, at, &mut edits),
             "ROW" if opens(&tokens, at + 1) && has_comma(&tokens, at + 1) => edits.remove(at),
             _ => {}
@@ -242,6 +248,13 @@ fn symmetric(tokens: &[TokenWithSpan], between: usize, edits: &mut Edits) {
         edits.insert(between + 2, Token::LParen);
         edits.insert(end, Token::RParen);
     }
+}
+
+/// Whether `CURRENT ROW)`, `GROUP)` or `TIES)` stands there, as behind EXCLUDE at a frame's end.
+fn excludes_rows(tokens: &[TokenWithSpan], at: usize) -> bool {
+    let ends = |at: usize| tokens.get(at).is_some_and(|t| t.token == Token::RParen);
+    is(tokens, at, "CURRENT") && is(tokens, at + 1, "ROW") && ends(at + 2)
+        || (is(tokens, at, "GROUP") || is(tokens, at, "TIES")) && ends(at + 1)
 }
 
 /// Whether `::type` or `::type(n)` ends in front of `at`.
