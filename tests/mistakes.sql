@@ -261,9 +261,3 @@ select 1a, 1.5e, 1e5x;
 select 1.a;
 
 select id from t limit -1; select id from t offset -1;
-
-create table default_of_query(x int default (select 1));
-
-create table default_of_query(x int default 1 + (select max(id) from t));
-
-select 'a'::text collate "nosuch";
