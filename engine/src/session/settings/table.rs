@@ -208,8 +208,8 @@ static PARAMETERS: [Parameter; 48] = [
         ),
         ONE_POOL,
     ),
-    fixed(parameter("max_index_keys", Kind::Int(32, 32), "32", "Most columns of a key.")),
     fixed(parameter("max_identifier_length", Kind::Int(63, 63), "63", "Longest identifier.")),
+    fixed(parameter("max_index_keys", Kind::Int(32, 32), "32", "Most columns of a key.")),
     parameter(
         "plan_cache_mode",
         Kind::Enum(&["auto", "force_generic_plan", "force_custom_plan"]),
