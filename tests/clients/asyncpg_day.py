@@ -31,7 +31,6 @@ async def main():
     await db.execute(f"insert into async_day values ({marks})", 100, *[None] * (len(row) - 1))
     found = await db.fetch("select * from async_day where id in (1, 100) order by id")
     assert [tuple(r) for r in found] == [row, (100, *[None] * (len(row) - 1))], found
-    assert await db.fetch("select id from async_day where id = any($1) order by id", [1, 2]) == [(1,), (2,)]
     assert await db.fetch("select id from async_day order by id limit $1 offset $2", 2, 1) == [(2,), (3,)]
     assert await db.fetchval("select $1::interval + seen from async_day where id = 1", datetime.timedelta(hours=1)) == (
         datetime.datetime(2020, 1, 1, 13, 0, 0, 123456)
