@@ -1,7 +1,7 @@
 //! The session's time zone.
 
 use chrono::{FixedOffset, NaiveDateTime, Offset, TimeZone as _};
-use chrono_tz::Tz;
+use chrono_tz::{OffsetName, Tz};
 
 /// A zone of the IANA database or a fixed offset.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -122,6 +122,17 @@ impl TimeZone {
         match self {
             Self::Named(tz) => tz.offset_from_utc_datetime(utc).fix().local_minus_utc(),
             Self::Fixed(offset) => offset.local_minus_utc(),
+        }
+    }
+
+    /// The abbreviation in use at an instant given in UTC, if the zone has one.
+    #[must_use]
+    pub fn abbreviation_at_utc(&self, utc: &NaiveDateTime) -> Option<String> {
+        match self {
+            Self::Named(tz) => {
+                tz.offset_from_utc_datetime(utc).abbreviation().map(ToOwned::to_owned)
+            }
+            Self::Fixed(_) => None,
         }
     }
 

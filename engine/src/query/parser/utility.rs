@@ -12,6 +12,7 @@ use crate::{
         },
         type_names,
     },
+    types::text::{IntervalStyle, parse_interval},
 };
 
 /// Commands of PostgreSQL that are refused as a whole.
@@ -235,7 +236,7 @@ fn set_values(cursor: &mut Cursor<'_>, name: &str) -> Result<Option<Vec<String>>
         if cursor.eat_keyword("HOUR") && cursor.eat_keyword("TO") {
             cursor.expect_keyword("MINUTE")?;
         }
-        let interval = crate::types::text::parse_interval(&text)?;
+        let interval = parse_interval(&text, IntervalStyle::Postgres, None)?;
         if interval.months != 0 || interval.days != 0 {
             let message = "invalid value for parameter \"TimeZone\": months and days";
             return Err(SqlError::new(sqlstate::INVALID_PARAMETER_VALUE, message));

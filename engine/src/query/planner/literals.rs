@@ -16,7 +16,10 @@ use super::{
 use crate::{
     error::{SqlError, sqlstate},
     query::{functions::decimal::Decimal, parser, statement::RelationName, type_names},
-    types::{NumericShape, PgType, text::array_elements},
+    types::{
+        NumericShape, PgType,
+        text::{IntervalFields, array_elements, parse_interval},
+    },
 };
 
 /// Parameters are numbered up to here, as in the protocol.
@@ -126,58 +129,20 @@ impl Planner<'_> {
         self.coerce(literal, &ty, CastContext::Explicit).map_err(|e| self.locate(e, &at))
     }
 
-    /// `INTERVAL '90' DAY`.
+    /// `INTERVAL '90' DAY`, `INTERVAL '1-2' YEAR TO MONTH`, `INTERVAL '1.234' SECOND(2)`.
     pub(super) fn interval(&mut self, interval: &ast::Interval) -> Result<Bound, SqlError> {
-        let ast::Interval {
-            value,
-            leading_field,
-            leading_precision: None,
-            last_field,
-            fractional_seconds_precision: None,
-        } = interval
-        else {
-            return Err(SqlError::not_supported("INTERVAL with a precision"));
+        let at = interval.value.as_ref();
+        let unexpected = |text: &dyn std::fmt::Display| {
+            let message = format!("syntax error at or near \"{text}\"");
+            SqlError::new(sqlstate::SYNTAX_ERROR, message)
         };
-        let at = value.as_ref();
-        let ast::Expr::Value(value) = at else {
-            return Err(SqlError::new(
-                sqlstate::SYNTAX_ERROR,
-                format!("syntax error at or near \"{value}\""),
-            ));
-        };
+        let ast::Expr::Value(value) = at else { return Err(unexpected(&at)) };
         let literal = self.literal(&value.value)?;
-        let Some(text) = literal.constant_text() else {
-            let message = format!("syntax error at or near \"{value}\"");
-            return Err(SqlError::new(sqlstate::SYNTAX_ERROR, message));
-        };
-        let field = match (leading_field, last_field) {
-            (None, None) => None,
-            (Some(field), None) => Some(field.to_string().to_lowercase()),
-            _ => return Err(SqlError::not_supported("INTERVAL with a range of fields")),
-        };
-        let text = match field.as_deref() {
-            None => text.to_owned(),
-            Some(field @ ("year" | "month" | "day" | "hour" | "minute" | "second")) => {
-                // A plain number counts the field; a longer text would be cut to the field.
-                if text.trim().parse::<f64>().is_err() {
-                    return Err(SqlError::not_supported(format!(
-                        "interval {text:?} with field {field}"
-                    )));
-                }
-                if field != "second" && text.contains('.') {
-                    return Err(SqlError::not_supported(format!(
-                        "interval {text:?} with field {field}"
-                    )));
-                }
-                format!("{text} {field}")
-            }
-            Some(other) => {
-                let message = format!("syntax error at or near \"{other}\"");
-                return Err(SqlError::new(sqlstate::SYNTAX_ERROR, message));
-            }
-        };
-        let value = self.constant_of(&text, &PgType::Interval, true);
-        let value = value.map_err(|e| self.locate(e, at))?;
+        let Some(text) = literal.constant_text() else { return Err(unexpected(value)) };
+        let fields = interval_fields(interval).map_err(|text| unexpected(&text))?;
+        let style = self.context.format.interval_style;
+        let parsed = parse_interval(text, style, fields).map_err(|e| self.locate(e, at))?;
+        let value = ScalarValue::IntervalMonthDayNano(Some(parsed));
         Ok(Bound::literal(value, PgType::Interval))
     }
 
@@ -328,4 +293,16 @@ fn relation_name(text: &str) -> Result<RelationName, SqlError> {
         }
     }
     parser::relation_name(parts, None)
+}
+
+/// The fields behind an interval's text; None for all. The error is the text that is not understood.
+fn interval_fields(interval: &ast::Interval) -> Result<Option<IntervalFields>, String> {
+    let lower = |field: &ast::DateTimeField| field.to_string().to_lowercase();
+    let precision = interval.fractional_seconds_precision.or(interval.leading_precision);
+    let precision = precision.map_or(6, |digits| u32::try_from(digits).unwrap_or(6));
+    let Some(first) = interval.leading_field.as_ref().map(lower) else {
+        return Ok(interval.leading_precision.map(|_| IntervalFields::all(precision)));
+    };
+    let last = interval.last_field.as_ref().map_or_else(|| first.clone(), lower);
+    IntervalFields::new(&first, &last, precision).map(Some).ok_or(last)
 }

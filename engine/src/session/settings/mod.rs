@@ -5,7 +5,7 @@ mod table;
 
 use std::sync::Arc;
 
-use table::{DateStyle, Kind};
+use table::Kind;
 pub use table::{Parameter, Source, parameters};
 
 use super::api::Notice;
@@ -14,7 +14,7 @@ use crate::{
     query::statement::IsolationLevel,
     types::{
         TimeZone,
-        text::{ByteaOutput, FormatSettings},
+        text::{ByteaOutput, FormatSettings, IntervalStyle},
     },
 };
 
@@ -221,13 +221,19 @@ fn derive(values: &[String]) -> Result<Derived, SqlError> {
         value(name).map(|v| v.trim_end_matches(|c: char| c.is_ascii_alphabetic()).parse::<i64>())
     };
     let wrong = |name: &str| SqlError::internal(format!("parameter {name} has no usable value"));
-    let date_style = DateStyle::parse(value("datestyle")?).ok_or_else(|| wrong("DateStyle"))?;
     Ok(Derived {
         format: FormatSettings {
             time_zone: TimeZone::parse_setting(value("timezone")?)
                 .ok_or_else(|| wrong("TimeZone"))?
                 .0,
-            date_order: date_style.order,
+            date_style: table::parse_date_style(value("datestyle")?)
+                .ok_or_else(|| wrong("DateStyle"))?,
+            interval_style: match value("intervalstyle")? {
+                "postgres_verbose" => IntervalStyle::PostgresVerbose,
+                "sql_standard" => IntervalStyle::SqlStandard,
+                "iso_8601" => IntervalStyle::Iso8601,
+                _ => IntervalStyle::Postgres,
+            },
             extra_float_digits: number("extra_float_digits")?
                 .map_err(|_| wrong("extra_float_digits"))? as i32,
             bytea_output: match value("bytea_output")? {

@@ -2,7 +2,10 @@
 
 use crate::{
     error::{SqlError, sqlstate},
-    types::{TimeZone, text::DateOrder},
+    types::{
+        TimeZone,
+        text::{DateFormat, DateOrder, DateStyle},
+    },
 };
 
 /// A run-time parameter.
@@ -166,7 +169,7 @@ static PARAMETERS: [Parameter; 48] = [
     reported(fixed(parameter("integer_datetimes", Kind::Bool, "on", "Timestamps are integers."))),
     reported(parameter(
         "IntervalStyle",
-        Kind::Partly(&["postgres"], &["postgres_verbose", "sql_standard", "iso_8601"]),
+        Kind::Enum(&["postgres", "postgres_verbose", "sql_standard", "iso_8601"]),
         "postgres",
         "Format of intervals.",
     )),
@@ -369,20 +372,54 @@ impl Parameter {
 
     fn date_style(&self, values: &[String], current: &str) -> Result<String, SqlError> {
         let joined = values.join(",");
-        let mut style = DateStyle::parse(current).unwrap_or(DateStyle { order: DateOrder::Mdy });
-        for word in joined.split(',').map(str::trim) {
-            match word.to_ascii_lowercase().as_str() {
-                "iso" | "default" => {}
-                "mdy" | "us" | "noneuro" | "noneuropean" => style.order = DateOrder::Mdy,
-                "dmy" | "euro" | "european" => style.order = DateOrder::Dmy,
-                "ymd" => style.order = DateOrder::Ymd,
-                "sql" | "postgres" | "german" => {
-                    return Err(SqlError::not_supported(format!("DateStyle {word}")));
-                }
-                _ => return Err(self.invalid(&joined)),
+        let default = DateStyle { format: DateFormat::Iso, order: DateOrder::Mdy };
+        let (mut format, mut order) = (None, None);
+        let conflict = |known: bool| {
+            if known {
+                Err(self.invalid(&joined).detail("Conflicting \"datestyle\" specifications."))
+            } else {
+                Ok(())
             }
+        };
+        for word in joined.split(',').map(str::trim) {
+            let word = word.to_ascii_lowercase();
+            let found = match word.as_str() {
+                "iso" => Some(DateFormat::Iso),
+                "sql" => Some(DateFormat::Sql),
+                "german" => Some(DateFormat::German),
+                _ if word.starts_with("postgres") => Some(DateFormat::Postgres),
+                _ => None,
+            };
+            if let Some(found) = found {
+                conflict(format.is_some_and(|known| known != found))?;
+                format = Some(found);
+                continue;
+            }
+            let found = match word.as_str() {
+                "ymd" => DateOrder::Ymd,
+                "dmy" => DateOrder::Dmy,
+                "mdy" | "us" => DateOrder::Mdy,
+                _ if word.starts_with("euro") => DateOrder::Dmy,
+                _ if word.starts_with("noneuro") => DateOrder::Mdy,
+                "default" => {
+                    format = format.or(Some(default.format));
+                    order = order.or(Some(default.order));
+                    continue;
+                }
+                _ => {
+                    let message = format!("Unrecognized key word: \"{word}\".");
+                    return Err(self.invalid(&joined).detail(message));
+                }
+            };
+            conflict(order.is_some_and(|known| known != found))?;
+            order = Some(found);
         }
-        Ok(style.show().to_owned())
+        let current = parse_date_style(current).unwrap_or(default);
+        // In German the day comes first, unless something else was asked for.
+        let usual = if format == Some(DateFormat::German) { DateOrder::Dmy } else { current.order };
+        let style =
+            DateStyle { format: format.unwrap_or(current.format), order: order.unwrap_or(usual) };
+        Ok(show_date_style(style))
     }
 
     fn invalid(&self, value: &str) -> SqlError {
@@ -403,30 +440,39 @@ impl Parameter {
     }
 }
 
-/// Output is ISO always.
-#[derive(Clone, Copy)]
-pub(super) struct DateStyle {
-    pub order: DateOrder,
-}
-
-impl DateStyle {
-    pub(super) fn parse(text: &str) -> Option<Self> {
-        let order = match text.rsplit(',').next()?.trim() {
+/// What [`show_date_style`] wrote.
+pub(super) fn parse_date_style(text: &str) -> Option<DateStyle> {
+    let (format, order) = text.split_once(", ")?;
+    Some(DateStyle {
+        format: match format {
+            "ISO" => DateFormat::Iso,
+            "SQL" => DateFormat::Sql,
+            "Postgres" => DateFormat::Postgres,
+            "German" => DateFormat::German,
+            _ => return None,
+        },
+        order: match order {
             "MDY" => DateOrder::Mdy,
             "DMY" => DateOrder::Dmy,
             "YMD" => DateOrder::Ymd,
             _ => return None,
-        };
-        Some(Self { order })
-    }
+        },
+    })
+}
 
-    fn show(self) -> &'static str {
-        match self.order {
-            DateOrder::Mdy => "ISO, MDY",
-            DateOrder::Dmy => "ISO, DMY",
-            DateOrder::Ymd => "ISO, YMD",
-        }
-    }
+fn show_date_style(style: DateStyle) -> String {
+    let format = match style.format {
+        DateFormat::Iso => "ISO",
+        DateFormat::Sql => "SQL",
+        DateFormat::Postgres => "Postgres",
+        DateFormat::German => "German",
+    };
+    let order = match style.order {
+        DateOrder::Mdy => "MDY",
+        DateOrder::Dmy => "DMY",
+        DateOrder::Ymd => "YMD",
+    };
+    format!("{format}, {order}")
 }
 
 /// A number with a unit: `500`, `30s`, `1.5 min`.

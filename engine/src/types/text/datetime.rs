@@ -10,8 +10,12 @@ use crate::{
 };
 
 mod fields;
+mod write;
 
 use fields::Fields;
+pub(super) use write::{
+    push_padded, write_clock, write_date, write_time, write_timestamp, write_timestamptz,
+};
 
 /// Order of day, month and year in input that does not tell by itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -90,111 +94,6 @@ pub(super) fn days_in_month(year: i64, month: u32) -> u32 {
     }
 }
 
-fn push_padded(mut value: u64, width: usize, out: &mut Vec<u8>) {
-    let start = out.len();
-    out.resize(start + width, b'0');
-    let mut at = out.len();
-    while value > 0 {
-        let digit = b'0' + (value % 10) as u8;
-        if at > start {
-            at -= 1;
-            out[at] = digit;
-        } else {
-            out.insert(start, digit);
-        }
-        value /= 10;
-    }
-}
-
-/// `hh:mm:ss[.ffffff]`, hours with two digits at least.
-pub(super) fn write_clock(us: u64, out: &mut Vec<u8>) {
-    let seconds = us / US_PER_SECOND as u64;
-    push_padded(seconds / 3600, 2, out);
-    out.push(b':');
-    push_padded(seconds / 60 % 60, 2, out);
-    out.push(b':');
-    push_padded(seconds % 60, 2, out);
-    let fraction = us % US_PER_SECOND as u64;
-    if fraction != 0 {
-        out.push(b'.');
-        push_padded(fraction, 6, out);
-        while out.last() == Some(&b'0') {
-            out.pop();
-        }
-    }
-}
-
-/// The day without era; the caller appends ` BC` at the end of its text if this says so.
-fn write_day(days: i64, out: &mut Vec<u8>) -> bool {
-    let (year, month, day) = civil_from_days(days);
-    push_padded(if year > 0 { year } else { 1 - year } as u64, 4, out);
-    out.push(b'-');
-    push_padded(u64::from(month), 2, out);
-    out.push(b'-');
-    push_padded(u64::from(day), 2, out);
-    year <= 0
-}
-
-pub(super) fn write_date(days: i32, out: &mut Vec<u8>) {
-    match days {
-        i32::MAX => out.extend_from_slice(b"infinity"),
-        i32::MIN => out.extend_from_slice(b"-infinity"),
-        days => {
-            if write_day(i64::from(days), out) {
-                out.extend_from_slice(b" BC");
-            }
-        }
-    }
-}
-
-pub(super) fn write_time(us: i64, out: &mut Vec<u8>) {
-    write_clock(us.max(0) as u64, out);
-}
-
-pub(super) fn write_timestamp(us: i64, out: &mut Vec<u8>) {
-    if !write_infinity(us, out) {
-        write_moment(us, None, out);
-    }
-}
-
-pub(super) fn write_timestamptz(us: i64, zone: &TimeZone, out: &mut Vec<u8>) {
-    if !write_infinity(us, out) {
-        let offset = zone_offset::at_instant(zone, us);
-        write_moment(us.saturating_add(i64::from(offset) * US_PER_SECOND), Some(offset), out);
-    }
-}
-
-fn write_infinity(us: i64, out: &mut Vec<u8>) -> bool {
-    match us {
-        i64::MAX => out.extend_from_slice(b"infinity"),
-        i64::MIN => out.extend_from_slice(b"-infinity"),
-        _ => return false,
-    }
-    true
-}
-
-fn write_moment(local_us: i64, offset: Option<i32>, out: &mut Vec<u8>) {
-    let before_christ = write_day(local_us.div_euclid(US_PER_DAY), out);
-    out.push(b' ');
-    write_clock(local_us.rem_euclid(US_PER_DAY) as u64, out);
-    if let Some(offset) = offset {
-        out.push(if offset < 0 { b'-' } else { b'+' });
-        let offset = u64::from(offset.unsigned_abs());
-        push_padded(offset / 3600, 2, out);
-        if !offset.is_multiple_of(3600) {
-            out.push(b':');
-            push_padded(offset / 60 % 60, 2, out);
-        }
-        if !offset.is_multiple_of(60) {
-            out.push(b':');
-            push_padded(offset % 60, 2, out);
-        }
-    }
-    if before_christ {
-        out.extend_from_slice(b" BC");
-    }
-}
-
 /// Days since 1970-01-01.
 ///
 /// # Errors
@@ -210,7 +109,7 @@ pub fn parse_date(text: &str, settings: &FormatSettings) -> Result<i32, SqlError
         Some(Special::Relative) => return Err(relative(text)),
         None => {}
     }
-    Fields::parse(text, settings.date_order)
+    Fields::parse(text, settings.date_style.order)
         .and_then(|fields| fields.days().ok_or(Wrong::Syntax))
         .and_then(|days| {
             if (DATE_MIN..=DATE_MAX).contains(&days) { Ok(days as i32) } else { Err(Wrong::Range) }
@@ -226,7 +125,7 @@ pub fn parse_time(text: &str, settings: &FormatSettings) -> Result<i64, SqlError
     if text.trim().eq_ignore_ascii_case("allballs") {
         return Ok(0);
     }
-    Fields::parse(text, settings.date_order)
+    Fields::parse(text, settings.date_style.order)
         .and_then(|fields| fields.time_us.ok_or(Wrong::Syntax))
         .map_err(|wrong| error(wrong, "time", text))
 }
@@ -274,7 +173,7 @@ fn moment(text: &str, settings: &FormatSettings, type_name: &str) -> Result<Mome
         Some(Special::Relative) => return Err(relative(text)),
         None => {}
     }
-    Fields::parse(text, settings.date_order)
+    Fields::parse(text, settings.date_style.order)
         .and_then(|fields| {
             let days = fields.days().ok_or(Wrong::Syntax)?;
             let us =

@@ -272,7 +272,9 @@ impl ColumnBuilder {
             Values::Time(b) => b.append_value(datetime::parse_time(text, settings)?),
             Values::Timestamp(b) => b.append_value(datetime::parse_timestamp(text, settings)?),
             Values::Timestamptz(b) => b.append_value(datetime::parse_timestamptz(text, settings)?),
-            Values::Interval(b) => b.append_value(parse_interval(text)?),
+            Values::Interval(b) => {
+                b.append_value(parse_interval(text, settings.interval_style, None)?);
+            }
             Values::Uuid(b) => b
                 .append_value(uuid(text)?)
                 .map_err(|error| SqlError::internal(error.to_string()))?,

@@ -130,9 +130,10 @@ impl<'a> TextEncoder<'a> {
     }
 
     fn moment(&self, array: &ArrayRef, data_type: &DataType, row: usize, out: &mut Vec<u8>) {
+        let style = self.settings.date_style;
         match data_type {
             DataType::Date32 => {
-                datetime::write_date(array.as_primitive::<Date32Type>().value(row), out);
+                datetime::write_date(array.as_primitive::<Date32Type>().value(row), style, out);
             }
             DataType::Time64(TimeUnit::Microsecond) => {
                 datetime::write_time(array.as_primitive::<Time64MicrosecondType>().value(row), out);
@@ -140,14 +141,14 @@ impl<'a> TextEncoder<'a> {
             DataType::Timestamp(TimeUnit::Microsecond, zone) => {
                 let value = array.as_primitive::<TimestampMicrosecondType>().value(row);
                 if zone.is_some() {
-                    datetime::write_timestamptz(value, &self.settings.time_zone, out);
+                    datetime::write_timestamptz(value, &self.settings.time_zone, style, out);
                 } else {
-                    datetime::write_timestamp(value, out);
+                    datetime::write_timestamp(value, style, out);
                 }
             }
             DataType::Interval(_) => {
                 let value = array.as_primitive::<IntervalMonthDayNanoType>().value(row);
-                interval::write_interval(value, out);
+                interval::write_interval(value, self.settings.interval_style, out);
             }
             // What no PgType maps to; only expressions of DataFusion's own bring it.
             _ => {

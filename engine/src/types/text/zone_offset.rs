@@ -14,7 +14,13 @@ pub(super) fn at_instant(zone: &TimeZone, instant_us: i64) -> i32 {
     }
 }
 
-/// The same at a local time, in µs since 1970-01-01 local.
+/// What the zone is called at an instant (`PST`); None where it has only its offset.
+pub(super) fn abbreviation(zone: &TimeZone, instant_us: i64) -> Option<String> {
+    let at = DateTime::from_timestamp(instant_us.div_euclid(1_000_000), 0)?;
+    zone.abbreviation_at_utc(&at.naive_utc())
+}
+
+/// Seconds east of Greenwich at a local time, in µs since 1970-01-01 local.
 pub(super) fn at_local(zone: &TimeZone, local_us: i64) -> i32 {
     match zone {
         TimeZone::Fixed(offset) => offset.local_minus_utc(),

@@ -1,4 +1,7 @@
 use super::*;
+use crate::types::text::{DateFormat, DateStyle};
+
+const ISO: DateStyle = DateStyle { format: DateFormat::Iso, order: DateOrder::Mdy };
 
 fn settings(zone: &str) -> FormatSettings {
     FormatSettings {
@@ -10,7 +13,7 @@ fn settings(zone: &str) -> FormatSettings {
 fn date(text: &str) -> Result<String, SqlError> {
     parse_date(text, &settings("UTC")).map(|days| {
         let mut out = Vec::new();
-        write_date(days, &mut out);
+        write_date(days, ISO, &mut out);
         String::from_utf8(out).expect("ASCII")
     })
 }
@@ -18,7 +21,7 @@ fn date(text: &str) -> Result<String, SqlError> {
 fn instant(text: &str, zone: &str) -> Result<String, SqlError> {
     parse_timestamptz(text, &settings(zone)).map(|us| {
         let mut out = Vec::new();
-        write_timestamptz(us, &TimeZone::parse(zone).expect("a zone"), &mut out);
+        write_timestamptz(us, &TimeZone::parse(zone).expect("a zone"), ISO, &mut out);
         String::from_utf8(out).expect("ASCII")
     })
 }
@@ -88,5 +91,72 @@ fn civil_days_go_round() {
     for days in (-1_000_000..1_000_000).step_by(97) {
         let (year, month, day) = civil_from_days(days);
         assert_eq!(days_from_civil(year, month, day), days);
+    }
+}
+
+#[test]
+fn prints_in_every_style() {
+    let moment = parse_timestamp("0044-03-15 13:01:02.5 BC", &settings("UTC")).expect("a moment");
+    let zone = TimeZone::parse("America/Los_Angeles").expect("a zone");
+    let fixed = TimeZone::parse("+05:30").expect("an offset");
+    let instant = 946_728_000_000_000;
+    for (format, order, day, then, now, there) in [
+        (
+            DateFormat::Iso,
+            DateOrder::Dmy,
+            "2000-01-02",
+            "0044-03-15 13:01:02.5 BC",
+            "2000-01-01 04:00:00-08",
+            "2000-01-01 17:30:00+05:30",
+        ),
+        (
+            DateFormat::Sql,
+            DateOrder::Mdy,
+            "01/02/2000",
+            "03/15/0044 13:01:02.5 BC",
+            "01/01/2000 04:00:00 PST",
+            "01/01/2000 17:30:00 +05:30",
+        ),
+        (
+            DateFormat::Sql,
+            DateOrder::Dmy,
+            "02/01/2000",
+            "15/03/0044 13:01:02.5 BC",
+            "01/01/2000 04:00:00 PST",
+            "01/01/2000 17:30:00 +05:30",
+        ),
+        (
+            DateFormat::German,
+            DateOrder::Dmy,
+            "02.01.2000",
+            "15.03.0044 13:01:02.5 BC",
+            "01.01.2000 04:00:00 PST",
+            "01.01.2000 17:30:00 +05:30",
+        ),
+        (
+            DateFormat::Postgres,
+            DateOrder::Mdy,
+            "01-02-2000",
+            "Fri Mar 15 13:01:02.5 0044 BC",
+            "Sat Jan 01 04:00:00 2000 PST",
+            "Sat Jan 01 17:30:00 2000 +05:30",
+        ),
+        (
+            DateFormat::Postgres,
+            DateOrder::Dmy,
+            "02-01-2000",
+            "Fri 15 Mar 13:01:02.5 0044 BC",
+            "Sat 01 Jan 04:00:00 2000 PST",
+            "Sat 01 Jan 17:30:00 2000 +05:30",
+        ),
+    ] {
+        let style = DateStyle { format, order };
+        let mut all = [const { Vec::new() }; 4];
+        write_date(10_958, style, &mut all[0]);
+        write_timestamp(moment, style, &mut all[1]);
+        write_timestamptz(instant, &zone, style, &mut all[2]);
+        write_timestamptz(instant, &fixed, style, &mut all[3]);
+        let all = all.map(|text| String::from_utf8(text).expect("ASCII"));
+        assert_eq!(all, [day, then, now, there], "{style:?}");
     }
 }
