@@ -16,6 +16,18 @@ pub fn setup() -> &'static str {
     expressions::SETUP
 }
 
+/// Value of an option `--name N` of this program.
+///
+/// # Panics
+/// It is no number.
+#[must_use]
+pub fn option(name: &str) -> Option<u64> {
+    let mut arguments = std::env::args().skip_while(|a| a != name);
+    arguments.next()?;
+    let value = arguments.next().unwrap_or_default();
+    Some(value.parse().unwrap_or_else(|_| panic!("{name} takes a number, not {value:?}")))
+}
+
 /// What a server says to a statement.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Answer {

@@ -5,6 +5,7 @@
 pub mod client;
 pub mod differential;
 pub mod duck;
+pub mod nested;
 pub mod peer;
 pub mod ports;
 pub mod regression;

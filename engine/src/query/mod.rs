@@ -11,6 +11,7 @@
 
 pub mod errors;
 pub mod functions;
+pub mod optimizer;
 pub mod parser;
 pub mod planner;
 pub mod quoting;

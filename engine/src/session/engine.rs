@@ -33,6 +33,7 @@ use crate::{
     query::{
         errors::sql_error,
         functions::{Functions, given_up::GivenUp, memory::QueryMemory},
+        optimizer,
         planner::{ResolvedColumn, ResolvedTable},
         scan::{StoredTable, TableFacts},
         series_rows,
@@ -141,6 +142,7 @@ impl Engine {
         let template = SessionStateBuilder::new()
             .with_config(config)
             .with_runtime_env(runtime)
+            .with_optimizer_rules(optimizer::rules())
             .with_physical_optimizer_rules(rules)
             .with_query_planner(Arc::new(series_rows::Planner))
             .build();

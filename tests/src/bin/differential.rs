@@ -7,18 +7,10 @@ use std::time::{Duration, Instant};
 
 use glaredb_tests::{
     client,
-    differential::{Generator, ask, differs, setup},
+    differential::{Generator, ask, differs, option, setup},
     peer::Postgres,
     server::Server,
 };
-
-/// Value of an option `--name N`.
-fn option(name: &str) -> Option<u64> {
-    let mut arguments = std::env::args().skip_while(|a| a != name);
-    arguments.next()?;
-    let value = arguments.next().unwrap_or_default();
-    Some(value.parse().unwrap_or_else(|_| panic!("{name} takes a number, not {value:?}")))
-}
 
 #[tokio::main]
 async fn main() {

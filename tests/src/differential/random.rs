@@ -27,6 +27,11 @@ impl Random {
         self.below(times) == 0
     }
 
+    /// In `n` of a hundred cases.
+    pub fn percent(&mut self, n: usize) -> bool {
+        self.below(100) < n
+    }
+
     pub fn pick<'a, T>(&mut self, of: &'a [T]) -> &'a T {
         &of[self.below(of.len())]
     }

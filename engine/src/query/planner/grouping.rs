@@ -17,7 +17,7 @@ use super::{
     bound::Bound,
     query::{Reference, distinct_key, output_reference},
     scope::{Env, Scope, ScopeTable},
-    select::{Item, OrderKey, OrderTarget, columns_of_subqueries, replace},
+    select::{Item, OrderKey, OrderTarget, columns_of_subqueries, filter, replace},
 };
 use crate::{
     error::{SqlError, sqlstate},
@@ -188,7 +188,7 @@ impl Planner<'_> {
                         .alias(self.fresh_name("__agg"));
                     let aggregate =
                         Aggregate::try_new(Arc::new(plan), vec![], vec![one]).map_err(sql_error)?;
-                    self.restricted(LogicalPlan::Aggregate(aggregate), condition)
+                    filter(LogicalPlan::Aggregate(aggregate), condition)
                 }
             };
         }
@@ -225,7 +225,7 @@ impl Planner<'_> {
             None => Ok(plan),
             Some(condition) => {
                 let condition = rewrite(condition)?;
-                self.restricted(plan, condition)
+                filter(plan, condition)
             }
         }
     }

@@ -65,7 +65,7 @@ impl Planner<'_> {
             let bound = self.expr(condition, &env)?;
             let condition =
                 self.condition(bound, "WHERE").map_err(|e| self.locate(e, condition))?;
-            plan = self.restricted(plan, condition)?;
+            plan = filter(plan, condition)?;
         }
         self.windows.push(self.named_windows(select)?);
         let planned = self.select_list(select, order_by, plan, &env);

@@ -172,6 +172,7 @@ impl Database {
     pub(super) fn run(&self, plan: LogicalPlan, types: &[PgType]) -> Result<String, SqlError> {
         let config = SessionConfig::new().with_target_partitions(2).with_batch_size(3);
         let state = SessionStateBuilder::new()
+            .with_optimizer_rules(crate::query::optimizer::rules())
             .with_default_features()
             .with_config(config)
             .with_query_planner(Arc::new(crate::query::series_rows::Planner))

@@ -29,13 +29,7 @@ mod rows;
 use std::{collections::HashSet, sync::Arc};
 
 use self::outer::{among, as_outer, as_own, named_as, outer_columns, replace_outer};
-use super::{
-    Planner,
-    bound::Bound,
-    from::join_plans,
-    operators::binary,
-    select::{columns_of_subqueries, filter},
-};
+use super::{Planner, bound::Bound, from::join_plans, operators::binary, select::filter};
 use crate::{
     error::SqlError,
     query::errors::{external, sql_error},
@@ -278,7 +272,7 @@ impl Planner<'_> {
             split_conjunction_owned(node.predicate).into_iter().partition(has_subquery);
         let mut plan = Arc::unwrap_or_clone(node.input);
         if let Some(condition) = conjunction(without) {
-            plan = self.restricted(plan, condition)?;
+            plan = filter(plan, condition)?;
         }
         // Conditions that stay as they are go first, below the joins.
         let (stay, join): (Vec<_>, Vec<_>) = with.into_iter().partition(|c| {
@@ -315,12 +309,12 @@ impl Planner<'_> {
                 Expr::Not(inner) => self.restrict(input, *inner),
                 other => {
                     let (input, other) = self.attach_one(input, other)?;
-                    self.restricted(input, not(other))
+                    filter(input, not(other))
                 }
             },
             other => {
                 let (input, other) = self.attach_one(input, other)?;
-                self.restricted(input, other)
+                filter(input, other)
             }
         }
     }
@@ -335,13 +329,13 @@ impl Planner<'_> {
         let Some(plan) = rows_that_matter(plan) else {
             // There is always a row.
             let keep = join_type == JoinType::LeftSemi;
-            return if keep { Ok(input) } else { self.restricted(input, lit(false)) };
+            return if keep { Ok(input) } else { filter(input, lit(false)) };
         };
         let outer = outer_columns(&plan)?;
         if outer.is_empty() {
             let any = self.any_row(plan)?;
             let condition = if join_type == JoinType::LeftSemi { any } else { not(any) };
-            return self.restricted(input, condition);
+            return filter(input, condition);
         }
         let ours = among(outer, input.schema());
         if let Some((right, conditions)) = self.pull_up(plan.clone(), &ours)? {
@@ -378,48 +372,6 @@ impl Planner<'_> {
             input = self.restrict(input, not(condition))?;
         }
         Ok(input)
-    }
-
-    /// The rows of which a condition is true. DataFusion moves one without columns below anything,
-    /// even an aggregate without GROUP BY, which then has a row it should not have: such a condition
-    /// becomes a relation of one row or none.
-    pub(super) fn restricted(
-        &mut self,
-        plan: LogicalPlan,
-        condition: Expr,
-    ) -> Result<LogicalPlan, SqlError> {
-        let whole = |node: &LogicalPlan| {
-            let grouped = |e: &Expr| !matches!(e, Expr::GroupingSet(_));
-            Ok(matches!(node, LogicalPlan::Aggregate(a)
-                if a.group_expr.is_empty() || !a.group_expr.iter().all(grouped)))
-        };
-        if !plan.exists(whole).map_err(sql_error)? {
-            return filter(plan, condition);
-        }
-        let (mut constant, mut kept) = (Vec::new(), Vec::new());
-        for part in split_conjunction_owned(condition) {
-            let refers = !part.column_refs().is_empty()
-                || part.contains_outer()
-                || !columns_of_subqueries(&part)?.is_empty();
-            if refers { kept.push(part) } else { constant.push(part) }
-        }
-        let mut plan = match conjunction(kept) {
-            Some(kept) => filter(plan, kept)?,
-            None => plan,
-        };
-        if let Some(constant) = conjunction(constant) {
-            let columns = plan.schema().columns();
-            let name = self.fresh_name("__condition");
-            let one = LogicalPlan::EmptyRelation(EmptyRelation {
-                produce_one_row: true,
-                schema: Arc::new(datafusion::common::DFSchema::empty()),
-            });
-            let condition = project(one, vec![constant.alias(&name)])?;
-            plan = join_plans(plan, condition, JoinType::Inner, None)?;
-            plan = filter(plan, Expr::Column(Column::from_name(name)))?;
-            plan = narrowed(plan, &columns)?;
-        }
-        Ok(plan)
     }
 
     /// An uncorrelated EXISTS.
