@@ -17,6 +17,7 @@ pub mod planner;
 pub mod quoting;
 pub mod scan;
 pub mod series_rows;
+mod shared_rows;
 pub mod statement;
 pub mod turns;
 pub mod type_names;

@@ -10,6 +10,8 @@ use datafusion::{
     },
 };
 
+use super::shared_rows::as_shared;
+
 /// The rules, in DataFusion's order.
 #[must_use]
 pub fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
@@ -20,11 +22,13 @@ pub fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     Optimizer::new().rules.into_iter().map(replaced).collect()
 }
 
-/// [`PushDownFilter`] that leaves filters above aggregates that have a row for no input.
+/// [`PushDownFilter`] that leaves filters above aggregates that have a row for no input, and above
+/// [shared rows](super::shared_rows), which others read, too.
 ///
 /// The rule moves a condition below an aggregate if all its columns are grouped by. A condition
 /// without columns, such as the `false` that the rule itself makes of `x = 2 AND x = 0`, goes below
-/// an aggregate without GROUP BY then, which has its row all the same.
+/// an aggregate without GROUP BY then, which has its row all the same. Below a node that it does not
+/// know it moves whatever has no column of it.
 #[derive(Debug)]
 struct PushDown(PushDownFilter);
 
@@ -46,21 +50,22 @@ impl OptimizerRule for PushDown {
         plan: LogicalPlan,
         config: &dyn OptimizerConfig,
     ) -> Result<Transformed<LogicalPlan>> {
-        if filters_whole(&plan) {
+        if stays(&plan) {
             return Ok(Transformed::no(plan));
         }
         self.0.rewrite(plan, config)
     }
 }
 
-/// Whether a plan filters the rows of an aggregate without GROUP BY or of grouping sets.
-fn filters_whole(plan: &LogicalPlan) -> bool {
+/// Whether a plan filters the rows of an aggregate without GROUP BY or of grouping sets, or rows that
+/// are shared.
+fn stays(plan: &LogicalPlan) -> bool {
     let LogicalPlan::Filter(filter) = plan else { return false };
     match filter.input.as_ref() {
         LogicalPlan::Aggregate(aggregate) => {
             aggregate.group_expr.is_empty()
                 || aggregate.group_expr.iter().any(|e| matches!(e, Expr::GroupingSet(_)))
         }
-        below => filters_whole(below),
+        below => as_shared(below).is_some() || stays(below),
     }
 }

@@ -36,7 +36,11 @@ use datafusion::{
 };
 use futures::{Stream, StreamExt};
 
-use super::{errors::external, functions::series::zero_step};
+use super::{
+    errors::external,
+    functions::series::zero_step,
+    shared_rows::{Copies, SharedNode},
+};
 
 /// The input's rows beside the numbers from the first bound to the second by the third.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -130,16 +134,20 @@ impl QueryPlanner for Planner {
         plan: &LogicalPlan,
         session: &dyn Session,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(SeriesPlanner)])
+        DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(NodePlanner::default())])
             .create_physical_plan(plan, session)
             .await
     }
 }
 
-struct SeriesPlanner;
+/// Plans the nodes of one plan.
+#[derive(Default)]
+struct NodePlanner {
+    copies: Copies,
+}
 
 #[async_trait]
-impl ExtensionPlanner for SeriesPlanner {
+impl ExtensionPlanner for NodePlanner {
     async fn plan_extension(
         &self,
         planner: &dyn PhysicalPlanner,
@@ -149,6 +157,9 @@ impl ExtensionPlanner for SeriesPlanner {
         session: &dyn Session,
         context: &PhysicalPlanningContext,
     ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+        if let Some(node) = node.as_any().downcast_ref::<SharedNode>() {
+            return Ok(Some(self.copies.plan(node, Arc::clone(&inputs[0]))));
+        }
         let Some(node) = node.as_any().downcast_ref::<SeriesNode>() else { return Ok(None) };
         let schema = node.input.schema();
         let bounds = node

@@ -145,6 +145,8 @@ struct Planner<'a> {
     attached: Vec<(Expr, Expr)>,
     /// Whether there are subqueries in expressions.
     has_subqueries: bool,
+    /// Whether there are shared rows that may stand in one place only.
+    shares: bool,
     /// Names of columns in the plan.
     names: HashSet<String>,
     /// How many queries are around.
@@ -170,6 +172,7 @@ impl<'a> Planner<'a> {
             depth: 0,
             attached: Vec::new(),
             has_subqueries: false,
+            shares: false,
             names: HashSet::new(),
             queries: 0,
             ctes: Vec::new(),

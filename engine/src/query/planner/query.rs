@@ -20,13 +20,14 @@ use super::{
     arrays::{equality_needed, order_needed},
     bound::{Bound, null_of},
     coerce::CastContext,
+    decorrelate::is_repeatable,
     from::Relation,
     operators::key_function,
     scope::{Env, Scope},
 };
 use crate::{
     error::{SqlError, sqlstate},
-    query::{errors::sql_error, parser::fold_identifier},
+    query::{errors::sql_error, parser::fold_identifier, shared_rows::shared},
     types::PgType,
 };
 
@@ -557,6 +558,13 @@ impl Planner<'_> {
                 }
             };
             let columns = renamed(&name, columns, &renames)?;
+            // It is computed once, however often it is read.
+            let plan = if is_repeatable(&plan)? {
+                plan
+            } else {
+                self.shares = true;
+                shared(plan)
+            };
             self.ctes.push(Cte { name, plan, columns, used: false });
         }
         Ok(())

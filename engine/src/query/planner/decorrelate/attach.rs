@@ -161,7 +161,7 @@ impl Planner<'_> {
             }
             Some(keyed) => self.attach_keyed(input, keyed, &ours, &value)?,
             None => {
-                let (right, keys) = self.for_bindings(plan, &input, &ours)?;
+                let (input, right, keys) = self.for_bindings(plan, input, &ours)?;
                 let plan = joined(input, right, JoinType::Left, keys, None, false)?;
                 (plan, Expr::Column(value))
             }
@@ -215,20 +215,21 @@ impl Planner<'_> {
         })
     }
 
-    /// The plan for every binding of outer columns, and the keys of a join with the input.
+    /// The input as it has to be read, the plan for every binding that the input has of outer
+    /// columns, and the keys of a join of the two.
     pub(super) fn for_bindings(
         &mut self,
         plan: LogicalPlan,
-        input: &LogicalPlan,
+        input: LogicalPlan,
         ours: &HashSet<Column>,
-    ) -> Result<(LogicalPlan, Vec<(Expr, Expr)>), SqlError> {
+    ) -> Result<(LogicalPlan, LogicalPlan, Vec<(Expr, Expr)>), SqlError> {
         if ours.is_empty() {
-            return Ok((plan, Vec::new()));
+            return Ok((input, plan, Vec::new()));
         }
-        let domain = Domain::new(self, input, ours)?;
+        let (input, domain) = Domain::new(self, input, ours)?;
         let (plan, columns) = self.dependent(plan, &domain, ours)?;
         let keys = domain.keys(input.schema(), &plan, &columns)?;
-        Ok((plan, keys))
+        Ok((input, plan, keys))
     }
 }
 

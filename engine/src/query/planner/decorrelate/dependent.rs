@@ -6,7 +6,7 @@
 //! aggregates group by it, windows and limits are per binding, both sides of a join have the same.
 //! What comes out is the subquery's result for each binding.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{cell::RefCell, collections::HashSet, sync::Arc};
 
 use datafusion::{
     common::{Column, DFSchema, JoinType},
@@ -27,32 +27,40 @@ use super::{
     pulled::aliased_columns,
     rows::{limit_counts, per_group},
 };
-use crate::{error::SqlError, query::errors::sql_error};
+use crate::{
+    error::SqlError,
+    query::{
+        errors::sql_error,
+        shared_rows::{as_shared, shared},
+    },
+};
 
 /// The distinct values of outer columns.
 pub(super) struct Domain {
     plan: LogicalPlan,
     /// The outer columns, in the order of the plan's.
     outer: Vec<Column>,
+    /// Shared rows that depend on it, by the number they had before.
+    shared: RefCell<HashMap<u64, Dependent>>,
 }
 
 /// A plan with the columns of the domain beside its own.
 type Dependent = (LogicalPlan, Vec<Column>);
 
 impl Domain {
-    /// `source` has these columns; other rows than those asked for do no harm.
+    /// The values that `input` has of these columns. The input comes back as it has to be read if it
+    /// gives other rows each time it is computed.
     pub(super) fn new(
         planner: &mut Planner<'_>,
-        source: &LogicalPlan,
+        input: LogicalPlan,
         ours: &HashSet<Column>,
-    ) -> Result<Self, SqlError> {
-        let source = narrowest(source, ours);
-        let source = if is_repeatable(source)? { Some(source.clone()) } else { superset(source)? };
-        let Some(source) = source else {
-            return Err(SqlError::not_supported(
-                "a correlated subquery of this form over rows that are different each time they \
-                 are computed",
-            ));
+    ) -> Result<(LogicalPlan, Self), SqlError> {
+        let source = narrowest(&input, ours);
+        let (input, source) = if is_repeatable(source)? {
+            let source = source.clone();
+            (input, source)
+        } else {
+            sharing_narrowest(input, ours)?
         };
         let mut outer: Vec<Column> = ours.iter().cloned().collect();
         outer.sort();
@@ -62,7 +70,8 @@ impl Domain {
         let exprs = columns.map(|(c, name)| Expr::Column(c.clone()).alias(name)).collect();
         let plan = Projection::try_new(exprs, Arc::new(source)).map_err(sql_error)?;
         let plan = Arc::new(LogicalPlan::Projection(plan));
-        Ok(Self { plan: LogicalPlan::Distinct(Distinct::All(plan)), outer })
+        let plan = LogicalPlan::Distinct(Distinct::All(plan));
+        Ok((input, Self { plan, outer, shared: RefCell::default() }))
     }
 
     /// The domain once more, under new names.
@@ -130,40 +139,67 @@ fn equal(left: Expr, right: Expr) -> Expr {
     Expr::BinaryExpr(BinaryExpr::new(Box::new(left), Operator::Eq, Box::new(right)))
 }
 
-/// The part of a plan that brings all of the columns.
-fn narrowest<'p>(plan: &'p LogicalPlan, ours: &HashSet<Column>) -> &'p LogicalPlan {
+/// Which input of a plan brings all of the columns.
+fn narrower(plan: &LogicalPlan, ours: &HashSet<Column>) -> Option<usize> {
     let has = |plan: &LogicalPlan| ours.iter().all(|c| plan.schema().has_column(c));
-    let inputs: Vec<&LogicalPlan> = match plan {
-        LogicalPlan::Join(join) => match join.join_type {
-            JoinType::Inner => vec![&join.left, &join.right],
-            JoinType::Left | JoinType::LeftMark | JoinType::LeftSemi | JoinType::LeftAnti => {
-                vec![&join.left]
+    match plan {
+        LogicalPlan::Join(join) => {
+            let (left, right) = match join.join_type {
+                JoinType::Inner => (true, true),
+                JoinType::Left | JoinType::LeftMark | JoinType::LeftSemi | JoinType::LeftAnti => {
+                    (true, false)
+                }
+                JoinType::Right => (false, true),
+                _ => (false, false),
+            };
+            match (left && has(&join.left), right && has(&join.right)) {
+                (true, _) => Some(0),
+                (_, true) => Some(1),
+                _ => None,
             }
-            JoinType::Right => vec![&join.right],
-            _ => Vec::new(),
-        },
+        }
         // The projections that decorrelation puts above joins.
         LogicalPlan::Projection(projection)
             if projection.expr.iter().all(|e| matches!(e, Expr::Column(_) | Expr::Alias(_))) =>
         {
-            vec![&projection.input]
+            has(&projection.input).then_some(0)
         }
-        _ => Vec::new(),
-    };
-    match inputs.into_iter().find(|input| has(input)) {
-        Some(input) => narrowest(input, ours),
+        _ => None,
+    }
+}
+
+/// The part of a plan that brings all of the columns.
+fn narrowest<'p>(plan: &'p LogicalPlan, ours: &HashSet<Column>) -> &'p LogicalPlan {
+    match narrower(plan, ours) {
+        Some(index) => narrowest(plan.inputs()[index], ours),
         None => plan,
     }
 }
 
-/// Whether the plan gives the same rows when it is computed again.
-fn is_repeatable(plan: &LogicalPlan) -> Result<bool, SqlError> {
-    use datafusion::{
-        arrow::datatypes::DataType,
-        common::tree_node::{TreeNode, TreeNodeRecursion},
+/// The plan with that part shared, and the part.
+fn sharing_narrowest(
+    plan: LogicalPlan,
+    ours: &HashSet<Column>,
+) -> Result<(LogicalPlan, LogicalPlan), SqlError> {
+    let Some(index) = narrower(&plan, ours) else {
+        let plan = shared(plan);
+        return Ok((plan.clone(), plan));
     };
+    let mut inputs: Vec<LogicalPlan> = plan.inputs().into_iter().cloned().collect();
+    let (input, source) = sharing_narrowest(std::mem::take(&mut inputs[index]), ours)?;
+    inputs[index] = input;
+    let plan = plan.with_new_exprs(plan.expressions(), inputs).map_err(sql_error)?;
+    Ok((plan, source))
+}
+
+/// Whether the plan gives the same rows when it is computed again.
+pub(in crate::query::planner) fn is_repeatable(plan: &LogicalPlan) -> Result<bool, SqlError> {
+    use datafusion::{arrow::datatypes::DataType, common::tree_node::TreeNodeRecursion};
     let mut repeatable = true;
-    plan.apply(|node| {
+    plan.apply_with_subqueries(|node| {
+        if as_shared(node).is_some() {
+            return Ok(TreeNodeRecursion::Jump);
+        }
         let fixed = match node {
             LogicalPlan::Limit(_) | LogicalPlan::Window(_) | LogicalPlan::RecursiveQuery(_) => {
                 false
@@ -198,52 +234,6 @@ fn is_repeatable(plan: &LogicalPlan) -> Result<bool, SqlError> {
     })
     .map_err(sql_error)?;
     Ok(repeatable)
-}
-
-/// A plan that gives the same rows when it is computed again, among them all of this one's; its
-/// columns, too. `None` if it is not known how.
-fn superset(plan: &LogicalPlan) -> Result<Option<LogicalPlan>, SqlError> {
-    if is_repeatable(plan)? {
-        return Ok(Some(plan.clone()));
-    }
-    // What is computed from something random is random.
-    let mut volatile = false;
-    plan.apply_expressions(|e| {
-        volatile |= e.is_volatile();
-        Ok(datafusion::common::tree_node::TreeNodeRecursion::Continue)
-    })
-    .map_err(sql_error)?;
-    if volatile && !matches!(plan, LogicalPlan::Filter(_) | LogicalPlan::Sort(_)) {
-        return Ok(None);
-    }
-    let inputs: Vec<&LogicalPlan> = match plan {
-        // Less is left out.
-        LogicalPlan::Limit(node) => return superset(&node.input),
-        LogicalPlan::Sort(node) => return superset(&node.input),
-        LogicalPlan::Filter(node) if volatile => return superset(&node.input),
-        LogicalPlan::Filter(_)
-        | LogicalPlan::Projection(_)
-        | LogicalPlan::SubqueryAlias(_)
-        | LogicalPlan::Distinct(Distinct::All(_))
-        | LogicalPlan::Union(_) => plan.inputs(),
-        LogicalPlan::Join(join) => match join.join_type {
-            JoinType::Inner | JoinType::LeftSemi => vec![&join.left, &join.right],
-            // More on the right side would be less on the left.
-            JoinType::LeftAnti => return superset(&join.left),
-            JoinType::Left if is_repeatable(&join.right)? => vec![&join.left, &join.right],
-            JoinType::Right if is_repeatable(&join.left)? => vec![&join.left, &join.right],
-            _ => return Ok(None),
-        },
-        _ => return Ok(None),
-    };
-    let mut supersets = Vec::with_capacity(inputs.len());
-    for input in inputs {
-        let Some(input) = superset(input)? else {
-            return Ok(None);
-        };
-        supersets.push(input);
-    }
-    plan.with_new_exprs(plan.expressions(), supersets).map(Some).map_err(sql_error)
 }
 
 impl Planner<'_> {
@@ -336,6 +326,7 @@ impl Planner<'_> {
                     .map_err(sql_error)?;
                 Ok((plan, columns))
             }
+            LogicalPlan::Extension(_) => self.dependent_extension(plan, domain, ours),
             LogicalPlan::RecursiveQuery(_) => {
                 Err(SqlError::not_supported("WITH RECURSIVE that refers to an outer query"))
             }
@@ -347,6 +338,47 @@ impl Planner<'_> {
                 other.display()
             ))),
         }
+    }
+
+    /// Copies of shared rows stay copies: they become those of the input for every binding.
+    fn dependent_extension(
+        &mut self,
+        plan: LogicalPlan,
+        domain: &Domain,
+        ours: &HashSet<Column>,
+    ) -> Result<Dependent, SqlError> {
+        let Some(node) = as_shared(&plan) else {
+            let inputs: Vec<LogicalPlan> = plan.inputs().into_iter().cloned().collect();
+            let Ok([input]) = <[LogicalPlan; 1]>::try_from(inputs) else {
+                let what = format!("reference to an outer query in {}", plan.display());
+                return Err(SqlError::not_supported(what));
+            };
+            let (input, columns) = self.dependent(input, domain, ours)?;
+            let exprs = plan.expressions().into_iter().map(|e| domain.bind(e, &columns));
+            let exprs = exprs.collect::<Result<Vec<_>, _>>()?;
+            let plan = plan.with_new_exprs(exprs, vec![input]).map_err(sql_error)?;
+            return Ok((plan, columns));
+        };
+        let known = domain.shared.borrow().get(&node.number).cloned();
+        let (dependent, columns) = match known {
+            Some(known) => known,
+            None => {
+                let (input, columns) = self.dependent(node.input.clone(), domain, ours)?;
+                let known = (shared(input), columns);
+                domain.shared.borrow_mut().insert(node.number, known.clone());
+                known
+            }
+        };
+        // Each copy has names of its own for the binding.
+        let mut exprs: Vec<_> = plan.schema().columns().into_iter().map(Expr::Column).collect();
+        let mut renamed = Vec::with_capacity(columns.len());
+        for (column, outer) in columns.into_iter().zip(&domain.outer) {
+            let name = self.fresh_name(&format!("__{}", outer.name));
+            exprs.push(Expr::Column(column).alias(&name));
+            renamed.push(Column::from_name(name));
+        }
+        let plan = Projection::try_new(exprs, Arc::new(dependent)).map_err(sql_error)?;
+        Ok((LogicalPlan::Projection(plan), renamed))
     }
 
     fn dependent_projection(

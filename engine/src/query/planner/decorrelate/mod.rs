@@ -14,7 +14,8 @@
 //!
 //! The other side of the join comes from one of three ways, the first that is possible:
 //! [conditions pulled up](pulled), [keys](keyed), [the outer bindings](dependent). The last is
-//! always possible, and computes the outer side twice.
+//! always possible, and computes the outer side twice, or
+//! [keeps its rows](crate::query::shared_rows) if they may be others the second time.
 //!
 //! Quantified comparisons come as [`Expr::InSubquery`] whose subquery shows the comparison and
 //! whose left side holds its operands; see [`open_quantified`](Planner::open_quantified).
@@ -26,13 +27,18 @@ mod outer;
 mod pulled;
 mod rows;
 
+pub(super) use self::dependent::is_repeatable;
+
 use std::{collections::HashSet, sync::Arc};
 
 use self::outer::{among, as_outer, as_own, named_as, outer_columns, replace_outer};
 use super::{Planner, bound::Bound, from::join_plans, operators::binary, select::filter};
 use crate::{
     error::SqlError,
-    query::errors::{external, sql_error},
+    query::{
+        errors::{external, sql_error},
+        shared_rows::without_single,
+    },
 };
 use datafusion::{
     common::{
@@ -174,10 +180,8 @@ impl Quantified {
 impl Planner<'_> {
     /// Makes joins of all subqueries of a plan.
     pub(super) fn decorrelate(&mut self, plan: LogicalPlan) -> Result<LogicalPlan, SqlError> {
-        if !self.has_subqueries {
-            return Ok(plan);
-        }
-        self.flatten(plan)
+        let plan = if self.has_subqueries { self.flatten(plan)? } else { plan };
+        if self.shares { without_single(plan).map_err(sql_error) } else { Ok(plan) }
     }
 
     /// Inner queries first: what they need of queries further out stays a reference until it is
@@ -343,7 +347,7 @@ impl Planner<'_> {
             let conditions = conditions.collect::<Result<Vec<_>, _>>()?;
             return joined(input, right, join_type, Vec::new(), conjunction(conditions), false);
         }
-        let (right, keys) = self.for_bindings(plan, &input, &ours)?;
+        let (input, right, keys) = self.for_bindings(plan, input, &ours)?;
         joined(input, right, join_type, keys, None, false)
     }
 
@@ -505,27 +509,27 @@ impl Planner<'_> {
             return join_plans(left, right, join_type, on);
         }
         let mut conditions: Vec<Expr> = on.into_iter().collect();
-        let right = match self.pull_up(right.clone(), &ours)? {
+        let (left, right) = match self.pull_up(right.clone(), &ours)? {
             Some((right, pulled)) => {
                 for condition in pulled {
                     conditions.push(as_own(condition, &ours)?);
                 }
-                right
+                (left, right)
             }
             None => {
                 let keyed = self.keyed(right.clone(), &ours)?.filter(|k| k.empty.is_none());
-                let (right, keys) = match keyed {
+                let (left, right, keys) = match keyed {
                     Some(keyed) => {
                         let mut keys = Vec::with_capacity(keyed.keys.len());
                         for (outer, column) in keyed.keys {
                             keys.push((as_own(outer, &ours)?, Expr::Column(column)));
                         }
-                        (keyed.plan, keys)
+                        (left, keyed.plan, keys)
                     }
-                    None => self.for_bindings(right, &left, &ours)?,
+                    None => self.for_bindings(right, left, &ours)?,
                 };
                 conditions.extend(keys.into_iter().map(|(l, r)| binary(l, Operator::Eq, r)));
-                right
+                (left, right)
             }
         };
         let plan = join_plans(left, right, join_type, conjunction(conditions))?;

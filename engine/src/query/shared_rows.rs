@@ -1,0 +1,341 @@
+//! Rows that several places of a plan read and that must be the same in all of them.
+//!
+//! Where a plan has the same input twice, the input is computed twice, and some give other rows the
+//! second time: functions such as `random()`, LIMIT without an order, windows over ties, sums of
+//! floats. Such an input is put into a [`SharedNode`] first; copies of a node, known by their number,
+//! give the same rows. The first copy that is read computes its input and keeps the rows in memory,
+//! charged to what all queries share; the others read them.
+//!
+//! Copies stay alike because no rule changes an input for the sake of what is above: filters, limits
+//! and the choice of columns stop at the node.
+
+use std::{
+    cmp::Ordering,
+    fmt,
+    hash::Hash,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
+
+use arrow::{
+    array::{RecordBatch, RecordBatchOptions},
+    datatypes::SchemaRef,
+};
+use datafusion::{
+    common::{
+        DFSchemaRef, Result, Statistics,
+        runtime::JoinSet,
+        tree_node::{Transformed, TreeNodeRecursion},
+    },
+    error::DataFusionError,
+    execution::{
+        SendableRecordBatchStream, TaskContext,
+        memory_pool::{MemoryConsumer, MemoryReservation},
+    },
+    logical_expr::{Expr, Extension, LogicalPlan, UserDefinedLogicalNodeCore},
+    physical_expr::{EquivalenceProperties, PhysicalExpr},
+    physical_plan::{
+        DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, Partitioning,
+        PlanProperties,
+        coop::make_cooperative,
+        execution_plan::{Boundedness, EmissionType},
+        spill::get_record_batch_memory_size,
+        statistics::{ChildStats, StatisticsArgs},
+        stream::RecordBatchStreamAdapter,
+        work_table::WorkTableExec,
+    },
+};
+use futures::{
+    FutureExt, StreamExt, TryStreamExt,
+    future::{BoxFuture, Shared},
+};
+use hashbrown::{HashMap, HashSet};
+use parking_lot::Mutex;
+
+/// The number of the next node. Any two nodes of one plan that are not copies differ in it.
+static NEXT: AtomicU64 = AtomicU64::new(0);
+
+/// The input's rows, the same as those of every other node with this number.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(super) struct SharedNode {
+    pub(super) number: u64,
+    pub(super) input: LogicalPlan,
+}
+
+/// The plan as a node that may be copied.
+#[must_use]
+pub(super) fn shared(input: LogicalPlan) -> LogicalPlan {
+    let node = SharedNode { number: NEXT.fetch_add(1, Relaxed), input };
+    LogicalPlan::Extension(Extension { node: Arc::new(node) })
+}
+
+/// The node that a plan is, if it is one.
+#[must_use]
+pub(super) fn as_shared(plan: &LogicalPlan) -> Option<&SharedNode> {
+    let LogicalPlan::Extension(extension) = plan else { return None };
+    extension.node.as_any().downcast_ref()
+}
+
+/// The plan without nodes that stand in one place only.
+///
+/// # Errors
+/// None of its own.
+pub(super) fn without_single(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let mut places: HashMap<u64, usize> = HashMap::new();
+    plan.apply_with_subqueries(|node| {
+        if let Some(node) = as_shared(node) {
+            *places.entry(node.number).or_default() += 1;
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    if places.values().all(|places| *places > 1) {
+        return Ok(plan);
+    }
+    plan.transform_up_with_subqueries(|plan| match as_shared(&plan) {
+        Some(node) if places.get(&node.number) == Some(&1) => {
+            Ok(Transformed::yes(node.input.clone()))
+        }
+        _ => Ok(Transformed::no(plan)),
+    })
+    .map(|plan| plan.data)
+}
+
+impl PartialOrd for SharedNode {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        self.number
+            .partial_cmp(&other.number)
+            .filter(|ordering| *ordering != Ordering::Equal || self == other)
+    }
+}
+
+impl UserDefinedLogicalNodeCore for SharedNode {
+    fn name(&self) -> &str {
+        "Shared"
+    }
+
+    fn inputs(&self) -> Vec<&LogicalPlan> {
+        vec![&self.input]
+    }
+
+    fn schema(&self) -> &DFSchemaRef {
+        self.input.schema()
+    }
+
+    fn expressions(&self) -> Vec<Expr> {
+        Vec::new()
+    }
+
+    fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Shared")
+    }
+
+    fn with_exprs_and_inputs(&self, _: Vec<Expr>, mut inputs: Vec<LogicalPlan>) -> Result<Self> {
+        Ok(Self { number: self.number, input: inputs.swap_remove(0) })
+    }
+}
+
+/// The copies that were planned of each node.
+#[derive(Default)]
+pub(super) struct Copies(Mutex<HashMap<u64, (Arc<Gathering>, usize)>>);
+
+impl Copies {
+    /// Executes one more copy of a node.
+    pub(super) fn plan(
+        &self,
+        node: &SharedNode,
+        input: Arc<dyn ExecutionPlan>,
+    ) -> Arc<dyn ExecutionPlan> {
+        let mut known = self.0.lock();
+        let (gathering, copies) = known.entry(node.number).or_default();
+        *copies += 1;
+        Arc::new(SharedExec::new(input, Arc::clone(gathering), *copies))
+    }
+}
+
+/// What one execution of the plan reads, gathered by whoever comes first.
+#[derive(Default)]
+struct Gathering {
+    rows: OnceLock<Shared<BoxFuture<'static, Gathered>>>,
+    /// What executions of a recursive query's step read instead: the latest, and which copies have
+    /// it already.
+    again: Mutex<Option<(Arc<Gathering>, HashSet<usize>)>>,
+}
+
+type Gathered = std::result::Result<Arc<Rows>, Arc<DataFusionError>>;
+
+/// The batches of each partition.
+struct Rows {
+    partitions: Vec<Vec<RecordBatch>>,
+    /// Given back with the rows.
+    _charged: Arc<MemoryReservation>,
+}
+
+impl Gathering {
+    /// What a copy reads in the next step of a recursion: the same for all copies.
+    fn next(&self, copy: usize) -> Arc<Self> {
+        let mut again = self.again.lock();
+        let (next, taken) = again.get_or_insert_with(Default::default);
+        if !taken.insert(copy) {
+            *next = Arc::default();
+            taken.clear();
+            taken.insert(copy);
+        }
+        Arc::clone(next)
+    }
+}
+
+async fn gather(input: Arc<dyn ExecutionPlan>, context: Arc<TaskContext>) -> Gathered {
+    let charged = MemoryConsumer::new("rows read more than once").register(context.memory_pool());
+    let charged = Arc::new(charged);
+    let count = input.output_partitioning().partition_count();
+    let mut tasks = JoinSet::new();
+    for partition in 0..count {
+        let mut stream = input.execute(partition, Arc::clone(&context)).map_err(Arc::new)?;
+        let charged = Arc::clone(&charged);
+        tasks.spawn(async move {
+            let mut batches = Vec::new();
+            while let Some(batch) = stream.next().await {
+                let batch = batch?;
+                charged.try_grow(get_record_batch_memory_size(&batch))?;
+                batches.push(batch);
+            }
+            Ok::<_, DataFusionError>((partition, batches))
+        });
+    }
+    let mut partitions = vec![Vec::new(); count];
+    while let Some(done) = tasks.join_next().await {
+        let done = done.map_err(|e| Arc::new(DataFusionError::External(Box::new(e))))?;
+        let (partition, batches) = done.map_err(Arc::new)?;
+        partitions[partition] = batches;
+    }
+    Ok(Arc::new(Rows { partitions, _charged: charged }))
+}
+
+/// Executes a [`SharedNode`].
+struct SharedExec {
+    input: Arc<dyn ExecutionPlan>,
+    gathering: Arc<Gathering>,
+    /// The number of this copy.
+    copy: usize,
+    properties: Arc<PlanProperties>,
+}
+
+impl SharedExec {
+    fn new(input: Arc<dyn ExecutionPlan>, gathering: Arc<Gathering>, copy: usize) -> Self {
+        let properties = PlanProperties::new(
+            EquivalenceProperties::new(input.schema()),
+            Partitioning::UnknownPartitioning(input.output_partitioning().partition_count()),
+            EmissionType::Final,
+            Boundedness::Bounded,
+        );
+        Self { input, gathering, copy, properties: Arc::new(properties) }
+    }
+}
+
+impl fmt::Debug for SharedExec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SharedExec").field("input", &self.input).finish_non_exhaustive()
+    }
+}
+
+impl DisplayAs for SharedExec {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SharedExec")
+    }
+}
+
+impl ExecutionPlan for SharedExec {
+    fn name(&self) -> &str {
+        "SharedExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn benefits_from_input_partitioning(&self) -> Vec<bool> {
+        vec![false]
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![&self.input]
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        mut children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let gathering = Arc::clone(&self.gathering);
+        Ok(Arc::new(Self::new(children.swap_remove(0), gathering, self.copy)))
+    }
+
+    /// For the next step of a recursion: other rows if they depend on the step before.
+    fn reset_state(self: Arc<Self>) -> Result<Arc<dyn ExecutionPlan>> {
+        if !reads_work_table(&self.input) {
+            return Ok(self);
+        }
+        let next = self.gathering.next(self.copy);
+        Ok(Arc::new(Self::new(Arc::clone(&self.input), next, self.copy)))
+    }
+
+    fn execute(
+        &self,
+        partition: usize,
+        context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
+        let begin = || gather(Arc::clone(&self.input), context).boxed().shared();
+        let rows = self.gathering.rows.get_or_init(begin).clone();
+        let schema = self.schema();
+        // Another copy's plan may have more partitions than this one's.
+        let count = self.properties.partitioning.partition_count();
+        let shown = Arc::clone(&schema);
+        let batches = async move {
+            let rows = rows.await.map_err(DataFusionError::Shared)?;
+            let own = (partition..rows.partitions.len()).step_by(count);
+            let batches: Vec<RecordBatch> =
+                own.flat_map(|index| rows.partitions[index].iter().cloned()).collect();
+            // The rows stay charged for as long as somebody reads them.
+            let batches = batches.into_iter().map(move |batch| {
+                let _charged = &rows;
+                with_schema(&batch, &shown)
+            });
+            Ok::<_, DataFusionError>(futures::stream::iter(batches))
+        };
+        let stream = futures::stream::once(batches).try_flatten();
+        Ok(make_cooperative(Box::pin(RecordBatchStreamAdapter::new(schema, stream))))
+    }
+
+    fn child_stats_requests(&self, partition: Option<usize>) -> Vec<ChildStats> {
+        vec![ChildStats::At(partition)]
+    }
+
+    fn statistics_from_inputs(
+        &self,
+        inputs: &[Arc<Statistics>],
+        _: &StatisticsArgs,
+    ) -> Result<Arc<Statistics>> {
+        Ok(Arc::clone(&inputs[0]))
+    }
+}
+
+/// Copies may differ in what they know of NULLs.
+fn with_schema(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    let columns = batch.columns().to_vec();
+    Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?)
+}
+
+/// Whether a plan reads the rows of the step before of a recursion around it.
+fn reads_work_table(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    plan.downcast_ref::<WorkTableExec>().is_some()
+        || plan.children().into_iter().any(reads_work_table)
+}
