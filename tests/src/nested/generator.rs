@@ -290,6 +290,7 @@ pub(super) fn tables(random: &mut Random) -> Vec<String> {
     for (table, rows) in [("s1", 9), ("s2", 7), ("s3", 0)] {
         // No column is NOT NULL: DataFusion mistakes what DISTINCT over a CASE of such may be, which
         // is no matter of subqueries.
+        statements.push(format!("drop table if exists {table}"));
         statements.push(format!("create table {table}(id int, a int, b int)"));
         for id in 0..rows {
             let mut value = || match random.below(5) {
