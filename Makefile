@@ -15,8 +15,8 @@ help:
 	@echo "make lint   format, clippy, licences"
 	@echo "make bench  measure against PostgreSQL and DuckDB (installs them)"
 	@echo "make sim    1,000 seeds of every simulation     make kills  the kill tests, 20 rounds each"
-	@echo "make differential  an hour of generated expressions beside PostgreSQL (SEED=1)"
 	@echo "make regress  PostgreSQL's regression scripts on PostgreSQL 15 and on us, statement by statement"
+	@echo "make differential  an hour of generated expressions and nested queries beside PostgreSQL (SEED=1)"
 	@echo "make fuzz   the decoders, 10 million inputs each"
 
 build:
@@ -52,11 +52,12 @@ fuzz:
 	scripts/install-tools test
 	GLAREDB_FUZZ_ITERATIONS=10000000 cargo nextest run --release --workspace --all-features -E 'test(/fuzz/)' --no-capture
 
-# An hour of generated expressions, asked of PostgreSQL 15 and of us.
+# Half an hour each of generated expressions and nested queries, asked of PostgreSQL 15 and of us.
 differential:
 	scripts/install-tools test
 	cargo build --workspace --all-features
-	cargo run -p glaredb-tests --all-features --bin differential -- --seconds 3600 --seed $(SEED)
+	cargo run -p glaredb-tests --all-features --bin differential -- --seconds 1800 --seed $(SEED)
+	cargo run -p glaredb-tests --all-features --bin nested -- --seconds 1800 --seed $(SEED) --shrink 1
 
 # PostgreSQL's own regression scripts on PostgreSQL 15 and on us (SCRIPTS="int4 join" for some).
 regress:

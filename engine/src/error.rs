@@ -107,6 +107,7 @@ pub mod sqlstate {
     pub const ARRAY_ELEMENT_ERROR: &str = "2202E";
     pub const INVALID_ROW_COUNT_IN_LIMIT_CLAUSE: &str = "2201W";
     pub const INVALID_ROW_COUNT_IN_OFFSET_CLAUSE: &str = "2201X";
+    pub const INVALID_TABLESAMPLE_ARGUMENT: &str = "2202H";
     pub const INVALID_PARAMETER_VALUE: &str = "22023";
     pub const CHARACTER_NOT_IN_REPERTOIRE: &str = "22021";
     pub const INVALID_TEXT_REPRESENTATION: &str = "22P02";

@@ -157,6 +157,8 @@ impl Copies {
 /// What one execution of the plan reads, gathered by whoever comes first.
 #[derive(Default)]
 struct Gathering {
+    /// The input of the first copy, as it was made last.
+    input: Mutex<Option<Arc<dyn ExecutionPlan>>>,
     rows: OnceLock<Shared<BoxFuture<'static, Gathered>>>,
     /// What executions of a recursive query's step read instead: the latest, and which copies have
     /// it already.
@@ -219,6 +221,9 @@ struct SharedExec {
     gathering: Arc<Gathering>,
     /// The number of this copy.
     copy: usize,
+    /// Whether the input is not this copy's own: DataFusion gives a step of a recursion what the step
+    /// before made in one place only, which is below the first copy.
+    follows: bool,
     properties: Arc<PlanProperties>,
 }
 
@@ -230,7 +235,11 @@ impl SharedExec {
             EmissionType::Final,
             Boundedness::Bounded,
         );
-        Self { input, gathering, copy, properties: Arc::new(properties) }
+        let follows = copy > 1 && reads_work_table(&input);
+        if copy == 1 {
+            *gathering.input.lock() = Some(Arc::clone(&input));
+        }
+        Self { input, gathering, copy, follows, properties: Arc::new(properties) }
     }
 }
 
@@ -256,11 +265,11 @@ impl ExecutionPlan for SharedExec {
     }
 
     fn benefits_from_input_partitioning(&self) -> Vec<bool> {
-        vec![false]
+        vec![false; self.children().len()]
     }
 
     fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![&self.input]
+        if self.follows { Vec::new() } else { vec![&self.input] }
     }
 
     fn apply_expressions(
@@ -274,6 +283,9 @@ impl ExecutionPlan for SharedExec {
         self: Arc<Self>,
         mut children: Vec<Arc<dyn ExecutionPlan>>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
+        if self.follows {
+            return Ok(self);
+        }
         let gathering = Arc::clone(&self.gathering);
         Ok(Arc::new(Self::new(children.swap_remove(0), gathering, self.copy)))
     }
@@ -292,7 +304,11 @@ impl ExecutionPlan for SharedExec {
         partition: usize,
         context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
-        let begin = || gather(Arc::clone(&self.input), context).boxed().shared();
+        let begin = || {
+            let first = self.follows.then(|| self.gathering.input.lock().clone()).flatten();
+            let input = first.unwrap_or_else(|| Arc::clone(&self.input));
+            gather(input, context).boxed().shared()
+        };
         let rows = self.gathering.rows.get_or_init(begin).clone();
         let schema = self.schema();
         // Another copy's plan may have more partitions than this one's.
@@ -315,7 +331,7 @@ impl ExecutionPlan for SharedExec {
     }
 
     fn child_stats_requests(&self, partition: Option<usize>) -> Vec<ChildStats> {
-        vec![ChildStats::At(partition)]
+        if self.follows { Vec::new() } else { vec![ChildStats::At(partition)] }
     }
 
     fn statistics_from_inputs(
@@ -323,7 +339,8 @@ impl ExecutionPlan for SharedExec {
         inputs: &[Arc<Statistics>],
         _: &StatisticsArgs,
     ) -> Result<Arc<Statistics>> {
-        Ok(Arc::clone(&inputs[0]))
+        let unknown = || Arc::new(Statistics::new_unknown(&self.schema()));
+        Ok(inputs.first().map_or_else(unknown, Arc::clone))
     }
 }
 

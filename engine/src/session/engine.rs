@@ -136,6 +136,8 @@ impl Engine {
         settings.execution.time_zone = Some("UTC".to_owned());
         // Simplification may learn that a column is never null after the schema was written down.
         settings.execution.skip_physical_aggregate_schema_check = true;
+        // No table has fields within fields, which is what these rules are for.
+        settings.optimizer.enable_leaf_expression_pushdown = false;
         settings.extensions.insert(QueryMemory(Arc::clone(&runtime.memory_pool)));
         let mut rules = PhysicalOptimizer::new().rules;
         rules.push(Arc::new(TakeTurns));

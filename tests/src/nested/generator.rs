@@ -46,7 +46,7 @@ impl Generator {
             }
             return (*self.random.pick(&["0", "1", "2", "3", "-1", "null::int"])).to_owned();
         }
-        match self.random.below(8) {
+        match self.random.below(9) {
             0 => format!("({} + {})", self.int(scopes, depth - 1), self.int(scopes, depth - 1)),
             1 => format!(
                 "coalesce({}, {})",
@@ -62,6 +62,7 @@ impl Generator {
             3 => {
                 format!("nullif({}, {})", self.int(scopes, depth - 1), self.int(scopes, depth - 1))
             }
+            4 => format!("cardinality(array({}))", self.query(1, scopes, depth - 1)),
             _ => self.value(scopes, depth - 1),
         }
     }
@@ -87,8 +88,18 @@ impl Generator {
         // Over a column of the query's own: else it would be an aggregate of the query around.
         let own = scopes.last().expect("a scope");
         let column = own[self.random.below(own.len())].clone();
-        match self.random.below(7) {
+        match self.random.below(8) {
             0 | 1 => "count(*)::int".to_owned(),
+            // An aggregate of this query within one inside of it.
+            7 => {
+                let alias = self.alias();
+                let call = self.random.pick(&["max", "count", "sum"]);
+                let other = own[self.random.below(own.len())].clone();
+                format!(
+                    "(select {call}({column})::int + count(*)::int from s2 {alias} \
+                     where {alias}.a < min({other}))"
+                )
+            }
             2 => format!("count({column})::int"),
             3 => format!("max({column})"),
             4 => format!("min({column})"),
@@ -111,7 +122,7 @@ impl Generator {
             };
         }
         let depth = depth - 1;
-        match self.random.below(14) {
+        match self.random.below(17) {
             0 => format!("({} and {})", self.bool(scopes, depth), self.bool(scopes, depth)),
             1 => format!("({} or {})", self.bool(scopes, depth), self.bool(scopes, depth)),
             2 => format!("(not {})", self.bool(scopes, depth)),
@@ -139,6 +150,17 @@ impl Generator {
                 let left = self.int(scopes, 0);
                 format!("({left} {op} {quantifier} ({}))", self.query(1, scopes, depth))
             }
+            13 => {
+                let quantifier = *self.random.pick(&["any", "all"]);
+                let (a, b) = (self.int(scopes, 0), self.int(scopes, 0));
+                format!("(({a}, {b}) {op} {quantifier} ({}))", self.query(2, scopes, depth))
+            }
+            14 => {
+                let (a, b) = (self.int(scopes, 0), self.int(scopes, 0));
+                let (query, alias) = (self.query(2, scopes, depth), self.alias());
+                format!("(({a}, {b}) {op} (select * from ({query}) {alias} order by 1, 2 limit 1))")
+            }
+            15 => format!("({} and random() >= 0)", self.bool(scopes, depth)),
             _ => format!("coalesce({}, {})", self.bool(scopes, depth), self.bool(scopes, 0)),
         }
     }
@@ -162,7 +184,14 @@ impl Generator {
             let columns = vec![format!("{alias}.x"), format!("{alias}.y")];
             return (format!("({query}) {alias}(x, y)"), columns);
         }
-        let table = *self.random.pick(&["s1", "s1", "s2", "s2", "s2", "s3"]);
+        if depth > 0 && self.random.percent(8) {
+            let rows: Vec<_> = (0..1 + self.random.below(2))
+                .map(|_| format!("({}, {})", self.int(scopes, depth - 1), self.int(scopes, 0)))
+                .collect();
+            let columns = vec![format!("{alias}.x"), format!("{alias}.y")];
+            return (format!("(values {}) {alias}(x, y)", rows.join(", ")), columns);
+        }
+        let table = self.random.pick(&["s1", "s1", "s2", "s2", "s2", "s3"]);
         let columns = ["id", "a", "b"].iter().map(|c| format!("{alias}.{c}")).collect();
         (format!("{table} {alias}"), columns)
     }
@@ -176,6 +205,12 @@ impl Generator {
         for _ in 0..more.min(2) {
             if depth > 0 && self.random.percent(25) {
                 let alias = self.alias();
+                if self.random.percent(15) {
+                    let stop = self.int(&scopes, 0);
+                    text = format!("{text} cross join generate_series(1, {stop}) {alias}(x)");
+                    scopes.last_mut().expect("a scope").push(format!("{alias}.x"));
+                    continue;
+                }
                 let query = self.query(2, &scopes, depth - 1);
                 let join = *self.random.pick(&["cross join", "left join"]);
                 let on = if join == "cross join" { "" } else { " on true" };
@@ -198,12 +233,12 @@ impl Generator {
                     let other = columns[self.random.below(columns.len())].clone();
                     format!("{text} full join {right} on {left} = {other}")
                 }
-                // The subqueries of an outer join's condition look at one side.
                 "left join" | "right join" => {
                     let on = self.bool(&scopes, 0);
                     let mut side = outer.clone();
                     side.push(columns);
-                    let more = self.bool(&side, depth);
+                    let side = if self.random.percent(30) { &scopes } else { &side };
+                    let more = self.bool(side, depth);
                     format!("{text} {join} {right} on {on} and {more}")
                 }
                 _ => format!("{text} {join} {right} on {}", self.bool(&scopes, depth)),
@@ -219,7 +254,23 @@ impl Generator {
             let right = self.plain(width, outer, depth - 1);
             return format!("{left} {op} {right}");
         }
+        if depth > 0 && self.random.percent(6) {
+            return self.recursive(width, outer, depth - 1);
+        }
+        if depth > 0 && self.random.percent(6) {
+            return self.with(width, outer, depth - 1);
+        }
         let text = self.plain(width, outer, depth);
+        if self.random.percent(6) {
+            let (alias, keys) = (self.alias(), (1..=width).map(|n| n.to_string()));
+            let keys = keys.collect::<Vec<_>>().join(", ");
+            return format!("select distinct on (1) * from ({text}) {alias} order by {keys}");
+        }
+        if self.random.percent(6) {
+            // All of them, which only the run tells.
+            let alias = self.alias();
+            return format!("select * from ({text}) {alias} limit (select 1000)");
+        }
         if self.random.percent(12) {
             let keys = (1..=width).map(|n| n.to_string()).collect::<Vec<_>>().join(", ");
             let offset = if self.random.percent(30) { " offset 1" } else { "" };
@@ -234,10 +285,48 @@ impl Generator {
         text
     }
 
+    /// A recursion of few steps.
+    fn recursive(&mut self, width: usize, outer: &Scopes, depth: usize) -> String {
+        let (name, step) = (self.alias(), self.alias());
+        let start = self.int(outer, depth.min(1));
+        let mut inside = outer.clone();
+        inside.push(vec![format!("{step}.n")]);
+        let more = self.bool(&inside, depth.min(1));
+        let union = *self.random.pick(&["union", "union all"]);
+        let items = ["n", "n * 2"][..width].join(", ");
+        format!(
+            "with recursive {name}(n) as (select {start} {union} select {step}.n + 1 from {name} \
+             {step} where {step}.n < 4 and {more}) select {items} from {name}"
+        )
+    }
+
+    /// A query read twice.
+    fn with(&mut self, width: usize, outer: &Scopes, depth: usize) -> String {
+        let (name, left, right) = (self.alias(), self.alias(), self.alias());
+        let query = self.query(2, outer, depth);
+        let items = [format!("{left}.x"), format!("{right}.y")][..width].join(", ");
+        format!(
+            "with {name}(x, y) as ({query}) select {items} from {name} {left} left join {name} \
+             {right} on {left}.x = {right}.y"
+        )
+    }
+
     fn plain(&mut self, width: usize, outer: &Scopes, depth: usize) -> String {
         let (from, scopes) = self.from(outer, depth);
         let filter = self.filter(&scopes, depth);
-        match self.random.below(10) {
+        match self.random.below(11) {
+            // Windows whose values do not depend on the order of ties.
+            10 => {
+                let own = scopes.last().expect("a scope").clone();
+                let mut column = || own[self.random.below(own.len())].clone();
+                let (a, b, c) = (column(), column(), column());
+                let call = self.random.pick(&["sum", "count", "max"]);
+                let mut items = vec![format!("({call}({a}) over (partition by {b}))::int")];
+                for _ in 1..width {
+                    items.push(format!("(rank() over (order by {c}))::int"));
+                }
+                format!("select {} from {from}{filter}", items.join(", "))
+            }
             // Grouped: the select list is over the group's column and aggregates.
             0 | 1 => {
                 let own = scopes.last().expect("a scope").clone();
@@ -254,12 +343,17 @@ impl Generator {
                         format!("{}({column})::int", *self.random.pick(&["max", "count", "sum"]))
                     });
                 }
+                let sets = match self.random.below(8) {
+                    0 => format!("rollup({key})"),
+                    1 => format!("grouping sets (({key}), ({key}))"),
+                    _ => key.clone(),
+                };
                 let having = if self.random.percent(30) {
                     format!(" having {}", self.bool(&above, depth))
                 } else {
                     String::new()
                 };
-                format!("select {} from {from}{filter} group by {key}{having}", items.join(", "))
+                format!("select {} from {from}{filter} group by {sets}{having}", items.join(", "))
             }
             2 => {
                 let item = self.aggregate(&scopes, depth);

@@ -17,6 +17,7 @@ pub mod json;
 pub mod memory;
 pub mod numeric;
 pub mod pattern;
+pub mod row_count;
 pub mod scalar;
 pub mod series;
 pub mod subquery;

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::AsArray,
+    array::{Array, AsArray, make_array, new_null_array},
+    buffer::NullBuffer,
     datatypes::{DataType, Int64Type},
 };
 use datafusion::logical_expr::{ColumnarValue, ScalarUDF, Volatility};
 
 use super::{
     memory::Memory,
-    scalar::{function, internal},
+    scalar::{function, infallible, internal},
 };
 use crate::error::{SqlError, sqlstate};
 
@@ -34,6 +35,25 @@ pub fn single_row(ty: DataType) -> Arc<ScalarUDF> {
     };
     let name = format!("{ty}");
     function("single_row", name, ty, Volatility::Immutable, Arc::new(compute))
+}
+
+/// One field of the row that a subquery gives as its value; NULL if there is no row.
+#[must_use]
+pub fn row_field(index: usize, ty: DataType) -> Arc<ScalarUDF> {
+    let returns = ty.clone();
+    let compute = move |args: &[ColumnarValue], rows: usize, _: Memory<'_>| {
+        let of_row = args[0].to_array(rows).map_err(internal)?;
+        let Some(of_row) = of_row.as_struct_opt() else {
+            return Ok(ColumnarValue::Array(new_null_array(&returns, rows)));
+        };
+        let field = of_row.column(index);
+        let nulls = NullBuffer::union(of_row.nulls(), field.nulls());
+        let data = field.to_data().into_builder().nulls(nulls).build().map_err(internal)?;
+        Ok(ColumnarValue::Array(make_array(data)))
+    };
+    // Expressions are told apart by what they are called.
+    let name = format!("row_field_{index}");
+    infallible(&name, format!("{ty}"), ty, Arc::new(compute))
 }
 
 /// What holds the operands of a quantified comparison in a plan until it is a join; never computed.

@@ -5,10 +5,7 @@ use std::sync::Arc;
 use arrow::datatypes::DataType;
 use datafusion::{
     functions_aggregate::{self as df, min_max},
-    logical_expr::{
-        AggregateUDF, Expr, SortExpr, cast, expr::AggregateFunction, lit,
-        utils::find_aggregate_exprs,
-    },
+    logical_expr::{AggregateUDF, Expr, SortExpr, cast, expr::AggregateFunction, lit},
     sql::sqlparser::ast,
 };
 
@@ -87,6 +84,11 @@ impl Planner<'_> {
         args: Arguments<'_>,
         env: &Env<'_>,
     ) -> Result<Bound, SqlError> {
+        let inner = Env { summed: false, ..env.clause("aggregate").with(false, false) };
+        if let Some(owner) = self.aggregate_owner(filter, &args, &inner)? {
+            let aggregate = self.aggregate_function(name, filter, args, &owner)?;
+            return Ok(self.outer_aggregate(aggregate, &owner));
+        }
         if !env.aggregates {
             let message = match env.clause {
                 "aggregate" => "aggregate function calls cannot be nested".to_owned(),
@@ -94,7 +96,6 @@ impl Planner<'_> {
             };
             return Err(SqlError::new(sqlstate::GROUPING_ERROR, message));
         }
-        let inner = Env { summed: false, ..env.clause("aggregate").with(false, false) };
         let filter = match filter {
             None => None,
             Some(filter) => {
@@ -114,15 +115,7 @@ impl Planner<'_> {
                 None,
             ))
         };
-        let bound = self.aggregate_call(name, &args, &inner, &make)?;
-        // PostgreSQL takes it for one of the query whose columns it is over.
-        let outer = |e: &&Expr| e.contains_outer() && e.column_refs().is_empty();
-        if find_aggregate_exprs([&bound.expr]).iter().any(|e| outer(&e)) {
-            return Err(SqlError::not_supported(format!(
-                "{name}() in a subquery over columns of the outer query only"
-            )));
-        }
-        Ok(bound)
+        self.aggregate_call(name, &args, &inner, &make)
     }
 
     fn aggregate_order(
@@ -167,13 +160,6 @@ impl Planner<'_> {
                 Some(row) => row,
                 None => self.expr(expr, &env)?,
             });
-        }
-        for bound in &bounds {
-            let outer = |e: &Expr| Ok(matches!(e, Expr::OuterReferenceColumn(..)));
-            use datafusion::common::tree_node::TreeNode;
-            if bound.expr.exists(outer).unwrap_or(false) && bound.expr.column_refs().is_empty() {
-                return Err(SqlError::not_supported("an aggregate over columns of an outer query"));
-            }
         }
         if args.distinct {
             bounds.iter().try_for_each(|b| super::arrays::equality_needed(&b.ty))?;

@@ -430,19 +430,12 @@ impl Planner<'_> {
                 Ok(vec![value(self, index, &assignment.value)?])
             }
             AssignmentTarget::Tuple(names) => {
-                let columns_of_subquery;
+                if let ast::Expr::Subquery(query) = &assignment.value {
+                    return self.assign_row_of(names, query, table, env);
+                }
                 let fields = match &assignment.value {
                     ast::Expr::Tuple(fields) => fields.as_slice(),
                     ast::Expr::Nested(single) => std::slice::from_ref(single.as_ref()),
-                    ast::Expr::Subquery(query) => {
-                        columns_of_subquery = one_column_each(query).ok_or_else(|| {
-                            SqlError::not_supported(
-                                "UPDATE of several columns from a subquery with *, DISTINCT, \
-                                 ORDER BY, LIMIT or a set operation",
-                            )
-                        })?;
-                        columns_of_subquery.as_slice()
-                    }
                     other => return Err(self.refuse(other, "this source of several columns")),
                 };
                 if fields.len() != names.len() {
@@ -459,6 +452,31 @@ impl Planner<'_> {
                 Ok(assigned)
             }
         }
+    }
+
+    /// `SET (a, b) = (SELECT …)`.
+    fn assign_row_of(
+        &mut self,
+        names: &[ast::ObjectName],
+        query: &ast::Query,
+        table: &ResolvedTable,
+        env: &Env<'_>,
+    ) -> Result<Vec<(usize, Bound)>, SqlError> {
+        let values = self.row_subquery(query, env)?;
+        if values.len() != names.len() {
+            return Err(SqlError::new(
+                sqlstate::SYNTAX_ERROR,
+                "number of columns does not match number of values",
+            ));
+        }
+        let mut assigned = Vec::with_capacity(names.len());
+        for (name, value) in names.iter().zip(values) {
+            let index = self.column_index(table, name)?;
+            let column = &table.columns[index];
+            let value = self.assign(value, &column.name, &column.pg_type, false)?;
+            assigned.push((index, value));
+        }
+        Ok(assigned)
     }
 
     pub(super) fn delete(&mut self, delete: &ast::Delete) -> Result<PlannedDml, SqlError> {
@@ -754,27 +772,4 @@ fn first_per_locator(
         .collect();
     let plan = Arc::new(LogicalPlan::Aggregate(aggregate));
     Ok(LogicalPlan::Projection(Projection::try_new(exprs, plan).map_err(sql_error)?))
-}
-
-/// `(SELECT a, b …)` as `(SELECT a …)` and `(SELECT b …)`, where that gives parts of the same row.
-fn one_column_each(query: &ast::Query) -> Option<Vec<ast::Expr>> {
-    let SetExpr::Select(select) = query.body.as_ref() else { return None };
-    let plain = select.distinct.is_none()
-        && query.order_by.is_none()
-        && query.limit_clause.is_none()
-        && query.fetch.is_none();
-    let named = |item: &ast::SelectItem| {
-        matches!(item, ast::SelectItem::UnnamedExpr(_) | ast::SelectItem::ExprWithAlias { .. })
-    };
-    if !plain || !select.projection.iter().all(named) {
-        return None;
-    }
-    let columns = select.projection.iter().map(|item| {
-        let mut one = select.clone();
-        one.projection = vec![item.clone()];
-        let mut query = query.clone();
-        query.body = Box::new(SetExpr::Select(one));
-        ast::Expr::Subquery(Box::new(query))
-    });
-    Some(columns.collect())
 }

@@ -15,6 +15,7 @@ use super::{
     coerce::CastContext,
     operator_names::{json_symbol, named_operator},
     operators::binary,
+    rows::compare_fields,
     scope::Env,
 };
 use crate::{
@@ -340,6 +341,9 @@ impl Planner<'_> {
         if let (Some(l), Some(r)) = (row(left), row(right)) {
             return self.compare_rows(l, op, r, left, env);
         }
+        if let (Some(fields), ast::Expr::Subquery(query)) = (row(left), strip(right)) {
+            return self.compare_with_row_of(fields, op, query, left, env);
+        }
         let l = self.expr(left, env)?;
         let r = self.expr(right, env)?;
         self.compare(l, op, r)
@@ -361,47 +365,12 @@ impl Planner<'_> {
             );
             return Err(self.locate(error, at));
         }
-        let connective = match op {
-            Operator::Eq => Operator::And,
-            Operator::NotEq => Operator::Or,
-            Operator::Lt | Operator::LtEq | Operator::Gt | Operator::GtEq => {
-                return self.compare_rows_ordered(left, op, right, env);
-            }
-            _ => return Err(self.refuse(at, "IS DISTINCT FROM of rows")),
-        };
-        let mut result: Option<Expr> = None;
-        for (l, r) in left.iter().zip(right) {
-            let compared = self.comparison(l, op, r, env)?.expr;
-            result = Some(match result {
-                None => compared,
-                Some(before) => binary(before, connective, compared),
-            });
+        let mut compare =
+            |index: usize, op| Ok(self.comparison(&left[index], op, &right[index], env)?.expr);
+        match compare_fields(0..left.len(), op, &mut compare)? {
+            Some(compared) => Ok(Bound::bool(compared)),
+            None => Err(self.refuse(at, &format!("{op} of rows"))),
         }
-        result.map(Bound::bool).ok_or_else(|| self.refuse(at, "comparison of empty rows"))
-    }
-
-    /// `(a, b) < (c, d)`: `a < c OR (a = c AND b < d)`.
-    fn compare_rows_ordered(
-        &mut self,
-        left: &[ast::Expr],
-        op: Operator,
-        right: &[ast::Expr],
-        env: &Env<'_>,
-    ) -> Result<Bound, SqlError> {
-        let strict = match op {
-            Operator::LtEq => Operator::Lt,
-            Operator::GtEq => Operator::Gt,
-            other => other,
-        };
-        let (l, r) = (&left[0], &right[0]);
-        if left.len() == 1 {
-            return self.comparison(l, op, r, env);
-        }
-        let first = self.comparison(l, strict, r, env)?.expr;
-        let equal = self.comparison(l, Operator::Eq, r, env)?.expr;
-        let rest = self.compare_rows_ordered(&left[1..], op, &right[1..], env)?.expr;
-        let tail = binary(equal, Operator::And, rest);
-        Ok(Bound::bool(binary(first, Operator::Or, tail)))
     }
 
     fn unary_op(
@@ -736,6 +705,13 @@ pub(super) fn row(expr: &ast::Expr) -> Option<&[ast::Expr]> {
         ast::Expr::Tuple(fields) => Some(fields),
         ast::Expr::Nested(inner) => row(inner),
         _ => None,
+    }
+}
+
+pub(super) fn strip(expr: &ast::Expr) -> &ast::Expr {
+    match expr {
+        ast::Expr::Nested(inner) => strip(inner),
+        other => other,
     }
 }
 

@@ -123,15 +123,16 @@ impl Planner<'_> {
             } if with_hints.is_empty() && partitions.is_empty() && index_hints.is_empty() => {
                 self.table(name, alias.as_ref())
             }
-            TableFactor::Table { sample: Some(_), .. } => {
-                Err(SqlError::not_supported("TABLESAMPLE"))
+            TableFactor::Table { name, alias, args: None, sample: Some(sample), .. } => {
+                self.sample(name, alias.as_ref(), sample)
             }
             TableFactor::Derived { lateral: _, subquery, alias, sample: None } => {
                 self.derived(subquery, alias.as_ref(), outer)
             }
-            TableFactor::Derived { sample: Some(_), .. } => {
-                Err(SqlError::not_supported("TABLESAMPLE"))
-            }
+            TableFactor::Derived { sample: Some(_), .. } => Err(SqlError::new(
+                sqlstate::SYNTAX_ERROR,
+                "syntax error at or near \"TABLESAMPLE\"",
+            )),
             TableFactor::NestedJoin { table_with_joins, alias: None } => {
                 self.table_with_joins(table_with_joins, None, outer)
             }
@@ -168,7 +169,7 @@ impl Planner<'_> {
         relation_name(parts, position)
     }
 
-    fn table(
+    pub(super) fn table(
         &mut self,
         name: &ast::ObjectName,
         alias: Option<&ast::TableAlias>,

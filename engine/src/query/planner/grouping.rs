@@ -15,6 +15,7 @@ use super::{
     Planner,
     arrays::equality_needed,
     bound::Bound,
+    outer_aggregates::shown_inside,
     query::{Reference, distinct_key, output_reference},
     scope::{Env, Scope, ScopeTable},
     select::{Item, OrderKey, OrderTarget, columns_of_subqueries, filter, replace},
@@ -173,7 +174,9 @@ impl Planner<'_> {
             OrderTarget::Expression(bound) => Some(&bound.expr),
             OrderTarget::Output(_) => None,
         }));
-        let aggregates = find_aggregate_exprs(above);
+        let inside = self.aggregates_from_inside(scope, &above)?;
+        let aggregates =
+            find_aggregate_exprs(above.into_iter().chain(inside.iter().map(|(e, _)| e)));
         if aggregates.is_empty() && grouping.exprs.is_empty() && grouping.sets.is_none() {
             return match having {
                 None => Ok(plan),
@@ -193,6 +196,7 @@ impl Planner<'_> {
             };
         }
         let (plan, map) = self.aggregate_plan(plan, grouping, aggregates)?;
+        let plan = shown_inside(plan, inside, &map)?;
         let allowed: Vec<Column> = map
             .iter()
             .filter_map(|(_, to)| match to {

@@ -18,11 +18,15 @@ mod literals;
 mod names;
 mod operator_names;
 mod operators;
+mod outer_aggregates;
 mod positions;
 mod precedence;
 mod query;
+mod recursive;
 mod resolver;
 mod row_numbers;
+mod rows;
+mod sample;
 mod scope;
 mod select;
 mod session_functions;
@@ -147,6 +151,10 @@ struct Planner<'a> {
     has_subqueries: bool,
     /// Whether there are shared rows that may stand in one place only.
     shares: bool,
+    /// Recursive queries around what is being decorrelated.
+    work_tables: Vec<decorrelate::WorkTable>,
+    /// Aggregates of queries around, as queries inside refer to them.
+    outer_aggregates: Vec<outer_aggregates::OuterAggregate>,
     /// Names of columns in the plan.
     names: HashSet<String>,
     /// How many queries are around.
@@ -173,6 +181,8 @@ impl<'a> Planner<'a> {
             attached: Vec::new(),
             has_subqueries: false,
             shares: false,
+            work_tables: Vec::new(),
+            outer_aggregates: Vec::new(),
             names: HashSet::new(),
             queries: 0,
             ctes: Vec::new(),

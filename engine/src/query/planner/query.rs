@@ -3,13 +3,11 @@
 use std::sync::Arc;
 
 use datafusion::{
-    catalog::cte_worktable::CteWorkTable,
     common::Column,
-    datasource::provider_as_source,
     functions_aggregate::first_last::first_value_udaf,
     logical_expr::{
         Aggregate, Distinct, Expr, LogicalPlan, LogicalPlanBuilder, Projection, SortExpr,
-        SubqueryAlias, Union, lit, logical_plan::TableScanBuilder,
+        SubqueryAlias, Union, lit,
     },
     scalar::ScalarValue,
     sql::sqlparser::ast::{self, SetExpr, SetOperator, SetQuantifier},
@@ -27,7 +25,15 @@ use super::{
 };
 use crate::{
     error::{SqlError, sqlstate},
-    query::{errors::sql_error, parser::fold_identifier, shared_rows::shared},
+    query::{
+        errors::sql_error,
+        functions::{
+            row_count::{RowCount, checked_count},
+            scalar,
+        },
+        parser::fold_identifier,
+        shared_rows::shared,
+    },
     types::PgType,
 };
 
@@ -111,7 +117,7 @@ impl Planner<'_> {
                 (self.order_output(plan, &columns, order_by)?, columns)
             }
         };
-        let plan = self.limit(plan, limit_clause.as_ref(), fetch.as_ref())?;
+        let plan = self.limit(plan, limit_clause.as_ref(), fetch.as_ref(), outer)?;
         // What ORDER BY needed beside the result goes away.
         let plan = if plan.schema().fields().len() > columns.len() {
             let exprs = columns.iter().map(|c| Expr::Column(Column::from_name(&c.internal)));
@@ -123,7 +129,11 @@ impl Planner<'_> {
         Ok((plan, columns))
     }
 
-    fn set_expr(&mut self, body: &SetExpr, outer: Option<&Env<'_>>) -> Result<QueryPlan, SqlError> {
+    pub(super) fn set_expr(
+        &mut self,
+        body: &SetExpr,
+        outer: Option<&Env<'_>>,
+    ) -> Result<QueryPlan, SqlError> {
         match body {
             SetExpr::Select(select) => self.select(select, &[], outer),
             SetExpr::Query(query) => self.query(query, outer),
@@ -174,7 +184,7 @@ impl Planner<'_> {
     }
 
     /// Casts a query's columns to these types and names them as `names` are.
-    fn cast_output(
+    pub(super) fn cast_output(
         &mut self,
         (plan, columns): QueryPlan,
         names: &[OutputColumn],
@@ -444,6 +454,7 @@ impl Planner<'_> {
         plan: LogicalPlan,
         clause: Option<&ast::LimitClause>,
         fetch: Option<&ast::Fetch>,
+        outer: Option<&Env<'_>>,
     ) -> Result<LogicalPlan, SqlError> {
         let (mut limit, mut offset) = (None, None);
         match clause {
@@ -474,11 +485,12 @@ impl Planner<'_> {
         if limit.is_none() && offset.is_none() {
             return Ok(plan);
         }
-        let fetch = self.row_count(limit, "LIMIT", sqlstate::INVALID_ROW_COUNT_IN_LIMIT_CLAUSE)?;
-        let skip =
-            self.row_count(offset, "OFFSET", sqlstate::INVALID_ROW_COUNT_IN_OFFSET_CLAUSE)?;
-        if let (Some(ast::Fetch { with_ties: true, .. }), Some(count)) = (clause_fetch, &fetch) {
-            return self.with_ties(plan, count, skip.as_ref());
+        let fetch = self.row_count(limit, &LIMIT, outer)?;
+        let skip = self.row_count(offset, &OFFSET, outer)?;
+        let ties = matches!(clause_fetch, Some(ast::Fetch { with_ties: true, .. }));
+        let computed = |count: &Option<Expr>| count.as_ref().is_some_and(is_computed_from_rows);
+        if (ties && fetch.is_some()) || computed(&fetch) || computed(&skip) {
+            return self.rows_between(plan, skip, fetch, ties);
         }
         if fetch.is_none() && skip.is_none() {
             return Ok(plan);
@@ -489,18 +501,19 @@ impl Planner<'_> {
             .map_err(sql_error)
     }
 
-    /// A number of rows: a constant or a parameter. NULL is none.
+    /// A number of rows, which may come from a subquery or a query around. NULL is none.
     fn row_count(
         &mut self,
         expr: Option<&ast::Expr>,
-        clause: &'static str,
-        sqlstate: &'static str,
+        counted: &'static RowCount,
+        outer: Option<&Env<'_>>,
     ) -> Result<Option<Expr>, SqlError> {
+        let RowCount { clause, sqlstate } = *counted;
         let Some(expr) = expr else {
             return Ok(None);
         };
         let scope = Scope::default();
-        let env = Env::new(&scope, None, clause);
+        let env = Env::new(&scope, outer, clause);
         let bound = self.expr(expr, &env)?;
         let bound = self.coerce(bound, &PgType::Int8, CastContext::Assignment).map_err(|e| {
             if e.sqlstate == sqlstate::CANNOT_COERCE {
@@ -518,7 +531,10 @@ impl Planner<'_> {
             Expr::Placeholder(_) => Ok(Some(bound.expr)),
             // A parameter of another type, cast; computed when it is known.
             computed if !is_computed_from_rows(computed) => Ok(Some(bound.expr)),
-            _ => Err(self.refuse(expr, &format!("{clause} with this expression"))),
+            computed if computed.is_volatile() => {
+                Err(self.refuse(expr, &format!("{clause} with this expression")))
+            }
+            _ => Ok(Some(scalar::call(&checked_count(counted), vec![bound.expr]))),
         }
     }
 
@@ -584,73 +600,6 @@ impl Planner<'_> {
         Ok((plan, columns))
     }
 
-    fn recursive(
-        &mut self,
-        name: &str,
-        renames: &[String],
-        left: &SetExpr,
-        right: &SetExpr,
-        all: bool,
-        outer: Option<&Env<'_>>,
-    ) -> Result<QueryPlan, SqlError> {
-        let (plan, columns) = self.set_expr(left, outer)?;
-        let (start, columns) = self.decided(plan, columns)?;
-        if !all && columns.iter().any(|c| distinct_key(&c.ty)) {
-            return Err(SqlError::not_supported("UNION of such column types in a recursive query"));
-        }
-        let work_name = self.unique_qualifier(name).to_string();
-        let fields: Vec<_> = columns.iter().map(|c| c.ty.plan_field(&c.internal, true)).collect();
-        let schema = Arc::new(arrow::datatypes::Schema::new(fields));
-        let work = provider_as_source(Arc::new(CteWorkTable::new(&work_name, schema)));
-        let scan = TableScanBuilder::new(work_name.clone(), work).build().map_err(sql_error)?;
-        let exprs = columns.iter().map(|c| Expr::Column(Column::from_name(&c.internal)));
-        let scan = Arc::new(LogicalPlan::TableScan(scan));
-        let scan = Projection::try_new(exprs.collect(), scan).map_err(sql_error)?;
-        let visible = renamed(name, columns.clone(), renames)?;
-        let depth = self.ctes.len();
-        self.ctes.push(Cte {
-            name: name.to_owned(),
-            plan: LogicalPlan::Projection(scan),
-            columns: visible,
-            used: false,
-        });
-        let step = self.set_expr(right, outer);
-        self.ctes.truncate(depth);
-        let step = step?;
-        if step.1.len() != columns.len() {
-            return Err(SqlError::new(
-                sqlstate::SYNTAX_ERROR,
-                "each UNION query must have the same number of columns",
-            ));
-        }
-        for (index, (c, s)) in columns.iter().zip(&step.1).enumerate() {
-            if s.ty != PgType::Unknown && !super::bound::same_base(&c.ty, &s.ty) {
-                let overall = self.common_type(&[c.ty.clone(), s.ty.clone()], "UNION")?;
-                if super::bound::same_base(&overall, &c.ty) {
-                    continue;
-                }
-                return Err(SqlError::new(
-                    sqlstate::DATATYPE_MISMATCH,
-                    format!(
-                        "recursive query \"{name}\" column {} has type {} in non-recursive term \
-                         but type {} overall",
-                        index + 1,
-                        super::bound::type_name(&c.ty),
-                        super::bound::type_name(&overall)
-                    ),
-                )
-                .hint("Cast the output of the non-recursive term to the correct type."));
-            }
-        }
-        let types: Vec<_> = columns.iter().map(|c| c.ty.clone()).collect();
-        let step = self.cast_output(step, &columns, &types)?;
-        let plan = LogicalPlanBuilder::new(start)
-            .to_recursive_query(work_name, step, !all)
-            .and_then(|b| b.build())
-            .map_err(sql_error)?;
-        Ok((plan, columns))
-    }
-
     /// A common table expression by name.
     pub(super) fn cte(
         &mut self,
@@ -688,6 +637,12 @@ impl Planner<'_> {
     }
 }
 
+/// LIMIT or OFFSET: its name and the error of a negative number.
+const LIMIT: RowCount =
+    RowCount { clause: "LIMIT", sqlstate: sqlstate::INVALID_ROW_COUNT_IN_LIMIT_CLAUSE };
+const OFFSET: RowCount =
+    RowCount { clause: "OFFSET", sqlstate: sqlstate::INVALID_ROW_COUNT_IN_OFFSET_CLAUSE };
+
 /// Whether an expression is more than functions of constants and parameters.
 fn is_computed_from_rows(expr: &Expr) -> bool {
     use datafusion::common::tree_node::TreeNode;
@@ -720,7 +675,7 @@ pub(super) fn unique_name(columns: &[OutputColumn], name: &str) -> String {
     }
 }
 
-fn renamed(
+pub(super) fn renamed(
     table: &str,
     mut columns: Vec<OutputColumn>,
     names: &[String],

@@ -1,4 +1,4 @@
-//! What row numbers decide: INTERSECT ALL, EXCEPT ALL, FETCH FIRST … WITH TIES.
+//! What row numbers decide: INTERSECT ALL, EXCEPT ALL, FETCH FIRST … WITH TIES, computed LIMITs.
 
 use std::sync::Arc;
 
@@ -6,14 +6,14 @@ use datafusion::{
     common::{Column, JoinType, NullEquality},
     functions_window::rank::rank_udwf,
     logical_expr::{
-        Expr, LogicalPlan, LogicalPlanBuilder, Operator, Projection, SortExpr, SubqueryAlias, cast,
-        lit,
+        Expr, LogicalPlan, LogicalPlanBuilder, Operator, Projection, SortExpr, SubqueryAlias,
+        Window, cast, lit,
     },
-    scalar::ScalarValue,
 };
 
 use super::{
     Planner,
+    calls::first_not_null,
     distinct_on::{row_number, window_call, with_windows},
     operators::binary,
     query::OutputColumn,
@@ -104,48 +104,62 @@ impl Planner<'_> {
         project(joined, exprs.collect())
     }
 
-    /// `OFFSET skip FETCH FIRST count ROWS WITH TIES` of an ordered plan.
-    pub(super) fn with_ties(
+    /// `OFFSET skip LIMIT fetch` with numbers that are computed, and `FETCH FIRST … WITH TIES`.
+    pub(super) fn rows_between(
         &mut self,
         plan: LogicalPlan,
-        count: &Expr,
-        skip: Option<&Expr>,
+        skip: Option<Expr>,
+        fetch: Option<Expr>,
+        ties: bool,
     ) -> Result<LogicalPlan, SqlError> {
-        let constant = |expr: &Expr| match expr {
-            Expr::Literal(ScalarValue::Int64(Some(n)), _) => Ok(*n),
-            _ => Err(SqlError::not_supported("WITH TIES of a number that is no constant")),
+        let (input, order) = match plan {
+            LogicalPlan::Sort(sort) => (Arc::unwrap_or_clone(sort.input), sort.expr),
+            _ if ties => {
+                return Err(SqlError::new(
+                    sqlstate::SYNTAX_ERROR,
+                    "WITH TIES cannot be specified without ORDER BY clause",
+                ));
+            }
+            other => (other, Vec::new()),
         };
-        let (count, skip) = (constant(count)?, skip.map(constant).transpose()?.unwrap_or(0));
-        let LogicalPlan::Sort(sort) = plan else {
-            return Err(SqlError::new(
-                sqlstate::SYNTAX_ERROR,
-                "WITH TIES cannot be specified without ORDER BY clause",
-            ));
-        };
-        let names: Vec<Column> = sort.input.schema().columns();
-        let order: Vec<SortExpr> = sort.expr.clone();
-        let rank = window_call(rank_udwf(), Vec::new(), order.clone());
-        let windows = vec![row_number(Vec::new(), order.clone()), rank];
-        let (plan, numbers) = with_windows(sort.input.as_ref().clone(), windows)?;
-        let [number, rank] = numbers.as_slice() else {
-            return Err(SqlError::internal("windows without their columns"));
-        };
-        let integer = |c: &Column| cast(Expr::Column(c.clone()), arrow::datatypes::DataType::Int64);
-        // Rows that start among those wanted, or share their place with the last of them.
-        let last = skip.saturating_add(count);
-        let after = binary(integer(number), Operator::Gt, lit(skip));
-        let within = binary(integer(rank), Operator::LtEq, lit(last));
-        let mut condition = binary(after, Operator::And, within);
-        if count == 0 {
-            condition = lit(false);
+        let names: Vec<Column> = input.schema().columns();
+        let (number, rank) = (self.fresh_name("__number"), self.fresh_name("__rank"));
+        let mut windows = vec![row_number(Vec::new(), order.clone()).alias(&number)];
+        if ties {
+            windows.push(window_call(rank_udwf(), Vec::new(), order.clone()).alias(&rank));
         }
-        let plan = filter(plan, condition)?;
-        let mut again = order;
-        again.push(SortExpr::new(Expr::Column(number.clone()), true, false));
-        let plan = LogicalPlanBuilder::new(plan)
-            .sort(again)
-            .and_then(|builder| builder.build())
-            .map_err(sql_error)?;
+        let plan = Window::try_new(windows, Arc::new(input)).map_err(sql_error)?;
+        let integer = |name: &str| cast(column(name), arrow::datatypes::DataType::Int64);
+        let skip = match skip {
+            Some(skip @ Expr::Literal(..)) => skip,
+            Some(skip) => first_not_null(vec![skip, lit(0_i64)]),
+            None => lit(0_i64),
+        };
+        let mut condition = binary(integer(&number), Operator::Gt, skip.clone());
+        if let Some(fetch) = fetch {
+            // Rows that start among those wanted, or share their place with the last of them.
+            let last = if ties { &rank } else { &number };
+            let from = binary(integer(last), Operator::Minus, skip);
+            let mut within = binary(from, Operator::LtEq, fetch.clone());
+            if ties {
+                // The first row shares its place with none before it.
+                let some = binary(fetch.clone(), Operator::Gt, lit(0_i64));
+                within = binary(within, Operator::And, some);
+            }
+            if !matches!(fetch, Expr::Literal(..)) {
+                within = binary(Expr::IsNull(Box::new(fetch)), Operator::Or, within);
+            }
+            condition = binary(condition, Operator::And, within);
+        }
+        let mut plan = filter(LogicalPlan::Window(plan), condition)?;
+        if !order.is_empty() {
+            let mut again = order;
+            again.push(SortExpr::new(column(&number), true, false));
+            plan = LogicalPlanBuilder::new(plan)
+                .sort(again)
+                .and_then(|builder| builder.build())
+                .map_err(sql_error)?;
+        }
         project(plan, names.into_iter().map(Expr::Column).collect())
     }
 }

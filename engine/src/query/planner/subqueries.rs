@@ -21,9 +21,10 @@ use super::{
     bound::Bound,
     decorrelate::subquery,
     dml::DEFAULT_CLAUSE,
-    expressions::{comparison_operator, negate_if, row},
+    expressions::{comparison_operator, negate_if, row, strip},
     operators::binary,
     query::OutputColumn,
+    rows::compare_fields,
     scope::Env,
 };
 use crate::{
@@ -36,7 +37,7 @@ use crate::{
 };
 
 impl Planner<'_> {
-    fn subquery_plan(
+    pub(super) fn subquery_plan(
         &mut self,
         query: &ast::Query,
         env: &Env<'_>,
@@ -113,24 +114,15 @@ impl Planner<'_> {
             let message = format!("subquery has too {what} columns");
             return Err(self.locate(SqlError::new(sqlstate::SYNTAX_ERROR, message), left));
         }
-        let connective = match op {
-            _ if bounds.len() == 1 => Operator::And,
-            Operator::Eq => Operator::And,
-            Operator::NotEq => Operator::Or,
-            _ => return Err(self.refuse(left, "order of rows compared with those of a subquery")),
-        };
-        let mut condition: Option<Expr> = None;
-        for (index, (bound, column)) in bounds.iter().zip(&columns).enumerate() {
+        let mut compare = |index: usize, op| {
+            let column = &columns[index];
             let right = Expr::Column(Column::from_name(&column.internal));
             let right = Bound::new(right, column.ty.clone());
-            let left_side = self.operand(bound, index);
-            let compared =
-                self.compare(left_side, op, right).map_err(|e| self.locate(e, left))?.expr;
-            condition = Some(match condition {
-                None => compared,
-                Some(before) => binary(before, connective, compared),
-            });
-        }
+            let left_side = self.operand(&bounds[index], index);
+            let compared = self.compare(left_side, op, right);
+            Ok(compared.map_err(|e| self.locate(e, left))?.expr)
+        };
+        let condition = compare_fields(0..bounds.len(), op, &mut compare)?;
         let condition = condition.ok_or_else(|| self.refuse(left, "IN over nothing"))?;
         let shown = vec![condition.alias(self.fresh_name("__compared"))];
         let projection = Projection::try_new(shown, Arc::new(plan)).map_err(sql_error)?;
@@ -254,13 +246,6 @@ fn element_type(array: &PgType) -> arrow::datatypes::DataType {
     match array {
         PgType::Array(of) => of.arrow_type(),
         other => other.arrow_type(),
-    }
-}
-
-fn strip(expr: &ast::Expr) -> &ast::Expr {
-    match expr {
-        ast::Expr::Nested(inner) => strip(inner),
-        other => other,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{collections::HashSet, sync::Arc};
 
+use arrow::datatypes::DataType;
 use datafusion::{
     common::{
         Column, JoinType,
@@ -33,6 +34,9 @@ use crate::{
         functions::subquery::single_row,
     },
 };
+
+/// An input, what is computed for its bindings, and the keys of a join of the two.
+pub(super) type Bindings = (LogicalPlan, LogicalPlan, Vec<(Expr, Expr)>);
 
 impl Planner<'_> {
     /// Expressions over an input without subqueries: over one with more columns.
@@ -166,11 +170,19 @@ impl Planner<'_> {
                 (plan, Expr::Column(value))
             }
         };
+        let is_row = matches!(ty, DataType::Struct(_));
         let value = match count {
             None => value,
             Some(count) => single_row(ty).call(vec![value, Expr::Column(count)]),
         };
-        Ok((plan, value))
+        if !is_row {
+            return Ok((plan, value));
+        }
+        // Each of its fields is looked at by itself.
+        let name = self.fresh_name("__row");
+        let mut exprs: Vec<_> = plan.schema().columns().into_iter().map(Expr::Column).collect();
+        exprs.push(value.alias(&name));
+        Ok((project(plan, exprs)?, Expr::Column(Column::from_name(name))))
     }
 
     fn attach_keyed(
@@ -222,7 +234,7 @@ impl Planner<'_> {
         plan: LogicalPlan,
         input: LogicalPlan,
         ours: &HashSet<Column>,
-    ) -> Result<(LogicalPlan, LogicalPlan, Vec<(Expr, Expr)>), SqlError> {
+    ) -> Result<Bindings, SqlError> {
         if ours.is_empty() {
             return Ok((input, plan, Vec::new()));
         }

@@ -12,8 +12,9 @@ use datafusion::{
     common::{Column, DFSchema, JoinType},
     functions_aggregate::count::count_udaf,
     logical_expr::{
-        Aggregate, BinaryExpr, Distinct, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder,
-        Operator, Projection, Union, Values, Window, lit, logical_plan::Join, utils::conjunction,
+        Aggregate, BinaryExpr, Distinct, Expr, ExprSchemable, GroupingSet, LogicalPlan,
+        LogicalPlanBuilder, Operator, Projection, Union, Values, Window, lit, logical_plan::Join,
+        utils::conjunction,
     },
     scalar::ScalarValue,
 };
@@ -23,8 +24,9 @@ use super::{
     super::{Planner, calls::first_not_null, from::join_plans, select::filter},
     SINGLE_VALUE,
     keyed::values_of_nothing,
-    outer::{named_as, plan_refers, refers, replace_outer},
+    outer::{named_as, refers, replace_outer},
     pulled::aliased_columns,
+    recursion::is_work_table,
     rows::{limit_counts, per_group},
 };
 use crate::{
@@ -39,13 +41,13 @@ use crate::{
 pub(super) struct Domain {
     plan: LogicalPlan,
     /// The outer columns, in the order of the plan's.
-    outer: Vec<Column>,
+    pub(super) outer: Vec<Column>,
     /// Shared rows that depend on it, by the number they had before.
     shared: RefCell<HashMap<u64, Dependent>>,
 }
 
 /// A plan with the columns of the domain beside its own.
-type Dependent = (LogicalPlan, Vec<Column>);
+pub(super) type Dependent = (LogicalPlan, Vec<Column>);
 
 impl Domain {
     /// The values that `input` has of these columns. The input comes back as it has to be read if it
@@ -205,6 +207,8 @@ pub(in crate::query::planner) fn is_repeatable(plan: &LogicalPlan) -> Result<boo
                 false
             }
             LogicalPlan::Distinct(Distinct::On(_)) => false,
+            // A plan may read it in one place only.
+            LogicalPlan::TableScan(scan) => !is_work_table(scan),
             // Sums of floats depend on the order; so does what takes the first of several.
             LogicalPlan::Aggregate(aggregate) => {
                 let float = |e: &Expr| {
@@ -253,7 +257,7 @@ impl Planner<'_> {
         domain: &Domain,
         ours: &HashSet<Column>,
     ) -> Result<Dependent, SqlError> {
-        if !plan_refers(&plan, ours)? {
+        if !self.depends(&plan, ours)? {
             let (instance, columns) = domain.instance(self)?;
             if let LogicalPlan::EmptyRelation(empty) = &plan
                 && empty.produce_one_row
@@ -327,9 +331,8 @@ impl Planner<'_> {
                 Ok((plan, columns))
             }
             LogicalPlan::Extension(_) => self.dependent_extension(plan, domain, ours),
-            LogicalPlan::RecursiveQuery(_) => {
-                Err(SqlError::not_supported("WITH RECURSIVE that refers to an outer query"))
-            }
+            LogicalPlan::RecursiveQuery(node) => self.dependent_recursion(node, domain, ours),
+            LogicalPlan::TableScan(scan) => self.dependent_work_table(&scan, domain),
             LogicalPlan::Distinct(Distinct::On(_)) => {
                 Err(SqlError::not_supported("DISTINCT ON that refers to an outer query"))
             }
@@ -405,19 +408,32 @@ impl Planner<'_> {
         domain: &Domain,
         ours: &HashSet<Column>,
     ) -> Result<Dependent, SqlError> {
-        if node.group_expr.iter().any(|e| matches!(e, Expr::GroupingSet(_))) {
-            return Err(SqlError::not_supported("grouping sets that refer to an outer query"));
-        }
         let names = node.schema.columns();
         let nothing = values_of_nothing(&node)?;
         let (input, inner) = self.dependent(Arc::unwrap_or_clone(node.input), domain, ours)?;
-        let (by, of) = names.split_at(node.group_expr.len());
-        let mut groups = Vec::with_capacity(by.len() + inner.len());
-        for (group, name) in node.group_expr.into_iter().zip(by) {
-            groups.push(named_as(domain.bind(group, &inner)?, name));
-        }
-        let whole = groups.is_empty();
-        groups.extend(inner.iter().cloned().map(Expr::Column));
+        let (mut by, of) = names.split_at(names.len() - node.aggr_expr.len());
+        let bindings = || inner.iter().cloned().map(Expr::Column);
+        let (groups, whole) = match <[Expr; 1]>::try_from(node.group_expr) {
+            Ok([Expr::GroupingSet(sets)]) => {
+                // The last column tells the sets apart.
+                by = &by[..by.len().saturating_sub(1)];
+                let (sets, whole) = sets_per_binding(sets, &node.aggr_expr, bindings)?;
+                (vec![sets], whole)
+            }
+            Ok([group]) => {
+                let group = named_as(domain.bind(group, &inner)?, &by[0]);
+                (std::iter::once(group).chain(bindings()).collect(), false)
+            }
+            Err(exprs) => {
+                let mut groups = Vec::with_capacity(by.len() + inner.len());
+                for (group, name) in exprs.into_iter().zip(by) {
+                    groups.push(named_as(domain.bind(group, &inner)?, name));
+                }
+                let whole = groups.is_empty();
+                groups.extend(bindings());
+                (groups, whole)
+            }
+        };
         let mut results = Vec::with_capacity(of.len() + 1);
         for (result, name) in node.aggr_expr.into_iter().zip(of) {
             results.push(named_as(domain.bind(result, &inner)?, name));
@@ -440,7 +456,7 @@ impl Planner<'_> {
         let on = conjunction(keys.into_iter().map(|(l, r)| equal(l, r)));
         let plan = join_plans(instance, plan, JoinType::Left, on)?;
         let found = Expr::Column(Column::from_name(found));
-        let mut shown = Vec::with_capacity(of.len() + columns.len());
+        let mut shown: Vec<_> = by.iter().cloned().map(Expr::Column).collect();
         for name in of {
             let value = Expr::Column(name.clone());
             shown.push(match nothing.get(name) {
@@ -516,8 +532,8 @@ impl Planner<'_> {
         domain: &Domain,
         ours: &HashSet<Column>,
     ) -> Result<Dependent, SqlError> {
-        let left_refers = plan_refers(&join.left, ours)?;
-        let right_refers = plan_refers(&join.right, ours)?;
+        let left_refers = self.depends(&join.left, ours)?;
+        let right_refers = self.depends(&join.right, ours)?;
         let on_refers = join.filter.as_ref().is_some_and(|f| refers(f, ours))
             || join.on.iter().any(|(l, r)| refers(l, ours) || refers(r, ours));
         let sides = match join.join_type {
@@ -591,8 +607,31 @@ impl Planner<'_> {
     }
 }
 
+/// Grouping sets within each binding, and whether there is a row for no input.
+fn sets_per_binding<B: Iterator<Item = Expr>>(
+    sets: GroupingSet,
+    aggregates: &[Expr],
+    bindings: impl Fn() -> B,
+) -> Result<(Expr, bool), SqlError> {
+    let GroupingSet::GroupingSets(mut sets) = sets else {
+        return Err(SqlError::internal("grouping sets that are not written out"));
+    };
+    let whole = sets.iter().filter(|set| set.is_empty()).count();
+    let grouping = |e: &Expr| matches!(e.clone().unalias(), Expr::AggregateFunction(f) if f.func.name() == "grouping");
+    // What stands for no input is one row, which does not know its set.
+    if whole > 1 || (whole == 1 && aggregates.iter().any(grouping)) {
+        let what =
+            "grouping() or several empty grouping sets in a query that refers to an outer one";
+        return Err(SqlError::not_supported(what));
+    }
+    for set in &mut sets {
+        set.extend(bindings());
+    }
+    Ok((Expr::GroupingSet(GroupingSet::GroupingSets(sets)), whole == 1))
+}
+
 /// A plan with these columns and no others.
-fn exactly(
+pub(super) fn exactly(
     plan: LogicalPlan,
     own: Vec<Column>,
     columns: &[Column],

@@ -24,10 +24,12 @@ mod attach;
 mod dependent;
 mod keyed;
 mod outer;
+mod outer_join;
 mod pulled;
+mod recursion;
 mod rows;
 
-pub(super) use self::dependent::is_repeatable;
+pub(super) use self::{dependent::is_repeatable, recursion::WorkTable};
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -431,23 +433,18 @@ impl Planner<'_> {
             let plan = join_plans(left, right, JoinType::Inner, None)?;
             return self.flatten(filter(plan, condition)?);
         }
+        if self.refers_to_both(&condition, &left, &right)? {
+            return self.outer_join_on_both(join);
+        }
         let (mut left, mut right) = (left, right);
         let mut conditions = Vec::new();
         for condition in split_conjunction_owned(condition) {
-            let mut sides = (false, false);
             let condition = condition.transform_down(|e| {
                 if !is_subquery(&e) {
                     return Ok(Transformed::no(e));
                 }
                 let needs = self.needs(&e).map_err(external)?;
                 let on_left = needs.iter().any(|c| left.schema().has_column(c));
-                let on_right = needs.iter().any(|c| right.schema().has_column(c));
-                sides = (sides.0 | on_left, sides.1 | on_right);
-                if on_left && on_right {
-                    return Err(external(SqlError::not_supported(
-                        "a subquery in the condition of an outer join that refers to both sides",
-                    )));
-                }
                 let to = if on_left { &mut left } else { &mut right };
                 let (plan, value) = self.attach_one(std::mem::take(to), e).map_err(external)?;
                 *to = plan;
@@ -458,6 +455,34 @@ impl Planner<'_> {
         let plan =
             joined(left, right, join.join_type, join.on, conjunction(conditions), join.null_aware)?;
         narrowed(plan, &columns)
+    }
+
+    /// Whether a subquery in the condition of a join refers to both sides.
+    fn refers_to_both(
+        &mut self,
+        condition: &Expr,
+        left: &LogicalPlan,
+        right: &LogicalPlan,
+    ) -> Result<bool, SqlError> {
+        let mut subqueries = Vec::new();
+        condition
+            .apply(|e| {
+                if !is_subquery(e) {
+                    return Ok(TreeNodeRecursion::Continue);
+                }
+                subqueries.push(e.clone());
+                Ok(TreeNodeRecursion::Jump)
+            })
+            .map_err(sql_error)?;
+        for subquery in subqueries {
+            let needs = self.needs(&subquery)?;
+            if needs.iter().any(|c| left.schema().has_column(c))
+                && needs.iter().any(|c| right.schema().has_column(c))
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The columns that a subquery and its operands refer to.
