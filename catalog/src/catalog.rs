@@ -218,6 +218,14 @@ impl Catalog {
         self.tables.values()
     }
 
+    /// The views whose queries read a table or view, by OID.
+    pub fn readers(&self, oid: Oid) -> impl Iterator<Item = &Arc<Table>> + '_ {
+        self.tables.values().filter(move |table| {
+            let view = table.view.as_ref();
+            view.is_some_and(|view| view.relations.iter().any(|relation| relation.oid == oid))
+        })
+    }
+
     /// The tables of a schema, by name.
     pub fn tables_in(&self, schema_oid: Oid) -> impl Iterator<Item = &Arc<Table>> + '_ {
         self.names.get(&schema_oid).into_iter().flat_map(|names| names.values()).filter_map(

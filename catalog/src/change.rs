@@ -74,6 +74,8 @@ pub enum ChangeError {
     SchemaNotEmpty { schema: String, relation: String },
     #[error("{kind} with OID {oid} is needed by \"{by}\"")]
     StillNeeded { kind: ObjectKind, oid: Oid, by: String },
+    #[error("column \"{column}\" of \"{table}\" is needed by \"{by}\"")]
+    ColumnStillNeeded { table: String, column: String, by: String },
     #[error("descriptor of {kind} \"{name}\" is malformed: {reason}")]
     Malformed { kind: ObjectKind, name: String, reason: String },
 }
@@ -105,7 +107,9 @@ impl CatalogChange {
     pub fn alter_table(&mut self, table: impl Into<Arc<Table>>) {
         let table = table.into();
         table.oids().for_each(|oid| self.count(oid));
-        self.next_table_id = self.next_table_id.max(table.storage.next());
+        if table.is_stored() {
+            self.next_table_id = self.next_table_id.max(table.storage.next());
+        }
         self.upsert_tables.push(table);
     }
 

@@ -8,6 +8,7 @@
 //! | name of a kind, in a schema | who takes or frees the name | |
 //! | object by OID | who changes or drops it | who refers to it (a table to its schema and owner) |
 //! | contents of a schema | who creates in it, **never in conflict with each other** | who drops the schema |
+//! | readers of a relation | who makes a view of it, never in conflict with each other | who alters or drops the relation |
 //!
 //! Two sessions creating `t` in one schema write the same name: the second gets 40001 (its retry
 //! finds the table). One creating in a schema that another drops: whichever commits second asserts
@@ -63,6 +64,9 @@ pub fn claims(catalog: &Catalog, base: Position, change: &CatalogChange) -> Clai
         claims.refers_to(ObjectKind::Role, table.owner);
         claims.refers_to(ObjectKind::Schema, table.schema_oid);
         claims.write(contents_key(table.schema_oid), Mark::Changed, NEVER_CONFLICTS);
+        for oid in table.view.iter().flat_map(|view| view.reads()) {
+            claims.reads(oid);
+        }
     }
     for oid in &change.drop_tables {
         claims.table(catalog.table_by_oid(*oid).map(|old| &**old), None);
@@ -127,6 +131,10 @@ impl Builder<'_> {
             (Some(_), Some(_)) => Mark::Changed,
         };
         self.write(object_key(ObjectKind::Relation, either.oid), mark, self.base);
+        if let Some(old) = old {
+            // Whoever makes a view of it writes this too: see `reads`.
+            self.assert(readers_key(old.oid));
+        }
         let name_of = |table: Option<&'_ Table>| table.map(|t| (t.schema_oid, t.name.clone()));
         let key_of = |table: Option<&'_ Table>| {
             table.and_then(|t| Some((t.schema_oid, t.primary_key.as_ref()?.name.clone())))
@@ -154,6 +162,14 @@ impl Builder<'_> {
         }
     }
 
+    /// A view reads this: what it is made of stays as the view knows it.
+    fn reads(&mut self, oid: Oid) {
+        if !self.created.contains(&oid) {
+            self.assert(object_key(ObjectKind::Relation, oid));
+        }
+        self.write(readers_key(oid), Mark::Changed, NEVER_CONFLICTS);
+    }
+
     /// What the change leans on must still be there, unless it brings it itself.
     fn refers_to(&mut self, kind: ObjectKind, oid: Oid) {
         if !self.created.contains(&oid) {
@@ -169,6 +185,7 @@ const NAME: u8 = b'n';
 const OBJECT: u8 = b'o';
 const CONTENTS: u8 = b'c';
 const POSSESSIONS: u8 = b'p';
+const READERS: u8 = b'v';
 
 fn kind_byte(kind: ObjectKind) -> u8 {
     match kind {
@@ -206,6 +223,13 @@ fn possessions_key(role: Oid) -> Bytes {
     let mut key = BytesMut::with_capacity(5);
     key.put_u8(POSSESSIONS);
     key.put_u32(role);
+    key.freeze()
+}
+
+fn readers_key(relation: Oid) -> Bytes {
+    let mut key = BytesMut::with_capacity(5);
+    key.put_u8(READERS);
+    key.put_u32(relation);
     key.freeze()
 }
 

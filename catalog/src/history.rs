@@ -72,7 +72,7 @@ impl History {
             return Err(HistoryError::NotNewer { given: timestamp, newest });
         }
         let previous = self.latest().clone();
-        let gone = previous.tables().map(|table| table.storage);
+        let gone = previous.tables().filter(|table| table.is_stored()).map(|table| table.storage);
         self.released.extend(
             gone.filter(|storage| catalog.table_by_storage(*storage).is_none())
                 .map(|storage| (timestamp, storage)),

@@ -177,7 +177,7 @@ fn schemas(ids: &Allocator, count: usize) -> CatalogChange {
     let mut change = CatalogChange::default();
     for _ in 0..count {
         let oid = ids.oid();
-        change.create_schema(Schema { oid, name: format!("s{oid}"), owner: 10 });
+        change.create_schema(Schema { oid, name: format!("s{oid}"), owner: 10, comment: None });
     }
     change
 }

@@ -11,7 +11,9 @@ use glaredb_txn::ids::TableId;
 use super::{Catalog, Named};
 use crate::{
     CatalogChange, ChangeError, ObjectKind,
-    descriptor::{COLUMNS_MAX, DESCRIPTOR_BYTES_MAX, NAME_BYTES_MAX, Oid, Table, builtin},
+    descriptor::{
+        COLUMNS_MAX, DESCRIPTOR_BYTES_MAX, NAME_BYTES_MAX, Oid, RelationKind, Table, builtin,
+    },
 };
 
 impl Catalog {
@@ -175,12 +177,14 @@ impl Catalog {
     }
 
     fn link(&mut self, table: &Arc<Table>) -> Result<(), ChangeError> {
-        if table.storage == TableId::CATALOG || table.storage >= self.next_table_id {
-            let (storage, next) = (table.storage, self.next_table_id);
-            return Err(ChangeError::StorageNotCounted { storage, next });
-        }
-        if let Some(oid) = Arc::make_mut(&mut self.storages).insert(table.storage, table.oid) {
-            return Err(ChangeError::StorageTaken { storage: table.storage, oid });
+        if table.is_stored() {
+            if table.storage == TableId::CATALOG || table.storage >= self.next_table_id {
+                let (storage, next) = (table.storage, self.next_table_id);
+                return Err(ChangeError::StorageNotCounted { storage, next });
+            }
+            if let Some(oid) = Arc::make_mut(&mut self.storages).insert(table.storage, table.oid) {
+                return Err(ChangeError::StorageTaken { storage: table.storage, oid });
+            }
         }
         for oid in table.oids() {
             self.check_new_oid(oid)?;
@@ -207,9 +211,44 @@ impl Catalog {
         }
     }
 
+    /// What views read exists, and so do the columns they use.
+    fn check_views(&self, change: &CatalogChange) -> Result<(), ChangeError> {
+        let kind = ObjectKind::Relation;
+        let changed: HashSet<Oid> = change
+            .drop_tables
+            .iter()
+            .copied()
+            .chain(change.upsert_tables.iter().map(|table| table.oid))
+            .collect();
+        if changed.is_empty() {
+            return Ok(());
+        }
+        for reader in self.tables.values() {
+            let Some(view) = &reader.view else { continue };
+            let is_new = changed.contains(&reader.oid);
+            for relation in &view.relations {
+                if !is_new && !changed.contains(&relation.oid) {
+                    continue;
+                }
+                let by = || reader.name.clone();
+                let Some(read) = self.tables.get(&relation.oid) else {
+                    return Err(ChangeError::StillNeeded { kind, oid: relation.oid, by: by() });
+                };
+                let mut used = relation.columns.iter().filter(|column| column.used);
+                if let Some(gone) = used.find(|column| read.column_by_id(column.id).is_none()) {
+                    let (table, column, by) = (read.name.clone(), gone.name.clone(), by());
+                    return Err(ChangeError::ColumnStillNeeded { table, column, by });
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// The table is no longer in `tables`; the maps that follow from it forget it too.
     fn unlink(&mut self, table: &Table) {
-        Arc::make_mut(&mut self.storages).remove(&table.storage);
+        if table.is_stored() {
+            Arc::make_mut(&mut self.storages).remove(&table.storage);
+        }
         let inner = Arc::make_mut(&mut self.inner_oids);
         for oid in table.oids() {
             inner.remove(&oid);
@@ -242,6 +281,7 @@ impl Catalog {
                 return Err(ChangeError::NoSuchObject { kind, oid });
             }
         }
+        self.check_views(change)?;
         for oid in &change.drop_roles {
             let by = (self.databases.values().find(|d| d.owner == *oid).map(|d| &d.name))
                 .or_else(|| self.schemas.values().find(|s| s.owner == *oid).map(|s| &s.name))
@@ -288,6 +328,18 @@ fn check_table(table: &Table) -> Result<(), ChangeError> {
     check_name(kind, &table.name)?;
     let malformed =
         |reason: String| Err(ChangeError::Malformed { kind, name: table.name.clone(), reason });
+    if (table.kind == RelationKind::Table) != table.view.is_none() {
+        return malformed("it is a table with a query, or a view without one".to_owned());
+    }
+    if !table.is_stored() && (table.storage != TableId::CATALOG || table.primary_key.is_some()) {
+        return malformed("it is a view with a storage or a key".to_owned());
+    }
+    for column in &table.dropped {
+        let live = table.columns.iter().any(|live| live.id == column.id);
+        if live || column.id == 0 || column.id >= table.next_column_id {
+            return malformed(format!("dropped column {} is a column, or was none", column.id));
+        }
+    }
     if table.columns.len() > COLUMNS_MAX {
         let count = table.columns.len();
         return malformed(format!("it has {count} columns, {COLUMNS_MAX} are allowed"));

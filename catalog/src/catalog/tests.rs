@@ -17,6 +17,7 @@ fn column(id: u32, name: &str, not_null: bool) -> Column {
         not_null,
         default: None,
         default_oid: 0,
+        ..Column::default()
     }
 }
 
@@ -41,6 +42,7 @@ fn table(ids: &Allocator, name: &str) -> Table {
             columns: vec![1],
         }),
         options: BTreeMap::from([("fillfactor".into(), "90".into())]),
+        ..Table::default()
     }
 }
 
@@ -224,7 +226,7 @@ fn survives_its_encoding() {
     t.columns[1].default = Some("now()".into());
     t.columns[1].default_oid = ids.oid();
     let mut change = create(&t);
-    change.create_schema(Schema { oid: ids.oid(), name: "s".into(), owner: 10 });
+    change.create_schema(Schema { oid: ids.oid(), name: "s".into(), owner: 10, comment: None });
     let catalog = catalog.apply(&change).expect("it fits");
     let bytes = catalog.encode();
     assert_eq!(Catalog::decode(&bytes).expect("its own bytes"), catalog);

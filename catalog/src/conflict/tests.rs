@@ -70,6 +70,7 @@ impl Bench {
             next_column_id: 1,
             primary_key: None,
             options: BTreeMap::new(),
+            ..Table::default()
         }
     }
 
@@ -100,7 +101,7 @@ fn creators_conflict_only_over_a_name() {
         change(|c| c.create_table(bench.table("a", builtin::SCHEMA_INFORMATION_SCHEMA)));
     assert!(bench.both(&create("a"), &elsewhere));
     let schema = |name: &str| {
-        let schema = Schema { oid: bench.ids.oid(), name: name.into(), owner: 10 };
+        let schema = Schema { oid: bench.ids.oid(), name: name.into(), owner: 10, comment: None };
         change(|c| c.create_schema(schema))
     };
     assert!(bench.both(&schema("s"), &schema("t")));

@@ -25,7 +25,7 @@ pub fn is_system_schema(oid: Oid) -> bool {
 /// `pg_database_owner` and the schemas `pg_catalog`, `information_schema` and `public`. The first record of a log.
 #[must_use]
 pub fn bootstrap() -> CatalogChange {
-    let schema = |oid, name: &str, owner| Schema { oid, name: name.into(), owner };
+    let schema = |oid, name: &str, owner| Schema { oid, name: name.into(), owner, comment: None };
     // A superuser who may do everything, and a role that nobody is.
     let role = |oid, name: &str, everything| Role {
         oid,
@@ -48,6 +48,7 @@ pub fn bootstrap() -> CatalogChange {
             oid: DATABASE_POSTGRES,
             name: "postgres".into(),
             owner: ROLE_POSTGRES,
+            comment: None,
         }],
         upsert_schemas: vec![
             schema(SCHEMA_PG_CATALOG, "pg_catalog", ROLE_POSTGRES),

@@ -8,11 +8,14 @@ use bytes::{BufMut, Bytes, BytesMut};
 use glaredb_txn::ids::{SchemaVersion, TableId};
 use prost::Message;
 
-use super::{Column, Database, PrimaryKey, Role, Schema, Table};
+use super::{
+    Column, Database, DroppedColumn, PrimaryKey, RelationKind, Role, Schema, Table, View,
+    ViewColumn, ViewRelation,
+};
 use crate::change::CatalogChange;
 
 /// Version of the encoding this build writes, and the newest it reads.
-pub const FORMAT_VERSION: u8 = 1;
+pub const FORMAT_VERSION: u8 = 2;
 
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum DecodeError {
@@ -34,6 +37,8 @@ struct DatabaseMessage {
     name: String,
     #[prost(uint32, tag = "3")]
     owner: u32,
+    #[prost(string, optional, tag = "4")]
+    comment: Option<String>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -44,6 +49,8 @@ struct SchemaMessage {
     name: String,
     #[prost(uint32, tag = "3")]
     owner: u32,
+    #[prost(string, optional, tag = "4")]
+    comment: Option<String>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -88,6 +95,52 @@ struct ColumnMessage {
     default: Option<String>,
     #[prost(uint32, tag = "8")]
     default_oid: u32,
+    #[prost(bytes = "bytes", optional, tag = "9")]
+    missing: Option<Bytes>,
+    #[prost(string, optional, tag = "10")]
+    comment: Option<String>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct DroppedColumnMessage {
+    #[prost(uint32, tag = "1")]
+    id: u32,
+    #[prost(uint32, tag = "2")]
+    type_oid: u32,
+    #[prost(sint32, tag = "3")]
+    typmod: i32,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ViewColumnMessage {
+    #[prost(uint32, tag = "1")]
+    id: u32,
+    #[prost(string, tag = "2")]
+    name: String,
+    #[prost(bool, tag = "3")]
+    used: bool,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ViewRelationMessage {
+    #[prost(string, optional, tag = "1")]
+    schema: Option<String>,
+    #[prost(string, tag = "2")]
+    name: String,
+    #[prost(uint32, tag = "3")]
+    oid: u32,
+    #[prost(message, repeated, tag = "4")]
+    columns: Vec<ViewColumnMessage>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ViewMessage {
+    #[prost(string, tag = "1")]
+    query: String,
+    #[prost(string, tag = "2")]
+    definition: String,
+    #[prost(message, repeated, tag = "3")]
+    relations: Vec<ViewRelationMessage>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -129,6 +182,16 @@ struct TableMessage {
     // A sorted map: the same descriptor always gives the same bytes.
     #[prost(btree_map = "string, string", tag = "12")]
     options: BTreeMap<String, String>,
+    #[prost(uint32, tag = "13")]
+    kind: u32,
+    #[prost(message, optional, tag = "14")]
+    view: Option<ViewMessage>,
+    #[prost(bool, tag = "15")]
+    unpopulated: bool,
+    #[prost(message, repeated, tag = "16")]
+    dropped: Vec<DroppedColumnMessage>,
+    #[prost(string, optional, tag = "17")]
+    comment: Option<String>,
 }
 
 /// A change, and with no drops the catalog as a whole.
@@ -167,7 +230,7 @@ fn frame(message: &impl Message) -> Bytes {
 
 fn unframe<M: Message + Default>(what: &'static str, bytes: &[u8]) -> Result<M, DecodeError> {
     let (version, body) = bytes.split_first().ok_or(DecodeError::Empty { what })?;
-    if *version != FORMAT_VERSION {
+    if *version == 0 || *version > FORMAT_VERSION {
         return Err(DecodeError::Newer { what, found: *version });
     }
     M::decode(body).map_err(|e| DecodeError::Malformed { what, reason: e.to_string() })
@@ -175,25 +238,25 @@ fn unframe<M: Message + Default>(what: &'static str, bytes: &[u8]) -> Result<M, 
 
 impl From<&Database> for DatabaseMessage {
     fn from(d: &Database) -> Self {
-        Self { oid: d.oid, name: d.name.clone(), owner: d.owner }
+        Self { oid: d.oid, name: d.name.clone(), owner: d.owner, comment: d.comment.clone() }
     }
 }
 
 impl From<DatabaseMessage> for Database {
     fn from(m: DatabaseMessage) -> Self {
-        Self { oid: m.oid, name: m.name, owner: m.owner }
+        Self { oid: m.oid, name: m.name, owner: m.owner, comment: m.comment }
     }
 }
 
 impl From<&Schema> for SchemaMessage {
     fn from(s: &Schema) -> Self {
-        Self { oid: s.oid, name: s.name.clone(), owner: s.owner }
+        Self { oid: s.oid, name: s.name.clone(), owner: s.owner, comment: s.comment.clone() }
     }
 }
 
 impl From<SchemaMessage> for Schema {
     fn from(m: SchemaMessage) -> Self {
-        Self { oid: m.oid, name: m.name, owner: m.owner }
+        Self { oid: m.oid, name: m.name, owner: m.owner, comment: m.comment }
     }
 }
 
@@ -242,6 +305,8 @@ impl From<&Column> for ColumnMessage {
             not_null: c.not_null,
             default: c.default.clone(),
             default_oid: c.default_oid,
+            missing: c.missing.clone(),
+            comment: c.comment.clone(),
         }
     }
 }
@@ -264,7 +329,44 @@ impl TryFrom<ColumnMessage> for Column {
             not_null: m.not_null,
             default: m.default,
             default_oid: m.default_oid,
+            missing: m.missing,
+            comment: m.comment,
         })
+    }
+}
+
+impl From<&View> for ViewMessage {
+    fn from(v: &View) -> Self {
+        let column =
+            |c: &ViewColumn| ViewColumnMessage { id: c.id, name: c.name.clone(), used: c.used };
+        let relation = |r: &ViewRelation| ViewRelationMessage {
+            schema: r.schema.clone(),
+            name: r.name.clone(),
+            oid: r.oid,
+            columns: r.columns.iter().map(column).collect(),
+        };
+        Self {
+            query: v.query.clone(),
+            definition: v.definition.clone(),
+            relations: v.relations.iter().map(relation).collect(),
+        }
+    }
+}
+
+impl From<ViewMessage> for View {
+    fn from(m: ViewMessage) -> Self {
+        let column = |c: ViewColumnMessage| ViewColumn { id: c.id, name: c.name, used: c.used };
+        let relation = |r: ViewRelationMessage| ViewRelation {
+            schema: r.schema,
+            name: r.name,
+            oid: r.oid,
+            columns: r.columns.into_iter().map(column).collect(),
+        };
+        Self {
+            query: m.query,
+            definition: m.definition,
+            relations: m.relations.into_iter().map(relation).collect(),
+        }
     }
 }
 
@@ -288,6 +390,19 @@ impl From<&Table> for TableMessage {
                 columns: key.columns.clone(),
             }),
             options: t.options.clone(),
+            kind: match t.kind {
+                RelationKind::Table => 0,
+                RelationKind::View => 1,
+                RelationKind::MaterializedView => 2,
+            },
+            view: t.view.as_ref().map(ViewMessage::from),
+            unpopulated: t.unpopulated,
+            dropped: t
+                .dropped
+                .iter()
+                .map(|c| DroppedColumnMessage { id: c.id, type_oid: c.type_oid, typmod: c.typmod })
+                .collect(),
+            comment: t.comment.clone(),
         }
     }
 }
@@ -314,6 +429,23 @@ impl TryFrom<TableMessage> for Table {
                 columns: key.columns,
             }),
             options: m.options,
+            kind: match m.kind {
+                0 => RelationKind::Table,
+                1 => RelationKind::View,
+                2 => RelationKind::MaterializedView,
+                other => {
+                    let (what, field, value) = ("relation", "kind", other.into());
+                    return Err(DecodeError::OutOfRange { what, field, value });
+                }
+            },
+            view: m.view.map(View::from),
+            unpopulated: m.unpopulated,
+            dropped: m
+                .dropped
+                .into_iter()
+                .map(|c| DroppedColumn { id: c.id, type_oid: c.type_oid, typmod: c.typmod })
+                .collect(),
+            comment: m.comment,
         })
     }
 }

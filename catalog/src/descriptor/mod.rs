@@ -6,14 +6,17 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use glaredb_txn::ids::{SchemaVersion, TableId};
 
 pub mod builtin;
 pub mod encoding;
 #[cfg(test)]
 mod tests;
+mod view;
 
 pub use encoding::DecodeError;
+pub use view::{MARK, Reference, View, ViewColumn, ViewRelation};
 
 /// Object identifier as clients see it in `pg_class` and kin. One counter serves all kinds, so an
 /// OID names one object in the whole database; those below [`builtin::FIRST_USER_OID`] are fixed.
@@ -35,6 +38,8 @@ pub struct Database {
     pub name: String,
     /// OID of a role.
     pub owner: Oid,
+    /// As COMMENT ON set it; empty: that of the system is gone.
+    pub comment: Option<String>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -43,6 +48,8 @@ pub struct Schema {
     pub name: String,
     /// OID of a role.
     pub owner: Oid,
+    /// As COMMENT ON set it; empty: that of the system is gone.
+    pub comment: Option<String>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -61,10 +68,23 @@ pub struct Role {
     pub connection_limit: i32,
 }
 
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// What a [`Table`] is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum RelationKind {
+    #[default]
+    Table,
+    /// Has no rows of its own, and no storage: [`TableId::CATALOG`].
+    View,
+    /// Keeps the rows its query had when it was last refreshed.
+    MaterializedView,
+}
+
+/// A table, or what is read like one.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Table {
     pub oid: Oid,
     pub name: String,
+    pub kind: RelationKind,
     /// OID of the schema it stands in.
     pub schema_oid: Oid,
     /// OID of the role that owns it.
@@ -86,9 +106,24 @@ pub struct Table {
     pub primary_key: Option<PrimaryKey>,
     /// Storage parameters as given in `WITH (…)`, such as `fillfactor`.
     pub options: BTreeMap<String, String>,
+    /// Of a view, materialized or not.
+    pub view: Option<View>,
+    /// A materialized view that was never filled.
+    pub unpopulated: bool,
+    /// Columns that rows in this storage still hold, by id.
+    pub dropped: Vec<DroppedColumn>,
+    pub comment: Option<String>,
 }
 
+/// A column that is gone but for its place in stored rows.
 #[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DroppedColumn {
+    pub id: u32,
+    pub type_oid: Oid,
+    pub typmod: i32,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Column {
     /// Identifies the column for ever, through renames; becomes the Iceberg field id. Never reused
     /// in a table, starts at 1.
@@ -105,6 +140,10 @@ pub struct Column {
     pub default: Option<String>,
     /// OID under which `pg_attrdef` lists the default; 0 without one.
     pub default_oid: Oid,
+    /// Of a column that came later than its table: its value in rows from before, encoded as a row of
+    /// one column; `None`: NULL.
+    pub missing: Option<Bytes>,
+    pub comment: Option<String>,
 }
 
 /// The primary key, which is constraint and index under one name.
@@ -120,6 +159,18 @@ pub struct PrimaryKey {
 }
 
 impl Table {
+    /// Whether it is a plain table.
+    #[must_use]
+    pub fn is_table(&self) -> bool {
+        self.kind == RelationKind::Table
+    }
+
+    /// Whether it has rows of its own.
+    #[must_use]
+    pub fn is_stored(&self) -> bool {
+        self.kind != RelationKind::View
+    }
+
     #[must_use]
     pub fn column(&self, name: &str) -> Option<&Column> {
         self.columns.iter().find(|column| column.name == name)

@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, fmt::Write};
 
 use glaredb_txn::ids::{SchemaVersion, TableId};
 
-use super::{Column, Database, DecodeError, PrimaryKey, Role, Schema, Table, builtin};
+use super::{
+    Column, Database, DecodeError, DroppedColumn, MARK, PrimaryKey, RelationKind, Role, Schema,
+    Table, View, ViewColumn, ViewRelation, builtin,
+};
 use crate::CatalogChange;
 
 fn hex(bytes: &[u8]) -> String {
@@ -32,6 +35,7 @@ fn table() -> Table {
         not_null,
         default: None,
         default_oid: 0,
+        ..Column::default()
     };
     let mut balance = column(3, "balance", 1700, 655_366, false);
     balance.default = Some("0.00".into());
@@ -54,7 +58,73 @@ fn table() -> Table {
             columns: vec![2, 1],
         }),
         options: BTreeMap::from([("fillfactor".into(), "100".into())]),
+        ..Table::default()
     }
+}
+
+/// A table with a column that came later and one that went.
+fn altered() -> Table {
+    let mut table = table();
+    let added = Column {
+        id: 5,
+        number: 5,
+        name: "since".into(),
+        type_oid: 23,
+        typmod: -1,
+        missing: Some(vec![0, 14].into()),
+        comment: Some("when it began".into()),
+        ..Column::default()
+    };
+    table.columns.push(added);
+    table.dropped = vec![DroppedColumn { id: 4, type_oid: 25, typmod: -1 }];
+    table.next_column_id = 6;
+    table.comment = Some("who has how much".into());
+    table
+}
+
+fn view() -> Table {
+    let column = |id, name: &str, used| ViewColumn { id, name: name.into(), used };
+    let accounts = ViewRelation {
+        schema: Some("public".into()),
+        name: "accounts".into(),
+        oid: 16_385,
+        columns: vec![column(1, "id", true), column(2, "owner", false)],
+    };
+    Table {
+        oid: 16_420,
+        name: "ids".into(),
+        kind: RelationKind::MaterializedView,
+        schema_oid: builtin::SCHEMA_PUBLIC,
+        owner: builtin::ROLE_POSTGRES,
+        row_type_oid: 16_421,
+        array_type_oid: 16_422,
+        storage: TableId(8),
+        version: SchemaVersion(1),
+        columns: vec![Column {
+            id: 1,
+            number: 1,
+            name: "id".into(),
+            type_oid: 23,
+            typmod: -1,
+            ..Column::default()
+        }],
+        next_column_id: 2,
+        view: Some(View {
+            query: "select id from accounts".into(),
+            definition: format!(" SELECT {MARK}c16385.1{MARK}\n   FROM {MARK}r16385{MARK}"),
+            relations: vec![accounts],
+        }),
+        unpopulated: true,
+        ..Table::default()
+    }
+}
+
+/// [`change`] with comments.
+fn described() -> CatalogChange {
+    let mut change = change();
+    change.upsert_schemas[0].comment = Some("what was sold".into());
+    change.upsert_databases[0].comment = Some("all of it".into());
+    change
 }
 
 fn role() -> Role {
@@ -75,8 +145,13 @@ fn role() -> Role {
 fn change() -> CatalogChange {
     let mut change = CatalogChange::default();
     change.create_table(table());
-    change.create_schema(Schema { oid: 16_410, name: "sales".into(), owner: 10 });
-    change.upsert_databases.push(Database { oid: 5, name: "postgres".into(), owner: 10 });
+    change.create_schema(Schema { oid: 16_410, name: "sales".into(), owner: 10, comment: None });
+    change.upsert_databases.push(Database {
+        oid: 5,
+        name: "postgres".into(),
+        owner: 10,
+        comment: None,
+    });
     change.upsert_roles.push(role());
     change.drop_tables = vec![16_411];
     change.drop_schemas = vec![16_412];
@@ -102,17 +177,32 @@ macro_rules! golden {
         }
     };
 }
-golden!(table_is_as_documented, "table-v1.hex", Table, table());
-golden!(role_is_as_documented, "role-v1.hex", Role, role());
-golden!(change_is_as_documented, "change-v1.hex", CatalogChange, change());
-golden!(bootstrap_is_as_documented, "bootstrap-v1.hex", CatalogChange, builtin::bootstrap());
+golden!(table_is_as_documented, "table-v2.hex", Table, altered());
+golden!(view_is_as_documented, "view-v2.hex", Table, view());
+golden!(role_is_as_documented, "role-v2.hex", Role, role());
+golden!(change_is_as_documented, "change-v2.hex", CatalogChange, described());
+golden!(bootstrap_is_as_documented, "bootstrap-v2.hex", CatalogChange, builtin::bootstrap());
+
+/// What version 1 wrote is read as ever.
+#[test]
+fn reads_version_1() {
+    let read = |golden: &str| unhex(golden);
+    let bytes = read(include_str!("../../golden/table-v1.hex"));
+    assert_eq!(Table::decode(&bytes), Ok(table()));
+    let bytes = read(include_str!("../../golden/role-v1.hex"));
+    assert_eq!(Role::decode(&bytes), Ok(role()));
+    let bytes = read(include_str!("../../golden/change-v1.hex"));
+    assert_eq!(CatalogChange::decode(&bytes), Ok(change()));
+    let bytes = read(include_str!("../../golden/bootstrap-v1.hex"));
+    assert_eq!(CatalogChange::decode(&bytes), Ok(builtin::bootstrap()));
+}
 
 #[test]
 fn refuses_what_it_cannot_read() {
     assert_eq!(Table::decode(&[]), Err(DecodeError::Empty { what: "table descriptor" }));
     let mut newer = table().encode().to_vec();
-    newer[0] = 2;
-    let refused = DecodeError::Newer { what: "table descriptor", found: 2 };
+    newer[0] = 3;
+    let refused = DecodeError::Newer { what: "table descriptor", found: 3 };
     assert_eq!(Table::decode(&newer), Err(refused));
     let garbage = Table::decode(&[1, 0xff, 0xff, 0xff]);
     assert!(matches!(garbage, Err(DecodeError::Malformed { .. })), "{garbage:?}");

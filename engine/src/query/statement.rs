@@ -28,7 +28,13 @@ pub enum StatementKind {
     CreateTable(Box<CreateTable>),
     CreateTableAs(Box<CreateTableAs>),
     CreateSchema(CreateSchema),
+    CreateView(Box<CreateView>),
+    CreateMaterializedView(Box<CreateMaterializedView>),
+    RefreshView(RefreshView),
+    Comment(Comment),
     DropTable(DropObjects),
+    DropView(DropObjects),
+    DropMaterializedView(DropObjects),
     DropSchema(DropObjects),
     AlterTable(Box<AlterTable>),
     Truncate(Truncate),
@@ -130,6 +136,53 @@ pub struct CreateSchema {
     pub authorization: Option<String>,
 }
 
+#[derive(Clone, Debug)]
+pub struct CreateView {
+    pub name: RelationName,
+    pub or_replace: bool,
+    /// Names for the first columns; the rest keep the query's.
+    pub column_names: Vec<String>,
+    /// A [`StatementKind::Query`].
+    pub query: Statement,
+}
+
+#[derive(Clone, Debug)]
+pub struct CreateMaterializedView {
+    pub name: RelationName,
+    pub if_not_exists: bool,
+    /// Names for the first columns; the rest keep the query's.
+    pub column_names: Vec<String>,
+    /// A [`StatementKind::Query`].
+    pub query: Statement,
+    /// False for `WITH NO DATA`.
+    pub with_data: bool,
+    pub options: Vec<StorageOption>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RefreshView {
+    pub name: RelationName,
+    /// False for `WITH NO DATA`.
+    pub with_data: bool,
+}
+
+/// `COMMENT ON target IS text`; `None` takes the comment away.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Comment {
+    pub target: CommentTarget,
+    pub text: Option<String>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum CommentTarget {
+    Table(RelationName),
+    View(RelationName),
+    MaterializedView(RelationName),
+    Column(RelationName, String),
+    Schema(String),
+    Database(String),
+}
+
 /// `DROP TABLE` or `DROP SCHEMA` (whose names have no schema of their own).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DropObjects {
@@ -138,8 +191,17 @@ pub struct DropObjects {
     pub cascade: bool,
 }
 
+/// What ALTER says it alters.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AlteredKind {
+    Table,
+    View,
+    MaterializedView,
+}
+
 #[derive(Clone, Debug)]
 pub struct AlterTable {
+    pub kind: AlteredKind,
     pub name: RelationName,
     pub if_exists: bool,
     pub actions: Vec<AlterTableAction>,
@@ -149,6 +211,37 @@ pub struct AlterTable {
 pub enum AlterTableAction {
     AddPrimaryKey(PrimaryKeyDefinition),
     SetStorageOptions(Vec<StorageOption>),
+    AddColumn {
+        column: Box<ColumnDefinition>,
+        if_not_exists: bool,
+        /// Of `ADD COLUMN … PRIMARY KEY`.
+        primary_key: Option<PrimaryKeyDefinition>,
+    },
+    DropColumn {
+        name: String,
+        if_exists: bool,
+        cascade: bool,
+    },
+    SetDefault {
+        column: String,
+        /// SQL text; `None`: DROP DEFAULT.
+        default: Option<String>,
+    },
+    SetNotNull {
+        column: String,
+        not_null: bool,
+    },
+    /// The rest stand alone in their statement.
+    RenameColumn {
+        from: String,
+        to: String,
+    },
+    RenameConstraint {
+        from: String,
+        to: String,
+    },
+    Rename(String),
+    SetSchema(String),
     /// Refused with 0A000; the text says what.
     Unsupported(String),
 }
@@ -308,6 +401,12 @@ impl Statement {
             K::CreateTable(_)
             | K::CreateTableAs(_)
             | K::CreateSchema(_)
+            | K::CreateView(_)
+            | K::CreateMaterializedView(_)
+            | K::RefreshView(_)
+            | K::Comment(_)
+            | K::DropView(_)
+            | K::DropMaterializedView(_)
             | K::DropTable(_)
             | K::DropSchema(_)
             | K::AlterTable(_)
@@ -345,7 +444,17 @@ impl Statement {
             K::CreateSchema(_) => "CREATE SCHEMA",
             K::DropTable(_) => "DROP TABLE",
             K::DropSchema(_) => "DROP SCHEMA",
-            K::AlterTable(_) => "ALTER TABLE",
+            K::AlterTable(alter) => match alter.kind {
+                AlteredKind::Table => "ALTER TABLE",
+                AlteredKind::View => "ALTER VIEW",
+                AlteredKind::MaterializedView => "ALTER MATERIALIZED VIEW",
+            },
+            K::CreateView(_) => "CREATE VIEW",
+            K::CreateMaterializedView(_) => "CREATE MATERIALIZED VIEW",
+            K::RefreshView(_) => "REFRESH MATERIALIZED VIEW",
+            K::Comment(_) => "COMMENT",
+            K::DropView(_) => "DROP VIEW",
+            K::DropMaterializedView(_) => "DROP MATERIALIZED VIEW",
             K::Truncate(_) => "TRUNCATE TABLE",
             K::Explain(_) => "EXPLAIN",
             K::Copy(_) => "COPY",

@@ -68,11 +68,11 @@ fn tables(
     vacuum: &Vacuum,
 ) -> Result<Vec<Arc<TableDescriptor>>, SqlError> {
     if vacuum.tables.is_empty() {
-        return Ok(context.catalog.tables().cloned().collect());
+        return Ok(context.catalog.tables().filter(|table| table.is_stored()).cloned().collect());
     }
     let mut tables = Vec::new();
     for named in &vacuum.tables {
-        let table = context.user_table(&named.name)?;
+        let table = context.stored_relation(&named.name)?;
         if let Some(column) = named.columns.iter().find(|column| table.column(column).is_none()) {
             return Err(SqlError::new(
                 sqlstate::UNDEFINED_COLUMN,
@@ -98,8 +98,9 @@ async fn analyze_tables(
 
 /// What a sample of the rows visible at `at`, a registered snapshot, tells.
 async fn sample(storage: &Table, at: Timestamp) -> Result<TableFacts, SqlError> {
-    let view = storage.view(at);
-    let mut sample = Sample::new(storage.schema().columns().len());
+    let schema = storage.schema();
+    let view = storage.view_as(&schema, at);
+    let mut sample = Sample::new(schema.columns().len());
     let slices = choose(view.units());
     let read = slices.iter().map(|(_, range)| range.len()).sum::<usize>();
     for (unit, range) in slices {
@@ -120,7 +121,7 @@ pub(super) async fn keep_analyzed(engine: Weak<Engine>) {
         let Some(engine) = engine.upgrade() else { return };
         let snapshot = engine.database().snapshots().register();
         let catalog = engine.database().catalog_at(&snapshot.snapshot());
-        for table in catalog.tables() {
+        for table in catalog.tables().filter(|table| table.is_stored()) {
             let Some(storage) = engine.database().table(table.storage) else { continue };
             let rows = storage.row_count_estimate();
             let known = engine.facts(table.storage).map_or(0, |facts| facts.rows);

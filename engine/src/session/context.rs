@@ -12,13 +12,15 @@ use glaredb_catalog::{Catalog, descriptor::Table as TableDescriptor};
 use parking_lot::Mutex;
 
 use super::{
-    Engine, Identity, Settings, engine::SystemTableContext, point::turns::Key,
+    Engine, Identity, Settings, StatementContext, engine::SystemTableContext, point::turns::Key,
     transaction::Transaction,
 };
 use crate::{
     error::{SqlError, sqlstate},
     query::{
-        planner::{PlanContext, ResolvedColumn, ResolvedTable, TableResolver},
+        errors::sql_error,
+        planner::{PlanContext, ResolvedColumn, ResolvedKind, ResolvedTable, TableResolver},
+        quoting::quote_identifier,
         scan::{StatementView, StoredTable},
         statement::RelationName,
     },
@@ -65,6 +67,20 @@ impl ExecutionContext {
             }
         }
         Ok(())
+    }
+
+    /// The same statement with the catalog as the transaction has changed it by now, and seeing what it
+    /// has written.
+    pub(super) fn after_change(&self) -> Result<Self, SqlError> {
+        let (view, catalog) = self.transaction.lock().view_at(&self.view)?;
+        let mut state = SessionState::clone(&self.state);
+        let known = StatementContext::of(state.config_options()).map_err(sql_error)?;
+        let mut known = known.clone();
+        known.catalog = Arc::clone(&catalog);
+        state.config_mut().options_mut().extensions.insert(known);
+        // Physical expressions take their options from there.
+        state.mark_start_execution();
+        Ok(Self { view, catalog, state: Arc::new(state), ..self.clone() })
     }
 
     /// Calls `plan` with what planning needs.
@@ -178,7 +194,34 @@ impl ExecutionContext {
         })
     }
 
-    /// A user table by name; `None` if there is none.
+    /// The schema a relation stands in.
+    pub(super) fn schema_of(
+        &self,
+        table: &TableDescriptor,
+    ) -> Result<&Arc<glaredb_catalog::descriptor::Schema>, SqlError> {
+        self.catalog
+            .schema_by_oid(table.schema_oid)
+            .ok_or_else(|| SqlError::internal(format!("\"{}\" has no schema", table.name)))
+    }
+
+    /// OID of the role that owns what the session creates in a schema.
+    pub(super) fn owner(&self, schema: &glaredb_catalog::descriptor::Schema) -> u32 {
+        self.catalog.role(&self.identity.role).map_or(schema.owner, |role| role.oid)
+    }
+
+    /// A relation's name, with its schema unless it is found without.
+    pub(super) fn shown_relation(&self, table: &TableDescriptor) -> String {
+        let name = RelationName { schema: None, name: table.name.clone(), position: None };
+        let quoted = quote_identifier(&table.name);
+        match self.catalog.schema_by_oid(table.schema_oid) {
+            Some(schema) if self.find_table(&name).is_none_or(|found| found.oid != table.oid) => {
+                format!("{}.{quoted}", quote_identifier(&schema.name))
+            }
+            _ => quoted.into_owned(),
+        }
+    }
+
+    /// A user table or view by name; `None` if there is none.
     pub(super) fn find_table(&self, name: &RelationName) -> Option<&Arc<TableDescriptor>> {
         match &name.schema {
             Some(schema) => self.catalog.table(schema, &name.name),
@@ -195,6 +238,10 @@ impl ExecutionContext {
         name: &RelationName,
     ) -> Result<&Arc<TableDescriptor>, SqlError> {
         if let Some(table) = self.find_table(name) {
+            if !table.is_table() {
+                let message = format!("\"{}\" is not a table", table.name);
+                return Err(SqlError::new(sqlstate::WRONG_OBJECT_TYPE, message));
+            }
             return Ok(table);
         }
         let schema = name.schema.as_deref().unwrap_or("pg_catalog");
@@ -205,6 +252,20 @@ impl ExecutionContext {
             ));
         }
         Err(undefined_table(name))
+    }
+
+    /// A user table or materialized view by name.
+    ///
+    /// # Errors
+    /// 42P01; 42809 for a view.
+    pub(super) fn stored_relation(
+        &self,
+        name: &RelationName,
+    ) -> Result<&Arc<TableDescriptor>, SqlError> {
+        match self.find_table(name) {
+            Some(table) if table.is_stored() => Ok(table),
+            _ => self.user_table(name),
+        }
     }
 
     fn system_table(&self, schema: &str, name: &str) -> Option<super::engine::SystemTable> {
@@ -261,6 +322,7 @@ impl TableResolver for ExecutionContext {
                 pg_type: pg_type.clone(),
                 not_null: !field.is_nullable(),
                 default: None,
+                hidden: false,
             });
             return Ok(Some(ResolvedTable {
                 oid: system.oid,
@@ -270,10 +332,18 @@ impl TableResolver for ExecutionContext {
                 primary_key: Vec::new(),
                 source: provider_as_source(system.provider),
                 is_system: true,
+                kind: ResolvedKind::Table,
+                query: None,
             }));
         }
         let Some(table) = self.catalog.table(schema, name) else { return Ok(None) };
         self.engine.resolved_table(schema, table).map(Some)
+    }
+
+    fn table_by_oid(&self, oid: u32) -> Result<Option<ResolvedTable>, SqlError> {
+        let Some(table) = self.catalog.table_by_oid(oid) else { return Ok(None) };
+        let schema = self.schema_of(table)?;
+        self.engine.resolved_table(&schema.name, table).map(Some)
     }
 
     fn schema_exists(&self, schema: &str) -> bool {

@@ -8,9 +8,10 @@ use std::{
     },
 };
 
+use arrow::datatypes::Schema;
 use datafusion::{
     catalog::TableProvider,
-    datasource::provider_as_source,
+    datasource::{empty::EmptyTable, provider_as_source},
     error::DataFusionError,
     execution::{
         SessionState, SessionStateBuilder,
@@ -20,21 +21,27 @@ use datafusion::{
     physical_optimizer::optimizer::PhysicalOptimizer,
     prelude::SessionConfig,
 };
-use glaredb_catalog::{Allocator, Catalog, descriptor::Table as TableDescriptor};
+use glaredb_catalog::{
+    Allocator, Catalog,
+    descriptor::{RelationKind, Table as TableDescriptor, View},
+};
 use glaredb_txn::ids::TableId;
 use parking_lot::{Mutex, RwLock};
 
 use super::{
-    Identity, PlanCacheCounters, Settings, analyze, point::turns::Turns,
-    statement_context::StatementContext, table_schema::table_schema,
+    Identity, PlanCacheCounters, Settings, analyze,
+    point::turns::Turns,
+    settings::PendingSettings,
+    statement_context::StatementContext,
+    table_schema::{column_type, table_schema},
 };
 use crate::{
     error::SqlError,
     query::{
         errors::sql_error,
         functions::{Functions, given_up::GivenUp, memory::QueryMemory},
-        optimizer,
-        planner::{ResolvedColumn, ResolvedTable},
+        optimizer, parser,
+        planner::{ResolvedColumn, ResolvedKind, ResolvedTable, ViewQuery},
         scan::{StoredTable, TableFacts},
         series_rows,
         turns::TakeTurns,
@@ -238,13 +245,19 @@ impl Engine {
         catalog: &Arc<Catalog>,
         identity: &Arc<Identity>,
         settings: &Settings,
+        pending: &PendingSettings,
         given_up: &GivenUp,
     ) -> SessionState {
         let mut state = self.template.clone();
         let options = state.config_mut().options_mut();
         let zone = &settings.derived().format.time_zone;
         options.execution.time_zone = Some(zone.arrow_name());
-        let context = StatementContext::new(Arc::clone(catalog), Arc::clone(identity), settings);
+        let context = StatementContext::new(
+            Arc::clone(catalog),
+            Arc::clone(identity),
+            settings,
+            Arc::clone(pending),
+        );
         options.extensions.insert(context);
         options.extensions.insert(given_up.clone());
         // Physical expressions take their options from there.
@@ -305,25 +318,46 @@ fn resolve(
     descriptor: &TableDescriptor,
     facts: Option<Arc<TableFacts>>,
 ) -> Result<ResolvedTable, SqlError> {
-    let schema = Arc::new(table_schema(descriptor)?);
-    let columns = descriptor.columns.iter().zip(schema.columns());
-    let columns = columns
-        .map(|(column, stored)| ResolvedColumn {
+    let mut columns = Vec::with_capacity(descriptor.columns.len());
+    for column in &descriptor.columns {
+        columns.push(ResolvedColumn {
             name: column.name.clone(),
             number: column.number,
-            pg_type: stored.pg_type.clone(),
+            pg_type: column_type(descriptor, column)?,
             not_null: column.not_null,
             default: column.default.clone(),
-        })
-        .collect();
-    let stored = StoredTable::new(descriptor.storage, schema, facts);
+            hidden: false,
+        });
+    }
+    let source: Arc<dyn TableProvider> = if descriptor.is_stored() {
+        let schema = Arc::new(table_schema(descriptor)?);
+        Arc::new(StoredTable::new(descriptor.storage, schema, facts))
+    } else {
+        let fields = columns.iter().map(|c| c.pg_type.plan_field(&c.name, true));
+        Arc::new(EmptyTable::new(Arc::new(Schema::new(fields.collect::<Vec<_>>()))))
+    };
     Ok(ResolvedTable {
         oid: descriptor.oid,
         schema: schema_name.to_owned(),
         name: descriptor.name.clone(),
         columns,
         primary_key: descriptor.key_column_indexes(),
-        source: provider_as_source(Arc::new(stored)),
+        source: provider_as_source(source),
         is_system: false,
+        kind: match descriptor.kind {
+            RelationKind::Table => ResolvedKind::Table,
+            RelationKind::View => ResolvedKind::View,
+            RelationKind::MaterializedView => {
+                ResolvedKind::MaterializedView { populated: !descriptor.unpopulated }
+            }
+        },
+        query: descriptor.view.as_ref().map(view_query).transpose()?,
     })
+}
+
+fn view_query(view: &View) -> Result<Arc<ViewQuery>, SqlError> {
+    let statement = parser::parse(&view.query)?.pop();
+    let statement =
+        statement.ok_or_else(|| SqlError::internal("a view whose query is the empty text"))?;
+    Ok(Arc::new(ViewQuery { statement, relations: view.relations.clone() }))
 }

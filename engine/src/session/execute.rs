@@ -59,6 +59,7 @@ impl Session {
         params: &[ParamValue],
     ) -> Result<Execution, SqlError> {
         let Some(statement) = prepared.statement() else { return Ok(Execution::Empty) };
+        self.set_pending();
         self.check_not_failed(statement)?;
         self.check_block(statement)?;
         if params.len() != prepared.param_types().len() {
@@ -98,6 +99,11 @@ impl Session {
                 command("PREPARE")
             }
             StatementKind::Execute(execute) => self.execute_named(execute).await,
+            StatementKind::Explain(explain)
+                if matches!(explain.statement.kind, StatementKind::Execute(_)) =>
+            {
+                self.explain_named(statement, explain).await
+            }
             StatementKind::Deallocate(None) => {
                 self.prepared.clear();
                 command("DEALLOCATE ALL")
@@ -171,6 +177,7 @@ impl Session {
 
     /// The next statement's context, in the open transaction or one of its own.
     pub(super) fn statement_context(&mut self) -> Result<ExecutionContext, SqlError> {
+        self.set_pending();
         let now_us = self.engine.now_us();
         let autocommit = self.block == Block::Autocommit;
         let transaction = match &self.transaction {
@@ -222,8 +229,9 @@ impl Session {
         {
             return Arc::clone(state);
         }
-        let given_up = &self.given_up.0;
-        let state = self.engine.session_state(catalog, &self.identity, &self.settings, given_up);
+        let (pending, given_up) = (&self.pending, &self.given_up.0);
+        let (identity, settings) = (&self.identity, &self.settings);
+        let state = self.engine.session_state(catalog, identity, settings, pending, given_up);
         let state = Arc::new(state);
         self.state = Some((Arc::clone(catalog), Arc::clone(derived), Arc::clone(&state)));
         state
@@ -352,7 +360,9 @@ impl Running {
         }
         let Some(statement) = self.prepared.statement() else { return Ok(Execution::Empty) };
         match &statement.kind {
-            StatementKind::Explain(explain) => explain::execute(context, explain).await,
+            StatementKind::Explain(explain) => {
+                explain::execute(context, explain, self.prepared.explained()).await
+            }
             StatementKind::Copy(copy) => {
                 copy::execute(context, statement, copy, &self.failed).await
             }

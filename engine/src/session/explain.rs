@@ -6,10 +6,10 @@ use datafusion::physical_plan::{displayable, execute_stream};
 use futures::StreamExt;
 
 use super::{
-    api::Execution,
+    api::{Execution, ParamValue},
     context::ExecutionContext,
     point::PointPlan,
-    prepare::{self, Plan, text_field},
+    prepare::{self, Plan, Prepared, text_field},
     run,
     set::text_rows,
 };
@@ -24,8 +24,14 @@ use crate::{
 pub(super) async fn execute(
     context: &ExecutionContext,
     explain: &Explain,
+    named: Option<&(Arc<Prepared>, Vec<ParamValue>)>,
 ) -> Result<Execution, SqlError> {
+    let named_statement = named.and_then(|(prepared, _)| prepared.statement());
+    let params = named.map_or(&[][..], |(_, params)| params);
     let statement = match &explain.statement.kind {
+        StatementKind::Execute(_) => {
+            named_statement.ok_or_else(|| SqlError::not_supported("EXPLAIN of the empty query"))?
+        }
         StatementKind::CreateTableAs(create) => &create.query,
         StatementKind::Query(_)
         | StatementKind::Insert(_)
@@ -36,7 +42,10 @@ pub(super) async fn execute(
             return Err(SqlError::not_supported(what));
         }
     };
-    let plan = prepare::plan(context, statement, &[])?;
+    let plan = match named {
+        Some((prepared, _)) => prepared.plan_in(context)?,
+        None => prepare::plan(context, statement, &[])?,
+    };
     let (headline, logical, point) = match &plan {
         Plan::Query(plan) => (None, &plan.planned.plan, plan.point(context)),
         Plan::Dml(_, plan) => {
@@ -53,14 +62,14 @@ pub(super) async fn execute(
         }
     };
     let state = context.session_state();
-    let logical = run::bind(context, logical, &[])?;
+    let logical = run::bind(context, logical, params)?;
     let physical = state.create_physical_plan(&logical).await.map_err(sql_error)?;
     let mut text = String::new();
     if let Some(headline) = &headline {
         let _ = writeln!(text, "{headline}");
     }
     // A key that is NULL, or of another type than its column, takes the long way.
-    let point = point.filter(|point| point.key(&[]).is_some());
+    let point = point.filter(|point| point.key(params).is_some());
     let lookup = point.and_then(PointPlan::explain);
     if let Some(lookup) = lookup.filter(|_| !explain.analyze) {
         let _ = writeln!(text, "{lookup}");

@@ -43,7 +43,7 @@ use parking_lot::Mutex;
 use self::{
     apart::{PLANNED_HERE_BYTES_MAX, apart},
     plan_cache::PlanCache,
-    settings::Derived,
+    settings::{Derived, PendingSettings},
     transaction::Transaction,
 };
 pub use self::{
@@ -90,6 +90,8 @@ pub struct Session {
     failed: Arc<AtomicBool>,
     notices: Vec<Notice>,
     reported: HashMap<&'static str, String>,
+    /// What queries set.
+    pending: PendingSettings,
     prepared: HashMap<String, Arc<Prepared>>,
     plans: PlanCache,
     /// DataFusion's, for this catalog and these settings.
@@ -144,6 +146,7 @@ impl Session {
             failed: Arc::default(),
             notices: Vec::new(),
             reported: HashMap::new(),
+            pending: PendingSettings::default(),
             prepared: HashMap::new(),
             plans: PlanCache::default(),
             state: None,
@@ -188,6 +191,7 @@ impl Session {
 
     /// Reportable parameters: all of them at first, then those that changed since the last call.
     pub fn take_reports(&mut self) -> Vec<(&'static str, String)> {
+        self.set_pending();
         let mut changes = Vec::new();
         for (name, value) in self.settings.reported() {
             if self.reported.get(name).is_none_or(|before| before != value) {
@@ -224,6 +228,7 @@ impl Session {
     /// # Errors
     /// Those of COMMIT.
     pub async fn end_block(&mut self) -> Result<(), SqlError> {
+        self.set_pending();
         self.implicit = false;
         if self.block != Block::Implicit {
             return Ok(());
@@ -242,6 +247,7 @@ impl Session {
     /// only be rolled back.
     pub fn statement_failed(&mut self) {
         self.given_up.0.give_up();
+        self.pending.lock().clear();
         if self.block != Block::Autocommit {
             self.failed.store(true, Relaxed);
         }

@@ -20,7 +20,7 @@ use crate::{
     error::{SqlError, sqlstate},
     query::{
         planner::{self, Planned, PlannedDml},
-        statement::{Execute, Statement, StatementKind},
+        statement::{Execute, Explain, Statement, StatementKind},
     },
     types::PgType,
 };
@@ -39,6 +39,8 @@ pub struct Prepared {
     fresh: Mutex<Option<CachedPlan>>,
     /// Stands for statements with other literals: its plan is not made anew.
     is_template: bool,
+    /// Of EXPLAIN EXECUTE: the statement by that name, and its parameters' values.
+    explained: Option<(Arc<Prepared>, Vec<ParamValue>)>,
 }
 
 /// How long `now()` may stand still between planning and executing outside of a block.
@@ -145,7 +147,12 @@ impl Prepared {
             }
         }
         let plan = plan(context, statement, &self.declared)?;
-        if self.fields.is_some() && self.fields.as_deref() != plan.fields().map(AsRef::as_ref) {
+        // Where columns come from may change: a table that was made anew has another OID.
+        let shape = |fields: &Arc<[FieldDescription]>| {
+            let shown = fields.iter().map(|field| (field.name.clone(), field.pg_type.clone()));
+            shown.collect::<Vec<_>>()
+        };
+        if self.fields.is_some() && self.fields.as_ref().map(shape) != plan.fields().map(shape) {
             return Err(SqlError::new(
                 sqlstate::FEATURE_NOT_SUPPORTED,
                 "cached plan must not change result type",
@@ -309,7 +316,13 @@ impl Prepared {
             statement: Some(statement),
             declared: declared.to_vec(),
             is_template: false,
+            explained: None,
         }
+    }
+
+    /// What EXPLAIN EXECUTE explains.
+    pub(super) fn explained(&self) -> Option<&(Arc<Self>, Vec<ParamValue>)> {
+        self.explained.as_ref()
     }
 }
 
@@ -317,7 +330,20 @@ impl Session {
     /// EXECUTE: its arguments are constants of the parameters' types.
     pub(super) async fn execute_named(&mut self, execute: &Execute) -> Result<Execution, SqlError> {
         let prepared = self.prepared(&execute.name)?;
-        let Some(statement) = prepared.statement() else { return Ok(Execution::Empty) };
+        if prepared.statement().is_none() {
+            return Ok(Execution::Empty);
+        }
+        let params = self.arguments(execute, &prepared)?;
+        Box::pin(self.execute_prepared(&prepared, &params)).await
+    }
+
+    /// The arguments of EXECUTE as the statement's parameters.
+    fn arguments(
+        &mut self,
+        execute: &Execute,
+        prepared: &Prepared,
+    ) -> Result<Vec<ParamValue>, SqlError> {
+        let Some(statement) = prepared.statement() else { return Ok(Vec::new()) };
         if !matches!(
             statement.kind,
             StatementKind::Query(_)
@@ -327,16 +353,28 @@ impl Session {
         ) {
             return Err(SqlError::not_supported(format!("EXECUTE of {}", statement.command())));
         }
-        let params = {
-            let context = self.statement_context()?;
-            let planned = context.plan(|plan| {
-                let types = prepared.param_types();
-                planner::plan_execute_arguments(plan, statement, &execute.arguments, types)
-            })?;
-            planned.iter().map(|planned| constant(&context, planned)).collect::<Result<_, _>>()?
+        let context = self.statement_context()?;
+        let planned = context.plan(|plan| {
+            let types = prepared.param_types();
+            planner::plan_execute_arguments(plan, &execute.name, &execute.arguments, types)
+        })?;
+        planned.iter().map(|planned| constant(&context, planned)).collect()
+    }
+
+    /// EXPLAIN EXECUTE.
+    pub(super) async fn explain_named(
+        &mut self,
+        statement: &Statement,
+        explain: &Explain,
+    ) -> Result<Execution, SqlError> {
+        let StatementKind::Execute(execute) = &explain.statement.kind else {
+            return Err(SqlError::internal("EXPLAIN EXECUTE without EXECUTE"));
         };
-        let params: Vec<ParamValue> = params;
-        Box::pin(self.execute_prepared(&prepared, &params)).await
+        let inner = self.prepared(&execute.name)?;
+        let params = self.arguments(execute, &inner)?;
+        let mut prepared = Prepared::plain(Some(statement.clone()), &[], None);
+        prepared.explained = Some((inner, params));
+        self.execute_in_transaction(&Arc::new(prepared), &[]).await
     }
 }
 
@@ -363,6 +401,7 @@ impl Prepared {
             plan: None,
             fresh: Mutex::default(),
             is_template: false,
+            explained: None,
         }
     }
 }

@@ -51,6 +51,24 @@ impl Session {
         Ok(Execution::Command { tag: "RESET".to_owned() })
     }
 
+    /// Makes the changes of settings that queries asked for. Each was found right when it was asked.
+    pub(super) fn set_pending(&mut self) {
+        if self.pending.lock().is_empty() {
+            return;
+        }
+        let pending = std::mem::take(&mut *self.pending.lock());
+        for setting in pending {
+            // Local to a transaction that has ended already.
+            if setting.local && self.block == Block::Autocommit {
+                continue;
+            }
+            let value = Some(setting.value.as_str());
+            if let Ok(warning) = self.settings.set_text(&setting.name, value, setting.local) {
+                self.notices.extend(warning);
+            }
+        }
+    }
+
     /// What SET does in an implicit block is undone with it.
     fn begin_settings(&mut self) -> Result<(), SqlError> {
         if self.block == Block::Implicit && self.transaction.is_none() {

@@ -1,6 +1,6 @@
 //! What the functions of `pg_catalog` see of the statement that calls them.
 
-use std::{any::Any, sync::Arc};
+use std::{any::Any, collections::BTreeMap, sync::Arc};
 
 use datafusion::{
     common::config::{ConfigEntry, ConfigExtension, ExtensionOptions},
@@ -11,7 +11,7 @@ use glaredb_catalog::Catalog;
 
 use super::{
     Identity, Settings,
-    settings::{Derived, parameters},
+    settings::{Derived, PendingSetting, PendingSettings, parameters},
 };
 
 /// Of one statement; stands among the extensions of the `ConfigOptions` it is planned and executed
@@ -27,17 +27,52 @@ pub struct StatementContext {
     pub settings: Arc<Derived>,
     /// As SHOW prints them.
     values: Arc<Vec<String>>,
+    custom: Arc<BTreeMap<String, String>>,
+    all_settings: Settings,
+    pending: PendingSettings,
 }
 
 impl StatementContext {
     #[must_use]
-    pub fn new(catalog: Arc<Catalog>, identity: Arc<Identity>, settings: &Settings) -> Self {
-        Self { catalog, identity, settings: settings.derived().clone(), values: settings.values() }
+    pub fn new(
+        catalog: Arc<Catalog>,
+        identity: Arc<Identity>,
+        settings: &Settings,
+        pending: PendingSettings,
+    ) -> Self {
+        Self {
+            catalog,
+            identity,
+            settings: settings.derived().clone(),
+            values: settings.values(),
+            custom: settings.custom(),
+            all_settings: settings.clone(),
+            pending,
+        }
+    }
+
+    /// `set_config`: the value as SHOW prints it, which holds from the next statement on.
+    ///
+    /// # Errors
+    /// Those of SET.
+    pub fn set_setting(
+        &self,
+        name: &str,
+        value: Option<&str>,
+        local: bool,
+    ) -> std::result::Result<String, crate::error::SqlError> {
+        let shown = self.all_settings.shown_after(name, value)?;
+        let setting = PendingSetting { name: name.to_lowercase(), value: shown.clone(), local };
+        self.pending.lock().push(setting);
+        Ok(shown)
     }
 
     /// The value of a setting as SHOW prints it.
     #[must_use]
     pub fn setting(&self, name: &str) -> Option<&str> {
+        if let Some(value) = self.custom.get(&name.to_lowercase()) {
+            return Some(value);
+        }
         let index = parameters().iter().position(|p| p.name.eq_ignore_ascii_case(name))?;
         self.values.get(index).map(String::as_str)
     }

@@ -123,6 +123,18 @@ impl Transaction {
         Ok((Arc::new(view), catalog))
     }
 
+    /// What a statement that sees as `view` does sees after what the transaction has done since.
+    pub(super) fn view_at(
+        &mut self,
+        view: &StatementView,
+    ) -> Result<(Arc<StatementView>, Arc<Catalog>), SqlError> {
+        let snapshot = Arc::clone(&view.snapshot);
+        let catalog = self.ddl.catalog(self.database.catalog_at(&snapshot.snapshot()))?;
+        let database = Arc::clone(&self.database);
+        let own = self.writes.clone();
+        Ok((Arc::new(StatementView { database, snapshot, own }), catalog))
+    }
+
     /// The write set, made at the first write.
     pub(super) fn writes(&mut self) -> &Arc<Mutex<WriteSet>> {
         let budget = self.database.budget();

@@ -78,6 +78,8 @@ struct OpenTable {
     table: Arc<Table>,
     /// The commit creates this storage: it is not in the state yet.
     created: bool,
+    /// The commit alters the table's columns: under what its rows come.
+    schema: Option<Arc<TableSchema>>,
     tally: Tally,
 }
 
@@ -125,7 +127,7 @@ impl Applier {
             let table = self.table(section.table)?;
             let rows = section.deletes.iter().map(|row| row.map(|row| row.locator));
             table.delete(rows, at)?;
-            let tally = self.insert(&table, section, placed, &Target::Commit(at))?;
+            let tally = self.insert(&table, section, placed, &Target::Commit(at), None)?;
             table.count_inserted(tally, at);
             self.changed.push(table);
         }
@@ -156,11 +158,12 @@ impl Applier {
         section: &Section<'_>,
         placed: &PlacedSection,
         target: &Target,
+        schema: Option<&Arc<TableSchema>>,
     ) -> Result<Tally, StorageError> {
         for run in &placed.runs {
             self.state.segment_used(run.first.segment);
         }
-        table.insert(section, placed, target)
+        table.insert(section, placed, target, schema)
     }
 
     fn account(&mut self) {
@@ -201,7 +204,7 @@ impl Applier {
             .catalog()
             .apply(change)
             .map_err(|e| StorageError::Invalid(format!("catalog change: {e}")))?;
-        for descriptor in &change.upsert_tables {
+        for descriptor in change.upsert_tables.iter().filter(|table| table.is_stored()) {
             let schema = Arc::new(TableSchema::from_descriptor(descriptor)?);
             match self.state.table(descriptor.storage) {
                 Some(table) => {
@@ -247,9 +250,16 @@ impl Applier {
         placed: &Placed,
     ) -> Result<(), StorageError> {
         for (table, schema) in changes.storages {
-            open.tables.entry(table).or_insert_with(|| {
-                let table = self.new_table(table, Arc::new(schema));
-                OpenTable { table, created: true, tally: Tally::default() }
+            let schema = Arc::new(schema);
+            open.tables.entry(table).or_insert_with(|| match self.state.table(table) {
+                Some(table) => {
+                    let tally = Tally::default();
+                    OpenTable { table, created: false, schema: Some(schema), tally }
+                }
+                None => {
+                    let table = self.new_table(table, schema);
+                    OpenTable { table, created: true, schema: None, tally: Tally::default() }
+                }
             });
         }
         let target = Target::Part(Arc::clone(&open.publication));
@@ -260,14 +270,16 @@ impl Applier {
                     // Dropped since the part was placed, and not in the checkpoint that this replay
                     // began with. The commit will be refused: its rows are nobody's.
                     let Some(table) = self.state.table(section.table) else { continue };
-                    let new = OpenTable { table, created: false, tally: Tally::default() };
+                    let tally = Tally::default();
+                    let new = OpenTable { table, created: false, schema: None, tally };
                     open.tables.entry(section.table).or_insert(new)
                 }
             };
             for row in section.deletes.iter() {
                 open.deletes.push((section.table, row?.locator));
             }
-            let tally = self.insert(&entry.table, section, placed, &target)?;
+            let schema = entry.schema.as_ref();
+            let tally = self.insert(&entry.table, section, placed, &target, schema)?;
             entry.tally.add_all(tally);
             self.changed.push(Arc::clone(&entry.table));
         }
@@ -283,7 +295,7 @@ impl Applier {
     fn abort(&mut self, id: CommitId) -> Result<(), StorageError> {
         let Some(open) = self.open.remove(&id) else { return Ok(()) };
         for open_table in open.tables.values().filter(|open| !open.created) {
-            open_table.table.drop_private(&open.publication)?;
+            open_table.table.drop_private(&open.publication, open_table.schema.as_ref())?;
             self.changed.push(Arc::clone(&open_table.table));
         }
         self.account();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use glaredb_catalog::{Catalog, CatalogChange};
+use glaredb_catalog::{Catalog, CatalogChange, descriptor};
 use glaredb_txn::{
     commit::{
         message::{CommitRequest, Part, Refusal},
@@ -130,18 +130,29 @@ impl StoragePlacement {
     fn changed_catalog(&self, change: &CatalogChange) -> Result<Arc<Catalog>, Refusal> {
         let malformed = |reason: String| Refusal::Malformed(format!("catalog change: {reason}"));
         let catalog = self.catalog.apply(change).map_err(|e| malformed(e.to_string()))?;
-        for table in &change.upsert_tables {
+        for table in change.upsert_tables.iter().filter(|table| table.is_stored()) {
             let new = TableSchema::from_descriptor(table).map_err(|e| malformed(e.to_string()))?;
             let Some(old) = self.catalog.table_by_storage(table.storage) else { continue };
             let old = TableSchema::from_descriptor(old).map_err(|e| malformed(e.to_string()))?;
-            if !new.same_columns(&old) {
+            if !new.extends(&old) {
                 return Err(malformed(format!(
-                    "\"{}\" changes its columns and keeps its storage {}",
+                    "\"{}\" changes columns that it had and keeps its storage {}",
                     table.name, table.storage
                 )));
             }
         }
         Ok(Arc::new(catalog))
+    }
+
+    /// The storages to which a change adds columns: their rows from then on do not share a chunk with
+    /// those from before.
+    fn widened(&self, change: &CatalogChange) -> Vec<TableId> {
+        let count = |table: &descriptor::Table| table.columns.len() + table.dropped.len();
+        let widened = change.upsert_tables.iter().filter(|table| {
+            let old = self.catalog.table_by_storage(table.storage);
+            table.is_stored() && old.is_some_and(|old| count(old) != count(table))
+        });
+        widened.map(|table| table.storage).collect()
     }
 
     fn admit(&self, changes: &Changes<'_>) -> Result<u64, Refusal> {
@@ -259,6 +270,15 @@ impl Placement for StoragePlacement {
         }
         let bytes = self.admit(&changes)?;
         let mut draft = Draft { next_segment: self.next_segment, sealed: Vec::new() };
+        for table in changes.catalog.iter().flat_map(|change| self.widened(change)) {
+            let cursor = cursors
+                .entry(table)
+                .or_insert_with(|| self.tables.get(&table).copied().unwrap_or_default());
+            cursor.open_bytes = 0;
+            if let Some(open) = cursor.open.take() {
+                draft.sealed.push((table, open.segment));
+            }
+        }
         let sections = self.place_sections(&changes.sections, &mut cursors, &mut draft)?;
         let payload = Placed { sections, sealed: draft.sealed }.encode(&request.payload);
 
@@ -284,8 +304,14 @@ impl Placement for StoragePlacement {
         }
         let mut privates = self.open.get(&part.id).cloned().unwrap_or_default();
         for (table, schema) in &changes.storages {
-            if self.catalog.table_by_storage(*table).is_some() {
-                return Err(Refusal::Malformed(format!("{table} exists already")));
+            if let Some(current) = self.catalog.table_by_storage(*table) {
+                // The commit alters it.
+                let current = TableSchema::from_descriptor(current).map_err(malformed)?;
+                if !schema.extends(&current) {
+                    let reason = format!("{table} exists already, with other columns");
+                    return Err(Refusal::Malformed(reason));
+                }
+                continue;
             }
             privates.entry(*table).or_insert(PrivateCursor {
                 cursor: Cursor::default(),

@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::{
+    array::{ArrayRef, UInt32Array, new_null_array},
+    datatypes::{Schema, SchemaRef},
+};
+use bytes::Bytes;
 use glaredb_catalog::descriptor;
 use glaredb_txn::{
     codec::{Reader, Writer},
@@ -11,7 +15,7 @@ use glaredb_txn::{
 
 use super::{
     StorageError,
-    codec::{column::Layout, corrupt, key::KeyEncoder},
+    codec::{builder::ColumnBuilder, column::Layout, corrupt, key::KeyEncoder, row},
 };
 use crate::types::PgType;
 
@@ -23,13 +27,34 @@ pub struct ColumnSchema {
     pub name: String,
     pub pg_type: PgType,
     pub not_null: bool,
+    /// Gone from the table: its place in rows is all that is left of it.
+    pub dropped: bool,
+    /// Its value in rows from before it came, as a row of one column; `None`: NULL.
+    pub missing: Option<Bytes>,
+}
+
+impl ColumnSchema {
+    /// A column that was always there.
+    #[must_use]
+    pub fn new(id: u32, name: &str, pg_type: PgType, not_null: bool) -> Self {
+        Self { id, name: name.to_owned(), pg_type, not_null, dropped: false, missing: None }
+    }
 }
 
 /// Columns and key of a table at one version of its descriptor.
+///
+/// The columns are those of its rows as they lie in storage, in order of their ids: dropped ones keep
+/// their place, and new ones only come at the end, so that one version's columns begin another's.
+/// Rows have the columns of the version they came under; what comes later is missing in them, and has
+/// one value for all of them.
 #[derive(Clone, Debug)]
 pub struct TableSchema {
     version: SchemaVersion,
     columns: Arc<[ColumnSchema]>,
+    /// Ordinals of the columns that are not dropped.
+    live: Arc<[usize]>,
+    /// By ordinal, the value of columns in rows that miss them: arrays of one row.
+    missing: Arc<[Option<ArrayRef>]>,
     /// Ordinals of the key columns, in key order.
     key: Option<Arc<[usize]>>,
     key_encoder: Option<KeyEncoder>,
@@ -46,6 +71,14 @@ impl TableSchema {
     ) -> Result<Self, StorageError> {
         // Nullable, whatever the table says: a row that was deleted before NOT NULL came still lies
         // in its block and may hold NULL.
+        let live = (0..columns.len()).filter(|ordinal| !columns[*ordinal].dropped).collect();
+        let missing = columns
+            .iter()
+            .map(|column| {
+                let decode = |bytes: &Bytes| decode_value(&column.pg_type, bytes);
+                column.missing.as_ref().map(decode).transpose()
+            })
+            .collect::<Result<_, _>>()?;
         let fields = columns.iter().map(|c| c.pg_type.field(&c.name, true)).collect::<Vec<_>>();
         let key_encoder = match &key {
             None => None,
@@ -66,6 +99,8 @@ impl TableSchema {
         Ok(Self {
             version,
             columns: columns.into(),
+            live,
+            missing,
             key: key.map(Into::into),
             key_encoder,
             arrow: Arc::new(Schema::new(fields)),
@@ -75,30 +110,46 @@ impl TableSchema {
     /// What storage needs of a table's descriptor. Errors: a column's type is none of ours or cannot
     /// be stored, the key's columns are not there.
     pub fn from_descriptor(table: &descriptor::Table) -> Result<Self, StorageError> {
-        let mut columns = Vec::with_capacity(table.columns.len());
+        let mut columns = Vec::with_capacity(table.columns.len() + table.dropped.len());
+        let stored_type = |name: &str, oid: u32, typmod: i32| {
+            PgType::from_oid(oid, typmod).filter(|t| Layout::of(t).is_some()).ok_or_else(|| {
+                StorageError::Invalid(format!(
+                    "column \"{name}\" of \"{}\" has type OID {oid}, which cannot be stored",
+                    table.name
+                ))
+            })
+        };
         for column in &table.columns {
-            let pg_type = PgType::from_oid(column.type_oid, column.typmod)
-                .filter(|t| Layout::of(t).is_some())
-                .ok_or_else(|| {
-                    StorageError::Invalid(format!(
-                        "column \"{}\" of \"{}\" has type OID {}, which cannot be stored",
-                        column.name, table.name, column.type_oid
-                    ))
-                })?;
             columns.push(ColumnSchema {
                 id: column.id,
                 name: column.name.clone(),
-                pg_type,
+                pg_type: stored_type(&column.name, column.type_oid, column.typmod)?,
                 not_null: column.not_null,
+                dropped: false,
+                missing: column.missing.clone(),
             });
         }
+        for column in &table.dropped {
+            // No column that can be named has such a name.
+            let name = format!("........dropped.{}........", column.id);
+            columns.push(ColumnSchema {
+                id: column.id,
+                pg_type: stored_type(&name, column.type_oid, column.typmod)?,
+                name,
+                not_null: false,
+                dropped: true,
+                missing: None,
+            });
+        }
+        columns.sort_by_key(|column| column.id);
+        let ordinal_of = |id: u32| columns.iter().position(|c| c.id == id && !c.dropped);
         let key = match &table.primary_key {
             None => None,
             Some(key) => Some(
                 key.columns
                     .iter()
                     .map(|id| {
-                        table.column_index(*id).ok_or_else(|| {
+                        ordinal_of(*id).ok_or_else(|| {
                             StorageError::Invalid(format!(
                                 "key \"{}\" names column {id}, which \"{}\" does not have",
                                 key.name, table.name
@@ -119,8 +170,11 @@ impl TableSchema {
             out.varint(column.id.into())
                 .varint(column.pg_type.oid().into())
                 .zigzag(column.pg_type.typmod().into())
-                .bool(column.not_null)
+                .u8(flags(column))
                 .str(&column.name);
+            if let Some(missing) = &column.missing {
+                out.bytes(missing);
+            }
         }
         let key = self.key().unwrap_or_default();
         out.varint(key.len() as u64);
@@ -147,9 +201,17 @@ impl TableSchema {
                     let reason = format!("type {oid} with modifier {typmod} cannot be stored");
                     StorageError::corrupt("table schema", reason)
                 })?;
-            let not_null = input.bool().map_err(&err)?;
+            let flags = input.u8().map_err(&err)?;
+            if flags & !(NOT_NULL | DROPPED | MISSING) != 0 {
+                return Err(err(input.invalid("flags of a column", flags.into())));
+            }
             let name = input.str().map_err(&err)?.to_owned();
-            columns.push(ColumnSchema { id, name, pg_type, not_null });
+            let missing = match flags & MISSING {
+                0 => None,
+                _ => Some(Bytes::copy_from_slice(input.bytes().map_err(&err)?)),
+            };
+            let (not_null, dropped) = (flags & NOT_NULL != 0, flags & DROPPED != 0);
+            columns.push(ColumnSchema { id, name, pg_type, not_null, dropped, missing });
         }
         let count = input.count(1).map_err(&err)?;
         let mut key = Vec::with_capacity(count);
@@ -164,9 +226,41 @@ impl TableSchema {
         self.version
     }
 
+    /// As stored, dropped ones among them.
     #[must_use]
     pub fn columns(&self) -> &[ColumnSchema] {
         &self.columns
+    }
+
+    /// Ordinals of the columns that are not dropped, in the table's order.
+    #[must_use]
+    pub fn live(&self) -> &[usize] {
+        &self.live
+    }
+
+    /// `rows` values of a column for rows that came before it did.
+    #[must_use]
+    pub fn missing(&self, ordinal: usize, rows: usize) -> ArrayRef {
+        match &self.missing[ordinal] {
+            Some(value) => {
+                let places = UInt32Array::from(vec![0; rows]);
+                arrow::compute::take(value.as_ref(), &places, None)
+                    .expect("every place is that of the one row")
+            }
+            None => {
+                let data_type = self.arrow.field(ordinal).data_type();
+                new_null_array(data_type, rows)
+            }
+        }
+    }
+
+    /// The Arrow schema of rows with only the first `count` columns.
+    #[must_use]
+    pub fn arrow_prefix(&self, count: usize) -> SchemaRef {
+        if count == self.columns.len() {
+            return Arc::clone(&self.arrow);
+        }
+        Arc::new(Schema::new(self.arrow.fields()[..count].to_vec()))
     }
 
     /// Ordinals of the primary key's columns in key order; `None`: the row id is the key.
@@ -187,6 +281,18 @@ impl TableSchema {
         &self.arrow
     }
 
+    /// Are the columns of `older` those that this one begins with? Then a storage may hold rows of
+    /// both, in chunks of their own where this one has more.
+    #[must_use]
+    pub fn extends(&self, older: &Self) -> bool {
+        self.columns.len() >= older.columns.len()
+            && self
+                .columns
+                .iter()
+                .zip(older.columns.iter())
+                .all(|(a, b)| a.id == b.id && a.pg_type == b.pg_type)
+    }
+
     /// Do rows of `other` lie in memory just as rows of this one? Then a chunk may hold both.
     #[must_use]
     pub fn same_columns(&self, other: &Self) -> bool {
@@ -197,4 +303,27 @@ impl TableSchema {
                 .zip(other.columns.iter())
                 .all(|(a, b)| a.id == b.id && a.pg_type == b.pg_type)
     }
+}
+
+/// What is said of a column in [`TableSchema::encode`].
+const NOT_NULL: u8 = 1;
+const DROPPED: u8 = 2;
+/// A value for rows from before it follows.
+const MISSING: u8 = 4;
+
+fn flags(column: &ColumnSchema) -> u8 {
+    let flag = |on: bool, flag: u8| if on { flag } else { 0 };
+    flag(column.not_null, NOT_NULL)
+        | flag(column.dropped, DROPPED)
+        | flag(column.missing.is_some(), MISSING)
+}
+
+/// The value of a row of one column, as an array of one row.
+fn decode_value(pg_type: &PgType, bytes: &[u8]) -> Result<ArrayRef, StorageError> {
+    let mut builders = [ColumnBuilder::new(pg_type, 1)?];
+    let mut input = Reader::new(bytes);
+    row::decode(&mut input, &mut builders)?;
+    input.finish().map_err(corrupt("missing value"))?;
+    let [builder] = builders;
+    Ok(builder.finish())
 }

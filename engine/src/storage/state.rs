@@ -247,7 +247,7 @@ impl ChunkImage {
 /// Rows of a chunk that lie contiguously. All vectors have one element per row of `batch`.
 #[derive(Clone, Debug)]
 pub struct BlockImage {
-    /// All columns of the table.
+    /// The first columns of the table: all of them but those that came later than the rows.
     pub batch: RecordBatch,
     /// Row numbers in the chunk, ascending; gaps are dropped rows.
     pub rows: Vec<u32>,
@@ -268,8 +268,11 @@ impl BlockImage {
             .filter(|(_, end)| *end <= at)
             .collect();
         Self {
-            batch: RecordBatch::try_new(Arc::clone(schema.arrow()), block.columns.clone())
-                .expect("blocks have the columns of their table"),
+            batch: RecordBatch::try_new(
+                schema.arrow_prefix(block.columns.len()),
+                block.columns.clone(),
+            )
+            .expect("blocks have the columns of their table"),
             rows,
             row_ids: places.clone().map(|n| block.row_id(n)).collect(),
             begins: places.map(|n| block.begin(n)).collect(),

@@ -97,6 +97,13 @@ impl Table {
         TableView::new(&self.schema(), &self.chunk_list(), at)
     }
 
+    /// The same, in the columns of `schema`: an earlier version, or that which the reader's transaction
+    /// brings.
+    #[must_use]
+    pub fn view_as(&self, schema: &Arc<TableSchema>, at: Timestamp) -> TableView {
+        TableView::new(schema, &self.chunk_list(), at)
+    }
+
     /// The version of the row with this encoded primary key that is visible at `at`. `None` also
     /// where the table has no primary key.
     #[must_use]
@@ -130,7 +137,16 @@ impl Table {
         locators: &[Locator],
         projection: Option<&[usize]>,
     ) -> Result<RecordBatch, StorageError> {
-        let schema = self.schema();
+        self.fetch_as(&self.schema(), locators, projection)
+    }
+
+    /// The same, in the columns of `schema`.
+    pub fn fetch_as(
+        &self,
+        schema: &TableSchema,
+        locators: &[Locator],
+        projection: Option<&[usize]>,
+    ) -> Result<RecordBatch, StorageError> {
         let all: Vec<usize>;
         let projection = match projection {
             Some(columns) => columns,
@@ -148,7 +164,7 @@ impl Table {
         while at < locators.len() {
             let chunk = chunk_in(&chunks, locators[at].segment)
                 .ok_or(StorageError::NoChunk(locators[at].segment))?;
-            at += copy_rows(&schema, chunk, &locators[at..], projection, &mut builders)?;
+            at += copy_rows(schema, chunk, &locators[at..], projection, &mut builders)?;
         }
         let arrays = builders.into_iter().map(ColumnBuilder::finish).collect();
         let fields = view::projected(schema.arrow(), projection);
@@ -254,15 +270,18 @@ fn copy_rows(
     while at < locators.len() && locators[at].segment == chunk.segment() {
         let row = locators[at].row;
         let frozen = chunk.with_row(row, |place| match place {
-            Place::Frozen(block, _) => Some(Arc::clone(block)),
+            Place::Frozen(block, _) => Ok(Some(Arc::clone(block))),
             Place::Open(open, n) => {
                 for (column, builder) in projection.iter().zip(builders.iter_mut()) {
-                    builder.push(open.columns()[*column].value(n));
+                    match open.columns().get(*column) {
+                        Some(values) => builder.push(values.value(n)),
+                        None => push_missing(schema, *column, builder)?,
+                    }
                 }
-                None
+                Ok(None)
             }
         });
-        match frozen {
+        match frozen.transpose()? {
             None => return Err(StorageError::RowGone(locators[at])),
             Some(None) => at += 1,
             Some(Some(block)) => {
@@ -280,6 +299,17 @@ fn copy_rows(
     Ok(at)
 }
 
+/// The value of a column that came later than the row.
+fn push_missing(
+    schema: &TableSchema,
+    ordinal: usize,
+    builder: &mut ColumnBuilder,
+) -> Result<(), StorageError> {
+    let array = schema.missing(ordinal, 1);
+    builder.push(ColumnRef::new(&schema.columns()[ordinal].pg_type, &array)?.value(0));
+    Ok(())
+}
+
 fn copy_places(
     schema: &TableSchema,
     block: &Block,
@@ -288,7 +318,8 @@ fn copy_places(
     builders: &mut [ColumnBuilder],
 ) -> Result<(), StorageError> {
     for (column, builder) in projection.iter().zip(builders) {
-        let from = ColumnRef::new(&schema.columns()[*column].pg_type, &block.columns[*column])?;
+        let array = block.column(schema, *column);
+        let from = ColumnRef::new(&schema.columns()[*column].pg_type, &array)?;
         places.iter().for_each(|n| builder.push(from.value(*n)));
     }
     Ok(())

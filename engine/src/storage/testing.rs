@@ -167,6 +167,7 @@ impl Leader {
             not_null: key.contains(&(n as u32 + 1)),
             default: None,
             default_oid: 0,
+            ..Column::default()
         };
         let new = self.state.catalog().table_by_oid(oid).is_none();
         let descriptor = Descriptor {
@@ -187,6 +188,7 @@ impl Leader {
                 columns: key.to_vec(),
             }),
             options: BTreeMap::new(),
+            ..Descriptor::default()
         };
         CatalogChange {
             upsert_tables: vec![Arc::new(descriptor)],

@@ -43,7 +43,7 @@ pub struct WriteSet {
     reservation: Reservation,
     /// By table, so that equal write sets have equal bytes.
     tables: BTreeMap<TableId, TableWrites>,
-    /// Storages that this transaction creates.
+    /// Storages that this transaction creates, or adds columns to.
     created: BTreeMap<TableId, Arc<TableSchema>>,
     catalog: Option<CatalogChange>,
     /// Parts were drained before the rest.
@@ -154,6 +154,21 @@ impl WriteSet {
         let before = writes.memory_bytes();
         writes.add_key(schema, index, base)?;
         let more = writes.memory_bytes() - before;
+        self.reservation.resize(self.reservation.bytes() + more)
+    }
+
+    /// The transaction adds or drops columns of a table: own rows get them, and rows that come go by
+    /// the new ones. `schema` extends what they were written under.
+    pub(crate) fn alter_columns(
+        &mut self,
+        table: TableId,
+        schema: &Arc<TableSchema>,
+    ) -> Result<(), StorageError> {
+        self.created.insert(table, Arc::clone(schema));
+        let Some(writes) = self.tables.get_mut(&table) else { return Ok(()) };
+        let before = writes.memory_bytes();
+        writes.alter_columns(schema)?;
+        let more = writes.memory_bytes().saturating_sub(before);
         self.reservation.resize(self.reservation.bytes() + more)
     }
 

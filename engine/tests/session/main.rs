@@ -1,6 +1,7 @@
 //! Statements through sessions, on a real database.
 
 mod commits;
+mod ddl;
 mod harness;
 mod plan_cache;
 mod plans;

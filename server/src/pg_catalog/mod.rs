@@ -93,6 +93,14 @@ impl PgCatalog {
     }
 }
 
+/// The schemas searched, as in [`StatementContext::search_path`].
+fn search_path(context: &SystemTableContext<'_>) -> Vec<String> {
+    let listed = &context.settings.derived().search_path;
+    let implicit = !listed.iter().any(|schema| schema == "pg_catalog");
+    let path = listed.iter().map(|schema| if schema == "$user" { context.role } else { schema });
+    implicit.then_some("pg_catalog").into_iter().chain(path).map(str::to_owned).collect()
+}
+
 impl SystemTables for PgCatalog {
     fn table(
         &self,
@@ -105,6 +113,7 @@ impl SystemTables for PgCatalog {
             definition,
             catalog: Arc::clone(context.catalog),
             database: context.database.to_owned(),
+            search_path: search_path(context),
             settings: (name == "pg_settings").then(|| context.settings.clone()),
             figures: self.figures.clone(),
             activities: self.activities.clone(),

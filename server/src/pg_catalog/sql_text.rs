@@ -2,7 +2,7 @@
 
 use glaredb_catalog::{
     Catalog,
-    descriptor::{Column, Table},
+    descriptor::{Column, Reference, Table},
 };
 pub(super) use glaredb_engine::query::quoting::{quote_identifier, quote_literal};
 use glaredb_engine::types::PgType;
@@ -146,4 +146,39 @@ pub(super) fn format_type(catalog: &Catalog, oid: u32, typmod: Option<i32>) -> S
         }
         _ => "???".into(),
     }
+}
+
+/// The query of a view as people read it, with today's names; `None` for what is no view.
+pub(super) fn view_definition(
+    catalog: &Catalog,
+    search_path: &[String],
+    oid: u32,
+) -> Option<String> {
+    let view = catalog.table_by_oid(oid)?.view.as_ref()?;
+    let relation = |oid: u32| catalog.table_by_oid(oid);
+    let column = |oid: u32, id: u32| {
+        let column = relation(oid).and_then(|table| table.column_by_id(id));
+        column.map_or_else(String::new, |column| column.name.clone())
+    };
+    let name = |oid: u32| {
+        let name = relation(oid).map_or_else(String::new, |table| table.name.clone());
+        quote_identifier(&name).into_owned()
+    };
+    Some(view.render(|reference| match reference {
+        Reference::Name(oid) => name(oid),
+        Reference::Relation(oid) => {
+            let Some(table) = relation(oid) else { return String::new() };
+            let found = search_path.iter().find_map(|schema| catalog.table(schema, &table.name));
+            let visible = found.is_some_and(|found| found.oid == oid);
+            match catalog.schema_by_oid(table.schema_oid) {
+                Some(schema) if !visible => {
+                    format!("{}.{}", quote_identifier(&schema.name), name(oid))
+                }
+                _ => name(oid),
+            }
+        }
+        Reference::Column(oid, id) => quote_identifier(&column(oid, id)).into_owned(),
+        Reference::Label(oid, id, label) if column(oid, id) == label => String::new(),
+        Reference::Label(_, _, label) => format!(" AS {}", quote_identifier(label)),
+    }))
 }

@@ -11,7 +11,10 @@ use datafusion::{
 };
 use glaredb_catalog::{
     Allocator, Catalog, CatalogChange,
-    descriptor::{Column, PrimaryKey, Schema, Table, builtin},
+    descriptor::{
+        Column, PrimaryKey, Reference, RelationKind, Schema, Table, View, ViewColumn, ViewRelation,
+        builtin,
+    },
 };
 use glaredb_engine::{
     session::{Identity, Settings, StatementContext},
@@ -63,6 +66,7 @@ fn column(id: u32, name: &str, type_oid: u32, typmod: i32, default: Option<&str>
         not_null: id < 3,
         default: default.map(str::to_owned),
         default_oid: default.map_or(0, |_| 16_500 + id),
+        ..Column::default()
     }
 }
 
@@ -87,6 +91,7 @@ fn catalog() -> Catalog {
         next_column_id: 4,
         primary_key: None,
         options: BTreeMap::from([("fillfactor".into(), "90".into())]),
+        ..Table::default()
     };
     let mut orders = table("Orders", builtin::SCHEMA_PUBLIC);
     let mut other = table("t", 16_400);
@@ -98,7 +103,39 @@ fn catalog() -> Catalog {
         columns: vec![2, 1],
     });
     let mut change = CatalogChange::default();
-    change.create_schema(Schema { oid: 16_400, name: "sales".into(), owner: 10 });
+    change.create_schema(Schema { oid: 16_400, name: "sales".into(), owner: 10, comment: None });
+    let view = |name: &str, kind, oid| Table {
+        oid,
+        name: name.into(),
+        kind,
+        schema_oid: builtin::SCHEMA_PUBLIC,
+        owner: builtin::ROLE_POSTGRES,
+        row_type_oid: oid + 1,
+        array_type_oid: oid + 2,
+        storage: if kind == RelationKind::View { TableId::CATALOG } else { TableId(9) },
+        version: SchemaVersion(1),
+        columns: vec![column(3, "note", 25, -1, None)],
+        next_column_id: 4,
+        view: Some(View {
+            query: "select note from sales.t".into(),
+            definition: format!(
+                " SELECT {}.{}{}\n   FROM {};",
+                Reference::Name(other.oid).to_text(),
+                Reference::Column(other.oid, 3).to_text(),
+                Reference::Label(other.oid, 3, "remark").to_text(),
+                Reference::Relation(other.oid).to_text(),
+            ),
+            relations: vec![ViewRelation {
+                schema: Some("sales".into()),
+                name: "t".into(),
+                oid: other.oid,
+                columns: vec![ViewColumn { id: 3, name: "note".into(), used: true }],
+            }],
+        }),
+        ..Table::default()
+    };
+    change.create_table(view("remarks", RelationKind::View, 16_600));
+    change.create_table(view("kept", RelationKind::MaterializedView, 16_610));
     change.create_table(orders);
     change.create_table(other);
     catalog.apply(&change).expect("it fits")
@@ -109,6 +146,7 @@ fn source(definition: &'static definitions::Definition) -> tables::Source {
         definition,
         catalog: Arc::new(catalog()),
         database: "postgres".into(),
+        search_path: vec!["pg_catalog".into(), "public".into()],
         settings: Some(Settings::new([]).expect("defaults")),
         figures: Arc::new(Fixed),
         activities: Arc::new(Fixed),
@@ -136,9 +174,9 @@ fn count(name: &str) -> usize {
 
 #[test]
 fn tables_show_what_is_in_the_catalog() {
-    assert_eq!(count("pg_class"), definitions::all().len() + 3);
+    assert_eq!(count("pg_class"), definitions::all().len() + 5);
     let system: usize = definitions::all().iter().map(|d| d.columns.len()).sum();
-    assert_eq!(count("pg_attribute"), system + 3 + 2 + 3);
+    assert_eq!(count("pg_attribute"), system + 3 + 2 + 3 + 2);
     assert_eq!(count("pg_attrdef"), 2);
     assert_eq!(count("pg_index"), 1);
     assert_eq!(count("pg_constraint"), 1);
@@ -172,7 +210,8 @@ fn call(name: &str, arguments: &[(PgType, ScalarValue)]) -> Result<Option<String
         .unwrap_or_else(|| panic!("no {name}({types:?})"));
     let identity = Identity { role: "postgres".into(), database: "postgres".into(), process_id: 1 };
     let settings = Settings::new([]).expect("defaults");
-    let context = StatementContext::new(Arc::new(catalog()), Arc::new(identity), &settings);
+    let context =
+        StatementContext::new(Arc::new(catalog()), Arc::new(identity), &settings, Arc::default());
     let mut options = ConfigOptions::new();
     options.extensions.insert(context);
     let values = arguments.iter().map(|(_, value)| ColumnarValue::Scalar(value.clone()));

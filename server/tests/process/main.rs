@@ -11,6 +11,7 @@ mod raw;
 
 mod arrays_and_json;
 mod data_dir;
+mod ddl;
 #[cfg(feature = "failpoints")]
 mod fail_points;
 #[cfg(feature = "failpoints")]

@@ -2,14 +2,14 @@
 
 use datafusion::sql::sqlparser::tokenizer::Token;
 
-use super::tokens::Cursor;
+use super::{alter, tokens::Cursor, views};
 use crate::{
     error::{SqlError, sqlstate},
     query::{
         statement::{
-            AlterTable, AlterTableAction, ColumnDefinition, CreateSchema, CreateTable,
-            CreateTableAs, DropObjects, PrimaryKeyDefinition, RelationName, StatementClass,
-            StatementKind, StorageOption, Truncate,
+            AlteredKind, ColumnDefinition, CreateSchema, CreateTable, CreateTableAs, DropObjects,
+            PrimaryKeyDefinition, RelationName, StatementClass, StatementKind, StorageOption,
+            Truncate,
         },
         type_names,
     },
@@ -20,14 +20,24 @@ pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<StatementKind, SqlError> 
         truncate(cursor)
     } else if cursor.eat_keywords(&["CREATE", "SCHEMA"]) {
         create_schema(cursor)
+    } else if let Some(view) = views::create(cursor)? {
+        Ok(view)
     } else if cursor.is_keyword_at(0, "CREATE") {
         create_table(cursor)
     } else if cursor.eat_keywords(&["DROP", "TABLE"]) {
         drop_objects(cursor).map(StatementKind::DropTable)
     } else if cursor.eat_keywords(&["DROP", "SCHEMA"]) {
         drop_objects(cursor).map(StatementKind::DropSchema)
+    } else if cursor.eat_keywords(&["DROP", "VIEW"]) {
+        drop_objects(cursor).map(StatementKind::DropView)
+    } else if cursor.eat_keywords(&["DROP", "MATERIALIZED", "VIEW"]) {
+        drop_objects(cursor).map(StatementKind::DropMaterializedView)
     } else if cursor.eat_keywords(&["ALTER", "TABLE"]) {
-        alter_table(cursor)
+        alter::parse(cursor, AlteredKind::Table)
+    } else if cursor.eat_keywords(&["ALTER", "VIEW"]) {
+        alter::parse(cursor, AlteredKind::View)
+    } else if cursor.eat_keywords(&["ALTER", "MATERIALIZED", "VIEW"]) {
+        alter::parse(cursor, AlteredKind::MaterializedView)
     } else {
         unsupported(cursor)
     }?;
@@ -90,7 +100,7 @@ fn unsupported(cursor: &mut Cursor<'_>) -> Result<StatementKind, SqlError> {
     Err(cursor.unexpected())
 }
 
-fn if_not_exists(cursor: &mut Cursor<'_>) -> bool {
+pub(super) fn if_not_exists(cursor: &mut Cursor<'_>) -> bool {
     cursor.eat_keywords(&["IF", "NOT", "EXISTS"])
 }
 
@@ -193,7 +203,10 @@ fn create_table_as(
     })))
 }
 
-fn table_element(cursor: &mut Cursor<'_>, table: &mut CreateTable) -> Result<(), SqlError> {
+pub(super) fn table_element(
+    cursor: &mut Cursor<'_>,
+    table: &mut CreateTable,
+) -> Result<(), SqlError> {
     let constraint_name =
         if cursor.eat_keyword("CONSTRAINT") { Some(cursor.identifier()?) } else { None };
     if cursor.eat_keywords(&["PRIMARY", "KEY"]) {
@@ -256,7 +269,7 @@ fn table_element(cursor: &mut Cursor<'_>, table: &mut CreateTable) -> Result<(),
 }
 
 /// The text of a default expression: up to what can follow it in a column definition.
-fn default_text(cursor: &mut Cursor<'_>) -> Result<String, SqlError> {
+pub(super) fn default_text(cursor: &mut Cursor<'_>) -> Result<String, SqlError> {
     let mut first = true;
     let (text, _) = cursor.text_of(|cursor| {
         cursor.skip_until(|cursor| {
@@ -283,7 +296,7 @@ fn default_text(cursor: &mut Cursor<'_>) -> Result<String, SqlError> {
     Ok(text)
 }
 
-fn refuse_constraint(cursor: &Cursor<'_>) -> Result<(), SqlError> {
+pub(super) fn refuse_constraint(cursor: &Cursor<'_>) -> Result<(), SqlError> {
     for (keyword, what) in [
         ("UNIQUE", "UNIQUE constraints"),
         ("CHECK", "CHECK constraints"),
@@ -300,7 +313,7 @@ fn refuse_constraint(cursor: &Cursor<'_>) -> Result<(), SqlError> {
 }
 
 /// What may follow PRIMARY KEY.
-fn index_parameters(cursor: &mut Cursor<'_>) -> Result<(), SqlError> {
+pub(super) fn index_parameters(cursor: &mut Cursor<'_>) -> Result<(), SqlError> {
     if cursor.eat_keyword("WITH") {
         storage_options(cursor)?;
     }
@@ -350,7 +363,7 @@ fn check_table(table: &mut CreateTable) -> Result<(), SqlError> {
 }
 
 /// `(name = value, …)`.
-fn storage_options(cursor: &mut Cursor<'_>) -> Result<Vec<StorageOption>, SqlError> {
+pub(super) fn storage_options(cursor: &mut Cursor<'_>) -> Result<Vec<StorageOption>, SqlError> {
     cursor.expect(&Token::LParen)?;
     let mut options = Vec::new();
     loop {
@@ -384,7 +397,7 @@ fn relation_names(cursor: &mut Cursor<'_>) -> Result<Vec<RelationName>, SqlError
     }
 }
 
-fn cascade(cursor: &mut Cursor<'_>) -> bool {
+pub(super) fn cascade(cursor: &mut Cursor<'_>) -> bool {
     cursor.eat_keyword("CASCADE") || {
         cursor.eat_keyword("RESTRICT");
         false
@@ -405,69 +418,4 @@ fn truncate(cursor: &mut Cursor<'_>) -> Result<StatementKind, SqlError> {
         cursor.eat_keywords(&["CONTINUE", "IDENTITY"]);
     }
     Ok(StatementKind::Truncate(Truncate { tables, restart_identity, cascade: cascade(cursor) }))
-}
-
-fn alter_table(cursor: &mut Cursor<'_>) -> Result<StatementKind, SqlError> {
-    let if_exists = cursor.eat_keywords(&["IF", "EXISTS"]);
-    cursor.eat_keyword("ONLY");
-    let name = cursor.relation_name()?;
-    let mut actions = Vec::new();
-    loop {
-        actions.push(alter_action(cursor)?);
-        if !cursor.eat(&Token::Comma) {
-            break;
-        }
-    }
-    Ok(StatementKind::AlterTable(Box::new(AlterTable { name, if_exists, actions })))
-}
-
-fn alter_action(cursor: &mut Cursor<'_>) -> Result<AlterTableAction, SqlError> {
-    if cursor.eat_keyword("ADD") {
-        let name = if cursor.eat_keyword("CONSTRAINT") { Some(cursor.identifier()?) } else { None };
-        if cursor.eat_keywords(&["PRIMARY", "KEY"]) {
-            if cursor.is_keyword_at(0, "USING") {
-                return Err(SqlError::not_supported("ADD PRIMARY KEY USING INDEX"));
-            }
-            let columns = cursor.identifier_list()?;
-            index_parameters(cursor)?;
-            return Ok(AlterTableAction::AddPrimaryKey(PrimaryKeyDefinition { name, columns }));
-        }
-        refuse_constraint(cursor)?;
-        cursor.skip_until(|c| c.peek_is(&Token::Comma));
-        return Ok(AlterTableAction::Unsupported("ALTER TABLE ADD COLUMN".to_owned()));
-    }
-    if cursor.eat_keywords(&["SET"]) && cursor.peek_is(&Token::LParen) {
-        return Ok(AlterTableAction::SetStorageOptions(storage_options(cursor)?));
-    }
-    let known = [
-        "ALTER",
-        "ATTACH",
-        "CLUSTER",
-        "DETACH",
-        "DISABLE",
-        "DROP",
-        "ENABLE",
-        "FORCE",
-        "INHERIT",
-        "NO",
-        "NOT",
-        "OF",
-        "OWNER",
-        "RENAME",
-        "REPLICA",
-        "RESET",
-        "SCHEMA",
-        "TABLESPACE",
-        "LOGGED",
-        "UNLOGGED",
-        "VALIDATE",
-        "WITHOUT",
-    ];
-    match cursor.peek_word().map(str::to_ascii_uppercase) {
-        Some(word) if known.contains(&word.as_str()) => {
-            cursor.skip_until(|c| c.peek_is(&Token::Comma));
-            Ok(AlterTableAction::Unsupported(format!("ALTER TABLE {word}")))
-        }
-        _ => Err(cursor.unexpected()),
-    }
 }

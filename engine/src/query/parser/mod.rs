@@ -4,11 +4,13 @@
 //! statement decide who parses it: queries and DML go to sqlparser, everything else is read here,
 //! because sqlparser does not know PostgreSQL's forms of it or knows many that are not PostgreSQL's.
 
+mod alter;
 mod copy;
 mod ddl;
 mod rewrite;
 mod tokens;
 mod utility;
+mod views;
 
 use std::sync::Arc;
 

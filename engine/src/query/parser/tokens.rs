@@ -251,6 +251,37 @@ impl<'a> Cursor<'a> {
         Ok((super::parse_statement(self.source, query)?, with_data))
     }
 
+    /// Whether the last tokens are these keywords.
+    pub(super) fn ends_with(&self, keywords: &[&str]) -> bool {
+        let Some(first) = self.tokens.len().checked_sub(keywords.len()) else { return false };
+        first >= self.at
+            && self.tokens[first..].iter().zip(keywords).all(|(token, keyword)| {
+                word(&token.token).is_some_and(|w| w.eq_ignore_ascii_case(keyword))
+            })
+    }
+
+    /// Whether nothing follows the next `n` tokens.
+    pub(super) fn at_end_after(&self, n: usize) -> bool {
+        self.at + n >= self.tokens.len()
+    }
+
+    /// `[schema.]relation.column`.
+    pub(super) fn column_name(&mut self) -> Result<(RelationName, String), SqlError> {
+        let position = self
+            .tokens
+            .get(self.at)
+            .and_then(|token| super::position_of(self.source, token.span.start));
+        let mut parts = vec![self.identifier()?];
+        while self.eat(&Token::Period) {
+            parts.push(self.identifier()?);
+        }
+        let column = parts.pop().unwrap_or_default();
+        if parts.is_empty() {
+            return Err(SqlError::new(sqlstate::SYNTAX_ERROR, "column name must be qualified"));
+        }
+        Ok((relation_name(parts, position)?, column))
+    }
+
     /// `(statement)`.
     pub(super) fn parenthesised_statement(&mut self) -> Result<Statement, SqlError> {
         self.expect(&Token::LParen)?;

@@ -16,10 +16,9 @@ use crate::{
 };
 
 /// Commands of PostgreSQL that are refused as a whole.
-const UNSUPPORTED: [&str; 21] = [
+const UNSUPPORTED: [&str; 19] = [
     "CALL",
     "CLUSTER",
-    "COMMENT",
     "DECLARE",
     "DO",
     "FETCH",
@@ -32,7 +31,6 @@ const UNSUPPORTED: [&str; 21] = [
     "MOVE",
     "NOTIFY",
     "REASSIGN",
-    "REFRESH",
     "REINDEX",
     "RELEASE",
     "REVOKE",
@@ -56,6 +54,8 @@ pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<StatementKind, SqlError> 
         "PREPARE" => prepare,
         "EXECUTE" => execute,
         "DEALLOCATE" => deallocate,
+        "COMMENT" => super::views::comment,
+        "REFRESH" => super::views::refresh,
         "VACUUM" => vacuum,
         "ANALYZE" | "ANALYSE" => analyze,
         "CHECKPOINT" => |cursor| {
@@ -322,9 +322,10 @@ fn prepare(cursor: &mut Cursor<'_>) -> Result<StatementKind, SqlError> {
         cursor.expect(&Token::RParen)?;
     }
     cursor.expect_keyword("AS")?;
+    let wrong = cursor.unexpected();
     let statement = cursor.statement_to_end()?;
     if !matches!(statement.class(), StatementClass::Query | StatementClass::Dml) {
-        return Err(cursor.unexpected_at(0));
+        return Err(wrong);
     }
     Ok(StatementKind::Prepare(Box::new(Prepare { name, param_types, statement })))
 }

@@ -115,6 +115,7 @@ impl Planner<'_> {
             origin: (0, 0),
             merged: false,
             hidden: false,
+            stored: false,
         };
         let table = ScopeTable { schema: None, alias, columns: vec![column] };
         let scope = Scope { tables: vec![table], merged: Vec::new() };

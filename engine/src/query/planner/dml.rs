@@ -10,7 +10,7 @@ use datafusion::{
 };
 
 use super::{
-    LOCATOR_COLUMNS, PlannedDml, Planner, ResolvedTable,
+    LOCATOR_COLUMNS, PlannedDml, Planner, ResolvedKind, ResolvedTable,
     bound::{Bound, type_name},
     coerce::CastContext,
     from::{Relation, join_plans},
@@ -18,6 +18,7 @@ use super::{
     resolver,
     scope::{Env, Scope, ScopeColumn, ScopeTable},
     select::filter,
+    updatability::{DmlVerb, not_updatable},
 };
 use crate::{
     error::{SqlError, sqlstate},
@@ -53,14 +54,23 @@ impl Columns {
 pub(super) const DEFAULT_CLAUSE: &str = "DEFAULT expressions";
 
 impl Planner<'_> {
-    fn target(&mut self, name: &ast::ObjectName) -> Result<ResolvedTable, SqlError> {
+    fn target(&mut self, name: &ast::ObjectName, verb: DmlVerb) -> Result<ResolvedTable, SqlError> {
         let name = self.name_of(name)?;
         let table = resolver::resolve(self.context, &name)?;
         if table.is_system {
             let message = format!("permission denied: \"{}\" is a system catalog", table.name);
             return Err(SqlError::new(sqlstate::INSUFFICIENT_PRIVILEGE, message));
         }
-        Ok(table)
+        if let Some(query) = table.view_query() {
+            return Err(not_updatable(&table.name, query, verb));
+        }
+        match table.kind {
+            ResolvedKind::Table | ResolvedKind::View => Ok(table),
+            ResolvedKind::MaterializedView { .. } => {
+                let message = format!("cannot change materialized view \"{}\"", table.name);
+                Err(SqlError::new(sqlstate::WRONG_OBJECT_TYPE, message))
+            }
+        }
     }
 
     pub(super) fn insert(&mut self, insert: &ast::Insert) -> Result<PlannedDml, SqlError> {
@@ -68,7 +78,7 @@ impl Planner<'_> {
         let ast::TableObject::TableName(name) = &insert.table else {
             return Err(SqlError::not_supported("INSERT into something else than a table"));
         };
-        let table = self.target(name)?;
+        let table = self.target(name, DmlVerb::Insert)?;
         let targets = self.insert_targets(insert, &table)?;
         let alias = insert.table_alias.as_ref().map(|a| fold_identifier(&a.alias));
         let (plan, values) = match &insert.source {
@@ -318,13 +328,14 @@ impl Planner<'_> {
     fn dml_scan(
         &mut self,
         factor: &TableFactor,
+        verb: DmlVerb,
     ) -> Result<(ResolvedTable, Relation, Option<String>), SqlError> {
         let TableFactor::Table { name, alias, args: None, sample: None, version: None, .. } =
             factor
         else {
             return Err(SqlError::not_supported(format!("UPDATE or DELETE of {factor}")));
         };
-        let table = self.target(name)?;
+        let table = self.target(name, verb)?;
         let source = self.context.tables.dml_source(&table)?;
         let relation = self.scan(&table, source, alias.as_ref(), LOCATOR_COLUMNS.len())?;
         let alias = alias.as_ref().map(|a| fold_identifier(&a.name));
@@ -361,7 +372,7 @@ impl Planner<'_> {
                 ));
             }
         };
-        let (table, relation, alias) = self.dml_scan(&table.relation)?;
+        let (table, relation, alias) = self.dml_scan(&table.relation, DmlVerb::Update)?;
         let target = relation.1.tables[0].clone();
         let (plan, scope) = self.dml_source(relation, from)?;
         let env = Env::new(&scope, None, "WHERE");
@@ -504,7 +515,7 @@ impl Planner<'_> {
         {
             return Err(SqlError::new(sqlstate::SYNTAX_ERROR, "syntax error in DELETE"));
         }
-        let (table, relation, alias) = self.dml_scan(&from[0].relation)?;
+        let (table, relation, alias) = self.dml_scan(&from[0].relation, DmlVerb::Delete)?;
         let target = relation.1.tables[0].clone();
         let using = using.as_deref().unwrap_or(&[]);
         let (plan, scope) = self.dml_source(relation, using)?;
@@ -602,6 +613,7 @@ impl Planner<'_> {
                     origin: (table.oid, c.number),
                     merged: false,
                     hidden: false,
+                    stored: false,
                 });
                 let entry = ScopeTable {
                     schema: alias.is_none().then(|| table.schema.clone()),

@@ -12,7 +12,7 @@ use datafusion::{
 };
 
 use super::{
-    Planner, ResolvedTable,
+    Planner, ResolvedKind, ResolvedTable,
     bound::Bound,
     operators::binary,
     query::OutputColumn,
@@ -171,16 +171,25 @@ impl Planner<'_> {
 
     pub(super) fn table(
         &mut self,
-        name: &ast::ObjectName,
+        written: &ast::ObjectName,
         alias: Option<&ast::TableAlias>,
     ) -> Result<Relation, SqlError> {
-        let name = self.name_of(name)?;
+        let name = self.name_of(written)?;
         if name.schema.is_none()
             && let Some(relation) = self.cte(&name.name, alias)?
         {
             return Ok(relation);
         }
         let table = resolver::resolve(self.context, &name)?;
+        self.note_relation(written, &table);
+        if let Some(query) = table.view_query() {
+            return self.view(&table, query, alias);
+        }
+        if let ResolvedKind::MaterializedView { populated: false } = table.kind {
+            let message = format!("materialized view \"{}\" has not been populated", table.name);
+            return Err(SqlError::new(sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE, message)
+                .hint("Use the REFRESH MATERIALIZED VIEW command."));
+        }
         self.scan(&table, Arc::clone(&table.source), alias, 0)
     }
 
@@ -198,16 +207,17 @@ impl Planner<'_> {
         let mut columns = Vec::with_capacity(table.columns.len() + hidden);
         let mut renamed = Vec::new();
         for (index, field) in schema.fields().iter().enumerate() {
-            let (ty, origin, name) = match index.checked_sub(hidden) {
+            let (ty, origin, name, unknown) = match index.checked_sub(hidden) {
                 Some(i) => {
                     let column = table.columns.get(i).ok_or_else(|| {
                         SqlError::internal(format!("{table:?} has more fields than columns"))
                     })?;
-                    (column.pg_type.clone(), (table.oid, column.number), column.name.clone())
+                    let origin = (table.oid, column.number);
+                    (column.pg_type.clone(), origin, column.name.clone(), column.hidden)
                 }
                 None => {
                     let ty = PgType::of_field(field);
-                    (ty, (0, 0), field.name().clone())
+                    (ty, (0, 0), field.name().clone(), false)
                 }
             };
             let unique = self.fresh_name(field.name());
@@ -223,7 +233,8 @@ impl Planner<'_> {
                 column: Column::new(Some(qualifier.clone()), unique),
                 origin,
                 merged: false,
-                hidden: index < hidden,
+                hidden: index < hidden || unknown,
+                stored: index >= hidden,
             });
         }
         // A system table that is a plan of its own: one that is always empty.
@@ -271,6 +282,7 @@ impl Planner<'_> {
         }
         for (column, name) in entry.columns.iter_mut().filter(|c| !c.hidden).zip(&alias.columns) {
             column.name = fold_identifier(&name.name);
+            column.stored = false;
         }
         Ok(())
     }
@@ -325,6 +337,7 @@ impl Planner<'_> {
                     origin: c.origin,
                     merged: false,
                     hidden: false,
+                    stored: false,
                 })
                 .collect(),
         };
@@ -422,6 +435,8 @@ impl Planner<'_> {
         for name in names {
             let (l, origin) = using_column(&mut left, name, "left")?;
             let (r, right_origin) = using_column(&mut right, name, "right")?;
+            self.note_used(origin);
+            self.note_used(right_origin);
             let equal = self.compare(l.clone(), Operator::Eq, r.clone())?.expr;
             condition = Some(match condition {
                 None => equal,
@@ -559,6 +574,7 @@ impl Planner<'_> {
             origin: (0, 0),
             merged: false,
             hidden: false,
+            stored: false,
         }];
         if let Some(column) = ordinal {
             columns.push(ScopeColumn {
@@ -568,6 +584,7 @@ impl Planner<'_> {
                 origin: (0, 0),
                 merged: false,
                 hidden: false,
+                stored: false,
             });
         }
         let mut entry = ScopeTable { schema: None, alias: alias_name, columns };

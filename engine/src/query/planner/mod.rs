@@ -34,6 +34,8 @@ mod subqueries;
 mod suggestions;
 mod table_lists;
 mod unnest;
+mod updatability;
+mod views;
 mod windows;
 
 use std::{collections::HashSet, ops::Range, sync::Arc};
@@ -47,10 +49,12 @@ use datafusion::{
 pub(crate) use self::coerce::depends_on_now;
 pub(crate) use self::guards::can_fail;
 pub use self::resolver::{
-    LOCATOR_COLUMNS, ROW_COLUMN, ROW_ID_COLUMN, ResolvedColumn, ResolvedTable, SEGMENT_COLUMN,
-    TableResolver,
+    LOCATOR_COLUMNS, ROW_COLUMN, ROW_ID_COLUMN, ResolvedColumn, ResolvedKind, ResolvedTable,
+    SEGMENT_COLUMN, TableResolver,
 };
 pub use self::session_functions::VERSION;
+pub(crate) use self::views::StarColumn;
+pub use self::views::{QueryNames, ViewQuery, plan_refresh, plan_view};
 use crate::{
     error::{SqlError, sqlstate},
     query::{
@@ -65,6 +69,7 @@ use crate::{
 pub const NOW: &str = "$65536";
 
 /// What planning needs to know of its session. Cheap to build per statement.
+#[derive(Clone, Copy)]
 pub struct PlanContext<'a> {
     pub tables: &'a dyn TableResolver,
     /// Built once per engine; see [`Functions`].
@@ -161,6 +166,8 @@ struct Planner<'a> {
     queries: usize,
     ctes: Vec<query::Cte>,
     windows: Vec<windows::NamedWindows>,
+    /// Of a query that becomes a view's.
+    recorder: Option<Box<views::Recorder>>,
 }
 
 impl<'a> Planner<'a> {
@@ -187,6 +194,7 @@ impl<'a> Planner<'a> {
             queries: 0,
             ctes: Vec::new(),
             windows: Vec::new(),
+            recorder: None,
         }
     }
 
@@ -305,9 +313,7 @@ pub fn plan_copy_filter(
     let env = scope::Env::new(&scope, None, "COPY FROM WHERE conditions");
     let bound = planner.expr(filter, &env)?;
     let expr = planner.condition(bound, "WHERE")?;
-    let has_subquery =
-        |e: &Expr| Ok(matches!(e, Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_)));
-    if expr.exists(has_subquery).unwrap_or(true) {
+    if expr.exists(is_subquery).unwrap_or(true) {
         return Err(SqlError::new(
             sqlstate::FEATURE_NOT_SUPPORTED,
             "cannot use subquery in COPY FROM WHERE condition",
@@ -337,22 +343,42 @@ pub fn plan_default(
 /// Plans arguments of EXECUTE as constants of the statement's parameter types.
 pub fn plan_execute_arguments(
     context: &PlanContext<'_>,
-    statement: &Statement,
+    name: &str,
     arguments: &[ast::Expr],
     param_types: &[PgType],
 ) -> Result<Vec<PlannedExpr>, SqlError> {
     if arguments.len() != param_types.len() {
-        return Err(SqlError::new(sqlstate::SYNTAX_ERROR, "wrong number of parameters").detail(
-            format!("Expected {} parameters but got {}.", param_types.len(), arguments.len()),
-        ));
+        let message = format!("wrong number of parameters for prepared statement \"{name}\"");
+        return Err(SqlError::new(sqlstate::SYNTAX_ERROR, message).detail(format!(
+            "Expected {} parameters but got {}.",
+            param_types.len(),
+            arguments.len()
+        )));
     }
-    let mut planner = Planner::new(context, Some(statement), &[]);
+    let mut planner = Planner::new(context, None, &[]);
     planner.params_allowed = false;
     let scope = scope::Scope::default();
     let env = scope::Env::new(&scope, None, "EXECUTE parameters");
     let mut planned = Vec::with_capacity(arguments.len());
     for (argument, ty) in arguments.iter().zip(param_types) {
         let bound = planner.expr(argument, &env)?;
+        if planner.has_subqueries || bound.expr.exists(is_subquery).unwrap_or(true) {
+            return Err(SqlError::new(
+                sqlstate::FEATURE_NOT_SUPPORTED,
+                "cannot use subquery in EXECUTE parameter",
+            ));
+        }
+        let assignable = |context| context <= coerce::CastContext::Assignment;
+        if !coerce::cast_context(&bound.ty, ty).is_some_and(assignable) {
+            let message = format!(
+                "parameter ${} of type {} cannot be coerced to the expected type {}",
+                planned.len() + 1,
+                bound::type_name(&bound.ty),
+                ty.sql_name()
+            );
+            return Err(SqlError::new(sqlstate::DATATYPE_MISMATCH, message)
+                .hint("You will need to rewrite or cast the expression."));
+        }
         let bound = planner.coerce(bound, ty, coerce::CastContext::Assignment)?;
         planned.push(PlannedExpr {
             expr: bound.expr,
@@ -361,6 +387,11 @@ pub fn plan_execute_arguments(
         });
     }
     Ok(planned)
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "for walks over expressions")]
+fn is_subquery(expr: &Expr) -> datafusion::common::Result<bool> {
+    Ok(matches!(expr, Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_)))
 }
 
 /// Resolves a relation name through the search path: 42P01 if there is none.

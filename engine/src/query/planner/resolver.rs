@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use datafusion::logical_expr::TableSource;
 
-use super::PlanContext;
+use super::{PlanContext, views::ViewQuery};
 use crate::{
     error::{SqlError, sqlstate},
     query::statement::RelationName,
@@ -21,6 +21,9 @@ pub const ROW_ID_COLUMN: &str = "__glare_row_id";
 pub trait TableResolver: Send + Sync {
     /// Table or system table `name` in `schema`; `None` if either does not exist.
     fn table(&self, schema: &str, name: &str) -> Result<Option<ResolvedTable>, SqlError>;
+
+    /// A user table by its OID.
+    fn table_by_oid(&self, oid: u32) -> Result<Option<ResolvedTable>, SqlError>;
 
     fn schema_exists(&self, schema: &str) -> bool;
 
@@ -42,6 +45,20 @@ pub struct ResolvedTable {
     pub source: Arc<dyn TableSource>,
     /// System tables are read only.
     pub is_system: bool,
+    pub kind: ResolvedKind,
+    /// Of views, materialized or not.
+    pub query: Option<Arc<ViewQuery>>,
+}
+
+/// What a resolved table is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ResolvedKind {
+    Table,
+    View,
+    MaterializedView {
+        /// It was filled once.
+        populated: bool,
+    },
 }
 
 #[derive(Clone, PartialEq, Debug)]
@@ -53,6 +70,8 @@ pub struct ResolvedColumn {
     pub not_null: bool,
     /// SQL text.
     pub default: Option<String>,
+    /// Unknown to the view that reads the table.
+    pub hidden: bool,
 }
 
 impl std::fmt::Debug for ResolvedTable {

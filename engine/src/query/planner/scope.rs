@@ -41,6 +41,8 @@ pub(super) struct ScopeColumn {
     pub(super) merged: bool,
     /// Not part of `*` either: the locator of DML.
     pub(super) hidden: bool,
+    /// Of a relation that FROM names, under the relation's own name for it.
+    pub(super) stored: bool,
 }
 
 /// One entry of FROM.
@@ -176,12 +178,14 @@ impl Planner<'_> {
                 if found.replace(candidate).is_some() {
                     return Err(self.ambiguous(&name, ident));
                 }
+                self.note_used(merged.origin);
             }
             for column in here.scope.columns().filter(|c| c.name == name && !c.merged) {
                 let bound = Bound::new(Expr::Column(column.column.clone()), column.ty.clone());
                 if found.replace(Found { bound, origin: column.origin }).is_some() {
                     return Err(self.ambiguous(&name, ident));
                 }
+                self.note_column(ident, here.scope, column);
             }
             if let Some(found) = found {
                 let bound = outer_reference(found.bound, levels, here.scope)?;
@@ -236,6 +240,7 @@ impl Planner<'_> {
         }
         let bound = Bound::new(Expr::Column(column.column.clone()), column.ty.clone());
         let scope = Scope { tables: vec![entry.clone()], merged: Vec::new() };
+        self.note_column(first, &scope, column);
         Ok(Found { bound: outer_reference(bound, levels, &scope)?, origin: column.origin })
     }
 

@@ -12,7 +12,10 @@ use datafusion::{
         expr::{Exists, InSubquery},
         utils::find_window_exprs,
     },
-    sql::sqlparser::ast::{self, SelectItem},
+    sql::sqlparser::{
+        ast::{self, SelectItem},
+        tokenizer::Location,
+    },
 };
 
 use super::{
@@ -141,6 +144,9 @@ impl Planner<'_> {
                         "SELECT * with no tables specified is not valid",
                     ));
                 }
+                let place = options.wildcard_token.0.span.start;
+                let columns = env.scope.columns().filter(|c| !c.merged && !c.hidden);
+                self.note_star(place, env.scope, columns);
                 items.extend(expand(env.scope));
             }
             SelectItem::QualifiedWildcard(
@@ -148,13 +154,17 @@ impl Planner<'_> {
                 options,
             ) => {
                 refuse_wildcard_options(options)?;
+                let place = star_place(name);
                 let name = self.name_of(name)?;
                 let found = self.find_table(name.schema.as_deref(), &name.name, env)?;
                 let Some((table, 0)) = found else {
                     let message = format!("missing FROM-clause entry for table \"{}\"", name.name);
                     return Err(SqlError::new(sqlstate::UNDEFINED_TABLE, message));
                 };
-                items.extend(table.columns.iter().filter(|c| !c.hidden).map(column_item));
+                let shown = || table.columns.iter().filter(|c| !c.hidden);
+                let scope = Scope { tables: vec![table.clone()], merged: Vec::new() };
+                self.note_star(place, &scope, shown());
+                items.extend(shown().map(column_item));
             }
             other => return Err(SqlError::not_supported(format!("{other} in a select list"))),
         }
@@ -352,6 +362,12 @@ fn expand(scope: &Scope) -> Vec<Item> {
         keeps_modifier: true,
     });
     merged.chain(scope.columns().filter(|c| !c.merged && !c.hidden).map(column_item)).collect()
+}
+
+/// Where `t.*` stands.
+fn star_place(name: &ast::ObjectName) -> Location {
+    let first = name.0.iter().find_map(|part| part.as_ident());
+    first.map_or(Location::empty(), |ident| ident.span.start)
 }
 
 fn strip(expr: &ast::Expr) -> &ast::Expr {

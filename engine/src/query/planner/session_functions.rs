@@ -85,7 +85,6 @@ impl Planner<'_> {
                 Bound::new(Expr::ScalarFunction(call), PgType::Float8)
             }
             ("gen_random_uuid", 0) => Bound::new(random_uuid(), PgType::Uuid),
-            ("set_config", 3) => return Err(SqlError::not_supported("set_config")),
             ("timezone", 2) => {
                 return self.at_time_zone(args[0].clone(), args[1].clone()).map(Some);
             }

@@ -41,6 +41,7 @@ impl Planner<'_> {
             origin: (0, 0),
             merged: false,
             hidden: false,
+            stored: false,
         };
         let single = lists.len() == 1;
         let (mut columns, mut unnested) = (Vec::new(), Vec::new());

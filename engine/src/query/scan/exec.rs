@@ -78,7 +78,7 @@ impl ReadColumns {
         let columns = wanted
             .iter()
             .map(|index| match index.checked_sub(hidden) {
-                Some(ordinal) => ReadColumn::Stored(ordinal),
+                Some(index) => ReadColumn::Stored(table.schema.live()[index]),
                 None => [ReadColumn::Segment, ReadColumn::Row, ReadColumn::RowId][*index],
             })
             .collect();

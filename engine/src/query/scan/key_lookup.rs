@@ -174,7 +174,7 @@ fn stored_row(
     };
     let locators: [Locator; 1] = [locator];
     let ordinals: Vec<usize> = read.ordinals().flatten().collect();
-    let fetched = storage.fetch(&locators, Some(&ordinals))?;
+    let fetched = storage.fetch_as(&table.schema, &locators, Some(&ordinals))?;
     let mut fetched = fetched.columns().iter();
     let mut arrays: Vec<ArrayRef> = Vec::with_capacity(read.all().len());
     for column in read.all().iter() {

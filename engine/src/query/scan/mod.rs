@@ -118,11 +118,16 @@ impl std::fmt::Debug for StoredTable {
     }
 }
 
+/// The columns of a table as its provider has them: without those that were dropped.
+fn live_fields(schema: &TableSchema) -> impl Iterator<Item = Field> + '_ {
+    let columns = schema.live().iter().map(|ordinal| &schema.columns()[*ordinal]);
+    columns.map(|column| column.pg_type.plan_field(&column.name, true))
+}
+
 impl StoredTable {
     #[must_use]
     pub fn new(id: TableId, schema: Arc<TableSchema>, facts: Option<Arc<TableFacts>>) -> Self {
-        let fields = schema.columns().iter().map(|c| c.pg_type.plan_field(&c.name, true));
-        let arrow = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        let arrow = Arc::new(Schema::new(live_fields(&schema).collect::<Vec<_>>()));
         Self { id, schema, facts, hidden: false, arrow }
     }
 
@@ -131,8 +136,8 @@ impl StoredTable {
     pub fn with_locators(&self) -> Self {
         let types = [DataType::UInt64, DataType::UInt32, DataType::UInt64];
         let hidden = LOCATOR_COLUMNS.iter().zip(types).map(|(name, t)| Field::new(*name, t, false));
-        let columns = self.schema.columns().iter().map(|c| c.pg_type.plan_field(&c.name, true));
-        let arrow = Arc::new(Schema::new(hidden.chain(columns).collect::<Vec<_>>()));
+        let fields = hidden.chain(live_fields(&self.schema)).collect::<Vec<_>>();
+        let arrow = Arc::new(Schema::new(fields));
         Self { hidden: true, arrow, ..self.clone() }
     }
 
@@ -158,8 +163,10 @@ impl StoredTable {
     /// the statement itself deletes does not change what it reads.
     fn morsels(&self, view: &StatementView, threads: usize) -> Vec<Morsel> {
         // A table that the transaction created has no storage yet.
-        let stored =
-            view.database.table(self.id).map(|table| table.view(view.snapshot.timestamp()));
+        let stored = view.database.table(self.id).map(|table| {
+            // Its own columns: the storage may have gained some, or be about to.
+            table.view_as(&self.schema, view.snapshot.timestamp())
+        });
         let units = stored.as_ref().map_or(&[][..], |stored| stored.units());
         let own = view.own.as_ref().map(|own| own.lock());
         let writes = own.as_ref().and_then(|own| own.table(self.id));

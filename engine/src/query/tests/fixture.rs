@@ -22,8 +22,8 @@ use crate::{
         functions::Functions,
         parser,
         planner::{
-            self, LOCATOR_COLUMNS, PlanContext, PlannedDml, ResolvedColumn, ResolvedTable,
-            TableResolver,
+            self, LOCATOR_COLUMNS, PlanContext, PlannedDml, ResolvedColumn, ResolvedKind,
+            ResolvedTable, TableResolver,
         },
         statement::StatementKind,
     },
@@ -61,6 +61,7 @@ impl Database {
                 pg_type: c.pg_type.clone(),
                 not_null: c.not_null,
                 default: c.default.clone(),
+                hidden: false,
             })
             .collect();
         let key = table.primary_key.map_or_else(Vec::new, |key| {
@@ -109,6 +110,8 @@ impl Database {
             primary_key: key,
             source,
             is_system: false,
+            kind: ResolvedKind::Table,
+            query: None,
         };
         self.tables.insert(table.name.name, Table { resolved, dml });
     }
@@ -229,6 +232,11 @@ impl TableResolver for Database {
             .then(|| self.tables.get(name))
             .flatten()
             .map(|t| t.resolved.clone()))
+    }
+
+    fn table_by_oid(&self, oid: u32) -> Result<Option<ResolvedTable>, SqlError> {
+        let found = self.tables.values().find(|table| table.resolved.oid == oid);
+        Ok(found.map(|table| table.resolved.clone()))
     }
 
     fn schema_exists(&self, schema: &str) -> bool {

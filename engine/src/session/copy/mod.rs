@@ -17,7 +17,7 @@ use crate::{
     error::{SqlError, sqlstate},
     query::{
         errors::sql_error,
-        planner::{self, ResolvedTable},
+        planner::{self, ResolvedKind, ResolvedTable},
         statement::{Copy, CopyColumns, CopyFormat, CopyObject, RelationName, Statement},
     },
 };
@@ -36,6 +36,10 @@ pub(super) async fn execute(
         CopyObject::Table { name, columns } if copy.from => {
             context.check_writable("COPY FROM")?;
             let table = context.plan(|plan| planner::resolve_table(plan, name))?;
+            if let Some(kind) = refused_kind(&table) {
+                let message = format!("cannot copy to {kind} \"{}\"", table.name);
+                return Err(SqlError::new(sqlstate::WRONG_OBJECT_TYPE, message));
+            }
             let ordinals = ordinals(&table, columns)?;
             let count = ordinals.len();
             let source = input::CopySource::new(context, statement, copy, table, ordinals)?;
@@ -83,6 +87,11 @@ fn table_plan(
     columns: &[String],
 ) -> Result<(ResolvedTable, datafusion::logical_expr::LogicalPlan), SqlError> {
     let table = context.plan(|plan| planner::resolve_table(plan, name))?;
+    if let Some(kind) = refused_kind(&table) {
+        let message = format!("cannot copy from {kind} \"{}\"", table.name);
+        return Err(SqlError::new(sqlstate::WRONG_OBJECT_TYPE, message)
+            .hint("Try the COPY (SELECT ...) TO variant."));
+    }
     if table.is_system && table.source.get_logical_plan().is_some() {
         return Err(undefined_table(name));
     }
@@ -95,6 +104,15 @@ fn table_plan(
     .and_then(datafusion::logical_expr::LogicalPlanBuilder::build)
     .map_err(sql_error)?;
     Ok((table, plan))
+}
+
+/// What COPY does not copy: `view`, `materialized view`.
+fn refused_kind(table: &ResolvedTable) -> Option<&'static str> {
+    match table.kind {
+        ResolvedKind::Table => None,
+        ResolvedKind::View => Some("view"),
+        ResolvedKind::MaterializedView { .. } => Some("materialized view"),
+    }
 }
 
 /// Ordinals of the named columns; of all of them without names.

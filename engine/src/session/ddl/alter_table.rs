@@ -1,33 +1,24 @@
-//! ALTER TABLE … ADD PRIMARY KEY.
+//! ALTER TABLE, ALTER VIEW, ALTER MATERIALIZED VIEW.
 
 use std::sync::Arc;
 
-use arrow::array::{Array, RecordBatch};
-use datafusion::logical_expr::{LogicalPlanBuilder, col};
-use foldhash::fast::RandomState;
 use glaredb_catalog::{
     CatalogChange,
-    descriptor::{PrimaryKey, Table},
+    descriptor::{RelationKind, Table},
 };
-use glaredb_txn::commit::message::Scope;
-use hashbrown::{HashMap, HashSet};
 
 use super::{
     super::{
-        api::Notice, context::ExecutionContext, dml::show_key, errors::storage_error, run,
-        table_schema::table_schema,
+        api::Notice,
+        context::{ExecutionContext, undefined_table},
     },
-    create_table::primary_key,
-    shown, storage_options,
+    add_column,
+    add_key::add_key,
+    columns, drop, shown, storage_options,
 };
 use crate::{
     error::{SqlError, sqlstate},
-    query::{
-        errors::sql_error,
-        planner::ResolvedTable,
-        statement::{AlterTable, AlterTableAction, PrimaryKeyDefinition},
-    },
-    storage::codec::key::KeyEncoder,
+    query::statement::{AlterTable, AlterTableAction, AlteredKind},
 };
 
 pub(super) async fn alter(
@@ -42,177 +33,178 @@ pub(super) async fn alter(
             notices.push(Notice::note(format!("relation \"{name}\" does not exist, skipping")));
             return Ok(());
         }
-        None => Arc::clone(context.user_table(&alter.name)?),
+        None if alter.kind == AlteredKind::Table => Arc::clone(context.user_table(&alter.name)?),
+        None => return Err(undefined_table(&alter.name)),
     };
+    check_kind(&table, alter)?;
     let mut new = table.as_ref().clone();
     new.version = table.version.next();
-    for action in &alter.actions {
+    let mut change = CatalogChange::default();
+    // As in PostgreSQL, whatever the order in which they are written.
+    let mut actions: Vec<&AlterTableAction> = alter.actions.iter().collect();
+    actions.sort_by_key(|action| pass(action));
+    let mut added = Vec::new();
+    for action in actions {
         match action {
             AlterTableAction::AddPrimaryKey(definition) => {
+                if definition
+                    .columns
+                    .iter()
+                    .any(|name| table.column(name).is_none() && new.column(name).is_some())
+                {
+                    let what = "PRIMARY KEY over a column that the same statement adds";
+                    return Err(SqlError::not_supported(what));
+                }
                 add_key(context, &table, &mut new, definition).await?;
             }
             AlterTableAction::SetStorageOptions(options) => {
                 new.options.extend(storage_options(options)?);
             }
+            AlterTableAction::AddColumn { column, if_not_exists, primary_key } => {
+                if primary_key.is_some() {
+                    return Err(SqlError::not_supported("ADD COLUMN with PRIMARY KEY"));
+                }
+                let column = add_column::add(context, &mut new, column, *if_not_exists, notices)?;
+                added.extend(column);
+            }
+            AlterTableAction::DropColumn { name, if_exists, cascade } => {
+                let options = add_column::DropOptions { if_exists: *if_exists, cascade: *cascade };
+                add_column::drop(context, &mut new, name, options, &mut change, notices)?;
+            }
+            AlterTableAction::SetDefault { column, default } => {
+                columns::set_default(context, &mut new, column, default.as_deref())?;
+            }
+            AlterTableAction::SetNotNull { column, not_null: true } => {
+                columns::set_not_null(context, &table, &mut new, column).await?;
+            }
+            AlterTableAction::SetNotNull { column, not_null: false } => {
+                columns::drop_not_null(&mut new, column)?;
+            }
+            AlterTableAction::RenameColumn { from, to } => {
+                columns::rename(&mut new, from, to)?;
+            }
+            AlterTableAction::RenameConstraint { from, to } => {
+                rename_constraint(context, &mut new, from, to)?;
+            }
+            AlterTableAction::Rename(name) => rename(context, &mut new, name)?,
+            AlterTableAction::SetSchema(schema) => set_schema(context, &mut new, schema)?,
             AlterTableAction::Unsupported(what) => return Err(SqlError::not_supported(what)),
         }
     }
-    let mut change = CatalogChange::default();
-    change.alter_table(new);
-    context.transaction.lock().change_catalog(&context.view, &context.catalog, change)
-}
-
-async fn add_key(
-    context: &ExecutionContext,
-    table: &Arc<Table>,
-    new: &mut Table,
-    definition: &PrimaryKeyDefinition,
-) -> Result<(), SqlError> {
-    if new.primary_key.is_some() {
-        // A column that is not there comes first, in words of its own.
-        if let Some(name) = definition.columns.iter().find(|name| table.column(name).is_none()) {
-            return Err(SqlError::new(
-                sqlstate::UNDEFINED_COLUMN,
-                format!("column \"{name}\" of relation \"{}\" does not exist", table.name),
-            ));
-        }
-        return Err(SqlError::new(
-            sqlstate::INVALID_TABLE_DEFINITION,
-            format!("multiple primary keys for table \"{}\" are not allowed", table.name),
-        ));
+    if new.columns.is_empty() {
+        return Err(SqlError::not_supported(format!("table \"{}\" without columns", new.name)));
     }
-    let schema = context
-        .catalog
-        .schema_by_oid(table.schema_oid)
-        .ok_or_else(|| SqlError::internal(format!("table \"{}\" has no schema", table.name)))?;
-    let key = primary_key(context, schema, new, definition)?;
-    let resolved = context.engine.resolved_table(&schema.name, table)?;
-    validate(context, &resolved, table, &key).await?;
-    for column in &mut new.columns {
-        column.not_null |= key.columns.contains(&column.id);
+    add_column::check_rows(context, &table, &added).await?;
+    let widened = new.columns.len() != table.columns.len() || !added.is_empty();
+    let new = Arc::new(new);
+    change.alter_table(Arc::clone(&new));
+    drop::apply(context, change)?;
+    if widened {
+        add_column::alter_own_rows(context, &new)?;
+        add_column::fill(&context.after_change()?, &new, &added).await?;
     }
-    new.primary_key = Some(key);
-    // Refuses key types that have no order.
-    let schema = Arc::new(table_schema(new)?);
-    let at = context.view.snapshot.timestamp();
-    let mut index = None;
-    if let Some(storage) = context.engine.database().table(table.storage) {
-        let schema = Arc::clone(&schema);
-        // Beside apply, where all commits would wait for it.
-        let built = tokio::task::spawn_blocking(move || storage.prepare_index(&schema, at))
-            .await
-            .map_err(|error| SqlError::internal(format!("building the index: {error}")))?
-            .map_err(storage_error)?;
-        index = Some(built);
-    }
-    let mut transaction = context.transaction.lock();
-    if !context.is_last {
-        // Statements that follow find rows by a key that the storage does not have before the commit.
-        let base = context.view.snapshot.snapshot().position;
-        let mut writes = transaction.writes().lock();
-        writes.add_key(table.storage, &schema, index, base).map_err(storage_error)?;
-    }
-    // Rows that came meanwhile were not looked at.
-    transaction.assert_unchanged(&context.view, table.storage, Scope::Table);
     Ok(())
 }
 
-/// Every row has a key of its own, without NULL.
-async fn validate(
-    context: &ExecutionContext,
-    resolved: &ResolvedTable,
-    table: &Table,
-    key: &PrimaryKey,
-) -> Result<(), SqlError> {
-    let ordinals: Vec<usize> =
-        key.columns.iter().filter_map(|id| table.column_index(*id)).collect();
-    let types: Vec<_> = ordinals.iter().map(|i| resolved.columns[*i].pg_type.clone()).collect();
-    let encoder = KeyEncoder::new(&types).map_err(storage_error)?;
-    // First by hash, which is small; keys whose hashes meet are then compared themselves.
-    let state = RandomState::default();
-    let mut hashes: HashSet<u64, RandomState> = HashSet::default();
-    let mut suspects: HashSet<u64, RandomState> = HashSet::default();
-    let mut rows = key_rows(context, resolved, &ordinals).await?;
-    while let Some(batch) = rows.next().await? {
-        for (column, ordinal) in batch.columns().iter().zip(&ordinals) {
-            if column.null_count() > 0 {
-                let name = &resolved.columns[*ordinal].name;
-                let mut error = SqlError::new(
-                    sqlstate::NOT_NULL_VIOLATION,
-                    format!(
-                        "column \"{name}\" of relation \"{}\" contains null values",
-                        table.name
-                    ),
-                );
-                error.object.schema = Some(resolved.schema.clone());
-                error.object.table = Some(table.name.clone());
-                error.object.column = Some(name.clone());
-                return Err(error);
-            }
-        }
-        let keys = encoder.encode_all(batch.columns()).map_err(storage_error)?;
-        for key in keys.iter() {
-            let hash = std::hash::BuildHasher::hash_one(&state, key);
-            if !hashes.insert(hash) {
-                suspects.insert(hash);
-            }
-        }
+/// When an action of a statement that has several is carried out.
+fn pass(action: &AlterTableAction) -> u8 {
+    match action {
+        AlterTableAction::DropColumn { .. } => 0,
+        AlterTableAction::AddColumn { .. } => 1,
+        AlterTableAction::SetDefault { .. } | AlterTableAction::SetNotNull { .. } => 2,
+        _ => 3,
     }
-    drop(hashes);
-    if suspects.is_empty() {
+}
+
+/// 42809 for what is not of the kind that the statement names, or cannot be altered so.
+fn check_kind(table: &Table, alter: &AlterTable) -> Result<(), SqlError> {
+    let name = &table.name;
+    let wrong = |what: &str| {
+        Err(SqlError::new(sqlstate::WRONG_OBJECT_TYPE, format!("\"{name}\" is not {what}")))
+    };
+    match (alter.kind, table.kind) {
+        (AlteredKind::View, kind) if kind != RelationKind::View => return wrong("a view"),
+        (AlteredKind::MaterializedView, kind) if kind != RelationKind::MaterializedView => {
+            return wrong("a materialized view");
+        }
+        _ => {}
+    }
+    if table.is_table() {
         return Ok(());
     }
-    let mut seen: HashMap<Vec<u8>, (), RandomState> = HashMap::default();
-    let mut rows = key_rows(context, resolved, &ordinals).await?;
-    while let Some(batch) = rows.next().await? {
-        let keys = encoder.encode_all(batch.columns()).map_err(storage_error)?;
-        for (row, bytes) in keys.iter().enumerate() {
-            let hash = std::hash::BuildHasher::hash_one(&state, bytes);
-            if suspects.contains(&hash) && seen.insert(bytes.to_vec(), ()).is_some() {
-                return Err(duplicate(context, resolved, key, &ordinals, &batch, row));
+    let kinds = match table.kind {
+        RelationKind::View => "views",
+        _ => "materialized views",
+    };
+    for action in &alter.actions {
+        let what = match action {
+            AlterTableAction::Rename(_)
+            | AlterTableAction::RenameColumn { .. }
+            | AlterTableAction::SetSchema(_)
+            | AlterTableAction::Unsupported(_) => continue,
+            AlterTableAction::AddColumn { .. } => "ADD COLUMN",
+            AlterTableAction::DropColumn { .. } => "DROP COLUMN",
+            AlterTableAction::SetNotNull { not_null: true, .. } => "ALTER COLUMN ... SET NOT NULL",
+            AlterTableAction::SetNotNull { .. } => "ALTER COLUMN ... DROP NOT NULL",
+            AlterTableAction::AddPrimaryKey(_) => "ADD CONSTRAINT",
+            AlterTableAction::SetDefault { .. }
+            | AlterTableAction::SetStorageOptions(_)
+            | AlterTableAction::RenameConstraint { .. } => {
+                return Err(SqlError::not_supported(format!("this ALTER of {kinds}")));
             }
-        }
+        };
+        let message = format!("ALTER action {what} cannot be performed on relation \"{name}\"");
+        return Err(SqlError::new(sqlstate::WRONG_OBJECT_TYPE, message)
+            .detail(format!("This operation is not supported for {kinds}.")));
     }
     Ok(())
 }
 
-fn duplicate(
-    context: &ExecutionContext,
-    resolved: &ResolvedTable,
-    key: &PrimaryKey,
-    ordinals: &[usize],
-    batch: &RecordBatch,
-    row: usize,
-) -> SqlError {
-    let format = &context.settings.derived().format;
-    // The batch has the key's columns only, in its order.
-    let mut shown = resolved.clone();
-    shown.columns = ordinals.iter().map(|i| resolved.columns[*i].clone()).collect();
-    let places: Vec<usize> = (0..ordinals.len()).collect();
-    let text = show_key(&shown, &places, batch, row, format);
-    let mut error = SqlError::new(
-        sqlstate::UNIQUE_VIOLATION,
-        format!("could not create unique index \"{}\"", key.name),
-    )
-    .detail(format!("Key {text} is duplicated."));
-    error.object.schema = Some(resolved.schema.clone());
-    error.object.table = Some(resolved.name.clone());
-    error.object.constraint = Some(key.name.clone());
-    error
+fn check_free(context: &ExecutionContext, schema: u32, name: &str) -> Result<(), SqlError> {
+    if context.catalog.relation(schema, name).is_some() {
+        let message = format!("relation \"{name}\" already exists");
+        return Err(SqlError::new(sqlstate::DUPLICATE_TABLE, message));
+    }
+    Ok(())
 }
 
-/// The key columns of all rows.
-async fn key_rows(
+fn rename(context: &ExecutionContext, table: &mut Table, name: &str) -> Result<(), SqlError> {
+    check_free(context, table.schema_oid, name)?;
+    name.clone_into(&mut table.name);
+    Ok(())
+}
+
+fn rename_constraint(
     context: &ExecutionContext,
-    resolved: &ResolvedTable,
-    ordinals: &[usize],
-) -> Result<run::Rows, SqlError> {
-    let names = ordinals
-        .iter()
-        .map(|i| col(format!("\"{}\"", resolved.columns[*i].name.replace('"', "\"\""))));
-    let plan = LogicalPlanBuilder::scan("t", Arc::clone(&resolved.source), None)
-        .and_then(|scan| scan.project(names))
-        .and_then(LogicalPlanBuilder::build)
-        .map_err(sql_error)?;
-    run::start(context, plan).await
+    table: &mut Table,
+    from: &str,
+    to: &str,
+) -> Result<(), SqlError> {
+    let Some(key) = table.primary_key.as_mut().filter(|key| key.name == from) else {
+        let message = format!("constraint \"{from}\" for table \"{}\" does not exist", table.name);
+        return Err(SqlError::new(sqlstate::UNDEFINED_OBJECT, message));
+    };
+    check_free(context, table.schema_oid, to)?;
+    to.clone_into(&mut key.name);
+    Ok(())
+}
+
+fn set_schema(context: &ExecutionContext, table: &mut Table, name: &str) -> Result<(), SqlError> {
+    if context.engine.system_tables().has_schema(name) {
+        let message = format!("permission denied for schema {name}");
+        return Err(SqlError::new(sqlstate::INSUFFICIENT_PRIVILEGE, message));
+    }
+    let schema = context.schema(name)?;
+    if schema.oid == table.schema_oid {
+        return Ok(());
+    }
+    let names = std::iter::once(&table.name).chain(table.primary_key.iter().map(|key| &key.name));
+    for taken in names {
+        if context.catalog.relation(schema.oid, taken).is_some() {
+            let message = format!("relation \"{taken}\" already exists in schema \"{name}\"");
+            return Err(SqlError::new(sqlstate::DUPLICATE_TABLE, message));
+        }
+    }
+    table.schema_oid = schema.oid;
+    Ok(())
 }

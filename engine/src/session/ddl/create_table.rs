@@ -12,12 +12,11 @@ use super::{
     super::{
         api::{Execution, Notice},
         context::ExecutionContext,
-        dml::TableSink,
         run,
         table_schema::table_schema,
-        transaction::Transaction,
     },
     storage_options,
+    view::fill,
 };
 use crate::{
     error::{SqlError, sqlstate},
@@ -81,27 +80,18 @@ pub(super) async fn create_as(
         .collect();
     let mut table = new_table(context, &schema, &create.name.name, &columns)?;
     table.options = storage_options(&create.options)?;
-    let mut rows = match create.with_data {
+    let rows = match create.with_data {
         true => Some(run::start(context, planned.plan).await?),
         false => None,
     };
     let table = add(context, table)?;
-    let Some(rows) = &mut rows else { return command("CREATE TABLE AS") };
-    let resolved = context.engine.resolved_table(&schema.name, &table)?;
-    let mut sink = TableSink::new(context, &resolved)?;
-    let mut count = 0;
-    while let Some(batch) = rows.next().await? {
-        count += batch.num_rows();
-        sink.insert(sink.rows(batch.columns().to_vec())?, None)?;
-        if context.is_last {
-            Transaction::stream_parts(&context.transaction).await?;
-        }
-    }
+    let Some(rows) = rows else { return command("CREATE TABLE AS") };
+    let count = fill(context, &table, rows).await?;
     command(&format!("SELECT {count}"))
 }
 
 /// Whether the name is taken, which with IF NOT EXISTS is only a notice.
-fn exists(
+pub(super) fn exists(
     context: &ExecutionContext,
     schema: &Schema,
     name: &RelationName,
@@ -121,7 +111,7 @@ fn exists(
     Ok(true)
 }
 
-fn new_table(
+pub(super) fn new_table(
     context: &ExecutionContext,
     schema: &Schema,
     name: &str,
@@ -162,13 +152,14 @@ fn new_table(
             not_null: definition.not_null,
             default_oid: if definition.default.is_some() { allocator.oid() } else { 0 },
             default: definition.default.clone(),
+            ..Column::default()
         });
     }
     Ok(Table {
         oid: allocator.oid(),
         name: name.to_owned(),
         schema_oid: schema.oid,
-        owner: context.catalog.role(&context.identity.role).map_or(schema.owner, |role| role.oid),
+        owner: context.owner(schema),
         row_type_oid: allocator.oid(),
         array_type_oid: allocator.oid(),
         storage: allocator.table_id(),
@@ -176,11 +167,11 @@ fn new_table(
         next_column_id: columns.len() as u32 + 1,
         columns,
         primary_key: None,
-        options: Default::default(),
+        ..Table::default()
     })
 }
 
-fn check_type(definition: &ColumnDefinition) -> Result<(), SqlError> {
+pub(super) fn check_type(definition: &ColumnDefinition) -> Result<(), SqlError> {
     match &definition.pg_type {
         PgType::Unknown | PgType::Void => Err(SqlError::new(
             sqlstate::INVALID_TABLE_DEFINITION,
@@ -253,7 +244,7 @@ pub(super) fn primary_key(
 }
 
 /// Puts the new table into the transaction's catalog and gives it a storage.
-fn add(context: &ExecutionContext, table: Table) -> Result<Arc<Table>, SqlError> {
+pub(super) fn add(context: &ExecutionContext, table: Table) -> Result<Arc<Table>, SqlError> {
     let schema = Arc::new(table_schema(&table)?);
     let table = Arc::new(table);
     let mut change = CatalogChange::default();

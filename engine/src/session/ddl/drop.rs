@@ -1,53 +1,106 @@
-//! DROP TABLE, DROP SCHEMA.
+//! DROP TABLE, DROP VIEW, DROP MATERIALIZED VIEW, DROP SCHEMA.
 
 use std::sync::Arc;
 
-use glaredb_catalog::CatalogChange;
+use glaredb_catalog::{CatalogChange, Relation, descriptor::RelationKind};
 
 use super::{
     super::{api::Notice, context::ExecutionContext},
+    dependents::{self, DESIRED, Dependent},
     shown,
+    view::described,
 };
 use crate::{
     error::{SqlError, sqlstate},
-    query::statement::DropObjects,
+    query::statement::{DropObjects, RelationName},
 };
 
-pub(super) fn tables(
+pub(super) fn relations(
     context: &ExecutionContext,
     drop: &DropObjects,
+    kind: RelationKind,
     notices: &mut Vec<Notice>,
 ) -> Result<(), SqlError> {
     let mut change = CatalogChange::default();
     for name in &drop.names {
         match context.find_table(name) {
+            Some(table) if table.kind != kind => {
+                return Err(wrong_kind(&table.name, kind, table.kind));
+            }
             Some(table) if change.drop_tables.contains(&table.oid) => {}
             Some(table) => change.drop_table(table.oid),
-            None if drop.if_exists => {
-                let message = match &name.schema {
-                    Some(schema) if context.catalog.schema(schema).is_none() => {
-                        format!("schema \"{schema}\" does not exist, skipping")
-                    }
-                    _ => format!("table \"{}\" does not exist, skipping", name.name),
-                };
-                notices.push(Notice::note(message));
-            }
-            None => {
-                // Says so if it is a system table.
-                context.user_table(name).map_err(|error| {
-                    if error.sqlstate == sqlstate::UNDEFINED_TABLE {
-                        SqlError::new(
-                            sqlstate::UNDEFINED_TABLE,
-                            format!("table \"{}\" does not exist", shown(name)),
-                        )
-                    } else {
-                        error
-                    }
-                })?;
-            }
+            None => missing(context, drop, kind, name, notices)?,
         }
     }
+    let roots = change.drop_tables.clone();
+    let what = match roots.as_slice() {
+        [one] => context.catalog.table_by_oid(*one).map(|table| described(context, table)),
+        _ => None,
+    };
+    let what = what.unwrap_or_else(|| DESIRED.to_owned());
+    let dependents = dependents::readers(context, &roots);
+    dependents::resolve(context, &what, &dependents, drop.cascade, &mut change, notices)?;
     apply(context, change)
+}
+
+fn kind_name(kind: RelationKind) -> &'static str {
+    match kind {
+        RelationKind::Table => "table",
+        RelationKind::View => "view",
+        RelationKind::MaterializedView => "materialized view",
+    }
+}
+
+/// 42809 for an object of another kind.
+pub(super) fn wrong_kind(name: &str, wanted: RelationKind, found: RelationKind) -> SqlError {
+    let message = format!("\"{name}\" is not a {}", kind_name(wanted));
+    let hint = match found {
+        RelationKind::Table => "Use DROP TABLE to remove a table.",
+        RelationKind::View => "Use DROP VIEW to remove a view.",
+        RelationKind::MaterializedView => {
+            "Use DROP MATERIALIZED VIEW to remove a materialized view."
+        }
+    };
+    SqlError::new(sqlstate::WRONG_OBJECT_TYPE, message).hint(hint)
+}
+
+fn missing(
+    context: &ExecutionContext,
+    drop: &DropObjects,
+    kind: RelationKind,
+    name: &RelationName,
+    notices: &mut Vec<Notice>,
+) -> Result<(), SqlError> {
+    let what = kind_name(kind);
+    if drop.if_exists {
+        let message = match &name.schema {
+            Some(schema) if context.catalog.schema(schema).is_none() => {
+                format!("schema \"{schema}\" does not exist, skipping")
+            }
+            _ => format!("{what} \"{}\" does not exist, skipping", name.name),
+        };
+        notices.push(Notice::note(message));
+        return Ok(());
+    }
+    let schema = match &name.schema {
+        Some(schema) => context.catalog.schema(schema),
+        None => context.search_path().find_map(|schema| context.catalog.schema(schema)),
+    };
+    let found = schema.and_then(|schema| context.catalog.relation(schema.oid, &name.name));
+    if let Some(Relation::KeyIndex(_)) = found {
+        let message = format!("\"{}\" is not a {what}", name.name);
+        return Err(SqlError::new(sqlstate::WRONG_OBJECT_TYPE, message)
+            .hint("Use DROP INDEX to remove an index."));
+    }
+    // Says so if it is a system table.
+    context.user_table(name).map(|_| ()).map_err(|error| {
+        if error.sqlstate == sqlstate::UNDEFINED_TABLE {
+            let message = format!("{what} \"{}\" does not exist", shown(name));
+            SqlError::new(sqlstate::UNDEFINED_TABLE, message)
+        } else {
+            error
+        }
+    })
 }
 
 pub(super) fn schemas(
@@ -56,7 +109,7 @@ pub(super) fn schemas(
     notices: &mut Vec<Notice>,
 ) -> Result<(), SqlError> {
     let mut change = CatalogChange::default();
-    let mut dependents = Vec::new();
+    let mut inside = Vec::new();
     for name in &drop.names {
         if context.engine.system_tables().has_schema(&name.name) {
             return Err(SqlError::new(
@@ -79,62 +132,32 @@ pub(super) fn schemas(
             continue;
         }
         for table in context.catalog.tables_in(schema.oid) {
-            dependents.push((schema.name.clone(), Arc::clone(table)));
-            change.drop_table(table.oid);
+            let needs = format!("schema {}", schema.name);
+            inside.push(Dependent { relation: Arc::clone(table), needs });
         }
         change.drop_schema(schema.oid);
     }
-    let shown = |(schema, table): &(String, Arc<glaredb_catalog::descriptor::Table>)| {
-        let visible = context.find_table(&crate::query::statement::RelationName {
-            schema: None,
-            name: table.name.clone(),
-            position: None,
-        });
-        if visible.is_some_and(|visible| visible.oid == table.oid) {
-            table.name.clone()
-        } else {
-            format!("{schema}.{}", table.name)
-        }
+    // In the order in which they were made.
+    inside.sort_by_key(|dependent| dependent.relation.oid);
+    let roots: Vec<_> = inside.iter().map(|dependent| dependent.relation.oid).collect();
+    let outside = dependents::readers(context, &roots);
+    inside.extend(outside);
+    let what = match drop.names.as_slice() {
+        [one] => format!("schema {}", one.name),
+        _ => DESIRED.to_owned(),
     };
-    if !dependents.is_empty() && !drop.cascade {
-        let detail: Vec<_> = dependents
-            .iter()
-            .map(|dependent| {
-                format!("table {} depends on schema {}", shown(dependent), dependent.0)
-            })
-            .collect();
-        let what = match drop.names.as_slice() {
-            [one] => format!("cannot drop schema {} because other objects depend on it", one.name),
-            _ => "cannot drop desired object(s) because other objects depend on them".to_owned(),
-        };
-        return Err(SqlError::new(sqlstate::DEPENDENT_OBJECTS_STILL_EXIST, what)
-            .detail(detail.join("\n"))
-            .hint("Use DROP ... CASCADE to drop the dependent objects too."));
-    }
-    match dependents.as_slice() {
-        [] => {}
-        [one] => notices.push(Notice::note(format!("drop cascades to table {}", shown(one)))),
-        several => {
-            let mut notice =
-                Notice::note(format!("drop cascades to {} other objects", several.len()));
-            let lines: Vec<_> = several
-                .iter()
-                .map(|dependent| format!("drop cascades to table {}", shown(dependent)))
-                .collect();
-            notice.detail = Some(lines.join("\n"));
-            notices.push(notice);
-        }
-    }
+    dependents::resolve(context, &what, &inside, drop.cascade, &mut change, notices)?;
     apply(context, change)
 }
 
-fn apply(context: &ExecutionContext, change: CatalogChange) -> Result<(), SqlError> {
+/// Makes the change, and forgets what the transaction wrote to what it drops.
+pub(super) fn apply(context: &ExecutionContext, change: CatalogChange) -> Result<(), SqlError> {
     if change.is_empty() {
         return Ok(());
     }
     let mut transaction = context.transaction.lock();
     for oid in &change.drop_tables {
-        if let Some(table) = context.catalog.table_by_oid(*oid) {
+        if let Some(table) = context.catalog.table_by_oid(*oid).filter(|table| table.is_stored()) {
             transaction.discard(table.storage);
         }
     }

@@ -1,10 +1,18 @@
 //! DDL, transactional: a statement changes the transaction's own catalog, the commit publishes it.
 
+mod add_column;
+mod add_key;
 mod alter_table;
+mod columns;
+mod comment;
 mod create_table;
+mod dependents;
 mod drop;
 mod schema;
 mod truncate;
+mod view;
+
+use glaredb_catalog::descriptor::{RelationKind, Table};
 
 use super::{
     api::{Execution, Notice},
@@ -26,7 +34,21 @@ pub(super) async fn execute(
             return create_table::create_as(context, create, notices).await;
         }
         StatementKind::CreateSchema(create) => schema::create(context, create, notices)?,
-        StatementKind::DropTable(drop) => drop::tables(context, drop, notices)?,
+        StatementKind::CreateView(create) => view::create(context, create, notices)?,
+        StatementKind::CreateMaterializedView(create) => {
+            return view::create_materialized(context, create, notices).await;
+        }
+        StatementKind::RefreshView(refresh) => view::refresh(context, refresh).await?,
+        StatementKind::Comment(comment) => comment::comment(context, comment, notices)?,
+        StatementKind::DropTable(drop) => {
+            drop::relations(context, drop, RelationKind::Table, notices)?;
+        }
+        StatementKind::DropView(drop) => {
+            drop::relations(context, drop, RelationKind::View, notices)?;
+        }
+        StatementKind::DropMaterializedView(drop) => {
+            drop::relations(context, drop, RelationKind::MaterializedView, notices)?;
+        }
         StatementKind::DropSchema(drop) => drop::schemas(context, drop, notices)?,
         StatementKind::AlterTable(alter) => {
             alter_table::alter(context, alter, notices).await?;
@@ -35,6 +57,15 @@ pub(super) async fn execute(
         _ => return Err(SqlError::not_supported(statement.command())),
     }
     Ok(Execution::Command { tag: statement.command().to_owned() })
+}
+
+/// What a relation is, as messages say it.
+fn relation_kind(table: &Table) -> &'static str {
+    match table.kind {
+        RelationKind::Table => "table",
+        RelationKind::View => "view",
+        RelationKind::MaterializedView => "materialized view",
+    }
 }
 
 /// `"schema.name"` or `"name"`, as the statement wrote it.

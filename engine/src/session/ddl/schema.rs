@@ -41,6 +41,7 @@ pub(super) fn create(
         oid: context.engine.allocator().oid(),
         name: create.name.clone(),
         owner: owner.oid,
+        comment: None,
     });
     context.transaction.lock().change_catalog(&context.view, &context.catalog, change)
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{ArrayRef, RecordBatch},
+    array::{Array, ArrayRef, RecordBatch, new_null_array},
     datatypes::SchemaRef,
 };
 use glaredb_txn::ids::{Position, RowId, TableId};
@@ -69,7 +69,23 @@ impl TableSink {
     pub(in crate::session) fn rows(&self, columns: Vec<ArrayRef>) -> Result<RecordBatch, SqlError> {
         check_not_null(&self.table, &columns, &self.format)?;
         let schema: SchemaRef = Arc::clone(self.schema.arrow());
+        let columns = self.as_stored(columns);
         RecordBatch::try_new(schema, columns).map_err(|error| SqlError::internal(error.to_string()))
+    }
+
+    /// The columns in their places in storage, where dropped ones are NULL.
+    fn as_stored(&self, columns: Vec<ArrayRef>) -> Vec<ArrayRef> {
+        if self.schema.live().len() == self.schema.columns().len() {
+            return columns;
+        }
+        let rows = columns.first().map_or(0, |column| column.len());
+        let fields = self.schema.arrow().fields().iter();
+        let mut stored: Vec<ArrayRef> =
+            fields.map(|field| new_null_array(field.data_type(), rows)).collect();
+        for (ordinal, column) in self.schema.live().iter().zip(columns) {
+            stored[*ordinal] = column;
+        }
+        stored
     }
 
     /// Adds rows made by [`rows`](Self::rows). `kept`: the ids of the rows they replace.
@@ -126,15 +142,14 @@ impl TableSink {
                 }),
             };
             if taken || (may_repeat && !batch.insert(key)) {
-                let key = self.schema.key().unwrap_or_default();
-                return Err(duplicate_key(
-                    &self.table,
-                    &self.key_name,
-                    key,
-                    rows,
-                    row,
-                    &self.format,
-                ));
+                let live = self.schema.live();
+                let shown = rows.project(live).map_err(|e| SqlError::internal(e.to_string()))?;
+                let key = self.schema.key().unwrap_or_default().iter();
+                let key: Vec<usize> = key
+                    .filter_map(|ordinal| live.iter().position(|live| live == ordinal))
+                    .collect();
+                let (table, name) = (&self.table, &self.key_name);
+                return Err(duplicate_key(table, name, &key, &shown, row, &self.format));
             }
         }
         Ok(())

@@ -3,7 +3,7 @@
 
 mod table;
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use table::Kind;
 pub use table::{Parameter, Source, parameters};
@@ -26,11 +26,29 @@ pub struct Settings {
     /// What holds after the transaction commits.
     session: Arc<Vec<String>>,
     /// What holds if it rolls back.
-    at_begin: Option<Arc<Vec<String>>>,
+    at_begin: Option<(Arc<Vec<String>>, Arc<Custom>)>,
+    /// The same of parameters that nobody but clients knows.
+    custom: Arc<Custom>,
+    session_custom: Arc<Custom>,
     /// What RESET goes back to: start-up parameters over the defaults.
     reset: Arc<Vec<String>>,
     derived: Arc<Derived>,
 }
+
+/// Parameters of clients (`extension.name`), by name in lower case.
+type Custom = BTreeMap<String, String>;
+
+/// A change of a setting that a query asked for (`set_config`), made when its transaction goes on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PendingSetting {
+    pub name: String,
+    /// As SHOW prints it.
+    pub value: String,
+    pub local: bool,
+}
+
+/// What queries ask for while they run; the session shares it with them.
+pub type PendingSettings = Arc<parking_lot::Mutex<Vec<PendingSetting>>>;
 
 /// Values in the form they are used.
 #[derive(Clone, Debug)]
@@ -87,6 +105,8 @@ impl Settings {
             current: defaults.clone(),
             session: defaults.clone(),
             at_begin: None,
+            custom: Arc::default(),
+            session_custom: Arc::default(),
             reset: defaults,
         };
         for (name, value) in startup {
@@ -105,7 +125,36 @@ impl Settings {
     /// # Errors
     /// 42704.
     pub fn show(&self, name: &str) -> Result<&str, SqlError> {
+        if is_custom(name)
+            && let Some(value) = self.custom.get(&name.to_lowercase())
+        {
+            return Ok(value);
+        }
         Ok(&self.current[index_of(name)?])
+    }
+
+    /// What SHOW would print after SET of the parameter to `value`.
+    ///
+    /// # Errors
+    /// Those of [`set`](Self::set).
+    pub fn shown_after(&self, name: &str, value: Option<&str>) -> Result<String, SqlError> {
+        let mut after = self.clone();
+        after.set_text(name, value, true)?;
+        after.show(name).map(str::to_owned)
+    }
+
+    /// SET to a value as SHOW prints it, where a list is one text.
+    pub(super) fn set_text(
+        &mut self,
+        name: &str,
+        value: Option<&str>,
+        local: bool,
+    ) -> Result<Option<Notice>, SqlError> {
+        let items = match value {
+            Some(value) if takes_list(name) => Some(table::split_list(value)),
+            other => other.map(|value| vec![value.to_owned()]),
+        };
+        self.set(name, items.as_deref(), local)
     }
 
     /// Every parameter with its value, by name.
@@ -139,6 +188,10 @@ impl Settings {
         values: Option<&[String]>,
         local: bool,
     ) -> Result<Option<Notice>, SqlError> {
+        if is_custom(name) && table::find(name).is_none() {
+            self.set_custom(name, values, local);
+            return Ok(None);
+        }
         let index = index_of(name)?;
         let parameter = &parameters()[index];
         if parameter.read_only {
@@ -167,8 +220,33 @@ impl Settings {
         }))
     }
 
+    fn set_custom(&mut self, name: &str, values: Option<&[String]>, local: bool) {
+        let name = name.to_lowercase();
+        // One that was reset is still known, and empty.
+        let value = values.map(|values| values.join(", ")).unwrap_or_default();
+        if !local {
+            Arc::make_mut(&mut self.session_custom).insert(name.clone(), value.clone());
+        }
+        Arc::make_mut(&mut self.custom).insert(name, value);
+        self.custom_changed();
+    }
+
+    /// What rests on these settings goes by the identity of `derived`.
+    fn custom_changed(&mut self) {
+        self.derived = Arc::new(Derived::clone(&self.derived));
+    }
+
+    /// The parameters of clients, by name in lower case.
+    #[must_use]
+    pub fn custom(&self) -> Arc<BTreeMap<String, String>> {
+        self.custom.clone()
+    }
+
     /// RESET ALL.
     pub fn reset_all(&mut self) -> Result<(), SqlError> {
+        let emptied = self.custom.keys().map(|name| (name.clone(), String::new())).collect();
+        self.custom = Arc::new(emptied);
+        self.session_custom.clone_from(&self.custom);
         self.current.clone_from(&self.reset);
         self.session.clone_from(&self.reset);
         self.derived = Arc::new(derive(&self.current)?);
@@ -176,13 +254,18 @@ impl Settings {
     }
 
     pub(super) fn begin(&mut self) {
-        self.at_begin = Some(self.session.clone());
+        self.at_begin = Some((self.session.clone(), self.session_custom.clone()));
     }
 
     pub(super) fn end(&mut self, committed: bool) {
-        let Some(at_begin) = self.at_begin.take() else { return };
+        let Some((session, custom)) = self.at_begin.take() else { return };
         if !committed {
-            self.session = at_begin;
+            self.session = session;
+            self.session_custom = custom;
+        }
+        if self.custom != self.session_custom {
+            self.custom.clone_from(&self.session_custom);
+            self.custom_changed();
         }
         if self.current != self.session {
             self.current.clone_from(&self.session);
@@ -204,6 +287,21 @@ impl Settings {
         }
         parameter.validate(values, &self.current[index])
     }
+}
+
+/// Whether the name is one that clients may make up: of two identifiers or more.
+fn is_custom(name: &str) -> bool {
+    let is_identifier = |part: &str| {
+        let mut chars = part.chars();
+        chars.next().is_some_and(|c| c.is_alphabetic() || c == '_')
+            && chars.all(|c| c.is_alphanumeric() || c == '_' || c == '$')
+    };
+    name.contains('.') && name.split('.').all(is_identifier)
+}
+
+/// Whether its value is a list of identifiers.
+fn takes_list(name: &str) -> bool {
+    table::find(name).is_some_and(|index| matches!(parameters()[index].kind, Kind::List))
 }
 
 fn index_of(name: &str) -> Result<usize, SqlError> {

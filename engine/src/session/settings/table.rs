@@ -566,6 +566,9 @@ pub(super) fn split_list(text: &str) -> Vec<String> {
 /// A single item is a list already, as a start-up parameter or a quoted SET brings it; several are
 /// items as they are.
 fn join_list(values: &[String]) -> String {
+    if values.is_empty() {
+        return String::new();
+    }
     let items: Vec<String> = match values {
         [one] if one.contains(['"', ',']) => split_list(one),
         _ => values.to_vec(),

@@ -16,7 +16,7 @@ use arrow::{
     array::{RecordBatch, UInt32Array},
     buffer::Buffer,
     compute,
-    datatypes::SchemaRef,
+    datatypes::{Schema, SchemaRef},
     ipc::{reader::StreamDecoder, writer::StreamWriter},
 };
 use bytes::Bytes;
@@ -56,7 +56,11 @@ impl ChunkRows {
     pub(super) fn of(blocks: &[BlockImage], schema: &SchemaRef) -> Result<Self, SectionError> {
         let batch = match blocks {
             [one] => one.batch.clone(),
-            blocks => compute::concat_batches(schema, blocks.iter().map(|b| &b.batch))?,
+            // All blocks of a chunk have the same columns.
+            blocks => {
+                let schema = blocks.first().map_or_else(|| schema.clone(), |b| b.batch.schema());
+                compute::concat_batches(&schema, blocks.iter().map(|b| &b.batch))?
+            }
         };
         let blocks = || blocks.iter();
         Ok(Self {
@@ -104,7 +108,18 @@ impl ChunkRows {
             return Err(SectionError::Contradiction(format!("{found} rows, not {count}")));
         }
         // The table's own schema: its metadata is what the rest of the engine looks at.
-        let batch = RecordBatch::try_new(SchemaRef::clone(schema), batch.columns().to_vec())?;
+        let schema = match batch.num_columns() {
+            all if all == schema.fields().len() => SchemaRef::clone(schema),
+            // Columns that came later are at the end.
+            fewer if fewer < schema.fields().len() => {
+                SchemaRef::new(Schema::new(schema.fields()[..fewer].to_vec()))
+            }
+            more => {
+                let wanted = schema.fields().len();
+                return Err(SectionError::Contradiction(format!("{more} columns, not {wanted}")));
+            }
+        };
+        let batch = RecordBatch::try_new(schema, batch.columns().to_vec())?;
         Ok(Self { batch, rows, row_ids, begins })
     }
 

@@ -9,15 +9,15 @@ use std::{
 };
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, BooleanBufferBuilder, ListArray, RecordBatch, UInt32Array},
+    array::{Array, ArrayRef, AsArray, BooleanBufferBuilder, ListArray, UInt32Array},
     buffer::OffsetBuffer,
     compute,
-    datatypes::{DataType, SchemaRef},
+    datatypes::DataType,
 };
 use glaredb_txn::ids::{RowId, Timestamp};
 
 use super::deletions::Deletions;
-use crate::storage::{StorageError, table::Visibility};
+use crate::storage::{StorageError, schema::TableSchema, table::Visibility};
 
 /// When the rows of a large commit become visible: one cell for all its chunks.
 #[derive(Debug)]
@@ -76,7 +76,7 @@ pub struct Block {
     pub rows: RowNumbers,
     pub row_ids: RowIds,
     pub begins: Begins,
-    /// All columns of the table.
+    /// The first columns of the table: all of them but those that came later than the rows.
     pub columns: Vec<ArrayRef>,
     /// Of the whole chunk, by row.
     pub deletions: Arc<Deletions>,
@@ -249,14 +249,34 @@ impl Block {
         }))
     }
 
-    /// Columns by ordinal, without copying.
-    pub fn columns(&self, range: Range<usize>, projection: &[usize]) -> Vec<ArrayRef> {
-        projection.iter().map(|c| self.columns[*c].slice(range.start, range.len())).collect()
+    /// Columns by ordinal in `schema`, without copying.
+    pub fn columns(
+        &self,
+        schema: &TableSchema,
+        range: Range<usize>,
+        projection: &[usize],
+    ) -> Vec<ArrayRef> {
+        let column = |ordinal: &usize| match self.columns.get(*ordinal) {
+            Some(column) => column.slice(range.start, range.len()),
+            None => schema.missing(*ordinal, range.len()),
+        };
+        projection.iter().map(column).collect()
     }
 
-    pub fn batch(&self, schema: &SchemaRef) -> Result<RecordBatch, StorageError> {
-        RecordBatch::try_new(Arc::clone(schema), self.columns.clone())
-            .map_err(|e| StorageError::Invalid(format!("a block does not fit its table: {e}")))
+    /// The value at place `n` of a column by its ordinal in `schema`, as an array of one row.
+    pub fn column_at(&self, schema: &TableSchema, ordinal: usize, n: usize) -> ArrayRef {
+        match self.columns.get(ordinal) {
+            Some(column) => column.slice(n, 1),
+            None => schema.missing(ordinal, 1),
+        }
+    }
+
+    /// A whole column by its ordinal in `schema`.
+    pub fn column(&self, schema: &TableSchema, ordinal: usize) -> ArrayRef {
+        match self.columns.get(ordinal) {
+            Some(column) => Arc::clone(column),
+            None => schema.missing(ordinal, self.len),
+        }
     }
 
     /// Memory of the columns and of what stands beside them, without the deletions.

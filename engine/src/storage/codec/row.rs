@@ -5,6 +5,7 @@ use arrow::{
     array::ArrayRef,
     datatypes::{IntervalMonthDayNano, i256},
 };
+use bytes::Bytes;
 use glaredb_txn::codec::{DecodeError, Reader, Writer};
 
 use super::{
@@ -13,7 +14,10 @@ use super::{
     column::{ColumnRef, Value},
     corrupt,
 };
-use crate::storage::{StorageError, schema::ColumnSchema};
+use crate::{
+    storage::{StorageError, schema::ColumnSchema},
+    types::PgType,
+};
 
 /// Encodes the rows of one batch.
 #[derive(Debug)]
@@ -43,6 +47,14 @@ impl<'a> RowEncoder<'a> {
     pub fn encode(&self, row: usize, out: &mut Writer) {
         encode_row(self.columns.len(), |column| self.columns[column].value(row), out);
     }
+}
+
+/// The value of `array`, of one row, as a row of one column.
+pub fn encode_value(pg_type: &PgType, array: &ArrayRef) -> Result<Bytes, StorageError> {
+    let column = ColumnRef::new(pg_type, array)?;
+    let mut out = Writer::new();
+    encode_row(1, |_| column.value(0), &mut out);
+    Ok(out.into_bytes())
 }
 
 /// Append a row of `columns` columns, given its values; `None`: NULL.

@@ -45,11 +45,8 @@ fn schema() -> Vec<ColumnSchema> {
         PgType::Uuid,
         PgType::Oid,
     ];
-    let column = |(n, pg_type): (usize, PgType)| ColumnSchema {
-        id: n as u32 + 1,
-        name: format!("c{n}"),
-        pg_type,
-        not_null: false,
+    let column = |(n, pg_type): (usize, PgType)| {
+        ColumnSchema::new(n as u32 + 1, &format!("c{n}"), pg_type, false)
     };
     types.into_iter().enumerate().map(column).collect()
 }
@@ -167,8 +164,7 @@ fn batches_come_back_as_they_were() {
 
 #[test]
 fn few_different_texts_make_a_dictionary() {
-    let schema =
-        vec![ColumnSchema { id: 1, name: "mode".into(), pg_type: PgType::Text, not_null: true }];
+    let schema = vec![ColumnSchema::new(1, "mode", PgType::Text, true)];
     let modes = ["TRUCK", "REGULAR AIR WITH A LONG NAME", ""];
     let column: ArrayRef =
         Arc::new((0..1000).map(|n| Some(modes[n % 3])).collect::<StringViewArray>());

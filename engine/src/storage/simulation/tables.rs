@@ -37,6 +37,7 @@ pub(super) fn table(name: &str, storage: TableId, first_oid: u32) -> descriptor:
         not_null,
         default: None,
         default_oid: 0,
+        ..descriptor::Column::default()
     };
     descriptor::Table {
         oid: first_oid,
@@ -56,6 +57,7 @@ pub(super) fn table(name: &str, storage: TableId, first_oid: u32) -> descriptor:
             columns: vec![1],
         }),
         options: BTreeMap::new(),
+        ..descriptor::Table::default()
     }
 }
 

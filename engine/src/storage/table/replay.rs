@@ -114,7 +114,8 @@ impl TableReplay {
         for group in &section.inserts {
             if group.columnar {
                 let (target, tally) = (Target::Commit(at), &mut self.inserted);
-                self.table.insert_columns(group, &mut places, &mut next_id, &target, tally)?;
+                let (schema, places) = (&self.schema, &mut places);
+                self.table.insert_columns(schema, group, places, &mut next_id, &target, tally)?;
                 self.look_at_chunks();
             } else {
                 self.insert(group, &mut places, &mut next_id, at)?;
@@ -204,8 +205,9 @@ impl TableReplay {
 /// Hash of a row that lies where nobody noted it.
 fn hash_at(schema: &TableSchema, chunk: &Chunk, locator: Locator) -> Result<u64, StorageError> {
     let mut row = Writer::new();
-    let row_id = with_values(schema, chunk, locator, |id, value| {
-        encode_row(schema.columns().len(), value, &mut row);
+    // As it was when it came: later columns are no part of its hash.
+    let row_id = with_values(schema, chunk, locator, |id, columns, value| {
+        encode_row(columns, value, &mut row);
         id
     })?;
     Ok(row_hash(row_id, row.as_slice()))

@@ -129,7 +129,7 @@ impl ScanUnit {
     /// Columns (by ordinal in the table) of a range of rows, without copying.
     #[must_use]
     pub fn columns(&self, range: Range<usize>, projection: &[usize]) -> Vec<ArrayRef> {
-        self.block.columns(range, projection)
+        self.block.columns(&self.schema, range, projection)
     }
 
     /// The same as a batch with the table's fields.

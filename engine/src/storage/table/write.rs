@@ -123,15 +123,17 @@ impl Table {
         section: &Section<'_>,
         placed: &PlacedSection,
         target: &Target,
+        schema: Option<&Arc<TableSchema>>,
     ) -> Result<Tally, StorageError> {
+        let schema = schema.map_or_else(|| self.schema(), Arc::clone);
         let mut tally = Tally::default();
         let mut next_id = placed.first_row_id.0;
         let mut places = Places::of(placed);
         for group in &section.inserts {
             if group.columnar {
-                self.insert_columns(group, &mut places, &mut next_id, target, &mut tally)?;
+                self.insert_columns(&schema, group, &mut places, &mut next_id, target, &mut tally)?;
             } else {
-                self.insert_rows(group, &mut places, &mut next_id, target, &mut tally)?;
+                self.insert_rows(&schema, group, &mut places, &mut next_id, target, &mut tally)?;
             }
         }
         self.next_row_id.fetch_max(next_id, Ordering::Relaxed);
@@ -140,6 +142,7 @@ impl Table {
 
     fn insert_rows(
         &self,
+        schema: &TableSchema,
         group: &Group<'_>,
         places: &mut Places<'_>,
         next_id: &mut u64,
@@ -149,7 +152,6 @@ impl Table {
         let Target::Commit(begin) = target else {
             return Err(StorageError::corrupt("record", "a part with rows that are not columnar"));
         };
-        let schema = self.schema();
         let index = self.key_index();
         let mut key = Vec::new();
         let mut input = Reader::new(group.data);
@@ -158,11 +160,11 @@ impl Table {
             let row_id = take_id(group, n, next_id);
             let chunk = self.chunk_for(place.segment, target);
             let start = input.offset();
-            chunk.append_row(&schema, place.row, &mut input, row_id, *begin)?;
+            chunk.append_row(schema, place.row, &mut input, row_id, *begin)?;
             tally.add(row_hash(row_id, &group.data[start..input.offset()]));
             if let Some(index) = &index {
                 key.clear();
-                self.encode_key_at(&schema, &chunk, place, &mut key)?;
+                self.encode_key_at(schema, &chunk, place, &mut key)?;
                 index.insert(&key, place);
             }
         }
@@ -171,19 +173,19 @@ impl Table {
 
     pub(super) fn insert_columns(
         &self,
+        schema: &TableSchema,
         group: &Group<'_>,
         places: &mut Places<'_>,
         next_id: &mut u64,
         target: &Target,
         tally: &mut Tally,
     ) -> Result<(), StorageError> {
-        let schema = self.schema();
         let rows = group.rows as usize;
         let mut input = Reader::new(group.data);
         let columns = batch::decode(schema.columns(), rows, &mut input)?;
         input.finish().map_err(corrupt("batch"))?;
         let first_id = *next_id;
-        tally_rows(&schema, &columns, rows, |n| id_at(group, n, first_id), tally)?;
+        tally_rows(schema, &columns, rows, |n| id_at(group, n, first_id), tally)?;
         let keys = match (self.key_index(), schema.key(), schema.key_encoder()) {
             (Some(index), Some(key), Some(encoder)) => {
                 let columns: Vec<_> = key.iter().map(|c| Arc::clone(&columns[*c])).collect();
@@ -264,8 +266,9 @@ impl Table {
                 .filter(|chunk| !chunk.is_private())
                 .ok_or(StorageError::NoChunk(locator.segment))?;
             scratch.clear();
-            let row_id = with_values(&schema, chunk, locator, |id, value| {
-                encode_row(schema.columns().len(), value, &mut scratch);
+            // As it was when it came: later columns are no part of its hash.
+            let row_id = with_values(&schema, chunk, locator, |id, columns, value| {
+                encode_row(columns, value, &mut scratch);
                 id
             })?;
             if !chunk.deletions().delete(locator.row, at) {
@@ -307,12 +310,17 @@ impl Table {
     }
 
     /// Forget the private chunks of a commit that will not be.
-    pub(crate) fn drop_private(&self, cell: &Arc<Publication>) -> Result<(), StorageError> {
+    /// `schema`: what its rows came under, if not the table's.
+    pub(crate) fn drop_private(
+        &self,
+        cell: &Arc<Publication>,
+        schema: Option<&Arc<TableSchema>>,
+    ) -> Result<(), StorageError> {
         let chunks = self.chunk_list();
         let (gone, kept): (Vec<_>, Vec<_>) =
             chunks.iter().cloned().partition(|c| c.is_published_by(cell));
         if let Some(index) = self.key_index() {
-            let schema = self.schema();
+            let schema = schema.map_or_else(|| self.schema(), Arc::clone);
             let mut key = Vec::new();
             for chunk in &gone {
                 for row in 0..chunk.next_row() {
@@ -330,7 +338,7 @@ impl Table {
     /// A new version of the descriptor; builds the index of a new key.
     pub(crate) fn set_schema(&self, schema: Arc<TableSchema>) -> Result<(), StorageError> {
         let old = self.schema();
-        if !old.same_columns(&schema) {
+        if !schema.extends(&old) {
             return Err(StorageError::SchemaMismatch {
                 table: self.id,
                 version: schema.version(),
@@ -379,7 +387,7 @@ impl Table {
         };
         for chunk in self.chunk_list().iter() {
             for block in blocks(chunk) {
-                let columns: Vec<_> = key.iter().map(|c| Arc::clone(&block.columns[*c])).collect();
+                let columns: Vec<_> = key.iter().map(|c| block.column(schema, *c)).collect();
                 let alive: Vec<usize> = (0..block.len).filter(|n| holds(&block, *n)).collect();
                 // Not the whole block: its keys side by side may be many times its memory.
                 for places in alive.chunks(KEYS_AT_ONCE) {
@@ -443,28 +451,83 @@ impl Table {
         let (Some(key), Some(encoder)) = (schema.key(), schema.key_encoder()) else {
             return Ok(());
         };
-        with_values(schema, chunk, locator, |_, value| {
-            encoder.encode_values(|column| value(key[column]), out)
-        })?
+        let encoded = chunk.with_row(locator.row, |place| match place {
+            Place::Open(open, n) if key.iter().all(|c| *c < open.columns().len()) => {
+                encoder.encode_values(|column| open.columns()[key[column]].value(n), out)
+            }
+            Place::Open(open, n) => {
+                let later: Vec<_> = key.iter().map(|c| schema.missing(*c, 1)).collect();
+                let later = key_references(schema, key, &later)?;
+                encoder.encode_values(
+                    |column| match open.columns().get(key[column]) {
+                        Some(values) => values.value(n),
+                        None => later[column].value(0),
+                    },
+                    out,
+                )
+            }
+            Place::Frozen(block, n) => {
+                let arrays: Vec<_> = key.iter().map(|c| block.column_at(schema, *c, n)).collect();
+                let columns = key_references(schema, key, &arrays)?;
+                encoder.encode_values(|column| columns[column].value(0), out)
+            }
+        });
+        encoded.unwrap_or(Err(StorageError::RowGone(locator)))
     }
 }
 
-/// Show `look` the id and the values of a row, wherever it lies.
+fn key_references<'a>(
+    schema: &TableSchema,
+    key: &[usize],
+    arrays: &'a [arrow::array::ArrayRef],
+) -> Result<Vec<ColumnRef<'a>>, StorageError> {
+    let columns = key.iter().map(|ordinal| &schema.columns()[*ordinal]).zip(arrays);
+    columns.map(|(column, array)| ColumnRef::new(&column.pg_type, array)).collect()
+}
+
+/// Show `look` a row, wherever it lies: its id, how many columns it came with, and its values.
 pub(super) fn with_values<R>(
     schema: &TableSchema,
     chunk: &Chunk,
     locator: Locator,
-    look: impl for<'v> FnOnce(RowId, &'v dyn Fn(usize) -> Option<Value<'v>>) -> R,
+    look: impl for<'v> FnOnce(RowId, usize, &'v dyn Fn(usize) -> Option<Value<'v>>) -> R,
 ) -> Result<R, StorageError> {
     chunk
         .with_row(locator.row, |place| match place {
-            Place::Open(open, n) => Ok(look(open.row_id(n), &|c| open.columns()[c].value(n))),
+            Place::Open(open, n) => {
+                let columns = open.columns();
+                let later = later_columns(schema, columns.len());
+                let later = references(schema, columns.len(), &later)?;
+                Ok(look(open.row_id(n), columns.len(), &|c| match columns.get(c) {
+                    Some(column) => column.value(n),
+                    None => later[c - columns.len()].value(0),
+                }))
+            }
             Place::Frozen(block, n) => {
                 let columns = columns_of(schema, block)?;
-                Ok(look(block.row_id(n), &|c| columns[c].value(n)))
+                let later = later_columns(schema, columns.len());
+                let later = references(schema, columns.len(), &later)?;
+                Ok(look(block.row_id(n), columns.len(), &|c| match columns.get(c) {
+                    Some(column) => column.value(n),
+                    None => later[c - columns.len()].value(0),
+                }))
             }
         })
         .unwrap_or(Err(StorageError::RowGone(locator)))
+}
+
+/// The columns that a row misses which has only the first `count`.
+fn later_columns(schema: &TableSchema, count: usize) -> Vec<arrow::array::ArrayRef> {
+    (count..schema.columns().len()).map(|ordinal| schema.missing(ordinal, 1)).collect()
+}
+
+fn references<'a>(
+    schema: &TableSchema,
+    first: usize,
+    arrays: &'a [arrow::array::ArrayRef],
+) -> Result<Vec<ColumnRef<'a>>, StorageError> {
+    let columns = schema.columns().iter().skip(first).zip(arrays);
+    columns.map(|(column, array)| ColumnRef::new(&column.pg_type, array)).collect()
 }
 
 fn columns_of<'b>(

@@ -205,6 +205,30 @@ impl TableWrites {
         Ok(())
     }
 
+    /// See [`WriteSet::alter_columns`](super::WriteSet::alter_columns).
+    pub(super) fn alter_columns(&mut self, schema: &Arc<TableSchema>) -> Result<(), StorageError> {
+        for own in &mut self.batches {
+            let rows = own.batch.num_rows();
+            let mut columns = own.batch.columns().to_vec();
+            columns.extend(
+                (columns.len()..schema.columns().len())
+                    .map(|ordinal| schema.missing(ordinal, rows)),
+            );
+            let batch = RecordBatch::try_new(Arc::clone(schema.arrow()), columns)
+                .map_err(|e| StorageError::Invalid(format!("own rows: {e}")))?;
+            let dead = std::mem::take(&mut own.dead);
+            self.memory -= own.memory;
+            self.encoded -= own.encoded;
+            *own = OwnRows { dead, ..OwnRows::new(batch, own.first, own.kept.take()) };
+            self.memory += own.memory;
+            self.encoded += own.encoded;
+        }
+        if self.schema.is_some() {
+            self.schema = Some(Arc::clone(schema));
+        }
+        Ok(())
+    }
+
     /// Has the transaction deleted this committed or own row?
     #[must_use]
     pub fn is_deleted(&self, locator: Locator) -> bool {

@@ -23,11 +23,9 @@ pub(super) fn add(functions: &mut Functions) {
     for arguments in [&[Text, Oid][..], &[Text, Oid, Bool]] {
         functions.strict("pg_get_expr", arguments, Text, |call| call.text(0).map(str::to_owned));
     }
-    // There are no views of users', rules, triggers, partitions, statistics objects or sequences.
+    // There are no rules, triggers, partitions, statistics objects or sequences.
     for (name, arguments) in [
-        ("pg_get_viewdef", &[Oid][..]),
-        ("pg_get_viewdef", &[Oid, Bool]),
-        ("pg_get_ruledef", &[Oid]),
+        ("pg_get_ruledef", &[Oid][..]),
         ("pg_get_ruledef", &[Oid, Bool]),
         ("pg_get_triggerdef", &[Oid]),
         ("pg_get_triggerdef", &[Oid, Bool]),
@@ -44,14 +42,28 @@ pub(super) fn add(functions: &mut Functions) {
     });
     functions.strict("obj_description", &[Oid, Name], Text, |call| {
         let (oid, class) = (call.oid(0)?, call.text(1)?);
-        (class != "pg_database").then(|| tables::description(oid, class)).flatten()
+        let of = || tables::description(&call.context.catalog, oid, class);
+        (class != "pg_database").then(of).flatten()
     });
     functions.strict("shobj_description", &[Oid, Name], Text, |call| {
         let (oid, class) = (call.oid(0)?, call.text(1)?);
-        (class == "pg_database").then(|| tables::description(oid, class)).flatten()
+        let of = || tables::description(&call.context.catalog, oid, class);
+        (class == "pg_database").then(of).flatten()
     });
-    functions.strict("obj_description", &[Oid], Text, |_| Value::Null);
-    functions.strict("col_description", &[Oid, Int4], Text, |_| Value::Null);
+    functions.strict("obj_description", &[Oid], Text, |call| {
+        let (oid, catalog) = (call.oid(0)?, &call.context.catalog);
+        tables::description(catalog, oid, "pg_class")
+            .or_else(|| tables::description(catalog, oid, "pg_namespace"))
+    });
+    functions.strict("col_description", &[Oid, Int4], Text, |call| {
+        tables::column_description(&call.context.catalog, call.oid(0)?, call.int(1)?)
+    });
+    for arguments in [&[Oid][..], &[Oid, Bool], &[Oid, Int4]] {
+        functions.strict("pg_get_viewdef", arguments, Text, |call| {
+            let path: Vec<String> = call.context.search_path().map(str::to_owned).collect();
+            sql_text::view_definition(&call.context.catalog, &path, call.oid(0)?)
+        });
+    }
     functions.strict("pg_get_function_result", &[Oid], Text, |call| {
         let function = call.oid(0).and_then(function_types)?;
         Some(sql_text::format_type(&call.context.catalog, function.returns, None))

@@ -32,6 +32,24 @@ pub(super) fn add(functions: &mut Functions, activities: &Arc<dyn Activities>) {
             )),
         }
     });
+    functions.acting("set_config", &[Text, Text, Bool], Text, |call| {
+        let name = call.text(0).ok_or_else(|| {
+            SqlError::new(sqlstate::NULL_VALUE_NOT_ALLOWED, "SET requires parameter name")
+        })?;
+        let local = call.bool(2).unwrap_or_default();
+        call.context.set_setting(name, call.text(1), local).map(Value::Text)
+    });
+    functions.fallible("current_setting", &[Text, Bool], Text, |call| {
+        let name = call.text(0).unwrap_or_default();
+        match call.context.setting(name) {
+            Some(value) => Ok(value.into()),
+            None if call.bool(1).unwrap_or_default() => Ok(Value::Null),
+            None => Err(SqlError::new(
+                sqlstate::UNDEFINED_OBJECT,
+                format!("unrecognized configuration parameter \"{name}\""),
+            )),
+        }
+    });
     functions.strict("current_schema", &[], Name, |call| {
         existing_schemas(call.context, false).next().map(str::to_owned)
     });

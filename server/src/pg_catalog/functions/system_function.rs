@@ -174,6 +174,17 @@ impl Functions {
         self.add_as(name, arguments, returns, true, Volatility::Volatile, body);
     }
 
+    /// A function that does something, sees nulls and may err.
+    pub(super) fn acting(
+        &mut self,
+        name: &'static str,
+        arguments: &[PgType],
+        returns: PgType,
+        body: impl Fn(&Call<'_>) -> Result<Value, SqlError> + Send + Sync + 'static,
+    ) {
+        self.add_as(name, arguments, returns, false, Volatility::Volatile, Arc::new(body));
+    }
+
     fn add_as(
         &mut self,
         name: &'static str,

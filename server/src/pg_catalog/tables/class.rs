@@ -1,6 +1,6 @@
 //! Relations and their columns: `pg_class`, `pg_attribute`, `pg_attrdef`, `pg_tables`.
 
-use glaredb_catalog::descriptor::{Table, builtin};
+use glaredb_catalog::descriptor::{RelationKind, Table, builtin};
 
 use super::{Source, types::type_facts};
 use crate::pg_catalog::{
@@ -24,6 +24,7 @@ struct Relation {
     rows: Option<u64>,
     has_index: bool,
     kind: char,
+    populated: bool,
     columns: usize,
     options: Option<Vec<String>>,
 }
@@ -44,6 +45,7 @@ pub(super) fn pg_class(source: &Source, rows: &mut Rows) {
                 rows: None,
                 has_index: false,
                 kind: definition.kind,
+                populated: true,
                 columns: definition.columns.len(),
                 options: None,
             },
@@ -60,11 +62,12 @@ pub(super) fn pg_class(source: &Source, rows: &mut Rows) {
                 schema_oid: table.schema_oid,
                 row_type_oid: table.row_type_oid,
                 owner: table.owner,
-                access_method: HEAP,
+                access_method: if table.is_stored() { HEAP } else { 0 },
                 file: table.storage.0,
                 rows: source.figures.table(table.storage).map(|figures| figures.rows),
                 has_index: table.primary_key.is_some(),
-                kind: 'r',
+                kind: relation_kind(table),
+                populated: !table.unpopulated,
                 columns: table.columns.len(),
                 options: Some(options).filter(|options| !options.is_empty()),
             },
@@ -83,10 +86,20 @@ pub(super) fn pg_class(source: &Source, rows: &mut Rows) {
                 rows: source.figures.table(table.storage).map(|figures| figures.rows),
                 has_index: false,
                 kind: 'i',
+                populated: true,
                 columns: key.columns.len(),
                 options: None,
             },
         );
+    }
+}
+
+/// `pg_class.relkind`.
+fn relation_kind(table: &Table) -> char {
+    match table.kind {
+        RelationKind::Table => 'r',
+        RelationKind::View => 'v',
+        RelationKind::MaterializedView => 'm',
     }
 }
 
@@ -120,13 +133,13 @@ fn push_relation(rows: &mut Rows, relation: Relation) {
         ("relkind", relation.kind.to_string().into()),
         ("relnatts", Cell::Int(relation.columns as i64)),
         ("relchecks", int(0)),
-        ("relhasrules", (relation.kind == 'v').into()),
+        ("relhasrules", matches!(relation.kind, 'v' | 'm').into()),
         ("relhastriggers", no()),
         ("relhassubclass", no()),
         ("relrowsecurity", no()),
         ("relforcerowsecurity", no()),
-        ("relispopulated", true.into()),
-        ("relreplident", if relation.kind == 'r' { "d" } else { "n" }.into()),
+        ("relispopulated", relation.populated.into()),
+        ("relreplident", if matches!(relation.kind, 'r' | 'm') { "d" } else { "n" }.into()),
         ("relispartition", no()),
         ("relrewrite", Cell::Oid(0)),
         ("relfrozenxid", Cell::Oid(0)),
@@ -144,6 +157,7 @@ struct Attribute<'a> {
     typmod: i32,
     not_null: bool,
     has_default: bool,
+    has_missing: bool,
 }
 
 pub(super) fn pg_attribute(source: &Source, rows: &mut Rows) {
@@ -159,6 +173,7 @@ pub(super) fn pg_attribute(source: &Source, rows: &mut Rows) {
                     typmod: column.typmod,
                     not_null: column.not_null,
                     has_default: false,
+                    has_missing: false,
                 },
             );
         }
@@ -175,6 +190,7 @@ pub(super) fn pg_attribute(source: &Source, rows: &mut Rows) {
                     typmod: column.typmod,
                     not_null: column.not_null,
                     has_default: column.default.is_some(),
+                    has_missing: column.missing.is_some(),
                 },
             );
         }
@@ -197,6 +213,7 @@ fn push_key_attributes(rows: &mut Rows, table: &Table) {
                 typmod: column.typmod,
                 not_null: false,
                 has_default: false,
+                has_missing: false,
             },
         );
     }
@@ -221,7 +238,7 @@ fn push_attribute(rows: &mut Rows, attribute: &Attribute<'_>) {
         ("attcompression", "".into()),
         ("attnotnull", attribute.not_null.into()),
         ("atthasdef", attribute.has_default.into()),
-        ("atthasmissing", no()),
+        ("atthasmissing", attribute.has_missing.into()),
         ("attidentity", "".into()),
         ("attgenerated", "".into()),
         ("attisdropped", no()),
@@ -262,7 +279,7 @@ pub(super) fn pg_tables(source: &Source, rows: &mut Rows) {
         let owner = source.role_name(builtin::ROLE_POSTGRES);
         push(definition.schema, definition.name, owner, false);
     }
-    for (schema, table) in source.tables() {
+    for (schema, table) in source.tables().filter(|(_, table)| table.is_table()) {
         push(schema, &table.name, source.role_name(table.owner), table.primary_key.is_some());
     }
 }

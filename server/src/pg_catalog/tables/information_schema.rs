@@ -1,6 +1,6 @@
 //! `information_schema`: the standard's views, of what there is here.
 
-use glaredb_catalog::descriptor::{Column, Table};
+use glaredb_catalog::descriptor::{Column, RelationKind, Table};
 use glaredb_engine::types::PgType;
 
 use super::{Source, types::type_facts};
@@ -21,6 +21,9 @@ pub(super) fn fill(source: &Source, name: &str, rows: &mut Rows) {
         "table_constraints" => table_constraints(source, rows),
         "key_column_usage" => key_column_usage(source, rows),
         "constraint_column_usage" => constraint_column_usage(source, rows),
+        "views" => super::views::views(source, rows),
+        "view_table_usage" => super::views::usage(source, rows, false),
+        "view_column_usage" => super::views::usage(source, rows, true),
         "information_schema_catalog_name" => {
             rows.push([("catalog_name", source.database.as_str().into())]);
         }
@@ -54,7 +57,12 @@ fn tables(source: &Source, rows: &mut Rows) {
         push(definition.schema, definition.name, kind, "NO");
     }
     for (schema, table) in source.tables() {
-        push(schema, &table.name, "BASE TABLE", "YES");
+        match table.kind {
+            RelationKind::Table => push(schema, &table.name, "BASE TABLE", "YES"),
+            RelationKind::View => push(schema, &table.name, "VIEW", "NO"),
+            // The standard knows none.
+            RelationKind::MaterializedView => {}
+        }
     }
 }
 
@@ -78,7 +86,8 @@ fn columns(source: &Source, rows: &mut Rows) {
             );
         }
     }
-    for (schema, table) in source.tables() {
+    let shown = |table: &Table| table.kind != RelationKind::MaterializedView;
+    for (schema, table) in source.tables().filter(|(_, table)| shown(table)) {
         for column in &table.columns {
             push_column(
                 source,
@@ -92,7 +101,7 @@ fn columns(source: &Source, rows: &mut Rows) {
                     typmod: column.typmod,
                     not_null: column.not_null,
                     default: sql_text::default_expression(column),
-                    updatable: true,
+                    updatable: table.is_table(),
                 },
             );
         }

@@ -1,6 +1,7 @@
 //! The rows of each system table.
 
 mod class;
+mod descriptions;
 mod information_schema;
 mod keys;
 mod roles;
@@ -8,8 +9,9 @@ mod schemas;
 mod sessions;
 mod statistics;
 pub(super) mod types;
+mod views;
 
-pub(super) use schemas::description;
+pub(super) use descriptions::{column_description, description};
 
 use std::sync::Arc;
 
@@ -25,6 +27,7 @@ pub(super) struct Source {
     pub(super) definition: &'static Definition,
     pub(super) catalog: Arc<Catalog>,
     pub(super) database: String,
+    pub(super) search_path: Vec<String>,
     /// For `pg_settings` only.
     pub(super) settings: Option<Settings>,
     pub(super) figures: Arc<dyn StorageFigures>,
@@ -67,7 +70,6 @@ const ALWAYS_EMPTY: &[&str] = &[
     "pg_inherits",
     "pg_init_privs",
     "pg_largeobject_metadata",
-    "pg_matviews",
     "pg_partitioned_table",
     "pg_policies",
     "pg_policy",
@@ -98,14 +100,10 @@ const ALWAYS_EMPTY: &[&str] = &[
     "pg_ts_template",
     "pg_user_mapping",
     "pg_user_mappings",
-    "pg_views",
     "referential_constraints",
     "routines",
     "sequences",
     "triggers",
-    "view_column_usage",
-    "view_table_usage",
-    "views",
 ];
 
 pub(super) fn is_always_empty(definition: &Definition) -> bool {
@@ -122,14 +120,16 @@ pub(super) fn rows(source: &Source) -> Result<RecordBatch> {
             "pg_attribute" => class::pg_attribute(source, &mut rows),
             "pg_attrdef" => class::pg_attrdef(source, &mut rows),
             "pg_tables" => class::pg_tables(source, &mut rows),
+            "pg_views" => views::pg_views(source, &mut rows),
+            "pg_matviews" => views::pg_matviews(source, &mut rows),
             "pg_index" => keys::pg_index(source, &mut rows),
             "pg_indexes" => keys::pg_indexes(source, &mut rows),
             "pg_constraint" => keys::pg_constraint(source, &mut rows),
             "pg_namespace" => schemas::pg_namespace(source, &mut rows),
             "pg_database" => schemas::pg_database(source, &mut rows),
             "pg_tablespace" => schemas::pg_tablespace(&mut rows),
-            "pg_description" => schemas::pg_description(&mut rows),
-            "pg_shdescription" => schemas::pg_shdescription(&mut rows),
+            "pg_description" => descriptions::pg_description(source, &mut rows),
+            "pg_shdescription" => descriptions::pg_shdescription(source, &mut rows),
             "pg_authid" => roles::pg_authid(source, &mut rows),
             "pg_roles" => roles::pg_roles(source, &mut rows),
             "pg_user" | "pg_shadow" => roles::pg_user(source, &mut rows),

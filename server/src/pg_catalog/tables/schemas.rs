@@ -5,10 +5,6 @@ use glaredb_catalog::descriptor::builtin;
 use super::Source;
 use crate::pg_catalog::rows::{Cell, Rows, int};
 
-/// OIDs of the system tables whose rows have descriptions.
-const CLASS_NAMESPACE: u32 = 2615;
-const CLASS_DATABASE: u32 = 1262;
-
 const TABLESPACE_DEFAULT: u32 = 1663;
 
 pub(super) fn pg_namespace(source: &Source, rows: &mut Rows) {
@@ -50,44 +46,4 @@ pub(super) fn pg_tablespace(rows: &mut Rows) {
             ("spcowner", Cell::Oid(builtin::ROLE_POSTGRES)),
         ]);
     }
-}
-
-/// Descriptions of schemas, by OID.
-const SCHEMA_DESCRIPTIONS: [(u32, &str); 2] = [
-    (builtin::SCHEMA_PG_CATALOG, "system catalog schema"),
-    (builtin::SCHEMA_PUBLIC, "standard public schema"),
-];
-
-const DATABASE_DESCRIPTIONS: [(u32, &str); 1] =
-    [(builtin::DATABASE_POSTGRES, "default administrative connection database")];
-
-pub(super) fn pg_description(rows: &mut Rows) {
-    for (oid, text) in SCHEMA_DESCRIPTIONS {
-        rows.push([
-            ("objoid", Cell::Oid(oid)),
-            ("classoid", Cell::Oid(CLASS_NAMESPACE)),
-            ("objsubid", int(0)),
-            ("description", text.into()),
-        ]);
-    }
-}
-
-pub(super) fn pg_shdescription(rows: &mut Rows) {
-    for (oid, text) in DATABASE_DESCRIPTIONS {
-        rows.push([
-            ("objoid", Cell::Oid(oid)),
-            ("classoid", Cell::Oid(CLASS_DATABASE)),
-            ("description", text.into()),
-        ]);
-    }
-}
-
-/// The description of an object of the system table named `class`.
-pub(in crate::pg_catalog) fn description(oid: u32, class: &str) -> Option<&'static str> {
-    let all: &[(u32, &'static str)] = match class {
-        "pg_namespace" => &SCHEMA_DESCRIPTIONS,
-        "pg_database" => &DATABASE_DESCRIPTIONS,
-        _ => &[],
-    };
-    all.iter().find(|(described, _)| *described == oid).map(|(_, text)| *text)
 }

@@ -47,11 +47,8 @@ fn types() -> Vec<(PgType, &'static [Option<&'static str>])> {
 }
 
 fn schema() -> Vec<ColumnSchema> {
-    let column = |(n, (pg_type, _)): (usize, (PgType, _))| ColumnSchema {
-        id: n as u32 + 1,
-        name: format!("c{n}"),
-        pg_type,
-        not_null: false,
+    let column = |(n, (pg_type, _)): (usize, (PgType, _))| {
+        ColumnSchema::new(n as u32 + 1, &format!("c{n}"), pg_type, false)
     };
     types().into_iter().enumerate().map(column).collect()
 }
