@@ -166,6 +166,9 @@ async fn a_commit_stands_once_it_is_sent() {
     point.reset();
     let commit = client.session.parse("commit").await.expect("it parses").remove(0);
     let commit = Prepared::unplanned(commit);
+    // Else the commit may be through before the first look at it.
+    let scenario = fail::FailScenario::setup();
+    fail::cfg("log::sync::start", "pause").expect("a valid action");
     {
         let mut ending = Box::pin(client.session.execute(&commit, Vec::new()));
         let waker = futures::task::noop_waker();
@@ -175,6 +178,7 @@ async fn a_commit_stands_once_it_is_sent() {
     }
     // Given up too late.
     client.session.statement_failed();
+    scenario.teardown();
     let seen = async {
         while client.ok("select * from t").await != ["1", "SELECT 1"] {
             tokio::task::yield_now().await;
