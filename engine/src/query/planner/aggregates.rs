@@ -363,7 +363,10 @@ impl Planner<'_> {
                 (false, true) => df::variance::var_samp_udaf(),
                 (false, false) => df::variance::var_pop_udaf(),
             };
-            return Ok(Bound::new(make(udf, vec![arg.expr]), PgType::Float8));
+            let spread = make(udf, vec![arg.expr.clone()]);
+            // Of one value it is 0, but of one infinity or NaN it is NaN; of several it is that anyway.
+            let greatest = make(df::min_max::max_udaf(), vec![arg.expr]);
+            return Ok(Bound::new(spread + greatest * lit(0.0_f64), PgType::Float8));
         }
         if !is_integer(&bound.ty) && !matches!(bound.ty, PgType::Numeric(_)) {
             return Err(undefined_function(name, &[bound]));

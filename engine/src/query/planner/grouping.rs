@@ -181,8 +181,12 @@ impl Planner<'_> {
             return match having {
                 None => Ok(plan),
                 // HAVING alone makes one group of everything.
-                Some(_) if items.iter().any(|i| has_column(&i.bound.expr)) => {
+                Some(condition)
+                    if items.iter().any(|i| has_column(&i.bound.expr))
+                        || has_column(&condition) =>
+                {
                     let column = items.iter().find_map(|i| first_column(&i.bound.expr));
+                    let column = column.or_else(|| first_column(&condition));
                     Err(self.ungrouped(scope, column.as_ref()))
                 }
                 Some(condition) => {
