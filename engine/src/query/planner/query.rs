@@ -560,6 +560,11 @@ impl Planner<'_> {
                         && cte.query.limit_clause.is_none()
                         && cte.query.fetch.is_none()
                         && cte.query.with.is_none();
+                    if !cte.query.locks.is_empty() {
+                        return Err(SqlError::not_supported(
+                            "FOR UPDATE/SHARE in a recursive query",
+                        ));
+                    }
                     if !simple {
                         return Err(SqlError::not_supported(
                             "ORDER BY, LIMIT or WITH in a recursive query",
