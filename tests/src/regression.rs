@@ -6,9 +6,11 @@
 mod answers;
 mod script;
 mod session;
+mod suite;
 
 pub use self::{
     answers::{Judge, Verdict},
     script::{Chunk, chunks},
     session::{Side, run},
+    suite::{Counts, FURTHER, Outcome, SCRIPTS, Suite},
 };
