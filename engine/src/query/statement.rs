@@ -260,12 +260,14 @@ pub struct Explain {
     pub statement: Statement,
 }
 
-/// `COPY`; files of the server and programs are refused by the parser.
+/// `COPY`; programs are refused by the parser.
 #[derive(Clone, Debug)]
 pub struct Copy {
     pub source: CopyObject,
-    /// True: `FROM STDIN`; false: `TO STDOUT`.
+    /// True: `FROM`; false: `TO`.
     pub from: bool,
+    /// A file of the server; `None`: `STDIN` or `STDOUT`.
+    pub file: Option<String>,
     pub format: CopyFormat,
     pub freeze: bool,
     /// One byte. Tab for text, comma for csv, unless given.

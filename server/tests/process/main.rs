@@ -10,6 +10,7 @@ mod random;
 mod raw;
 
 mod arrays_and_json;
+mod copy_files;
 mod data_dir;
 mod ddl;
 #[cfg(feature = "failpoints")]

@@ -55,7 +55,7 @@ pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<StatementKind, SqlError> 
     if from && matches!(source, CopyObject::Query(_)) {
         return Err(cursor.unexpected());
     }
-    stream(cursor, from)?;
+    let file = end_point(cursor)?;
     parse_options(cursor, &mut options)?;
     let filter = if cursor.eat_keyword("WHERE") {
         if !from {
@@ -71,21 +71,19 @@ pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<StatementKind, SqlError> 
     cursor.end()?;
     let mut copy = checked(options, source, from)?;
     copy.filter = filter;
+    copy.file = file;
     Ok(StatementKind::Copy(Box::new(copy)))
 }
 
-/// `STDIN` or `STDOUT`, which PostgreSQL takes for each other.
-fn stream(cursor: &mut Cursor<'_>, from: bool) -> Result<(), SqlError> {
+/// A file, or `None` for `STDIN` or `STDOUT`, which PostgreSQL takes for each other.
+fn end_point(cursor: &mut Cursor<'_>) -> Result<Option<String>, SqlError> {
     if cursor.eat_keyword("STDIN") || cursor.eat_keyword("STDOUT") {
-        return Ok(());
+        return Ok(None);
     }
     if cursor.eat_keyword("PROGRAM") {
         return Err(SqlError::not_supported("COPY with a program"));
     }
-    let file = cursor.string()?;
-    let direction = if from { "FROM" } else { "TO" };
-    Err(SqlError::not_supported(format!("COPY {direction} a file of the server ({file:?})"))
-        .hint("Use psql's \\copy, or COPY with STDIN or STDOUT."))
+    cursor.string().map(Some)
 }
 
 fn parse_options(cursor: &mut Cursor<'_>, options: &mut Options) -> Result<(), SqlError> {
@@ -280,6 +278,7 @@ fn checked(options: Options, source: CopyObject, from: bool) -> Result<Copy, Sql
     Ok(Copy {
         source,
         from,
+        file: None,
         format,
         freeze: options.freeze,
         delimiter,

@@ -1,6 +1,7 @@
-//! COPY … FROM STDIN and COPY … TO STDOUT, text and csv.
+//! COPY … FROM and COPY … TO, text and csv.
 
 mod feed;
+mod file;
 mod input;
 mod lines;
 mod output;
@@ -32,6 +33,9 @@ pub(super) async fn execute(
     if copy.format == CopyFormat::Binary {
         return Err(SqlError::not_supported("COPY format \"binary\""));
     }
+    if copy.file.is_some() {
+        check_may_use_files(context, copy.from)?;
+    }
     match &copy.source {
         CopyObject::Table { name, columns } if copy.from => {
             context.check_writable("COPY FROM")?;
@@ -43,6 +47,10 @@ pub(super) async fn execute(
             let ordinals = ordinals(&table, columns)?;
             let count = ordinals.len();
             let source = input::CopySource::new(context, statement, copy, table, ordinals)?;
+            if let Some(file) = &copy.file {
+                let rows = file::read(file, source).await?;
+                return Ok(Execution::Command { tag: format!("COPY {rows}") });
+            }
             let sink = Box::new(feed::CopyFeed::new(context, source, failed));
             Ok(Execution::CopyIn(CopyIn { columns: count, binary: false, sink }))
         }
@@ -53,7 +61,7 @@ pub(super) async fn execute(
             let types = chosen.iter().map(|i| table.columns[*i].pg_type.clone()).collect();
             let rows = run::start_in_order(context, plan).await?;
             let stream = run::watched(context, rows.into_stream(), failed);
-            copy_out(context, copy, names, types, stream)
+            copy_out(context, copy, names, types, stream).await
         }
         CopyObject::Query(query) => {
             let planned = context.plan(|plan| planner::plan_query(plan, query, &[]))?;
@@ -61,12 +69,29 @@ pub(super) async fn execute(
             let types = planned.fields.iter().map(|field| field.pg_type.clone()).collect();
             let rows = run::start(context, planned.plan).await?;
             let stream = run::watched(context, rows.into_stream(), failed);
-            copy_out(context, copy, names, types, stream)
+            copy_out(context, copy, names, types, stream).await
         }
     }
 }
 
-fn copy_out(
+/// # Errors
+/// 42501 for anyone but a superuser: the server reads and writes files with its own rights.
+fn check_may_use_files(context: &ExecutionContext, from: bool) -> Result<(), SqlError> {
+    if context.catalog.role(&context.identity.role).is_some_and(|role| role.superuser) {
+        return Ok(());
+    }
+    let (role, what) = if from {
+        ("pg_read_server_files", "from a file")
+    } else {
+        ("pg_write_server_files", "to a file")
+    };
+    let message = format!("must be superuser or have privileges of the {role} role to COPY {what}");
+    Err(SqlError::new(sqlstate::INSUFFICIENT_PRIVILEGE, message).hint(
+        "Anyone can COPY to stdout or from stdin. psql's \\copy command also works for anyone.",
+    ))
+}
+
+async fn copy_out(
     context: &ExecutionContext,
     copy: &Copy,
     names: Vec<String>,
@@ -76,6 +101,11 @@ fn copy_out(
     let columns = names.len();
     let format = context.settings.derived().format.clone();
     let writer = output::Writer::new(copy, names, types, format)?;
+    if let Some(path) = &copy.file {
+        let file = file::create(path).await?;
+        let rows = file::write(file, path, writer.into_stream(stream)).await?;
+        return Ok(Execution::Command { tag: format!("COPY {rows}") });
+    }
     let rows = Box::pin(apart_stream(&context.engine, || Ok(writer.into_stream(stream))));
     Ok(Execution::CopyOut(CopyOut { columns, binary: false, rows }))
 }
