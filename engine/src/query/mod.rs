@@ -12,6 +12,7 @@
 pub mod errors;
 pub mod functions;
 pub mod optimizer;
+pub(crate) mod option_extension;
 pub mod parser;
 pub mod planner;
 pub mod quoting;

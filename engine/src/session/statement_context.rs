@@ -1,9 +1,8 @@
 //! What the functions of `pg_catalog` see of the statement that calls them.
 
-use std::{any::Any, collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use datafusion::{
-    common::config::{ConfigEntry, ConfigExtension, ExtensionOptions},
     config::ConfigOptions,
     error::{DataFusionError, Result},
 };
@@ -13,6 +12,7 @@ use super::{
     Identity, Settings,
     settings::{Derived, PendingSetting, PendingSettings, parameters},
 };
+use crate::query::option_extension::option_extension;
 
 /// Of one statement; stands among the extensions of the `ConfigOptions` it is planned and executed
 /// with, where scalar functions find it ([`StatementContext::of`]). Cheap to clone.
@@ -100,28 +100,4 @@ impl StatementContext {
     }
 }
 
-impl ConfigExtension for StatementContext {
-    const PREFIX: &'static str = "glaredb_statement";
-}
-
-impl ExtensionOptions for StatementContext {
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-
-    fn as_any_mut(&mut self) -> &mut dyn Any {
-        self
-    }
-
-    fn cloned(&self) -> Box<dyn ExtensionOptions> {
-        Box::new(self.clone())
-    }
-
-    fn set(&mut self, key: &str, _: &str) -> Result<()> {
-        Err(DataFusionError::Configuration(format!("{key} is not for setting")))
-    }
-
-    fn entries(&self) -> Vec<ConfigEntry> {
-        Vec::new()
-    }
-}
+option_extension!(StatementContext, "glaredb_statement");

@@ -10,7 +10,6 @@
 //! and DataFusion's signatures, so they find it by their thread.
 
 use std::{
-    any::Any,
     cell::RefCell,
     sync::{
         Arc,
@@ -18,16 +17,12 @@ use std::{
     },
 };
 
-use datafusion::{
-    common::{
-        Result,
-        config::{ConfigEntry, ConfigExtension, ExtensionOptions},
-    },
-    config::ConfigOptions,
-    error::DataFusionError,
-};
+use datafusion::config::ConfigOptions;
 
-use crate::error::{SqlError, sqlstate};
+use crate::{
+    error::{SqlError, sqlstate},
+    query::option_extension::option_extension,
+};
 
 /// How many statements a session has given up; stands among the extensions of the options that
 /// functions are called with. A clone counts for the same session.
@@ -41,31 +36,7 @@ impl GivenUp {
     }
 }
 
-impl ConfigExtension for GivenUp {
-    const PREFIX: &'static str = "glaredb_given_up";
-}
-
-impl ExtensionOptions for GivenUp {
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-
-    fn as_any_mut(&mut self) -> &mut dyn Any {
-        self
-    }
-
-    fn cloned(&self) -> Box<dyn ExtensionOptions> {
-        Box::new(self.clone())
-    }
-
-    fn set(&mut self, key: &str, _: &str) -> Result<()> {
-        Err(DataFusionError::Configuration(format!("{key} is not for setting")))
-    }
-
-    fn entries(&self) -> Vec<ConfigEntry> {
-        Vec::new()
-    }
-}
+option_extension!(GivenUp, "glaredb_given_up");
 
 /// What a thread computes for: the session's count, and what it was at the begin.
 #[derive(Clone)]

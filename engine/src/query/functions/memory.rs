@@ -6,7 +6,7 @@
 //! it is charged to the memory of queries, and stays charged as long as the result is there; what
 //! does not fit is refused with 53200. A single value over [`VALUE_BYTES_MAX`] is 54000.
 
-use std::{any::Any, sync::Arc};
+use std::sync::Arc;
 
 use arrow::{
     array::{Array, ArrayData, ArrayRef, make_array},
@@ -14,19 +14,15 @@ use arrow::{
 };
 use bytes::Bytes;
 use datafusion::{
-    common::{
-        Result,
-        config::{ConfigEntry, ConfigExtension, ExtensionOptions},
-    },
+    common::Result,
     config::ConfigOptions,
-    error::DataFusionError,
     execution::memory_pool::{MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation},
 };
 
 use super::scalar::internal;
 use crate::{
     error::{SqlError, sqlstate},
-    query::errors::sql_error,
+    query::{errors::sql_error, option_extension::option_extension},
 };
 
 /// Longest value, as in PostgreSQL: one byte less than 1 GiB.
@@ -39,31 +35,7 @@ const FREE_BYTES: usize = 1 << 20;
 #[derive(Clone, Debug)]
 pub struct QueryMemory(pub Arc<dyn MemoryPool>);
 
-impl ConfigExtension for QueryMemory {
-    const PREFIX: &'static str = "glaredb_memory";
-}
-
-impl ExtensionOptions for QueryMemory {
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-
-    fn as_any_mut(&mut self) -> &mut dyn Any {
-        self
-    }
-
-    fn cloned(&self) -> Box<dyn ExtensionOptions> {
-        Box::new(self.clone())
-    }
-
-    fn set(&mut self, key: &str, _: &str) -> Result<()> {
-        Err(DataFusionError::Configuration(format!("{key} is not for setting")))
-    }
-
-    fn entries(&self) -> Vec<ConfigEntry> {
-        Vec::new()
-    }
-}
+option_extension!(QueryMemory, "glaredb_memory");
 
 /// Where a call of a function finds its memory. Looked for only when much is made.
 #[derive(Clone, Copy, Debug)]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use datafusion::{
     common::tree_node::TreeNode,
-    logical_expr::{Expr, LogicalPlanBuilder, Volatility},
+    logical_expr::{Expr, Volatility},
 };
 use glaredb_catalog::{
     CatalogChange,
@@ -24,7 +24,7 @@ use super::{
         run,
         table_schema::table_schema,
     },
-    columns::{column_expr, holds_null},
+    columns::refuse_rows,
     create_table::check_type,
     dependents,
     view::described,
@@ -180,7 +180,7 @@ pub(super) async fn check_rows(
 ) -> Result<(), SqlError> {
     let strict = added.iter().find(|added| added.not_null && added.is_null && !added.volatile);
     if let Some(added) = strict {
-        refuse_rows(context, table, &added.name).await?;
+        refuse_rows(context, table, None, &added.name).await?;
     }
     if added.iter().any(|added| added.volatile) {
         // Rows that come meanwhile would have no value.
@@ -225,29 +225,4 @@ pub(super) async fn fill(
     let planned = context.plan(|plan| planner::plan_dml(plan, &statement, &[]))?;
     let plan = planned.plan.clone();
     dml::execute(context, Operation::Update, &planned, plan).await.map(std::mem::drop)
-}
-
-/// 23502 if the table has any row.
-async fn refuse_rows(
-    context: &ExecutionContext,
-    table: &Arc<Table>,
-    column: &str,
-) -> Result<(), SqlError> {
-    let schema = context.schema_of(table)?;
-    let resolved = context.engine.resolved_table(&schema.name, table)?;
-    let Some(first) = table.columns.first() else { return Ok(()) };
-    let plan = LogicalPlanBuilder::scan("t", Arc::clone(&resolved.source), None)
-        .and_then(|scan| scan.project([column_expr(&first.name)]))
-        .and_then(|rows| rows.limit(0, Some(1)))
-        .and_then(LogicalPlanBuilder::build)
-        .map_err(sql_error)?;
-    let mut rows = run::start(context, plan).await?;
-    while let Some(batch) = rows.next().await? {
-        if batch.num_rows() > 0 {
-            return Err(holds_null(context, table, column));
-        }
-    }
-    let mut transaction = context.transaction.lock();
-    transaction.assert_unchanged(&context.view, table.storage, Scope::Table);
-    Ok(())
 }

@@ -78,32 +78,47 @@ pub(super) async fn set_not_null(
             "SET NOT NULL of a column added by the same statement",
         ));
     };
-    let schema = context.schema_of(old)?;
-    let resolved = context.engine.resolved_table(&schema.name, old)?;
     let is_null = column_expr(&before.name).is_null();
+    refuse_rows(context, old, Some(is_null), name).await
+}
+
+/// 23502 for the column if the table has a row (where there is a `filter`, one that it takes), and
+/// an end to the transaction if one comes meanwhile.
+pub(super) async fn refuse_rows(
+    context: &ExecutionContext,
+    table: &Arc<Table>,
+    filter: Option<Expr>,
+    column: &str,
+) -> Result<(), SqlError> {
+    let schema = context.schema_of(table)?;
+    let resolved = context.engine.resolved_table(&schema.name, table)?;
+    let Some(first) = table.columns.first() else { return Ok(()) };
     let plan = LogicalPlanBuilder::scan("t", Arc::clone(&resolved.source), None)
-        .and_then(|scan| scan.filter(is_null))
-        .and_then(|rows| rows.project([column_expr(&before.name)]))
+        .and_then(|scan| match filter {
+            Some(filter) => scan.filter(filter),
+            None => Ok(scan),
+        })
+        .and_then(|rows| rows.project([column_expr(&first.name)]))
         .and_then(|rows| rows.limit(0, Some(1)))
         .and_then(LogicalPlanBuilder::build)
         .map_err(sql_error)?;
     let mut rows = run::start(context, plan).await?;
     while let Some(batch) = rows.next().await? {
         if batch.num_rows() > 0 {
-            return Err(holds_null(context, old, name));
+            return Err(holds_null(context, table, column));
         }
     }
     // Rows that come meanwhile are not looked at.
     let mut transaction = context.transaction.lock();
-    transaction.assert_unchanged(&context.view, old.storage, Scope::Table);
+    transaction.assert_unchanged(&context.view, table.storage, Scope::Table);
     Ok(())
 }
 
-pub(super) fn column_expr(name: &str) -> Expr {
+fn column_expr(name: &str) -> Expr {
     col(format!("\"{}\"", name.replace('"', "\"\"")))
 }
 
-pub(super) fn holds_null(context: &ExecutionContext, table: &Table, column: &str) -> SqlError {
+fn holds_null(context: &ExecutionContext, table: &Table, column: &str) -> SqlError {
     let message =
         format!("column \"{column}\" of relation \"{}\" contains null values", table.name);
     let mut error = SqlError::new(sqlstate::NOT_NULL_VIOLATION, message);

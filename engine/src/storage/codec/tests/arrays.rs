@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef};
+use arrow::array::ArrayRef;
 use glaredb_txn::codec::{Reader, Writer};
 
-use super::{batch, builders, encode_rows, row};
+use super::{assert_batch_comes_back, batch, builders, encode_rows, row};
 use crate::{
     storage::{
         codec::key::KeyEncoder,
@@ -97,17 +97,7 @@ fn batches_come_back_as_they_were() {
     let schema = schema();
     for rows in [4, 300] {
         let columns = columns(rows);
-        let (first, count) = (rows / 3, rows - rows / 3);
-        let mut out = Writer::new();
-        batch::encode(&schema, &columns, first, count, &mut out).unwrap();
-        let mut input = Reader::new(out.as_slice());
-        let decoded = batch::decode(&schema, count, &mut input).unwrap();
-        input.finish().unwrap();
-        for ((column, array), expected) in schema.iter().zip(&decoded).zip(&columns) {
-            let expected = expected.slice(first, count);
-            assert_eq!(array, &expected, "{} of {rows}", column.pg_type.sql_name());
-            assert_eq!(array.data_type(), &column.pg_type.arrow_type());
-        }
+        assert_batch_comes_back(&schema, &columns, rows);
     }
 }
 
