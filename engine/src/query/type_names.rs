@@ -135,6 +135,10 @@ fn named(names: &[String], modifiers: &[String], quoted: bool) -> Result<PgType,
         "regclass" => PgType::Regclass,
         "regtype" => PgType::Regtype,
         "regproc" => PgType::Regproc,
+        "regprocedure" => PgType::Regprocedure,
+        "regoper" => PgType::Regoper,
+        "regoperator" => PgType::Regoperator,
+        "regcollation" => PgType::Regcollation,
         "regnamespace" => PgType::Regnamespace,
         "regrole" => PgType::Regrole,
         "void" => PgType::Void,
@@ -144,9 +148,8 @@ fn named(names: &[String], modifiers: &[String], quoted: bool) -> Result<PgType,
         "xml" | "money" | "inet" | "cidr" | "macaddr" | "bit" | "varbit" | "timetz" | "point"
         | "tsvector" | "tsquery" | "serial" | "bigserial" | "smallserial" | "serial4"
         | "serial8" | "serial2" | "int4range" | "int8range" | "numrange" | "tsrange"
-        | "tstzrange" | "daterange" | "pg_lsn" | "xid" | "cid" | "tid" | "regprocedure"
-        | "regoper" | "regoperator" | "regcollation" | "regconfig" | "int2vector" | "oidvector"
-        | "aclitem" | "cstring" | "record" => {
+        | "tstzrange" | "daterange" | "pg_lsn" | "xid" | "cid" | "tid" | "regconfig"
+        | "int2vector" | "oidvector" | "aclitem" | "cstring" | "record" => {
             return Err(unsupported(name));
         }
         // The internal names of array types.

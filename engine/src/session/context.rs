@@ -24,6 +24,7 @@ use crate::{
         scan::{StatementView, StoredTable},
         statement::RelationName,
     },
+    types::text::FormatSettings,
 };
 
 /// Everything a statement is executed with.
@@ -99,6 +100,13 @@ impl ExecutionContext {
         self.plan_at(true, plan)
     }
 
+    /// How values are written and read, with the names things have in this statement's catalog.
+    pub(super) fn format(&self) -> FormatSettings {
+        let names = StatementContext::of(self.state.config_options())
+            .map(|known| self.engine.system_tables().names(known.clone()));
+        self.settings.derived().format.with_names(names.unwrap_or_default())
+    }
+
     /// The value of `now()`.
     pub(super) fn now(&self) -> ScalarValue {
         let zone = Some("UTC".into());
@@ -111,6 +119,7 @@ impl ExecutionContext {
         plan: impl FnOnce(&PlanContext<'_>) -> Result<T, SqlError>,
     ) -> Result<T, SqlError> {
         let setting = |name: &str| self.settings.show(name).ok().map(str::to_owned);
+        let format = self.format();
         let context = PlanContext {
             tables: self,
             functions: self.engine.functions(),
@@ -121,7 +130,7 @@ impl ExecutionContext {
             transaction_start_us: self.transaction_start_us,
             now_stays_open,
             statement_start_us: self.statement_start_us,
-            format: &self.settings.derived().format,
+            format: &format,
             process_id: self.identity.process_id,
             setting: &setting,
         };

@@ -47,7 +47,7 @@ use crate::{
         turns::TakeTurns,
     },
     storage::database::Database,
-    types::PgType,
+    types::{PgType, text::Names},
 };
 
 /// Tables that are not stored but computed: `pg_catalog`, `information_schema`.
@@ -62,6 +62,11 @@ pub trait SystemTables: Send + Sync {
 
     /// Whether `schema` is one of its schemas.
     fn has_schema(&self, schema: &str) -> bool;
+
+    /// What `regclass` and kin are called; by default nothing has a name.
+    fn names(&self, _: StatementContext) -> Names {
+        Names::default()
+    }
 }
 
 /// A table of [`SystemTables`].

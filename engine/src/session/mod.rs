@@ -61,7 +61,7 @@ pub use self::{
 use crate::{
     error::{SqlError, sqlstate},
     query::{functions::given_up::GivenUp, parser::parse_source, statement::Statement},
-    types::PgType,
+    types::{PgType, text::Names},
 };
 
 /// Who a session is.
@@ -255,6 +255,23 @@ impl Session {
             // A commit that was given up before its commit point left its settings.
             self.settings.end(false);
         }
+    }
+
+    /// What `regclass` and kin are called now, as the open transaction sees it.
+    #[must_use]
+    pub fn object_names(&self) -> Names {
+        let catalog = match &self.transaction {
+            Some(transaction) => transaction.lock().view().ok().map(|(_, catalog)| catalog),
+            None => {
+                let snapshot = self.engine.database().snapshots().register();
+                Some(self.engine.database().catalog_at(&snapshot.snapshot()))
+            }
+        };
+        let Some(catalog) = catalog else { return Names::default() };
+        let pending = Arc::clone(&self.pending);
+        let identity = Arc::clone(&self.identity);
+        let context = StatementContext::new(catalog, identity, &self.settings, pending);
+        self.engine.system_tables().names(context)
     }
 
     /// Longest run of a statement, which the server enforces by dropping its future or stream.

@@ -70,6 +70,10 @@ pub enum PgType {
     Regclass,
     Regtype,
     Regproc,
+    Regprocedure,
+    Regoper,
+    Regoperator,
+    Regcollation,
     Regnamespace,
     Regrole,
     /// What a `void` function returns; text output is empty.
@@ -116,7 +120,11 @@ impl PgType {
             Self::Interval => 1186,
             Self::Numeric(_) => 1700,
             Self::Regclass => 2205,
+            Self::Regprocedure => 2202,
+            Self::Regoper => 2203,
+            Self::Regoperator => 2204,
             Self::Regtype => 2206,
+            Self::Regcollation => 4191,
             Self::Void => 2278,
             Self::Uuid => 2950,
             Self::Jsonb => 3802,
@@ -151,7 +159,11 @@ impl PgType {
             Self::Interval => 1187,
             Self::Numeric(_) => 1231,
             Self::Regclass => 2210,
+            Self::Regprocedure => 2207,
+            Self::Regoper => 2208,
+            Self::Regoperator => 2209,
             Self::Regtype => 2211,
+            Self::Regcollation => 4192,
             Self::Uuid => 2951,
             Self::Json => 199,
             Self::Jsonb => 3807,
@@ -208,7 +220,11 @@ impl PgType {
                 NumericShape { precision: (packed >> 16) as u8, scale: scale as i8 }
             })),
             2205 => Self::Regclass,
+            2202 => Self::Regprocedure,
+            2203 => Self::Regoper,
+            2204 => Self::Regoperator,
             2206 => Self::Regtype,
+            4191 => Self::Regcollation,
             2278 => Self::Void,
             2950 => Self::Uuid,
             3802 => Self::Jsonb,
@@ -246,6 +262,10 @@ impl PgType {
             Self::Numeric(None),
             Self::Regclass,
             Self::Regtype,
+            Self::Regprocedure,
+            Self::Regoper,
+            Self::Regoperator,
+            Self::Regcollation,
             Self::Uuid,
             Self::Regnamespace,
             Self::Regrole,
@@ -291,9 +311,31 @@ impl PgType {
             | Self::Regclass
             | Self::Regtype
             | Self::Regproc
+            | Self::Regprocedure
+            | Self::Regoper
+            | Self::Regoperator
+            | Self::Regcollation
             | Self::Regnamespace
             | Self::Regrole => DataType::UInt32,
             Self::Array(of) => DataType::List(Arc::new(of.plan_field("item", true))),
+        }
+    }
+
+    /// Whether values are OIDs that are written and read as names: `regclass` and kin.
+    #[must_use]
+    pub fn is_object_name(&self) -> bool {
+        *self != Self::Oid && self.arrow_type() == DataType::UInt32
+    }
+
+    /// Whether names of objects stand in the text of its values: [`is_object_name`], or an array of
+    /// such.
+    ///
+    /// [`is_object_name`]: Self::is_object_name
+    #[must_use]
+    pub fn shows_names(&self) -> bool {
+        match self {
+            Self::Array(of) => of.shows_names(),
+            other => other.is_object_name(),
         }
     }
 
@@ -397,6 +439,10 @@ impl PgType {
             Self::Oid => "oid".into(),
             Self::Regclass => "regclass".into(),
             Self::Regtype => "regtype".into(),
+            Self::Regprocedure => "regprocedure".into(),
+            Self::Regoper => "regoper".into(),
+            Self::Regoperator => "regoperator".into(),
+            Self::Regcollation => "regcollation".into(),
             Self::Regproc => "regproc".into(),
             Self::Regnamespace => "regnamespace".into(),
             Self::Regrole => "regrole".into(),
@@ -419,6 +465,10 @@ impl PgType {
             | Self::Regclass
             | Self::Regtype
             | Self::Regproc
+            | Self::Regprocedure
+            | Self::Regoper
+            | Self::Regoperator
+            | Self::Regcollation
             | Self::Regnamespace
             | Self::Regrole
             | Self::Void => 4,

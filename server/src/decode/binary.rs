@@ -51,6 +51,10 @@ pub(super) fn value(
         | PgType::Regclass
         | PgType::Regtype
         | PgType::Regproc
+        | PgType::Regprocedure
+        | PgType::Regoper
+        | PgType::Regoperator
+        | PgType::Regcollation
         | PgType::Regnamespace
         | PgType::Regrole => {
             ScalarValue::UInt32(Some(u32::from_be_bytes(fixed(value).ok_or_else(wrong)?)))

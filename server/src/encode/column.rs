@@ -124,6 +124,10 @@ impl<'a> Column<'a> {
             | PgType::Regclass
             | PgType::Regtype
             | PgType::Regproc
+            | PgType::Regprocedure
+            | PgType::Regoper
+            | PgType::Regoperator
+            | PgType::Regcollation
             | PgType::Regnamespace
             | PgType::Regrole => Self::Oid(array.as_primitive()),
             PgType::Float4 => Self::Float4(array.as_primitive()),

@@ -79,6 +79,11 @@ impl RowEncoder {
         Ok(Self { columns })
     }
 
+    /// Of the columns.
+    pub(crate) fn types(&self) -> impl Iterator<Item = &PgType> {
+        self.columns.iter().map(|column| &column.pg_type)
+    }
+
     /// Takes a batch of the result.
     ///
     /// # Errors

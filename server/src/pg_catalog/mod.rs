@@ -10,8 +10,10 @@
 //! A relation PostgreSQL has and this list does not is refused as unknown, not shown empty; those
 //! that are always empty describe things that cannot exist here yet (triggers, publications, …).
 
+mod builtin_routines;
 mod definitions;
 mod functions;
+mod object_names;
 mod provider;
 mod rows;
 mod sql_text;
@@ -24,7 +26,11 @@ use std::sync::Arc;
 use glaredb_catalog::Catalog;
 use glaredb_engine::{
     query::functions::ExtraFunction,
-    session::engine::{SystemTable, SystemTableContext, SystemTables},
+    session::{
+        StatementContext,
+        engine::{SystemTable, SystemTableContext, SystemTables},
+    },
+    types::text::Names,
 };
 use glaredb_txn::ids::TableId;
 
@@ -122,6 +128,10 @@ impl SystemTables for PgCatalog {
             SystemTableProvider::new(definition, Box::new(move || tables::rows(&source)));
         let types = definition.columns.iter().map(|column| column.pg_type.clone()).collect();
         Some(SystemTable { oid: definition.oid, provider: Arc::new(provider), types })
+    }
+
+    fn names(&self, context: StatementContext) -> Names {
+        Names::new(Arc::new(object_names::StatementNames(context)))
     }
 
     fn has_schema(&self, schema: &str) -> bool {

@@ -5,7 +5,7 @@ use glaredb_catalog::{
     descriptor::{Column, Reference, Table},
 };
 pub(super) use glaredb_engine::query::quoting::{quote_identifier, quote_literal};
-use glaredb_engine::types::PgType;
+use glaredb_engine::{session::StatementContext, types::PgType};
 
 /// The parts of a possibly qualified, possibly quoted name, folded as SQL folds them; `None` if it
 /// is no name.
@@ -31,9 +31,8 @@ pub(super) fn parse_name(text: &str) -> Option<Vec<String>> {
         } else {
             let end = rest.find('.').unwrap_or(rest.len());
             let word = rest[..end].trim();
-            let begins = word.starts_with(|c: char| c.is_alphabetic() || c == '_');
-            let valid = |c: char| c.is_alphanumeric() || c == '_' || c == '$';
-            if !begins || !word.chars().all(valid) {
+            // Of whatever else: PostgreSQL is as lenient with names in texts.
+            if word.is_empty() || word.contains(char::is_whitespace) {
                 return None;
             }
             (part, rest) = (word.to_lowercase(), &rest[end..]);
@@ -117,7 +116,25 @@ fn is_string_literal(sql: &str) -> bool {
 }
 
 /// Name of a type as `format_type` prints it; for one that nobody knows, `???`.
-pub(super) fn format_type(catalog: &Catalog, oid: u32, typmod: Option<i32>) -> String {
+pub(super) fn format_type(context: &StatementContext, oid: u32, typmod: Option<i32>) -> String {
+    let relation = |table: &Table| {
+        let name = quote_identifier(&table.name);
+        let visible = super::object_names::is_relation_visible(context, table.oid) == Some(true);
+        match context.catalog.schema_by_oid(table.schema_oid) {
+            Some(schema) if !visible => format!("{}.{name}", quote_identifier(&schema.name)),
+            _ => name.into_owned(),
+        }
+    };
+    type_name(&context.catalog, oid, typmod, &relation)
+}
+
+/// [`format_type`] with names of row types as `relation` gives them.
+pub(super) fn type_name(
+    catalog: &Catalog,
+    oid: u32,
+    typmod: Option<i32>,
+    relation: &dyn Fn(&Table) -> String,
+) -> String {
     if oid == 0 {
         return "-".into();
     }
@@ -136,14 +153,12 @@ pub(super) fn format_type(catalog: &Catalog, oid: u32, typmod: Option<i32>) -> S
     if let Some((name, element)) = super::tables::types::builtin_type(oid) {
         return match element {
             0 => quote_identifier(name).into_owned(),
-            element => format!("{}[]", format_type(catalog, element, None)),
+            element => format!("{}[]", type_name(catalog, element, None, relation)),
         };
     }
     match catalog.table_with_inner_oid(oid) {
-        Some(table) if table.row_type_oid == oid => quote_identifier(&table.name).into_owned(),
-        Some(table) if table.array_type_oid == oid => {
-            format!("{}[]", quote_identifier(&table.name))
-        }
+        Some(table) if table.row_type_oid == oid => relation(table),
+        Some(table) if table.array_type_oid == oid => format!("{}[]", relation(table)),
         _ => "???".into(),
     }
 }

@@ -9,7 +9,10 @@ use glaredb_engine::{
         CommitPoint, Prepared, Session,
         api::{Execution, FieldDescription, Notice, ParamValue, TransactionStatus},
     },
-    types::{PgType, text::FormatSettings},
+    types::{
+        PgType,
+        text::{FormatSettings, Names},
+    },
 };
 
 use super::session::{MessageMemory, PreparedStatement, ReserveMemory, SqlSession};
@@ -116,5 +119,9 @@ impl SqlSession for Session {
 
     fn format_settings(&self) -> &FormatSettings {
         &self.settings().derived().format
+    }
+
+    fn object_names(&self) -> Names {
+        Self::object_names(self)
     }
 }

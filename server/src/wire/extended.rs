@@ -151,14 +151,14 @@ impl<S: SqlSession, IO: AsyncRead + AsyncWrite + Unpin + Send> Connection<S, IO>
             )
             .into());
         }
-        let settings = self.session.format_settings();
+        let settings = self.session.settings_for(types.iter());
         let parameters = bind
             .parameters()
             .zip(types)
             .enumerate()
             .map(|(index, (value, pg_type))| {
                 let format = bind.parameter_formats.get(index);
-                decode::parameter(pg_type, value, format, index + 1, settings)
+                decode::parameter(pg_type, value, format, index + 1, &settings)
             })
             .collect::<Result<_, _>>()?;
         let columns = prepared.fields().map_or(0, <[_]>::len);
@@ -272,8 +272,8 @@ impl<S: SqlSession, IO: AsyncRead + AsyncWrite + Unpin + Send> Connection<S, IO>
         mut rows: Box<Rows>,
         row_limit: usize,
     ) -> Result<(), Failure> {
-        let settings = self.session.format_settings();
-        let sent = rows.send(&mut self.channel, settings, row_limit).await?;
+        let settings = self.session.settings_for(rows.types());
+        let sent = rows.send(&mut self.channel, &settings, row_limit).await?;
         self.metrics.rows_sent.add(sent.rows);
         self.send_notices();
         let state = if sent.suspended {

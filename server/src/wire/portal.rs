@@ -6,7 +6,7 @@ use futures::StreamExt;
 use glaredb_engine::{
     error::{SqlError, sqlstate},
     session::api::{FieldDescription, ParamValue, RowStream},
-    types::text::FormatSettings,
+    types::{PgType, text::FormatSettings},
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -96,6 +96,11 @@ impl Rows {
     ) -> Result<Self, SqlError> {
         let encoder = RowEncoder::new(fields, |index| formats.get(index))?;
         Ok(Self { encoder, stream, tag, batch: None })
+    }
+
+    /// Of the columns.
+    pub(crate) fn types(&self) -> impl Iterator<Item = &PgType> {
+        self.encoder.types()
     }
 
     pub(crate) fn into_tag(self) -> String {

@@ -1,6 +1,6 @@
 //! The seam between the wire and sessions.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{borrow::Cow, future::Future, sync::Arc, time::Duration};
 
 use glaredb_engine::{
     error::SqlError,
@@ -8,7 +8,10 @@ use glaredb_engine::{
         CommitPoint,
         api::{Execution, FieldDescription, Notice, ParamValue, TransactionStatus},
     },
-    types::{PgType, text::FormatSettings},
+    types::{
+        PgType,
+        text::{FormatSettings, Names},
+    },
 };
 
 /// What a client says of itself when it connects.
@@ -164,4 +167,22 @@ pub trait SqlSession: Send + 'static {
 
     /// What the text of values depends on.
     fn format_settings(&self) -> &FormatSettings;
+
+    /// What `regclass` and kin are called.
+    fn object_names(&self) -> Names {
+        Names::default()
+    }
+
+    /// The settings for values of these types: with names only if some of them have any, as they cost
+    /// a look at the catalog.
+    fn settings_for<'t>(
+        &self,
+        mut types: impl Iterator<Item = &'t PgType>,
+    ) -> Cow<'_, FormatSettings> {
+        let settings = self.format_settings();
+        match types.any(PgType::shows_names) {
+            true => Cow::Owned(settings.with_names(self.object_names())),
+            false => Cow::Borrowed(settings),
+        }
+    }
 }

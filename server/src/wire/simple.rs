@@ -101,8 +101,8 @@ impl<S: SqlSession, IO: AsyncRead + AsyncWrite + Unpin + Send> Connection<S, IO>
                 self.channel.output.row_description(&fields, |_| Format::Text);
                 let formats = ResultFormats::default();
                 let mut rows = Rows::new(&fields, &formats, stream, tag)?;
-                let settings = self.session.format_settings();
-                let sent = rows.send(&mut self.channel, settings, 0).await?;
+                let settings = self.session.settings_for(rows.types());
+                let sent = rows.send(&mut self.channel, &settings, 0).await?;
                 self.metrics.rows_sent.add(sent.rows);
                 (Some(rows.into_tag()), sent.rows)
             }

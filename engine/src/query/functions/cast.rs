@@ -270,10 +270,8 @@ fn from_text(to: PgType, settings: FormatSettings) -> ArrayFunction {
 }
 
 fn out_of_range(to: &PgType) -> SqlError {
-    SqlError::new(
-        sqlstate::NUMERIC_VALUE_OUT_OF_RANGE,
-        format!("{} out of range", to.sql_name().to_lowercase()),
-    )
+    let name = if *to == PgType::Oid { "OID".to_owned() } else { to.sql_name().to_lowercase() };
+    SqlError::new(sqlstate::NUMERIC_VALUE_OUT_OF_RANGE, format!("{name} out of range"))
 }
 
 fn collect_checked<T: ArrowPrimitiveType>(

@@ -272,7 +272,8 @@ impl Planner<'_> {
                 return self.resolve_call(name, vec![Bound::new(padded, PgType::Text)]);
             }
             "pg_typeof" if args.len() == 1 => {
-                return Ok(Bound::text(type_name(&args[0].ty)));
+                let oid = ScalarValue::UInt32(Some(args[0].ty.oid()));
+                return Ok(Bound::literal(oid, PgType::Regtype));
             }
             _ => {}
         }

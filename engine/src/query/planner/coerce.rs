@@ -49,9 +49,7 @@ pub(super) fn cast_context(from: &PgType, to: &PgType) -> Option<CastContext> {
     if let (Some(from), Some(to)) = (rank(from), rank(to)) {
         return Some(if from < to { Implicit } else { Assignment });
     }
-    let oid_like = |t: &PgType| {
-        matches!(t, T::Oid | T::Regclass | T::Regtype | T::Regproc | T::Regnamespace | T::Regrole)
-    };
+    let oid_like = |t: &PgType| *t == T::Oid || t.is_object_name();
     Some(match (from, to) {
         (T::Int4, T::Bool) | (T::Bool, T::Int4) => Explicit,
         (f, t) if is_integer(f) && oid_like(t) => Implicit,
@@ -149,11 +147,6 @@ impl Planner<'_> {
         match &bound.expr {
             Expr::Literal(value, _) if value.is_null() => Bound::null(to.clone()),
             Expr::Literal(ScalarValue::Utf8View(Some(text)), _) => {
-                let named = matches!(to, PgType::Regproc | PgType::Regnamespace | PgType::Regrole);
-                if named && text.parse::<u32>().is_err() {
-                    self.reusable = false;
-                    return self.extra_cast(Bound::text(text.clone()), to);
-                }
                 let value = self.constant_of(text, to, context == CastContext::Explicit)?;
                 Ok(Bound::literal(value, to.clone()))
             }
@@ -183,15 +176,11 @@ impl Planner<'_> {
                 Ok(ScalarValue::Utf8View(Some(fitted.to_owned())))
             }
             PgType::Text | PgType::Unknown => Ok(ScalarValue::Utf8View(Some(text.to_owned()))),
-            PgType::Regclass => self.regclass(text).map(|oid| ScalarValue::UInt32(Some(oid))),
-            PgType::Regtype => self.regtype(text).map(|oid| ScalarValue::UInt32(Some(oid))),
-            PgType::Regproc | PgType::Regnamespace | PgType::Regrole => match text.parse() {
-                Ok(oid) => Ok(ScalarValue::UInt32(Some(oid))),
-                Err(_) => Err(SqlError::not_supported(format!(
-                    "input of type {} other than a number",
-                    to.sql_name()
-                ))),
-            },
+            _ if to.is_object_name() => {
+                // What has the name may be another thing next time.
+                self.reusable = false;
+                parse_text(text, to, self.context.format)
+            }
             PgType::Array(of) => self.array_literal(text, of, explicit),
             PgType::Timestamptz | PgType::Date | PgType::Timestamp | PgType::Time
                 if depends_on_now(text) =>
@@ -248,7 +237,7 @@ impl Planner<'_> {
             }
             return Ok(Bound::new(cast(bound.expr, to.arrow_type()), to.clone()));
         }
-        if is_text(&from) && matches!(to, T::Regclass | T::Regtype) {
+        if is_text(&from) && to.is_object_name() {
             let Some(text) = bound.constant_text().map(str::to_owned) else {
                 return self.extra_cast(bound, to);
             };
@@ -408,6 +397,10 @@ pub(super) fn category(ty: &PgType) -> char {
         | PgType::Regclass
         | PgType::Regtype
         | PgType::Regproc
+        | PgType::Regprocedure
+        | PgType::Regoper
+        | PgType::Regoperator
+        | PgType::Regcollation
         | PgType::Regnamespace
         | PgType::Regrole => 'N',
         PgType::Text | PgType::Varchar(_) | PgType::Bpchar(_) | PgType::Name => 'S',

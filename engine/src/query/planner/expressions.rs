@@ -69,8 +69,11 @@ impl Planner<'_> {
                 }
                 let to = type_names::pg_type(data_type)?;
                 let bound = self.expr_for_cast(expr, &to, env)?;
+                // What is said of a name need not quote it.
+                let of_name = to.is_object_name() && bound.constant_text().is_some();
+                let fallback = of_name.then_some(expr.as_ref());
                 self.coerce(bound, &to, CastContext::Explicit)
-                    .map_err(|e| self.locate_literal(e, [expr.as_ref()], None))
+                    .map_err(|e| self.locate_literal(e, [expr.as_ref()], fallback))
             }
             E::IsNull(e) => Ok(Bound::bool(Expr::IsNull(Box::new(self.any(e, env)?.expr)))),
             E::IsNotNull(e) => Ok(Bound::bool(Expr::IsNotNull(Box::new(self.any(e, env)?.expr)))),

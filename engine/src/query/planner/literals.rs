@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     error::{SqlError, sqlstate},
-    query::{functions::decimal::Decimal, parser, statement::RelationName, type_names},
+    query::{functions::decimal::Decimal, type_names},
     types::{
         NumericShape, PgType,
         text::{IntervalFields, array_elements, parse_interval},
@@ -191,25 +191,6 @@ impl Planner<'_> {
         )
     }
 
-    /// `'name'::regclass`.
-    pub(super) fn regclass(&mut self, text: &str) -> Result<u32, SqlError> {
-        if let Ok(oid) = text.trim().parse() {
-            return Ok(oid);
-        }
-        let name = relation_name(text)?;
-        self.reusable = false;
-        super::resolver::resolve(self.context, &name).map(|table| table.oid)
-    }
-
-    /// `'name'::regtype`.
-    pub(super) fn regtype(&mut self, text: &str) -> Result<u32, SqlError> {
-        if let Ok(oid) = text.trim().parse() {
-            return Ok(oid);
-        }
-        let name = parser::parse_type_name(text)?;
-        type_names::pg_type(&name).map(|ty| ty.oid())
-    }
-
     /// `'{1,2}'` as an array: one dimension.
     pub(super) fn array_literal(
         &mut self,
@@ -263,36 +244,6 @@ fn number(text: &str) -> Result<Bound, SqlError> {
             format!("trailing junk after numeric literal at or near \"{text}\""),
         )),
     }
-}
-
-/// `schema.name` in a string, folded as in SQL.
-fn relation_name(text: &str) -> Result<RelationName, SqlError> {
-    let mut parts = Vec::new();
-    let mut rest = text.trim();
-    let invalid = || SqlError::new(sqlstate::INVALID_NAME, "invalid name syntax");
-    loop {
-        let part = if let Some(quoted) = rest.strip_prefix('"') {
-            let end = quoted.find('"').ok_or_else(invalid)?;
-            let (name, after) = quoted.split_at(end);
-            rest = &after[1..];
-            name.to_owned()
-        } else {
-            let end = rest.find('.').unwrap_or(rest.len());
-            let (name, after) = rest.split_at(end);
-            rest = after;
-            name.to_lowercase()
-        };
-        if part.is_empty() {
-            return Err(invalid());
-        }
-        parts.push(part);
-        match rest.strip_prefix('.') {
-            Some(after) => rest = after,
-            None if rest.is_empty() => break,
-            None => return Err(invalid()),
-        }
-    }
-    parser::relation_name(parts, None)
 }
 
 /// The fields behind an interval's text; None for all. The error is the text that is not understood.

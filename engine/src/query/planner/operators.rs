@@ -182,6 +182,8 @@ impl Planner<'_> {
             PgType::Varchar(_) | PgType::Name => PgType::Text,
             PgType::Bpchar(_) => PgType::Bpchar(None),
             PgType::Numeric(_) => PgType::Numeric(None),
+            // They have no operators of their own.
+            name if name.is_object_name() => PgType::Oid,
             other => other.clone(),
         }
     }

@@ -106,7 +106,7 @@ impl CopySource {
         Ok(Self {
             reader: Reader {
                 dialect: Dialect::new(copy),
-                format: context.settings.derived().format.clone(),
+                format: context.format(),
                 table: table.name.clone(),
                 force_not_null: chosen("FORCE_NOT_NULL", &copy.force_not_null, &names)?,
                 force_null: chosen("FORCE_NULL", &copy.force_null, &names)?,

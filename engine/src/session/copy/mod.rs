@@ -99,7 +99,7 @@ async fn copy_out(
     stream: super::RowStream,
 ) -> Result<Execution, SqlError> {
     let columns = names.len();
-    let format = context.settings.derived().format.clone();
+    let format = context.format();
     let writer = output::Writer::new(copy, names, types, format)?;
     if let Some(path) = &copy.file {
         let file = file::create(path).await?;

@@ -188,6 +188,10 @@ pub(super) fn check_type(definition: &ColumnDefinition) -> Result<(), SqlError> 
         | PgType::Regclass
         | PgType::Regtype
         | PgType::Regproc
+        | PgType::Regprocedure
+        | PgType::Regoper
+        | PgType::Regoperator
+        | PgType::Regcollation
         | PgType::Regnamespace
         | PgType::Regrole => Err(SqlError::not_supported(format!(
             "column \"{}\" of type {}",

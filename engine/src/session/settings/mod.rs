@@ -14,7 +14,7 @@ use crate::{
     query::statement::IsolationLevel,
     types::{
         TimeZone,
-        text::{ByteaOutput, FormatSettings, IntervalStyle},
+        text::{ByteaOutput, FormatSettings, IntervalStyle, Names},
     },
 };
 
@@ -321,6 +321,7 @@ fn derive(values: &[String]) -> Result<Derived, SqlError> {
     let wrong = |name: &str| SqlError::internal(format!("parameter {name} has no usable value"));
     Ok(Derived {
         format: FormatSettings {
+            names: Names::default(),
             time_zone: TimeZone::parse_setting(value("timezone")?)
                 .ok_or_else(|| wrong("TimeZone"))?
                 .0,

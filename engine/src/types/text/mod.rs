@@ -6,6 +6,7 @@ mod datetime;
 mod float;
 mod interval;
 mod length;
+mod names;
 mod numeric;
 mod parse;
 mod write;
@@ -18,6 +19,7 @@ pub use datetime::{
 pub use float::{write_float4, write_float8};
 pub use interval::{IntervalFields, parse_interval, write_interval};
 pub use length::fit;
+pub use names::{Names, ObjectNames};
 pub use numeric::{
     canonical_numeric, overflow as numeric_overflow, parse_decimal, write_decimal128,
     write_decimal256,
@@ -36,6 +38,16 @@ pub struct FormatSettings {
     /// Positive: shortest text that reads back as the same number; else that many digits fewer.
     pub extra_float_digits: i32,
     pub bytea_output: ByteaOutput,
+    /// What `regclass` and kin are called; a session's settings have none.
+    pub names: Names,
+}
+
+impl FormatSettings {
+    /// The same with names.
+    #[must_use]
+    pub fn with_names(&self, names: Names) -> Self {
+        Self { names, ..self.clone() }
+    }
 }
 
 impl Default for FormatSettings {
@@ -46,6 +58,7 @@ impl Default for FormatSettings {
             interval_style: IntervalStyle::Postgres,
             extra_float_digits: 1,
             bytea_output: ByteaOutput::Hex,
+            names: Names::default(),
         }
     }
 }

@@ -157,6 +157,10 @@ impl ColumnBuilder {
             | PgType::Regclass
             | PgType::Regtype
             | PgType::Regproc
+            | PgType::Regprocedure
+            | PgType::Regoper
+            | PgType::Regoperator
+            | PgType::Regcollation
             | PgType::Regnamespace
             | PgType::Regrole => Values::Oid(UInt32Builder::with_capacity(capacity)),
             PgType::Json => Values::Json(strings()),
@@ -289,6 +293,9 @@ impl ColumnBuilder {
                 b.append_value(bytes);
             }
             Values::Array(lists) => lists.append(text, settings)?,
+            Values::Oid(b) if self.pg_type.is_object_name() => {
+                b.append_value(settings.names.oid(&self.pg_type, text)?);
+            }
             Values::Oid(b) => {
                 let value = integer(text, "oid")?;
                 // PostgreSQL takes negative OIDs as their two's complement.

@@ -74,6 +74,10 @@ impl<'a> TextEncoder<'a> {
             DataType::UInt16 => {
                 write_integer(i64::from(array.as_primitive::<UInt16Type>().value(row)), out);
             }
+            DataType::UInt32 if self.pg_type.is_object_name() => {
+                let oid = array.as_primitive::<UInt32Type>().value(row);
+                self.settings.names.write(self.pg_type, oid, out);
+            }
             DataType::UInt32 => {
                 write_integer(i64::from(array.as_primitive::<UInt32Type>().value(row)), out);
             }

@@ -4,7 +4,10 @@ use glaredb_catalog::{Catalog, Relation, descriptor::Table};
 use glaredb_engine::{error::SqlError, types::PgType};
 
 use super::system_function::{Call, Functions, Value};
-use crate::pg_catalog::{sql_text, tables};
+use crate::pg_catalog::{
+    builtin_routines::{FUNCTION_LIST, Function},
+    sql_text, tables,
+};
 
 pub(super) fn add(functions: &mut Functions) {
     use PgType::{Bool, Int4, Name, Oid, Text};
@@ -65,14 +68,14 @@ pub(super) fn add(functions: &mut Functions) {
         });
     }
     functions.strict("pg_get_function_result", &[Oid], Text, |call| {
-        let function = call.oid(0).and_then(function_types)?;
-        Some(sql_text::format_type(&call.context.catalog, function.returns, None))
+        let function = FUNCTION_LIST.with_oid(call.oid(0)?)?;
+        let returns = sql_text::format_type(call.context, function.returns, None);
+        Some(if function.returns_set { format!("SETOF {returns}") } else { returns })
     });
     for name in ["pg_get_function_arguments", "pg_get_function_identity_arguments"] {
         functions.strict(name, &[Oid], Text, |call| {
-            let function = call.oid(0).and_then(function_types)?;
-            let name = |oid: &u32| sql_text::format_type(&call.context.catalog, *oid, None);
-            Some(function.arguments.iter().map(name).collect::<Vec<_>>().join(", "))
+            let function = FUNCTION_LIST.with_oid(call.oid(0)?)?;
+            Some(function_arguments(call, function))
         });
     }
 }
@@ -92,23 +95,26 @@ fn keyed_by(catalog: &Catalog, constraint_oid: u32) -> Option<&Table> {
     (key.constraint_oid == constraint_oid).then_some(&**table)
 }
 
-struct FunctionTypes {
-    returns: u32,
-    arguments: Vec<u32>,
-}
-
-/// Result and argument types of a function in `pg_proc`.
-fn function_types(oid: u32) -> Option<FunctionTypes> {
-    /// Places of columns in `pg_proc`.
-    const RETURNS: usize = 18;
-    const ARGUMENTS: usize = 19;
-    let oid = oid.to_string();
-    let line = include_str!("../data/pg_proc.tsv")
-        .lines()
-        .find(|line| line.split('\t').next() == Some(&oid))?;
-    let fields: Vec<&str> = line.split('\t').collect();
-    Some(FunctionTypes {
-        returns: fields.get(RETURNS)?.parse().ok()?,
-        arguments: fields.get(ARGUMENTS)?.split(' ').filter_map(|oid| oid.parse().ok()).collect(),
-    })
+/// As CREATE FUNCTION would say them: modes other than IN, names where there are any, types.
+fn function_arguments(call: &Call<'_>, function: &Function) -> String {
+    let types = match function.all_arguments.is_empty() {
+        true => &function.arguments,
+        false => &function.all_arguments,
+    };
+    let arguments = types.iter().enumerate().filter_map(|(at, oid)| {
+        let mode = match function.modes.get(at) {
+            None | Some('i') => "",
+            Some('o') => "OUT ",
+            Some('b') => "INOUT ",
+            Some('v') => "VARIADIC ",
+            // Columns of the result.
+            Some(_) => return None,
+        };
+        let name = match function.names.get(at) {
+            None | Some(&"") => String::new(),
+            Some(name) => format!("{} ", sql_text::quote_identifier(name)),
+        };
+        Some(format!("{mode}{name}{}", sql_text::format_type(call.context, *oid, None)))
+    });
+    arguments.collect::<Vec<_>>().join(", ")
 }

@@ -131,7 +131,7 @@ fn push_column(source: &Source, rows: &mut Rows, column: &ColumnRow<'_>) {
     let data_type = if facts.element != 0 && facts.length == -1 {
         "ARRAY".to_owned()
     } else {
-        sql_text::format_type(&source.catalog, column.type_oid, None)
+        sql_text::type_name(&source.catalog, column.type_oid, None, &|table| table.name.clone())
     };
     rows.push([
         ("table_catalog", source.database.as_str().into()),

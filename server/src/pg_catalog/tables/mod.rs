@@ -1,6 +1,7 @@
 //! The rows of each system table.
 
 mod class;
+pub(super) mod collations;
 mod descriptions;
 mod information_schema;
 mod keys;
@@ -20,7 +21,7 @@ use datafusion::error::Result;
 use glaredb_catalog::{Catalog, descriptor::Table};
 use glaredb_engine::session::Settings;
 
-use super::{Activities, StorageFigures, definitions::Definition, rows::Rows};
+use super::{Activities, StorageFigures, builtin_routines, definitions::Definition, rows::Rows};
 
 /// What a table's rows are made of.
 pub(super) struct Source {
@@ -141,12 +142,12 @@ pub(super) fn rows(source: &Source) -> Result<RecordBatch> {
             "pg_type" => types::pg_type(source, &mut rows),
             "pg_am" => rows.push_data(include_str!("../data/pg_am.tsv")),
             "pg_cast" => rows.push_data(include_str!("../data/pg_cast.tsv")),
-            "pg_collation" => rows.push_data(include_str!("../data/pg_collation.tsv")),
+            "pg_collation" => rows.push_data(collations::DATA),
             "pg_language" => rows.push_data(include_str!("../data/pg_language.tsv")),
             "pg_opclass" => rows.push_data(include_str!("../data/pg_opclass.tsv")),
-            "pg_operator" => rows.push_data(include_str!("../data/pg_operator.tsv")),
+            "pg_operator" => rows.push_data(builtin_routines::OPERATORS),
             "pg_opfamily" => rows.push_data(include_str!("../data/pg_opfamily.tsv")),
-            "pg_proc" => rows.push_data(include_str!("../data/pg_proc.tsv")),
+            "pg_proc" => rows.push_data(builtin_routines::FUNCTIONS),
             _ => {}
         },
     }

@@ -16,6 +16,8 @@ pub(in crate::pg_catalog) struct TypeFacts {
     /// Of an array type, else 0.
     pub(in crate::pg_catalog) element: u32,
     pub(in crate::pg_catalog) is_array: bool,
+    /// OID of the array type over it, 0 without one.
+    array: u32,
     pub(in crate::pg_catalog) align: &'static str,
     pub(in crate::pg_catalog) storage: &'static str,
     pub(in crate::pg_catalog) collation: u32,
@@ -30,6 +32,7 @@ mod place {
     pub(super) const ELEMENT: usize = 13;
     pub(super) const ALIGN: usize = 22;
     pub(super) const STORAGE: usize = 23;
+    pub(super) const ARRAY: usize = 14;
     pub(super) const COLLATION: usize = 28;
 }
 
@@ -45,6 +48,7 @@ static FACTS: LazyLock<HashMap<u32, TypeFacts>> = LazyLock::new(|| {
                 // int2vector and oidvector are arrays of a kind, but print under their names.
                 is_array: *fields.get(place::CATEGORY)? == "A"
                     && *fields.get(place::STORAGE)? != "p",
+                array: fields.get(place::ARRAY)?.parse().ok()?,
                 align: fields.get(place::ALIGN)?,
                 storage: fields.get(place::STORAGE)?,
                 collation: fields.get(place::COLLATION)?.parse().ok()?,
@@ -61,6 +65,7 @@ const UNKNOWN: TypeFacts = TypeFacts {
     by_value: false,
     element: 0,
     is_array: false,
+    array: 0,
     align: "d",
     storage: "x",
     collation: 0,
@@ -74,6 +79,11 @@ pub(in crate::pg_catalog) fn type_facts(oid: u32) -> TypeFacts {
 pub(in crate::pg_catalog) fn builtin_type(oid: u32) -> Option<(&'static str, u32)> {
     let facts = FACTS.get(&oid)?;
     Some((facts.name, if facts.is_array { facts.element } else { 0 }))
+}
+
+/// OID of the array type over a built-in type.
+pub(in crate::pg_catalog) fn builtin_array_oid(oid: u32) -> Option<u32> {
+    FACTS.get(&oid).map(|facts| facts.array).filter(|array| *array != 0)
 }
 
 /// OID of a built-in type by its name in `pg_type`.

@@ -72,6 +72,10 @@ fn decode_value(pg_type: &PgType, input: &[u8]) -> Option<(String, usize)> {
         | PgType::Regclass
         | PgType::Regtype
         | PgType::Regproc
+        | PgType::Regprocedure
+        | PgType::Regoper
+        | PgType::Regoperator
+        | PgType::Regcollation
         | PgType::Regnamespace
         | PgType::Regrole => {
             let bytes: [u8; 4] = input.get(..4)?.try_into().ok()?;
