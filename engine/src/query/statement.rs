@@ -49,6 +49,9 @@ pub enum StatementKind {
     Rollback {
         chain: bool,
     },
+    Savepoint(String),
+    Release(String),
+    RollbackTo(String),
     /// `SET TRANSACTION …` or `SET SESSION CHARACTERISTICS AS TRANSACTION …`.
     SetTransaction {
         session: bool,
@@ -413,9 +416,12 @@ impl Statement {
             | K::DropSchema(_)
             | K::AlterTable(_)
             | K::Truncate(_) => StatementClass::Ddl,
-            K::Begin(_) | K::Commit { .. } | K::Rollback { .. } => {
-                StatementClass::TransactionControl
-            }
+            K::Begin(_)
+            | K::Commit { .. }
+            | K::Rollback { .. }
+            | K::Savepoint(_)
+            | K::Release(_)
+            | K::RollbackTo(_) => StatementClass::TransactionControl,
             _ => StatementClass::Utility,
         }
     }
@@ -423,7 +429,12 @@ impl Statement {
     /// Whether a failed transaction block still accepts it.
     #[must_use]
     pub fn allowed_in_failed_transaction(&self) -> bool {
-        matches!(self.kind, StatementKind::Commit { .. } | StatementKind::Rollback { .. })
+        matches!(
+            self.kind,
+            StatementKind::Commit { .. }
+                | StatementKind::Rollback { .. }
+                | StatementKind::RollbackTo(_)
+        )
     }
 
     /// Whether it refuses to run inside a transaction block (25001), as VACUUM does.
@@ -464,7 +475,9 @@ impl Statement {
             K::Analyze(_) => "ANALYZE",
             K::Begin(_) => "BEGIN",
             K::Commit { .. } => "COMMIT",
-            K::Rollback { .. } => "ROLLBACK",
+            K::Rollback { .. } | K::RollbackTo(_) => "ROLLBACK",
+            K::Savepoint(_) => "SAVEPOINT",
+            K::Release(_) => "RELEASE",
             K::SetTransaction { .. } | K::Set(_) => "SET",
             K::Reset(_) => "RESET",
             K::Show(_) => "SHOW",

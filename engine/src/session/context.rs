@@ -12,8 +12,10 @@ use glaredb_catalog::{Catalog, descriptor::Table as TableDescriptor};
 use parking_lot::Mutex;
 
 use super::{
-    Engine, Identity, Settings, StatementContext, engine::SystemTableContext, point::turns::Key,
-    transaction::Transaction,
+    Engine, Identity, Settings, StatementContext,
+    engine::SystemTableContext,
+    point::turns::Key,
+    transaction::{Modes, Transaction},
 };
 use crate::{
     error::{SqlError, sqlstate},
@@ -22,7 +24,7 @@ use crate::{
         planner::{PlanContext, ResolvedColumn, ResolvedKind, ResolvedTable, TableResolver},
         quoting::quote_identifier,
         scan::{StatementView, StoredTable},
-        statement::RelationName,
+        statement::{IsolationLevel, RelationName},
     },
     types::text::FormatSettings,
 };
@@ -292,12 +294,19 @@ impl ExecutionContext {
         tables.table(&context, schema, name)
     }
 
-    /// Refuses to write in a READ ONLY transaction.
+    /// Refuses to write in a READ ONLY transaction, and in a SERIALIZABLE one.
     ///
     /// # Errors
-    /// 25006.
+    /// 25006, 0A000.
     pub(super) fn check_writable(&self, command: &str) -> Result<(), SqlError> {
-        if self.transaction.lock().read_only {
+        let Modes { read_only, isolation, .. } = self.transaction.lock().modes;
+        if !read_only && isolation == IsolationLevel::Serializable {
+            return Err(SqlError::not_supported(format!(
+                "{command} in a SERIALIZABLE transaction"
+            ))
+            .hint("Transactions that only read may be SERIALIZABLE."));
+        }
+        if read_only {
             return Err(SqlError::new(
                 sqlstate::READ_ONLY_SQL_TRANSACTION,
                 format!("cannot execute {command} in a read-only transaction"),

@@ -19,12 +19,12 @@ use super::{
     explain,
     prepare::{Plan, Prepared, Runnable},
     run,
-    transaction::{ATTEMPTS_MAX, Transaction},
+    transaction::{ATTEMPTS_MAX, Modes, Transaction},
 };
 use crate::{
     error::{SqlError, sqlstate},
     query::planner::PlannedDml,
-    query::statement::{Discard, IsolationLevel, Statement, StatementKind},
+    query::statement::{Discard, Statement, StatementKind},
 };
 
 impl Session {
@@ -77,6 +77,9 @@ impl Session {
             StatementKind::Begin(modes) => self.begin(statement, *modes),
             StatementKind::Commit { chain } => self.commit_block(*chain).await,
             StatementKind::Rollback { chain } => self.rollback_block(*chain),
+            StatementKind::Savepoint(name) => self.savepoint(name),
+            StatementKind::Release(name) => self.release_savepoint(name),
+            StatementKind::RollbackTo(name) => self.rollback_to_savepoint(name),
             StatementKind::SetTransaction { session, modes } => {
                 self.set_transaction(*session, *modes)
             }
@@ -183,15 +186,9 @@ impl Session {
         let transaction = match &self.transaction {
             Some(transaction) if !autocommit => Arc::clone(transaction),
             _ => {
-                let derived = self.settings.derived();
-                let isolation = supported(derived.default_isolation)?;
-                let transaction = Transaction::new(
-                    self.engine.database(),
-                    &self.commit_point,
-                    isolation,
-                    derived.default_read_only,
-                    now_us,
-                );
+                let modes = Modes::default_in(self.settings.derived());
+                let database = self.engine.database();
+                let transaction = Transaction::new(database, &self.commit_point, modes, now_us);
                 let transaction = Arc::new(Mutex::new(transaction));
                 if !autocommit {
                     self.settings.begin();
@@ -257,18 +254,6 @@ pub(super) fn take(transaction: &Mutex<Transaction>) -> Transaction {
     let mut slot = transaction.lock();
     let empty = slot.empty();
     std::mem::replace(&mut *slot, empty)
-}
-
-/// # Errors
-/// 0A000 for SERIALIZABLE.
-pub(super) fn supported(isolation: IsolationLevel) -> Result<IsolationLevel, SqlError> {
-    match isolation {
-        IsolationLevel::Serializable => {
-            Err(SqlError::not_supported("isolation level SERIALIZABLE"))
-        }
-        IsolationLevel::ReadUncommitted => Ok(IsolationLevel::ReadCommitted),
-        level => Ok(level),
-    }
 }
 
 /// Executes a statement: here if that is little work, else [apart].

@@ -45,6 +45,7 @@ use self::{
     plan_cache::PlanCache,
     settings::{Derived, PendingSettings},
     transaction::Transaction,
+    transaction_control::SavepointOfSession,
 };
 pub use self::{
     api::{
@@ -88,6 +89,12 @@ pub struct Session {
     transaction: Option<Arc<Mutex<Transaction>>>,
     /// Of the open transaction; its streams set it too.
     failed: Arc<AtomicBool>,
+    /// As many as its transaction has.
+    savepoints: Vec<SavepointOfSession>,
+    /// How many were ever set.
+    savepoints_set: u64,
+    /// See [`take_undone`](Self::take_undone).
+    undone_since: Option<u64>,
     notices: Vec<Notice>,
     reported: HashMap<&'static str, String>,
     /// What queries set.
@@ -144,6 +151,9 @@ impl Session {
             given_up: GivenUpAtEnd::default(),
             transaction: None,
             failed: Arc::default(),
+            savepoints: Vec::new(),
+            savepoints_set: 0,
+            undone_since: None,
             notices: Vec::new(),
             reported: HashMap::new(),
             pending: PendingSettings::default(),
@@ -312,6 +322,20 @@ impl Session {
             self.statement_failed();
         }
         result
+    }
+
+    /// How many savepoints were set so far: what is opened now, such as a portal, goes with the next one
+    /// that is rolled back to and has this number or a smaller one.
+    #[must_use]
+    pub fn savepoints_set(&self) -> u64 {
+        self.savepoints_set
+    }
+
+    /// The number of the savepoint to which was rolled back since the last call, of several the
+    /// smallest: what was opened when [`savepoints_set`](Self::savepoints_set) was this or more is
+    /// undone.
+    pub fn take_undone(&mut self) -> Option<u64> {
+        self.undone_since.take()
     }
 
     /// Keeps a prepared statement by name, for the protocol and for EXECUTE. The empty name is

@@ -12,6 +12,7 @@ use super::{
     api::{Execution, FieldDescription, Notice},
     prepare::text_field,
     settings::parameters,
+    transaction::Modes,
     transaction_control::isolation_name,
 };
 use crate::{
@@ -110,17 +111,14 @@ impl Session {
     }
 
     fn show_transaction(&self, name: &str) -> Option<String> {
-        let open = self.transaction.as_ref().map(|transaction| {
-            let transaction = transaction.lock();
-            (transaction.isolation, transaction.read_only)
-        });
-        let derived = self.settings.derived();
-        let (isolation, read_only) =
-            open.unwrap_or((derived.default_isolation, derived.default_read_only));
+        let open = self.transaction.as_ref().map(|transaction| transaction.lock().modes);
+        let Modes { isolation, read_only, deferrable } =
+            open.unwrap_or_else(|| Modes::default_in(self.settings.derived()));
+        let switch = |on| if on { "on" } else { "off" }.to_owned();
         Some(match name {
             "transaction_isolation" => isolation_name(isolation).to_owned(),
-            "transaction_read_only" => if read_only { "on" } else { "off" }.to_owned(),
-            "transaction_deferrable" => "off".to_owned(),
+            "transaction_read_only" => switch(read_only),
+            "transaction_deferrable" => switch(deferrable),
             _ => return None,
         })
     }
@@ -151,6 +149,10 @@ fn transaction_modes(set: &SetVariable) -> Result<Option<TransactionModes>, SqlE
         "transaction_read_only" => {
             let value = value.unwrap_or("off");
             modes.read_only = Some(crate::types::text::parse_boolean(value)?);
+        }
+        "transaction_deferrable" => {
+            let value = value.unwrap_or("off");
+            modes.deferrable = Some(crate::types::text::parse_boolean(value)?);
         }
         _ => return Ok(None),
     }

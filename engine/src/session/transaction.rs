@@ -1,8 +1,11 @@
 //! A transaction: its snapshots, what it wrote, and its commit.
 //!
-//! Both isolation levels are snapshot isolation. READ COMMITTED takes a snapshot per statement,
+//! All isolation levels are snapshot isolation. READ COMMITTED takes a snapshot per statement,
 //! REPEATABLE READ one at its first; either way the resolver refuses a key that another transaction
-//! wrote after the snapshot under which it was looked up.
+//! wrote after the snapshot under which it was looked up. SERIALIZABLE is for transactions that only
+//! read: among themselves those are serializable under snapshots, and the first write is refused.
+
+mod savepoints;
 
 use std::sync::Arc;
 
@@ -20,11 +23,18 @@ use super::{
     commit::{self, CommitPoint, LargeCommit},
     errors::{self, serialization_failure},
     point::turns::{Holder, Key, TURNS_MAX, Turn},
+    settings::Derived,
 };
 use crate::{
-    error::SqlError,
-    query::{scan::StatementView, statement::IsolationLevel},
-    storage::{database::Database, write_set::WriteSet},
+    error::{SqlError, sqlstate},
+    query::{
+        scan::StatementView,
+        statement::{IsolationLevel, TransactionModes},
+    },
+    storage::{
+        database::Database,
+        write_set::{self, WriteSet},
+    },
 };
 
 /// What a transaction has done so far. Shared with the sinks and streams of its statements.
@@ -32,8 +42,7 @@ pub(super) struct Transaction {
     database: Arc<Database>,
     /// The session's.
     point: CommitPoint,
-    pub isolation: IsolationLevel,
-    pub read_only: bool,
+    pub modes: Modes,
     /// `now()`.
     pub start_us: i64,
     /// A statement has run: modes are fixed.
@@ -41,7 +50,10 @@ pub(super) struct Transaction {
     /// REPEATABLE READ's only one.
     snapshot: Option<Arc<SnapshotGuard>>,
     writes: Option<Arc<Mutex<WriteSet>>>,
-    ddl: Ddl,
+    /// Shared with savepoints until it changes.
+    ddl: Arc<Ddl>,
+    /// Outermost first.
+    savepoints: Vec<Savepoint>,
     /// Parts of a bulk load that were sent already.
     large: Option<LargeCommit>,
     /// Its turns at rows it changes, kept until it has ended.
@@ -50,8 +62,37 @@ pub(super) struct Transaction {
     pub holder: Option<Holder>,
 }
 
+/// What SET TRANSACTION sets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Modes {
+    pub isolation: IsolationLevel,
+    pub read_only: bool,
+    /// Told when asked; no transaction waits for its snapshot.
+    pub deferrable: bool,
+}
+
+impl Modes {
+    /// Those of a transaction that says nothing else.
+    pub(super) fn default_in(settings: &Derived) -> Self {
+        Self {
+            isolation: settings.default_isolation,
+            read_only: settings.default_read_only,
+            deferrable: settings.default_deferrable,
+        }
+    }
+}
+
+/// What ROLLBACK TO goes back to. Settings and cursors are the session's.
+struct Savepoint {
+    name: String,
+    /// `None`: nothing was written before it.
+    writes: Option<write_set::Savepoint>,
+    ddl: Arc<Ddl>,
+    read_only: bool,
+}
+
 /// The transaction's own catalog.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Ddl {
     change: CatalogChange,
     writes: Vec<KeyWrite>,
@@ -67,20 +108,19 @@ impl Transaction {
     pub(super) fn new(
         database: &Arc<Database>,
         point: &CommitPoint,
-        isolation: IsolationLevel,
-        read_only: bool,
+        modes: Modes,
         start_us: i64,
     ) -> Self {
         Self {
             database: Arc::clone(database),
             point: point.clone(),
-            isolation,
-            read_only,
+            modes,
             start_us,
             started: false,
             snapshot: None,
             writes: None,
-            ddl: Ddl::default(),
+            ddl: Arc::default(),
+            savepoints: Vec::new(),
             large: None,
             turns: Vec::new(),
             holder: None,
@@ -89,15 +129,66 @@ impl Transaction {
 
     /// A new transaction with the same modes.
     pub(super) fn empty(&self) -> Self {
-        Self::new(&self.database, &self.point, self.isolation, self.read_only, self.start_us)
+        Self::new(&self.database, &self.point, self.modes, self.start_us)
     }
 
     /// Whether a statement that changes the row with this key waits for its turn: not if the turn is
     /// the transaction's already, and not under a snapshot that is older than the wait.
     pub(super) fn waits_for(&self, key: &Key) -> bool {
-        self.isolation != IsolationLevel::RepeatableRead
+        !self.keeps_snapshot()
             && self.turns.len() < TURNS_MAX
             && !self.turns.iter().any(|turn| turn.is_at(key))
+    }
+
+    /// Whether all statements see the same.
+    fn keeps_snapshot(&self) -> bool {
+        matches!(
+            self.modes.isolation,
+            IsolationLevel::RepeatableRead | IsolationLevel::Serializable
+        )
+    }
+
+    /// SET TRANSACTION.
+    ///
+    /// # Errors
+    /// 25001 for what can only be said at the beginning.
+    pub(super) fn set_modes(&mut self, modes: TransactionModes) -> Result<(), SqlError> {
+        let refused = |message: &str| Err(SqlError::new(sqlstate::ACTIVE_SQL_TRANSACTION, message));
+        let nested = self.depth() > 0;
+        if let Some(isolation) = modes.isolation.filter(|level| *level != self.modes.isolation) {
+            if self.started {
+                return refused("SET TRANSACTION ISOLATION LEVEL must be called before any query");
+            }
+            if nested {
+                return refused(
+                    "SET TRANSACTION ISOLATION LEVEL must not be called in a subtransaction",
+                );
+            }
+            self.modes.isolation = isolation;
+        }
+        if let Some(read_only) = modes.read_only {
+            if self.modes.read_only && !read_only && nested {
+                return refused(
+                    "cannot set transaction read-write mode inside a read-only transaction",
+                );
+            }
+            if self.modes.read_only && !read_only && self.started {
+                return refused("transaction read-write mode must be set before any query");
+            }
+            self.modes.read_only = read_only;
+        }
+        if let Some(deferrable) = modes.deferrable {
+            if nested {
+                return refused(
+                    "SET TRANSACTION [NOT] DEFERRABLE cannot be called within a subtransaction",
+                );
+            }
+            if self.started {
+                return refused("SET TRANSACTION [NOT] DEFERRABLE must be called before any query");
+            }
+            self.modes.deferrable = deferrable;
+        }
+        Ok(())
     }
 
     /// What the next statement sees.
@@ -107,14 +198,14 @@ impl Transaction {
             Some(snapshot) => Arc::clone(snapshot),
             None => {
                 let snapshot = Arc::new(self.database.snapshots().register());
-                if self.isolation == IsolationLevel::RepeatableRead {
+                if self.keeps_snapshot() {
                     self.snapshot = Some(Arc::clone(&snapshot));
                 }
                 snapshot
             }
         };
         let base = self.database.catalog_at(&snapshot.snapshot());
-        let catalog = self.ddl.catalog(base)?;
+        let catalog = self.own_catalog(base)?;
         let view = StatementView {
             database: Arc::clone(&self.database),
             snapshot,
@@ -129,7 +220,7 @@ impl Transaction {
         view: &StatementView,
     ) -> Result<(Arc<StatementView>, Arc<Catalog>), SqlError> {
         let snapshot = Arc::clone(&view.snapshot);
-        let catalog = self.ddl.catalog(self.database.catalog_at(&snapshot.snapshot()))?;
+        let catalog = self.own_catalog(self.database.catalog_at(&snapshot.snapshot()))?;
         let database = Arc::clone(&self.database);
         let own = self.writes.clone();
         Ok((Arc::new(StatementView { database, snapshot, own }), catalog))
@@ -152,23 +243,24 @@ impl Transaction {
         let changed =
             catalog.apply(&change).map_err(|error| SqlError::internal(error.to_string()))?;
         let claims = conflict::claims(catalog, position, &change);
+        let base = self.database.catalog_at(&view.snapshot.snapshot());
+        let ddl = Arc::make_mut(&mut self.ddl);
         // The first base of a key is the one that counts.
         for write in claims.writes {
-            if !self.ddl.writes.iter().any(|known| known.key == write.key) {
-                self.ddl.writes.push(write);
+            if !ddl.writes.iter().any(|known| known.key == write.key) {
+                ddl.writes.push(write);
             }
         }
-        self.ddl.assertions.extend(claims.assertions);
-        self.ddl.change = std::mem::take(&mut self.ddl.change).then(change);
-        let base = self.database.catalog_at(&view.snapshot.snapshot());
-        self.ddl.applied = Some((base, Arc::new(changed)));
+        ddl.assertions.extend(claims.assertions);
+        ddl.change = std::mem::take(&mut ddl.change).then(change);
+        ddl.applied = Some((base, Arc::new(changed)));
         Ok(())
     }
 
     /// The commit is refused if another wrote `scope` of the table after `view` was taken.
     pub(super) fn assert_unchanged(&mut self, view: &StatementView, table: TableId, scope: Scope) {
         let base = view.snapshot.snapshot().position;
-        self.ddl.assertions.push(Assertion { table, scope, base });
+        Arc::make_mut(&mut self.ddl).assertions.push(Assertion { table, scope, base });
     }
 
     /// Forgets what the transaction wrote to a storage that it empties or drops.
@@ -231,9 +323,8 @@ impl Transaction {
             },
             None => WriteSet::new(Arc::clone(database.budget())),
         };
-        if !self.ddl.change.is_empty() {
-            writes.change_catalog(std::mem::take(&mut self.ddl.change));
-        }
+        let mut ddl = Arc::unwrap_or_clone(std::mem::take(&mut self.ddl));
+        writes.change_catalog(std::mem::take(&mut ddl.change));
         let encoded = writes.finish().map_err(errors::storage_error)?;
         let mut request = CommitRequest {
             schema_versions: encoded.schema_versions,
@@ -243,33 +334,31 @@ impl Transaction {
             payload: encoded.payload,
             ..CommitRequest::default()
         };
-        for write in std::mem::take(&mut self.ddl.writes) {
-            request.writes.push((&write).into());
+        for write in &ddl.writes {
+            request.writes.push(write.into());
         }
-        request.assertions.append(&mut self.ddl.assertions);
+        request.assertions.append(&mut ddl.assertions);
         for part in encoded.parts {
             let part = self.part(part);
             errors::part_answer(&database, database.send(part).await)?;
         }
         Ok(request)
     }
-}
 
-impl Ddl {
     /// `base` with the transaction's changes.
-    fn catalog(&mut self, base: Arc<Catalog>) -> Result<Arc<Catalog>, SqlError> {
-        if self.change.is_empty() {
+    fn own_catalog(&mut self, base: Arc<Catalog>) -> Result<Arc<Catalog>, SqlError> {
+        if self.ddl.change.is_empty() {
             return Ok(base);
         }
-        if let Some((known, applied)) = &self.applied
+        if let Some((known, applied)) = &self.ddl.applied
             && Arc::ptr_eq(known, &base)
         {
             return Ok(Arc::clone(applied));
         }
-        let applied = base.apply(&self.change).map(Arc::new).map_err(|error| {
+        let applied = base.apply(&self.ddl.change).map(Arc::new).map_err(|error| {
             serialization_failure(format!("Another transaction changed the same object: {error}."))
         })?;
-        self.applied = Some((base, Arc::clone(&applied)));
+        Arc::make_mut(&mut self.ddl).applied = Some((base, Arc::clone(&applied)));
         Ok(applied)
     }
 }

@@ -1,4 +1,4 @@
-//! BEGIN, COMMIT, ROLLBACK, SET TRANSACTION.
+//! BEGIN, COMMIT, ROLLBACK, SAVEPOINT, SET TRANSACTION.
 
 use std::sync::{
     Arc,
@@ -8,15 +8,21 @@ use std::sync::{
 use parking_lot::Mutex;
 
 use super::{
-    Block, Session,
+    Block, Session, Settings,
     api::{Execution, Notice},
-    execute::supported,
-    transaction::Transaction,
+    transaction::{Modes, Transaction},
 };
 use crate::{
     error::{SqlError, sqlstate},
     query::statement::{IsolationLevel, Statement, TransactionModes},
 };
+
+/// What a session notes beside its transaction when a savepoint is set.
+pub(super) struct SavepointOfSession {
+    settings: Settings,
+    /// The how-manieth it is since the session began.
+    number: u64,
+}
 
 impl Session {
     pub(super) fn begin(
@@ -24,9 +30,6 @@ impl Session {
         statement: &Statement,
         modes: TransactionModes,
     ) -> Result<Execution, SqlError> {
-        if let Some(isolation) = modes.isolation {
-            supported(isolation)?;
-        }
         if self.block == Block::Explicit {
             self.notices.push(Notice::warning(
                 sqlstate::ACTIVE_SQL_TRANSACTION,
@@ -49,14 +52,9 @@ impl Session {
         if let Some(transaction) = &self.transaction {
             return Ok(Arc::clone(transaction));
         }
-        let derived = self.settings.derived();
-        let transaction = Transaction::new(
-            self.engine.database(),
-            &self.commit_point,
-            supported(derived.default_isolation)?,
-            derived.default_read_only,
-            self.engine.now_us(),
-        );
+        let modes = Modes::default_in(self.settings.derived());
+        let (database, now_us) = (self.engine.database(), self.engine.now_us());
+        let transaction = Transaction::new(database, &self.commit_point, modes, now_us);
         let transaction = Arc::new(Mutex::new(transaction));
         self.transaction = Some(Arc::clone(&transaction));
         self.settings.begin();
@@ -65,27 +63,7 @@ impl Session {
 
     fn apply_modes(&mut self, modes: TransactionModes) -> Result<(), SqlError> {
         let transaction = self.open_transaction()?;
-        let mut transaction = transaction.lock();
-        if let Some(isolation) = modes.isolation {
-            let isolation = supported(isolation)?;
-            if transaction.started && transaction.isolation != isolation {
-                return Err(SqlError::new(
-                    sqlstate::ACTIVE_SQL_TRANSACTION,
-                    "SET TRANSACTION ISOLATION LEVEL must be called before any query",
-                ));
-            }
-            transaction.isolation = isolation;
-        }
-        if let Some(read_only) = modes.read_only {
-            if transaction.started && transaction.read_only && !read_only {
-                return Err(SqlError::new(
-                    sqlstate::ACTIVE_SQL_TRANSACTION,
-                    "transaction read-write mode must be set before any query",
-                ));
-            }
-            transaction.read_only = read_only;
-        }
-        Ok(())
+        transaction.lock().set_modes(modes)
     }
 
     /// Leaves the block without ending its transaction, which the caller gets.
@@ -93,6 +71,7 @@ impl Session {
         self.block = if self.implicit { Block::Implicit } else { Block::Autocommit };
         // Streams of the old transaction must not fail the next one.
         self.failed = Arc::new(AtomicBool::new(false));
+        self.savepoints.clear();
         self.transaction.take()
     }
 
@@ -106,9 +85,9 @@ impl Session {
     }
 
     pub(super) async fn commit_block(&mut self, chain: bool) -> Result<Execution, SqlError> {
+        let modes = self.chained_modes(chain, "COMMIT AND CHAIN")?;
         self.warn_outside_block();
         let failed = self.failed.load(Relaxed);
-        let modes = self.chained_modes(chain)?;
         let transaction = self.leave_block();
         let tag = if failed {
             self.settings.end(false);
@@ -122,8 +101,8 @@ impl Session {
     }
 
     pub(super) fn rollback_block(&mut self, chain: bool) -> Result<Execution, SqlError> {
+        let modes = self.chained_modes(chain, "ROLLBACK AND CHAIN")?;
         self.warn_outside_block();
-        let modes = self.chained_modes(chain)?;
         self.leave_block();
         self.settings.end(false);
         self.chain(modes)?;
@@ -131,29 +110,74 @@ impl Session {
     }
 
     /// The modes that AND CHAIN hands on.
-    fn chained_modes(&self, chain: bool) -> Result<Option<TransactionModes>, SqlError> {
+    fn chained_modes(
+        &mut self,
+        chain: bool,
+        what: &str,
+    ) -> Result<Option<TransactionModes>, SqlError> {
         if !chain {
             return Ok(None);
         }
-        if self.block != Block::Explicit {
-            return Err(SqlError::new(
-                sqlstate::NO_ACTIVE_SQL_TRANSACTION,
-                "COMMIT AND CHAIN can only be used in transaction blocks",
-            ));
-        }
-        let mut modes = TransactionModes::default();
-        if let Some(transaction) = &self.transaction {
-            let transaction = transaction.lock();
-            modes.isolation = Some(transaction.isolation);
-            modes.read_only = Some(transaction.read_only);
-        }
-        Ok(Some(modes))
+        let transaction = self.open_block(what)?;
+        let modes = transaction.lock().modes;
+        Ok(Some(TransactionModes {
+            isolation: Some(modes.isolation),
+            read_only: Some(modes.read_only),
+            deferrable: Some(modes.deferrable),
+        }))
     }
 
     fn chain(&mut self, modes: Option<TransactionModes>) -> Result<(), SqlError> {
         let Some(modes) = modes else { return Ok(()) };
         self.block = Block::Explicit;
         self.apply_modes(modes)
+    }
+
+    /// The transaction of the block that BEGIN opened.
+    ///
+    /// # Errors
+    /// 25P01 outside of one.
+    fn open_block(&mut self, what: &str) -> Result<Arc<Mutex<Transaction>>, SqlError> {
+        if self.block != Block::Explicit {
+            return Err(SqlError::new(
+                sqlstate::NO_ACTIVE_SQL_TRANSACTION,
+                format!("{what} can only be used in transaction blocks"),
+            ));
+        }
+        self.open_transaction()
+    }
+
+    pub(super) fn savepoint(&mut self, name: &str) -> Result<Execution, SqlError> {
+        let transaction = self.open_block("SAVEPOINT")?;
+        transaction.lock().set_savepoint(name)?;
+        self.savepoints_set += 1;
+        let settings = self.settings.clone();
+        self.savepoints.push(SavepointOfSession { settings, number: self.savepoints_set });
+        Ok(Execution::Command { tag: "SAVEPOINT".to_owned() })
+    }
+
+    pub(super) fn release_savepoint(&mut self, name: &str) -> Result<Execution, SqlError> {
+        let transaction = self.open_block("RELEASE SAVEPOINT")?;
+        let mut transaction = transaction.lock();
+        let index = transaction.savepoint(name)?;
+        transaction.release_savepoint(index);
+        self.savepoints.truncate(index);
+        Ok(Execution::Command { tag: "RELEASE".to_owned() })
+    }
+
+    pub(super) fn rollback_to_savepoint(&mut self, name: &str) -> Result<Execution, SqlError> {
+        let transaction = self.open_block("ROLLBACK TO SAVEPOINT")?;
+        let index = transaction.lock().savepoint(name)?;
+        self.transaction = Some(Transaction::rolled_back_to(&transaction, index));
+        self.savepoints.truncate(index + 1);
+        if let Some(savepoint) = self.savepoints.last() {
+            self.settings = savepoint.settings.clone();
+            let number = savepoint.number;
+            self.undone_since = Some(self.undone_since.map_or(number, |n| n.min(number)));
+        }
+        // Streams of statements from before must not fail what goes on.
+        self.failed = Arc::new(AtomicBool::new(false));
+        Ok(Execution::Command { tag: "ROLLBACK".to_owned() })
     }
 
     pub(super) fn set_transaction(
@@ -163,13 +187,17 @@ impl Session {
     ) -> Result<Execution, SqlError> {
         if session {
             if let Some(isolation) = modes.isolation {
-                supported(isolation)?;
                 let name = isolation_name(isolation).to_owned();
                 self.settings.set("default_transaction_isolation", Some(&[name]), false)?;
             }
-            if let Some(read_only) = modes.read_only {
-                let value = if read_only { "on" } else { "off" }.to_owned();
-                self.settings.set("default_transaction_read_only", Some(&[value]), false)?;
+            let switches = [
+                ("default_transaction_read_only", modes.read_only),
+                ("default_transaction_deferrable", modes.deferrable),
+            ];
+            for (name, on) in switches {
+                let Some(on) = on else { continue };
+                let value = if on { "on" } else { "off" }.to_owned();
+                self.settings.set(name, Some(&[value]), false)?;
             }
         } else if self.block == Block::Autocommit {
             self.notices.push(Notice::warning(

@@ -172,6 +172,14 @@ impl Reservation {
         Ok(())
     }
 
+    /// Give back all above `bytes`.
+    pub fn shrink(&mut self, bytes: u64) {
+        if let Some(less) = self.bytes.checked_sub(bytes) {
+            take(&self.budget.write_sets, less);
+            self.bytes = bytes;
+        }
+    }
+
     /// Grow to `bytes` from the reserve: deletions are admitted whatever is in use.
     pub fn resize_from_reserve(&mut self, bytes: u64) {
         let more = bytes.saturating_sub(self.bytes);

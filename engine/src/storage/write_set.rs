@@ -25,10 +25,12 @@ use super::{
 
 mod encoding;
 mod own_keys;
+mod savepoints;
 mod table_writes;
 #[cfg(test)]
 mod tests;
 
+pub use savepoints::Savepoint;
 pub use table_writes::{OwnKey, TableWrites};
 
 /// The segment of own rows, in locators that never leave the session.
@@ -48,6 +50,8 @@ pub struct WriteSet {
     catalog: Option<CatalogChange>,
     /// Parts were drained before the rest.
     drained: bool,
+    /// What was [discarded](Self::discard) since a savepoint; `None` while none is set.
+    discarded: Option<Vec<(TableId, TableWrites)>>,
 }
 
 /// Rows that the transaction inserted by one statement's batch.
@@ -98,6 +102,7 @@ impl WriteSet {
             created: BTreeMap::new(),
             catalog: None,
             drained: false,
+            discarded: None,
         }
     }
 
@@ -133,7 +138,11 @@ impl WriteSet {
 
     /// Forget what was written to a storage that the transaction drops or replaces.
     pub fn discard(&mut self, table: TableId) {
-        self.tables.remove(&table);
+        if let Some(writes) = self.tables.remove(&table)
+            && let Some(discarded) = &mut self.discarded
+        {
+            discarded.push((table, writes));
+        }
         self.created.remove(&table);
     }
 

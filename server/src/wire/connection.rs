@@ -276,8 +276,11 @@ impl<S: SqlSession, IO: AsyncRead + AsyncWrite + Unpin + Send> Connection<S, IO>
         self.registration.interrupt.clear_cancel();
     }
 
-    /// Passes on what the session has to say beside results.
+    /// Passes on what the session has to say beside results, after a statement.
     pub(crate) fn send_notices(&mut self) {
+        if let Some(savepoints) = self.session.take_undone() {
+            self.extended.drop_portals_since(savepoints);
+        }
         for notice in self.session.take_notices() {
             self.channel.output.notice(&notice);
         }

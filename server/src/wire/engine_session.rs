@@ -83,6 +83,14 @@ impl SqlSession for Session {
         Self::status(self)
     }
 
+    fn savepoints_set(&self) -> u64 {
+        Self::savepoints_set(self)
+    }
+
+    fn take_undone(&mut self) -> Option<u64> {
+        Self::take_undone(self)
+    }
+
     fn take_notices(&mut self) -> Vec<Notice> {
         Self::take_notices(self)
     }

@@ -71,6 +71,15 @@ impl<P> Extended<P> {
         }
     }
 
+    /// Portals end with the sub-transaction that opened them: those from when `savepoints` were set,
+    /// or more.
+    pub(crate) fn drop_portals_since(&mut self, savepoints: u64) {
+        self.portals.retain(|_, portal| portal.savepoints < savepoints);
+        if self.unnamed_portal.as_ref().is_some_and(|portal| portal.savepoints >= savepoints) {
+            self.unnamed_portal = None;
+        }
+    }
+
     fn close_portal(&mut self, name: &str) {
         if name.is_empty() {
             self.unnamed_portal = None;
@@ -163,7 +172,9 @@ impl<S: SqlSession, IO: AsyncRead + AsyncWrite + Unpin + Send> Connection<S, IO>
             .collect::<Result<_, _>>()?;
         let columns = prepared.fields().map_or(0, <[_]>::len);
         let formats = ResultFormats::new(&bind.result_formats, columns)?;
-        let portal = Portal { prepared, formats, state: PortalState::Bound(parameters) };
+        let savepoints = self.session.savepoints_set();
+        let state = PortalState::Bound(parameters);
+        let portal = Portal { prepared, formats, savepoints, state };
         if bind.portal.is_empty() {
             self.extended.unnamed_portal = Some(portal);
         } else if self.extended.portals.contains_key(bind.portal) {

@@ -57,6 +57,8 @@ impl ResultFormats {
 pub(crate) struct Portal<P> {
     pub(crate) prepared: Arc<P>,
     pub(crate) formats: ResultFormats,
+    /// How many savepoints the session had set when it was opened.
+    pub(crate) savepoints: u64,
     pub(crate) state: PortalState,
 }
 

@@ -139,6 +139,17 @@ pub trait SqlSession: Send + 'static {
 
     fn status(&self) -> TransactionStatus;
 
+    /// How many savepoints were set so far.
+    fn savepoints_set(&self) -> u64 {
+        0
+    }
+
+    /// After ROLLBACK TO SAVEPOINT, once: portals that were opened when
+    /// [`SqlSession::savepoints_set`] was this or more are undone.
+    fn take_undone(&mut self) -> Option<u64> {
+        None
+    }
+
     fn take_notices(&mut self) -> Vec<Notice>;
 
     /// Settings to report to the client: all reportable ones at first, then those that changed.

@@ -16,26 +16,9 @@ use crate::{
 };
 
 /// Commands of PostgreSQL that are refused as a whole.
-const UNSUPPORTED: [&str; 19] = [
-    "CALL",
-    "CLUSTER",
-    "DECLARE",
-    "DO",
-    "FETCH",
-    "GRANT",
-    "IMPORT",
-    "LISTEN",
-    "LOAD",
-    "LOCK",
-    "MERGE",
-    "MOVE",
-    "NOTIFY",
-    "REASSIGN",
-    "REINDEX",
-    "RELEASE",
-    "REVOKE",
-    "SAVEPOINT",
-    "SECURITY",
+const UNSUPPORTED: [&str; 17] = [
+    "CALL", "CLUSTER", "DECLARE", "DO", "FETCH", "GRANT", "IMPORT", "LISTEN", "LOAD", "LOCK",
+    "MERGE", "MOVE", "NOTIFY", "REASSIGN", "REINDEX", "REVOKE", "SECURITY",
 ];
 
 pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<StatementKind, SqlError> {
@@ -47,6 +30,15 @@ pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<StatementKind, SqlError> 
         "BEGIN" | "START" => begin,
         "COMMIT" | "END" => commit,
         "ROLLBACK" | "ABORT" => rollback,
+        "SAVEPOINT" => |cursor| {
+            cursor.next();
+            cursor.identifier().map(StatementKind::Savepoint)
+        },
+        "RELEASE" => |cursor| {
+            cursor.next();
+            cursor.eat_keyword("SAVEPOINT");
+            cursor.identifier().map(StatementKind::Release)
+        },
         "SET" => set,
         "RESET" => reset,
         "SHOW" => show,
@@ -162,7 +154,8 @@ fn rollback(cursor: &mut Cursor<'_>) -> Result<StatementKind, SqlError> {
     }
     work_or_transaction(cursor);
     if cursor.eat_keyword("TO") {
-        return Ok(StatementKind::Unsupported { what: "ROLLBACK TO SAVEPOINT".to_owned() });
+        cursor.eat_keyword("SAVEPOINT");
+        return cursor.identifier().map(StatementKind::RollbackTo);
     }
     Ok(StatementKind::Rollback { chain: chain(cursor)? })
 }

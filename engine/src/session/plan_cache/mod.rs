@@ -14,7 +14,7 @@ use std::sync::{
 
 use hashbrown::HashMap;
 
-use self::literals::Parts;
+use self::{literals::Parts, template::Candidate};
 use super::{Block, Session, api::Execution, prepare::Prepared};
 use crate::error::SqlError;
 
@@ -113,8 +113,15 @@ impl Session {
                 return None;
             }
         }
-        let context = self.statement_context().ok()?;
-        let prepared = template::make(&context, sql, &self.plans.parts).map(Arc::new);
+        let prepared = match template::candidate(sql, &plans.parts) {
+            Some(Candidate::Plain(prepared)) => Some(prepared),
+            Some(Candidate::Planned(statement)) => {
+                let context = self.statement_context().ok()?;
+                template::make(&context, &statement, &self.plans.parts)
+            }
+            None => None,
+        };
+        let prepared = prepared.map(Arc::new);
         let entry = match &prepared {
             Some(prepared) => Entry::Template(Arc::clone(prepared)),
             None => Entry::Refused,

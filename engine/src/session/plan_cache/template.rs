@@ -34,27 +34,46 @@ use crate::{
     },
 };
 
-/// The plan of `sql` for any literals of the same types; `None` if there is none.
-pub(super) fn make(context: &ExecutionContext, sql: &str, parts: &Parts) -> Option<Prepared> {
-    let as_written = single(sql)?;
-    match &as_written.kind {
-        // These have no plan; no literal stands in them.
+/// What may become of a query string.
+pub(super) enum Candidate {
+    /// It has no plan: it is known by its text.
+    Plain(Prepared),
+    /// See [`make`].
+    Planned(Statement),
+}
+
+/// `None`: each such statement is parsed and planned by itself. Nothing but the text is looked at: what
+/// a statement sees is fixed by its transaction, which SET TRANSACTION must come before.
+pub(super) fn candidate(sql: &str, parts: &Parts) -> Option<Candidate> {
+    let statement = single(sql)?;
+    match &statement.kind {
         StatementKind::Begin(_)
         | StatementKind::Commit { chain: false }
         | StatementKind::Rollback { chain: false }
+        | StatementKind::Savepoint(_)
+        | StatementKind::Release(_)
+        | StatementKind::RollbackTo(_)
             if parts.literals.is_empty() =>
         {
-            return Some(Prepared::plain(Some(as_written), &[], None));
+            Some(Candidate::Plain(Prepared::plain(Some(statement), &[], None)))
         }
         StatementKind::Query(_)
         | StatementKind::Insert(_)
         | StatementKind::Update(_)
-        | StatementKind::Delete(_) => {}
-        _ => return None,
+        | StatementKind::Delete(_) => Some(Candidate::Planned(statement)),
+        _ => None,
     }
+}
+
+/// The plan of a statement for any literals of the same types; `None` if there is none.
+pub(super) fn make(
+    context: &ExecutionContext,
+    as_written: &Statement,
+    parts: &Parts,
+) -> Option<Prepared> {
     let with_params = single(&parts.with_params())?;
     let declared: Vec<Option<PgType>> = parts.literals.iter().map(declared).collect();
-    let written = prepare::plan(context, &as_written, &[]).ok()?;
+    let written = prepare::plan(context, as_written, &[]).ok()?;
     let plan = prepare::plan(context, &with_params, &declared).ok()?;
     if !written.is_alike(&plan) || !written.params().is_empty() {
         return None;

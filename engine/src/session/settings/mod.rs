@@ -66,6 +66,7 @@ pub struct Derived {
     pub least_notice: LeastNotice,
     pub default_isolation: IsolationLevel,
     pub default_read_only: bool,
+    pub default_deferrable: bool,
     /// Whether statements of the simple protocol may run on plans of earlier ones.
     pub plan_cache: bool,
 }
@@ -354,11 +355,13 @@ fn derive(values: &[String]) -> Result<Derived, SqlError> {
             _ => LeastNotice::Notice,
         },
         default_isolation: match value("default_transaction_isolation")? {
+            "read uncommitted" => IsolationLevel::ReadUncommitted,
             "repeatable read" => IsolationLevel::RepeatableRead,
             "serializable" => IsolationLevel::Serializable,
             _ => IsolationLevel::ReadCommitted,
         },
         default_read_only: value("default_transaction_read_only")? == "on",
+        default_deferrable: value("default_transaction_deferrable")? == "on",
         plan_cache: value("plan_cache_mode")? != "force_custom_plan",
     })
 }

@@ -92,13 +92,13 @@ const ONE_POOL: &str = "Queries share one bounded pool of memory; see the option
 const LOCALES: Kind = Kind::Enum(&["C", "POSIX", "C.UTF-8", "en_US.UTF-8"]);
 
 const ISOLATION: Kind =
-    Kind::Partly(&["read committed", "repeatable read", "read uncommitted"], &["serializable"]);
+    Kind::Enum(&["serializable", "repeatable read", "read committed", "read uncommitted"]);
 const MESSAGES: Kind = Kind::Enum(&[
     "debug5", "debug4", "debug3", "debug2", "debug1", "log", "notice", "warning", "error",
 ]);
 
 /// By name, in the order of SHOW ALL.
-static PARAMETERS: [Parameter; 48] = [
+static PARAMETERS: [Parameter; 49] = [
     reported(parameter("application_name", Kind::Text, "", "Name of the client's application.")),
     parameter("array_nulls", Kind::Enum(&["on"]), "on", "Whether NULL in array input is a null."),
     parameter("bytea_output", Kind::Enum(&["hex", "escape"]), "hex", "Output format of bytea."),
@@ -118,6 +118,12 @@ static PARAMETERS: [Parameter; 48] = [
         "Access method of new tables.",
     ),
     parameter("default_tablespace", Kind::Enum(&[""]), "", "Tablespace of new tables."),
+    parameter(
+        "default_transaction_deferrable",
+        Kind::Bool,
+        "off",
+        "Whether new transactions are deferrable; none waits for anything.",
+    ),
     parameter(
         "default_transaction_isolation",
         ISOLATION,

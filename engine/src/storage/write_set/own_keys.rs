@@ -42,6 +42,17 @@ pub(super) struct OwnKeys {
     unordered: bool,
     /// Of all entries, by number, once they are unordered and many.
     table: HashTable<u32>,
+    /// Entries as they were before they changed since a savepoint; `None` while none is set.
+    undo: Option<Vec<(u32, Entry)>>,
+    /// Entries from this one on came after all savepoints.
+    marked: usize,
+}
+
+/// How far the keys were when a savepoint was set.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct KeysMark {
+    len: usize,
+    undo: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -81,6 +92,7 @@ impl OwnKeys {
     /// Own row `row` has the key now. True: the transaction did not touch it before.
     pub(super) fn insert(&mut self, key: &[u8], row: u32, base: Position) -> bool {
         let (at, new) = self.find_or_add(key, base);
+        self.note(at);
         self.entry_mut(at).row = row;
         new
     }
@@ -88,18 +100,76 @@ impl OwnKeys {
     /// A committed row with the key is deleted. True: the transaction did not touch it before.
     pub(super) fn remove(&mut self, key: &[u8], base: Position) -> bool {
         let (at, new) = self.find_or_add(key, base);
+        self.note(at);
         self.entry_mut(at).removed = true;
         new
     }
 
     /// Own row `row` is deleted: the key is nobody's if it was that row's.
     pub(super) fn forget_row(&mut self, key: &[u8], row: u32) {
-        if let Some(at) = self.find(key) {
-            let entry = self.entry_mut(at);
-            if entry.row == row {
-                entry.row = NO_ROW;
+        if let Some(at) = self.find(key)
+            && self.entry(at).row == row
+        {
+            self.note(at);
+            self.entry_mut(at).row = NO_ROW;
+        }
+    }
+
+    /// Notes the entry as it is, if a savepoint may want it back.
+    fn note(&mut self, at: usize) {
+        if at < self.marked {
+            let entry = *self.entry(at);
+            self.undo.get_or_insert_default().push((at as u32, entry));
+        }
+    }
+
+    /// A savepoint is set: from now on changes are noted.
+    pub(super) fn mark(&mut self) -> KeysMark {
+        self.marked = self.len;
+        KeysMark { len: self.len, undo: self.undo.get_or_insert_default().len() }
+    }
+
+    /// No savepoint is left.
+    pub(super) fn forget_marks(&mut self) {
+        self.undo = None;
+        self.marked = 0;
+    }
+
+    pub(super) fn undo_bytes(&self) -> u64 {
+        self.undo.as_ref().map_or(0, |undo| (undo.len() * size_of::<(u32, Entry)>()) as u64)
+    }
+
+    /// The keys are again as they were at `mark`.
+    pub(super) fn rewind(&mut self, mark: KeysMark) {
+        let noted = self.undo.get_or_insert_default().split_off(mark.undo);
+        for (at, entry) in noted.into_iter().rev() {
+            *self.entry_mut(at as usize) = entry;
+        }
+        self.marked = mark.len;
+        if mark.len == self.len {
+            return;
+        }
+        if mark.len <= SCANNED_MAX {
+            self.table.clear();
+        } else if self.unordered {
+            for at in mark.len..self.len {
+                let hash = hash(self.key(self.entry(at)));
+                if let Ok(entry) = self.table.find_entry(hash, |known| *known as usize == at) {
+                    entry.remove();
+                }
             }
         }
+        // Entries and their bytes come in one order, so the first that goes says what is left.
+        let Entry { block, start, .. } = *self.entry(mark.len);
+        self.bytes.truncate(block as usize + 1);
+        self.bytes[block as usize].truncate(start as usize);
+        self.entries.truncate(mark.len.div_ceil(BLOCK_ENTRIES));
+        if let Some(last) = self.entries.last_mut() {
+            last.truncate((mark.len - 1) % BLOCK_ENTRIES + 1);
+        }
+        self.len = mark.len;
+        // An empty set is in order, whatever it held.
+        self.unordered &= self.len > 0;
     }
 
     /// What the resolver checks: each key once, with what became of it in the end.

@@ -16,6 +16,7 @@ use hashbrown::HashMap;
 use super::{
     Deletion, OWN_ROWS, OwnBatch, encoding,
     own_keys::{self, OwnKeys},
+    savepoints::TableUndo,
 };
 use crate::storage::{
     StorageError, chunk::CHUNK_ROWS_MAX, codec::key::EncodedKeys, key_index::KeyIndex,
@@ -28,21 +29,23 @@ pub struct TableWrites {
     pub(super) schema: Option<Arc<TableSchema>>,
     pub(super) batches: Vec<OwnRows>,
     /// Ordinal of the next own row.
-    next_own: u32,
+    pub(super) next_own: u32,
     pub(super) deletes: Vec<DeletedRow>,
     /// Rows in `deletes`, per segment, one bit per row.
-    deleted: HashMap<SegmentId, Box<[u64]>>,
+    pub(super) deleted: HashMap<SegmentId, Box<[u64]>>,
     /// What became of each key, in tables with a primary key.
-    keys: OwnKeys,
+    pub(super) keys: OwnKeys,
     /// The committed rows by a key that the transaction gave the table: its storage has none yet.
-    new_key: Option<Arc<KeyIndex>>,
+    pub(super) new_key: Option<Arc<KeyIndex>>,
     /// Row ids updated or deleted, in tables without one, each with the base of its statement.
-    row_ids: Vec<(RowId, Position)>,
+    pub(super) row_ids: Vec<(RowId, Position)>,
     /// Row ids that own rows keep, in tables without a primary key.
-    kept_ids: Vec<RowId>,
-    memory: u64,
-    encoded: usize,
+    pub(super) kept_ids: Vec<RowId>,
+    pub(super) memory: u64,
+    pub(super) encoded: usize,
     pub(super) packing: Packing,
+    /// What changed in place since a savepoint; `None` while none is set.
+    pub(super) undo: Option<Vec<TableUndo>>,
 }
 
 /// How the parts written so far compare with what was estimated: columns pack well or hardly at all.
@@ -71,13 +74,13 @@ impl Packing {
 }
 
 /// Own rows of one batch.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct OwnRows {
     pub(super) batch: RecordBatch,
     pub(super) first: u32,
     pub(super) kept: Option<Arc<[RowId]>>,
     /// Deleted again; empty: none.
-    dead: Vec<bool>,
+    pub(super) dead: Vec<bool>,
     /// Estimate of the encoded size.
     pub(super) encoded: usize,
     memory: u64,
@@ -138,7 +141,7 @@ impl TableWrites {
     }
 
     pub(super) fn memory_bytes(&self) -> u64 {
-        self.memory
+        self.memory + self.undo_bytes()
     }
 
     /// About how many bytes the rows will be in a record.
@@ -207,6 +210,9 @@ impl TableWrites {
 
     /// See [`WriteSet::alter_columns`](super::WriteSet::alter_columns).
     pub(super) fn alter_columns(&mut self, schema: &Arc<TableSchema>) -> Result<(), StorageError> {
+        if let Some(undo) = &mut self.undo {
+            undo.push(TableUndo::Batches(self.batches.clone()));
+        }
         for own in &mut self.batches {
             let rows = own.batch.num_rows();
             let mut columns = own.batch.columns().to_vec();
@@ -248,7 +254,7 @@ impl TableWrites {
         self.deleted.contains_key(&segment)
     }
 
-    fn own_place(&self, row: u32) -> Option<(usize, usize)> {
+    pub(super) fn own_place(&self, row: u32) -> Option<(usize, usize)> {
         let at = self.batches.partition_point(|own| own.first <= row).checked_sub(1)?;
         let n = (row - self.batches[at].first) as usize;
         (n < self.batches[at].batch.num_rows()).then_some((at, n))
@@ -376,6 +382,9 @@ impl TableWrites {
         }
         if std::mem::replace(&mut own.dead[n], true) {
             return false;
+        }
+        if let Some(undo) = &mut self.undo {
+            undo.push(TableUndo::Died(row));
         }
         if let Some(key) = key {
             self.keys.forget_row(key, row);
