@@ -9,6 +9,13 @@ use crate::error::SqlError;
 /// What stands around the lower bound of `BETWEEN SYMMETRIC`; the planner knows it.
 pub const SYMMETRIC: &str = "between symmetric";
 
+/// The function that GROUPING SETS within another is called as; the planner knows it.
+pub const GROUPING_SETS: &str = "grouping sets";
+
+/// What the empty set within it is called, and what an empty select list holds where sqlparser
+/// does not read one.
+pub const NO_COLUMNS: &str = "no columns";
+
 /// Rewrites a statement's tokens.
 ///
 /// # Errors
@@ -22,17 +29,35 @@ pub(super) fn rewrite(
     if is(&tokens, 0, "UPDATE") {
         whole_targets(source, &tokens)?;
     }
+    // Where the grouping sets end that are open.
+    let mut grouping_end = 0;
     for at in 0..tokens.len() {
+        if tokens[at].token == Token::LParen && at < grouping_end && is_empty_set(&tokens, at) {
+            edits.remove(at);
+            edits.remove(at + 1);
+            edits.insert(at, word(NO_COLUMNS, Some('"')));
+        }
         let Token::Word(word) = &tokens[at].token else { continue };
         if word.quote_style.is_some() {
             continue;
         }
         match word.value.to_ascii_uppercase().as_str() {
-            "ROLLUP" | "CUBE" if opens(&tokens, at + 1) => {
+            "ROLLUP" | "CUBE" if opens(&tokens, at + 1) && at >= grouping_end => {
                 grouping_elements(&tokens, at + 1, &mut edits);
+                grouping_end = closing(&tokens, at + 1).unwrap_or(at);
             }
-            "SETS" if opens(&tokens, at + 1) && at > 0 && is(&tokens, at - 1, "GROUPING") => {
-                grouping_elements(&tokens, at + 1, &mut edits);
+            "GROUPING" if is(&tokens, at + 1, "SETS") && opens(&tokens, at + 2) => {
+                if at < grouping_end {
+                    edits.remove(at);
+                    edits.remove(at + 1);
+                    edits.insert(at, self::word(GROUPING_SETS, Some('"')));
+                } else {
+                    grouping_elements(&tokens, at + 2, &mut edits);
+                    grouping_end = closing(&tokens, at + 2).unwrap_or(at);
+                }
+            }
+            "SELECT" if lists_nothing(&tokens, at + 1) => {
+                edits.insert(at + 1, self::word(NO_COLUMNS, Some('"')));
             }
             "TRIM" if opens(&tokens, at + 1) => trim(&tokens, at + 2, &mut edits),
             "BETWEEN" if is(&tokens, at + 1, "ASYMMETRIC") => edits.remove(at + 1),
@@ -147,6 +172,51 @@ fn is_word(token: &Token, keyword: &str) -> bool {
 
 fn opens(tokens: &[TokenWithSpan], at: usize) -> bool {
     tokens.get(at).is_some_and(|t| t.token == Token::LParen)
+}
+
+/// Whether a select list ends where it begins, and not at FROM.
+fn lists_nothing(tokens: &[TokenWithSpan], at: usize) -> bool {
+    let ends = [
+        "WHERE",
+        "GROUP",
+        "HAVING",
+        "WINDOW",
+        "UNION",
+        "INTERSECT",
+        "EXCEPT",
+        "ORDER",
+        "LIMIT",
+        "OFFSET",
+        "FETCH",
+        "FOR",
+    ];
+    tokens.get(at).is_some_and(|t| t.token == Token::RParen)
+        || ends.iter().any(|end| is(tokens, at, end))
+}
+
+/// Whether `()` stands there as an element of a list inside parentheses inside grouping sets.
+fn is_empty_set(tokens: &[TokenWithSpan], at: usize) -> bool {
+    let next = tokens.get(at + 1).is_some_and(|t| t.token == Token::RParen);
+    let before = at.checked_sub(1).map(|before| &tokens[before].token);
+    if !next || !matches!(before, Some(Token::LParen | Token::Comma)) {
+        return false;
+    }
+    let mut depth = 0_i32;
+    for index in (0..at).rev() {
+        match tokens[index].token {
+            Token::RParen => depth += 1,
+            Token::LParen => depth -= 1,
+            _ => {}
+        }
+        if depth < 0 {
+            // Those of the outermost list are read as they are.
+            return is(tokens, index.saturating_sub(1), "SETS") && index > 2 && {
+                let outer = &tokens[index - 3].token;
+                matches!(outer, Token::LParen | Token::Comma)
+            };
+        }
+    }
+    false
 }
 
 fn word(text: &str, quote_style: Option<char>) -> Token {

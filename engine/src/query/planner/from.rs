@@ -180,7 +180,8 @@ impl Planner<'_> {
         {
             return Ok(relation);
         }
-        let table = resolver::resolve(self.context, &name)?;
+        let table =
+            resolver::resolve(self.context, &name).map_err(|e| self.hidden_item(e, &name))?;
         self.note_relation(written, &table);
         if let Some(query) = table.view_query() {
             return self.view(&table, query, alias);
@@ -191,6 +192,21 @@ impl Planner<'_> {
                 .hint("Use the REFRESH MATERIALIZED VIEW command."));
         }
         self.scan(&table, Arc::clone(&table.source), alias, 0)
+    }
+
+    /// The error of an unknown relation, which may be a WITH item not to be seen from here.
+    fn hidden_item(&self, error: SqlError, name: &RelationName) -> SqlError {
+        let known = self.with_names.iter().flatten().any(|item| *item == name.name);
+        if !known || name.schema.is_some() || error.sqlstate != sqlstate::UNDEFINED_TABLE {
+            return error;
+        }
+        error
+            .detail(format!(
+                "There is a WITH item named \"{}\", but it cannot be referenced from this part of \
+                 the query.",
+                name.name
+            ))
+            .hint("Use WITH RECURSIVE, or re-order the WITH items to remove forward references.")
     }
 
     /// A scan of a table's source, whose first `hidden` columns are not the table's.

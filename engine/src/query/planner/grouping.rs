@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use datafusion::{
     common::Column,
-    functions_aggregate::first_last::first_value_udaf,
+    functions_aggregate::{first_last::first_value_udaf, grouping::grouping_udaf},
     logical_expr::{
-        Aggregate, Expr, GroupingSet, LogicalPlan, Projection, utils::find_aggregate_exprs,
+        Aggregate, Case, Expr, GroupingSet, LogicalPlan, Projection, lit,
+        utils::find_aggregate_exprs,
     },
     sql::sqlparser::ast,
 };
@@ -15,6 +16,7 @@ use super::{
     Planner,
     arrays::equality_needed,
     bound::Bound,
+    grouping_sets::{SETS_MAX, alternatives},
     outer_aggregates::shown_inside,
     query::{Reference, distinct_key, output_reference},
     scope::{Env, Scope, ScopeTable},
@@ -31,8 +33,37 @@ use crate::{
 pub(super) struct Grouping {
     /// All grouping expressions.
     exprs: Vec<Bound>,
+    /// The item of the select list that each stands for, if one.
+    items: Vec<Option<usize>>,
     /// With GROUPING SETS, ROLLUP or CUBE: which of them each set holds.
     sets: Option<Vec<Vec<usize>>>,
+}
+
+impl Grouping {
+    /// The index of an expression. Two items of the select list that are the same expression are
+    /// two columns to group by: one may be in a set that the other is not in.
+    fn add(&mut self, bound: Bound, item: Option<usize>) -> usize {
+        let same = |(e, i): (&Bound, &Option<usize>)| e.expr == bound.expr && *i == item;
+        if let Some(known) = self.exprs.iter().zip(&self.items).position(same) {
+            return known;
+        }
+        self.exprs.push(bound);
+        self.items.push(item);
+        self.exprs.len() - 1
+    }
+
+    /// Whether the expression is an earlier one once more.
+    fn is_again(&self, index: usize) -> bool {
+        self.exprs[..index].iter().any(|e| e.expr == self.exprs[index].expr)
+    }
+}
+
+/// An aggregation, and what its inputs are called above it.
+struct Aggregated {
+    plan: LogicalPlan,
+    map: Vec<(Expr, Expr)>,
+    /// Items of the select list that are another column than their expression's.
+    items: Vec<(usize, Expr)>,
 }
 
 impl Planner<'_> {
@@ -54,108 +85,91 @@ impl Planner<'_> {
         let mut elements: Vec<Vec<Vec<usize>>> = Vec::new();
         let mut plain = true;
         for expr in exprs {
-            let alternatives: Vec<Vec<&ast::Expr>> = match expr {
-                ast::Expr::Rollup(lists) => {
-                    (0..=lists.len()).rev().map(|n| lists[..n].iter().flatten().collect()).collect()
-                }
-                ast::Expr::Cube(lists) if lists.len() <= 12 => (0..1_usize << lists.len())
-                    .rev()
-                    .map(|mask| {
-                        let bit = |i: &usize| mask >> (lists.len() - 1 - i) & 1 == 1;
-                        (0..lists.len()).filter(bit).flat_map(|i| &lists[i]).collect()
-                    })
-                    .collect(),
-                ast::Expr::Cube(_) => {
-                    return Err(SqlError::not_supported("CUBE over more than 12 elements"));
-                }
-                ast::Expr::GroupingSets(sets) => {
-                    sets.iter().map(|set| set.iter().collect()).collect()
-                }
-                ast::Expr::Tuple(fields) => vec![fields.iter().collect()],
-                other => vec![vec![other]],
-            };
-            plain &= !matches!(
-                expr,
-                ast::Expr::Rollup(_) | ast::Expr::Cube(_) | ast::Expr::GroupingSets(_)
-            );
+            let (alternatives, several) = alternatives(expr)?;
+            plain &= !several;
             let mut indexes = Vec::new();
             for alternative in alternatives {
                 let mut set = Vec::new();
                 for expr in alternative {
-                    if matches!(expr, ast::Expr::Rollup(_) | ast::Expr::Cube(_)) {
-                        return Err(SqlError::not_supported("nested grouping sets"));
-                    }
-                    let bound = self.group_target(expr, items, &env)?;
-                    let known = grouping.exprs.iter().position(|e| e.expr == bound.expr);
-                    set.push(known.unwrap_or_else(|| {
-                        grouping.exprs.push(bound);
-                        grouping.exprs.len() - 1
-                    }));
+                    let (bound, item) = self.group_target(expr, items, &env)?;
+                    set.push(grouping.add(bound, item));
                 }
                 indexes.push(set);
             }
             elements.push(indexes);
         }
-        if !plain {
-            let mut sets: Vec<Vec<usize>> = vec![Vec::new()];
-            for element in elements {
-                let combine = |set: &Vec<usize>| -> Vec<Vec<usize>> {
-                    let extend = |more: &Vec<usize>| {
-                        let mut set = set.clone();
-                        set.extend(more.iter().filter(|i| !set.contains(i)).collect::<Vec<_>>());
-                        set
-                    };
-                    element.iter().map(extend).collect()
-                };
-                sets = sets.iter().flat_map(combine).collect();
-            }
-            grouping.sets = Some(sets);
+        if plain {
+            return Ok(grouping);
         }
+        let mut sets: Vec<Vec<usize>> = vec![Vec::new()];
+        for element in elements {
+            if sets.len() * element.len() > SETS_MAX {
+                let message = format!("too many grouping sets present (maximum {SETS_MAX})");
+                return Err(SqlError::new(sqlstate::STATEMENT_TOO_COMPLEX, message));
+            }
+            let combine = |set: &Vec<usize>| -> Vec<Vec<usize>> {
+                let extend = |more: &Vec<usize>| {
+                    let mut set = set.clone();
+                    for index in more {
+                        if !set.contains(index) {
+                            set.push(*index);
+                        }
+                    }
+                    set
+                };
+                element.iter().map(extend).collect()
+            };
+            sets = sets.iter().flat_map(combine).collect();
+        }
+        grouping.sets = Some(sets);
         Ok(grouping)
     }
 
+    /// What an expression of GROUP BY means, and the item of the select list that it is, if one.
     fn group_target(
         &mut self,
         expr: &ast::Expr,
         items: &[Item],
         env: &Env<'_>,
-    ) -> Result<Bound, SqlError> {
-        let output = |item: &Item| {
-            let aggregates = !find_aggregate_exprs([&item.bound.expr]).is_empty();
-            if aggregates {
+    ) -> Result<(Bound, Option<usize>), SqlError> {
+        let output = |index: usize| {
+            let bound = &items[index].bound;
+            if !find_aggregate_exprs([&bound.expr]).is_empty() {
                 return Err(SqlError::new(
                     sqlstate::GROUPING_ERROR,
                     "aggregate functions are not allowed in GROUP BY",
                 ));
             }
-            Ok(item.bound.clone())
+            Ok((bound.clone(), Some(index)))
         };
         let reference = output_reference(expr, items.len()).map_err(|mut e| {
             e.message = e.message.replace("ORDER BY", "GROUP BY");
             self.locate(e, expr)
         })?;
-        let bound = match reference {
-            Some(Reference::Ordinal(index)) => output(&items[index])?,
+        let (bound, item) = match reference {
+            Some(Reference::Ordinal(index)) => output(index)?,
             Some(Reference::Name(name)) => {
                 let ast::Expr::Identifier(ident) = expr else {
                     return Err(SqlError::internal("a name that is no identifier"));
                 };
                 match self.find_column(ident, env)? {
                     // Columns go before output names, the other way round than in ORDER BY.
-                    Some(found) => found.bound,
-                    None => match items.iter().find(|i| i.name == name) {
-                        Some(item) => output(item)?,
-                        None => self.expr(expr, env)?,
+                    Some(found) => (found.bound, None),
+                    None => match items.iter().position(|i| i.name == name) {
+                        Some(index) => output(index)?,
+                        None => (self.expr(expr, env)?, None),
                     },
                 }
             }
-            None => self.expr(expr, env)?,
+            None => (self.expr(expr, env)?, None),
         };
+        let item = item.or_else(|| items.iter().position(|i| i.bound.expr == bound.expr));
         if bound.ty == PgType::Unknown {
-            return self.coerce(bound, &PgType::Text, super::coerce::CastContext::Implicit);
+            let bound = self.coerce(bound, &PgType::Text, super::coerce::CastContext::Implicit)?;
+            return Ok((bound, item));
         }
         equality_needed(&bound.ty).map_err(|e| self.locate(e, expr))?;
-        Ok(bound)
+        Ok((bound, item))
     }
 
     /// Plans GROUP BY, aggregates and HAVING, and rewrites what stands above to their results.
@@ -199,11 +213,12 @@ impl Planner<'_> {
                 }
             };
         }
-        let (plan, map) = self.aggregate_plan(plan, grouping, aggregates)?;
+        let Aggregated { plan, map, items: own } =
+            self.aggregate_plan(plan, grouping, aggregates)?;
         let plan = shown_inside(plan, inside, &map)?;
-        let allowed: Vec<Column> = map
-            .iter()
-            .filter_map(|(_, to)| match to {
+        let shown = map.iter().map(|(_, to)| to).chain(own.iter().map(|(_, to)| to));
+        let allowed: Vec<Column> = shown
+            .filter_map(|to| match to {
                 Expr::Column(column) => Some(column.clone()),
                 _ => None,
             })
@@ -221,8 +236,11 @@ impl Planner<'_> {
                 Some(column) => Err(self.ungrouped(scope, Some(&column))),
             }
         };
-        for item in items {
-            item.bound.expr = rewrite(item.bound.expr.clone())?;
+        for (index, item) in items.iter_mut().enumerate() {
+            item.bound.expr = match own.iter().find(|(i, _)| *i == index) {
+                Some((_, column)) => column.clone(),
+                None => rewrite(item.bound.expr.clone())?,
+            };
         }
         for key in order {
             if let OrderTarget::Expression(bound) = &mut key.target {
@@ -255,67 +273,152 @@ impl Planner<'_> {
         SqlError::new(sqlstate::GROUPING_ERROR, message)
     }
 
-    /// The aggregation, and what its inputs are called above it.
     fn aggregate_plan(
         &mut self,
         plan: LogicalPlan,
         grouping: Grouping,
         aggregates: Vec<Expr>,
-    ) -> Result<(LogicalPlan, Vec<(Expr, Expr)>), SqlError> {
-        let mut map = Vec::new();
-        let mut groups = Vec::new();
-        let mut results = Vec::new();
-        let mut computed = Vec::new();
-        for bound in &grouping.exprs {
-            let keyed = distinct_key(&bound.ty);
-            if keyed && grouping.sets.is_some() {
-                return Err(SqlError::not_supported("grouping sets over such column types"));
-            }
-            if keyed {
-                let first = self.fresh_name("__first");
-                results.push(first_value_udaf().call(vec![bound.expr.clone()]).alias(&first));
-                map.push((bound.expr.clone(), Expr::Column(Column::from_name(first))));
-                let key = self.sort_key(&bound.ty, bound.expr.clone());
-                groups.push(key.alias(self.fresh_name("__group")));
-            } else if let Expr::Column(_) = bound.expr {
-                map.push((bound.expr.clone(), bound.expr.clone()));
-                groups.push(bound.expr.clone());
-            } else {
-                let name = self.fresh_name("__group");
-                map.push((bound.expr.clone(), Expr::Column(Column::from_name(&name))));
-                // Grouping sets refer to columns only.
-                if grouping.sets.is_some() {
-                    computed.push(bound.expr.clone().alias(&name));
-                    groups.push(Expr::Column(Column::from_name(&name)));
-                } else {
-                    groups.push(bound.expr.clone().alias(&name));
-                }
-            }
-        }
+    ) -> Result<Aggregated, SqlError> {
+        let mut keys = self.grouping_keys(&grouping)?;
         for aggregate in aggregates {
             let name = self.fresh_name("__agg");
-            map.push((aggregate.clone(), Expr::Column(Column::from_name(&name))));
-            results.push(aggregate.alias(&name));
+            let shown = Expr::Column(Column::from_name(&name));
+            let result = match grouping_arguments(&aggregate) {
+                None => aggregate.clone(),
+                Some(args) => match grouping_of(args, &grouping, &keys.groups)? {
+                    Some(call) => call,
+                    // Everything is grouped by, everywhere.
+                    None => {
+                        keys.map.push((aggregate, lit(0_i32)));
+                        continue;
+                    }
+                },
+            };
+            keys.map.push((aggregate, shown));
+            keys.results.push(result.alias(&name));
         }
-        let plan = if computed.is_empty() {
+        let plan = if keys.computed.is_empty() {
             plan
         } else {
             let mut exprs: Vec<_> = plan.schema().columns().into_iter().map(Expr::Column).collect();
-            exprs.extend(computed);
+            exprs.append(&mut keys.computed);
             let projection = Projection::try_new(exprs, Arc::new(plan)).map_err(sql_error)?;
             LogicalPlan::Projection(projection)
         };
         let groups = match grouping.sets {
-            None => groups,
+            None => keys.groups,
             Some(sets) => {
-                let pick = |set: &Vec<usize>| set.iter().map(|i| groups[*i].clone()).collect();
+                let pick = |set: &Vec<usize>| set.iter().map(|i| keys.groups[*i].clone()).collect();
                 let sets = sets.iter().map(pick).collect();
                 vec![Expr::GroupingSet(GroupingSet::GroupingSets(sets))]
             }
         };
-        let aggregate = Aggregate::try_new(Arc::new(plan), groups, results).map_err(sql_error)?;
-        Ok((LogicalPlan::Aggregate(aggregate), map))
+        let aggregate =
+            Aggregate::try_new(Arc::new(plan), groups, keys.results).map_err(sql_error)?;
+        let mut plan = LogicalPlan::Aggregate(aggregate);
+        if !keys.above.is_empty() {
+            // The column that tells grouping sets apart is gone by the time the plan runs.
+            let columns = plan.schema().columns().into_iter();
+            let columns = columns.filter(|c| c.name != Aggregate::INTERNAL_GROUPING_ID);
+            let mut exprs: Vec<_> = columns.map(Expr::Column).collect();
+            exprs.append(&mut keys.above);
+            let projection = Projection::try_new(exprs, Arc::new(plan)).map_err(sql_error)?;
+            plan = LogicalPlan::Projection(projection);
+        }
+        Ok(Aggregated { plan, map: keys.map, items: keys.items })
     }
+
+    /// What each grouping expression is grouped by, and what shows it above.
+    fn grouping_keys(&mut self, grouping: &Grouping) -> Result<GroupingKeys, SqlError> {
+        let mut keys = GroupingKeys::default();
+        for (index, bound) in grouping.exprs.iter().enumerate() {
+            let shown = if distinct_key(&bound.ty) {
+                let first = self.fresh_name("__first");
+                let name = self.fresh_name("__group");
+                let key = self.sort_key(&bound.ty, bound.expr.clone()).alias(&name);
+                let value = first_value_udaf().call(vec![bound.expr.clone()]).alias(&first);
+                keys.results.push(value);
+                let first = Expr::Column(Column::from_name(first));
+                if grouping.sets.is_none() {
+                    keys.groups.push(key);
+                    first
+                } else {
+                    // Where the set does not group by it, there is no value.
+                    let key_column = Expr::Column(Column::from_name(&name));
+                    keys.computed.push(key);
+                    keys.groups.push(key_column.clone());
+                    let absent = self.fresh_name("__absent");
+                    keys.results.push(grouping_udaf().call(vec![key_column]).alias(&absent));
+                    let is_there = Expr::Column(Column::from_name(absent)).eq(lit(0_i32));
+                    let value = Case::new(None, vec![(Box::new(is_there), Box::new(first))], None);
+                    let name = self.fresh_name("__shown");
+                    keys.above.push(Expr::Case(value).alias(&name));
+                    Expr::Column(Column::from_name(name))
+                }
+            } else if matches!(bound.expr, Expr::Column(_)) && !grouping.is_again(index) {
+                keys.groups.push(bound.expr.clone());
+                bound.expr.clone()
+            } else {
+                let name = self.fresh_name("__group");
+                let column = Expr::Column(Column::from_name(&name));
+                let expr = bound.expr.clone().alias(&name);
+                // Grouping sets refer to columns only.
+                if grouping.sets.is_some() || grouping.is_again(index) {
+                    keys.computed.push(expr);
+                    keys.groups.push(column.clone());
+                } else {
+                    keys.groups.push(expr);
+                }
+                column
+            };
+            match grouping.items[index] {
+                Some(item) if grouping.is_again(index) => keys.items.push((item, shown)),
+                _ => keys.map.push((bound.expr.clone(), shown)),
+            }
+        }
+        Ok(keys)
+    }
+}
+
+/// What an aggregation is made of.
+#[derive(Default)]
+struct GroupingKeys {
+    /// Computed below.
+    computed: Vec<Expr>,
+    groups: Vec<Expr>,
+    results: Vec<Expr>,
+    /// Computed from the results.
+    above: Vec<Expr>,
+    map: Vec<(Expr, Expr)>,
+    items: Vec<(usize, Expr)>,
+}
+
+/// The arguments of `grouping(…)`.
+fn grouping_arguments(aggregate: &Expr) -> Option<&[Expr]> {
+    match aggregate {
+        Expr::AggregateFunction(call) if call.func == grouping_udaf() => Some(&call.params.args),
+        _ => None,
+    }
+}
+
+/// `grouping(…)` of what the query groups by; `None` without grouping sets.
+fn grouping_of(
+    args: &[Expr],
+    grouping: &Grouping,
+    groups: &[Expr],
+) -> Result<Option<Expr>, SqlError> {
+    let mut columns = Vec::with_capacity(args.len());
+    for arg in args {
+        let Some(index) = grouping.exprs.iter().position(|e| e.expr == *arg) else {
+            return Err(SqlError::new(
+                sqlstate::GROUPING_ERROR,
+                "arguments to GROUPING must be grouping expressions of the associated query level",
+            ));
+        };
+        columns.push(groups[index].clone());
+    }
+    // A set of none of the expressions is there only with sets.
+    Ok(grouping.sets.is_some().then(|| grouping_udaf().call(columns)))
 }
 
 fn visible_name(scope: &Scope, column: &Column) -> String {

@@ -12,6 +12,7 @@ mod dml;
 mod expressions;
 mod from;
 mod grouping;
+mod grouping_sets;
 mod guards;
 mod json;
 mod literals;
@@ -37,6 +38,7 @@ mod unnest;
 mod updatability;
 mod views;
 mod windows;
+mod with_items;
 
 use std::{collections::HashSet, ops::Range, sync::Arc};
 
@@ -165,6 +167,8 @@ struct Planner<'a> {
     /// How many queries are around.
     queries: usize,
     ctes: Vec<query::Cte>,
+    /// The names of the items of every WITH that is being planned, also those not to be seen yet.
+    with_names: Vec<Vec<String>>,
     windows: Vec<windows::NamedWindows>,
     /// Of a query that becomes a view's.
     recorder: Option<Box<views::Recorder>>,
@@ -193,6 +197,7 @@ impl<'a> Planner<'a> {
             names: HashSet::new(),
             queries: 0,
             ctes: Vec::new(),
+            with_names: Vec::new(),
             windows: Vec::new(),
             recorder: None,
         }

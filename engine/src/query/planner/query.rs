@@ -22,6 +22,7 @@ use super::{
     from::Relation,
     operators::key_function,
     scope::{Env, Scope},
+    with_items::{WithItem, unwrapped},
 };
 use crate::{
     error::{SqlError, sqlstate},
@@ -61,6 +62,8 @@ pub(super) struct Cte {
     pub(super) columns: Vec<OutputColumn>,
     /// Whether the plan stands somewhere already, with its names.
     pub(super) used: bool,
+    /// Whether it is what the step before gave of a recursive query that is being planned.
+    pub(super) work_table: bool,
 }
 
 impl Planner<'_> {
@@ -231,6 +234,13 @@ impl Planner<'_> {
             let message = format!("each {name} query must have the same number of columns");
             return Err(SqlError::new(sqlstate::SYNTAX_ERROR, message));
         }
+        if left.1.is_empty() && !(all && op == SetOperator::Union) {
+            // Rows without columns are all alike: as those of one column with one value are.
+            let (left, right) = (self.with_constant(left.0)?, self.with_constant(right.0)?);
+            let (plan, _) = self.set_operation(op, quantifier, left, right)?;
+            let plan = Projection::try_new(Vec::new(), Arc::new(plan)).map_err(sql_error)?;
+            return Ok((LogicalPlan::Projection(plan), Vec::new()));
+        }
         let mut columns = left.1.clone();
         let mut types = Vec::new();
         for (column, other) in columns.iter_mut().zip(&right.1) {
@@ -268,6 +278,12 @@ impl Planner<'_> {
             _ => self.intersect_or_except(left, right, false, &columns)?,
         };
         Ok((plan, columns))
+    }
+
+    /// The rows with one column, of one value.
+    fn with_constant(&mut self, plan: LogicalPlan) -> Result<QueryPlan, SqlError> {
+        let items = vec![(String::new(), Bound::bool(lit(true)), (0, 0), false)];
+        self.project_output(plan, items)
     }
 
     /// INTERSECT and EXCEPT over columns that compare as they are.
@@ -538,41 +554,43 @@ impl Planner<'_> {
         }
     }
 
-    fn with_clause(&mut self, with: &ast::With, outer: Option<&Env<'_>>) -> Result<(), SqlError> {
+    pub(super) fn with_clause(
+        &mut self,
+        with: &ast::With,
+        outer: Option<&Env<'_>>,
+    ) -> Result<(), SqlError> {
         let mut names: Vec<String> = Vec::new();
         for cte in &with.cte_tables {
             let name = fold_identifier(&cte.alias.name);
             if names.contains(&name) {
                 let message = format!("WITH query name \"{name}\" specified more than once");
-                return Err(SqlError::new(sqlstate::DUPLICATE_ALIAS, message));
+                let error = SqlError::new(sqlstate::DUPLICATE_ALIAS, message);
+                return Err(self.at(error, &cte.alias.name));
             }
-            names.push(name.clone());
+            names.push(name);
+        }
+        let items = self.with_items(with)?;
+        self.with_names.push(names);
+        let planned = self.with_queries(items, outer);
+        self.with_names.pop();
+        planned
+    }
+
+    fn with_queries(
+        &mut self,
+        items: Vec<WithItem<'_>>,
+        outer: Option<&Env<'_>>,
+    ) -> Result<(), SqlError> {
+        for item in items {
+            let cte = item.cte;
+            let name = fold_identifier(&cte.alias.name);
             if cte.from.is_some() {
                 return Err(SqlError::not_supported("WITH … FROM"));
             }
             let renames: Vec<_> =
                 cte.alias.columns.iter().map(|c| fold_identifier(&c.name)).collect();
-            let (plan, columns) = match cte.query.body.as_ref() {
-                SetExpr::SetOperation { op: SetOperator::Union, set_quantifier, left, right }
-                    if with.recursive && mentions(right, &name) =>
-                {
-                    let simple = cte.query.order_by.is_none()
-                        && cte.query.limit_clause.is_none()
-                        && cte.query.fetch.is_none()
-                        && cte.query.with.is_none();
-                    if !cte.query.locks.is_empty() {
-                        return Err(SqlError::not_supported(
-                            "FOR UPDATE/SHARE in a recursive query",
-                        ));
-                    }
-                    if !simple {
-                        return Err(SqlError::not_supported(
-                            "ORDER BY, LIMIT or WITH in a recursive query",
-                        ));
-                    }
-                    let all = *set_quantifier == SetQuantifier::All;
-                    self.recursive(&name, &renames, left, right, all, outer)?
-                }
+            let (plan, columns) = match unwrapped(&cte.query) {
+                query if item.recursive => self.recursive(&name, &renames, query, outer)?,
                 _ => {
                     let (plan, columns) = self.query(&cte.query, outer)?;
                     self.decided(plan, columns)?
@@ -586,7 +604,7 @@ impl Planner<'_> {
                 self.shares = true;
                 shared(plan)
             };
-            self.ctes.push(Cte { name, plan, columns, used: false });
+            self.ctes.push(Cte { name, plan, columns, used: false, work_table: false });
         }
         Ok(())
     }
@@ -697,11 +715,6 @@ pub(super) fn renamed(
         column.name.clone_from(name);
     }
     Ok(columns)
-}
-
-/// Whether a query body names a table so. A false alarm only makes a query recursive that is not.
-fn mentions(body: &SetExpr, name: &str) -> bool {
-    body.to_string().to_lowercase().contains(&name.to_lowercase())
 }
 
 fn order_items(order_by: Option<&ast::OrderBy>) -> Result<&[ast::OrderByExpr], SqlError> {

@@ -9,12 +9,14 @@ use datafusion::{
     logical_expr::{
         Expr, LogicalPlan, LogicalPlanBuilder, Projection, logical_plan::TableScanBuilder,
     },
-    sql::sqlparser::ast::SetExpr,
+    sql::sqlparser::ast::{self, SetExpr, SetOperator, SetQuantifier},
 };
 
 use super::{
     Planner,
-    query::{Cte, QueryPlan, distinct_key, renamed},
+    bound::{Bound, base},
+    coerce::CastContext,
+    query::{Cte, OutputColumn, QueryPlan, distinct_key, renamed},
     scope::Env,
 };
 use crate::{
@@ -29,14 +31,19 @@ impl Planner<'_> {
         &mut self,
         name: &str,
         renames: &[String],
-        left: &SetExpr,
-        right: &SetExpr,
-        all: bool,
+        query: &ast::Query,
         outer: Option<&Env<'_>>,
     ) -> Result<QueryPlan, SqlError> {
         // Both terms are queries inside, with names of their own.
         self.queries += 1;
-        let terms = self.recursive_terms(name, renames, left, right, all, outer);
+        let depth = self.ctes.len();
+        let terms = match &query.with {
+            None => self.recursive_terms(name, renames, &query.body, outer),
+            Some(with) => self
+                .with_clause(with, outer)
+                .and_then(|()| self.recursive_terms(name, renames, &query.body, outer)),
+        };
+        self.ctes.truncate(depth);
         self.queries -= 1;
         terms
     }
@@ -45,13 +52,17 @@ impl Planner<'_> {
         &mut self,
         name: &str,
         renames: &[String],
-        left: &SetExpr,
-        right: &SetExpr,
-        all: bool,
+        body: &SetExpr,
         outer: Option<&Env<'_>>,
     ) -> Result<QueryPlan, SqlError> {
+        let SetExpr::SetOperation { op: SetOperator::Union, set_quantifier, left, right } = body
+        else {
+            return Err(SqlError::internal("a recursive query that is no UNION"));
+        };
+        let all = *set_quantifier == SetQuantifier::All;
         let (plan, columns) = self.set_expr(left, outer)?;
-        let (start, columns) = self.decided(plan, columns)?;
+        let (plan, columns) = self.decided(plan, columns)?;
+        let (start, columns) = self.without_modifiers(plan, columns)?;
         if !all && columns.iter().any(|c| distinct_key(&c.ty)) {
             return Err(SqlError::not_supported("UNION of such column types in a recursive query"));
         }
@@ -70,6 +81,7 @@ impl Planner<'_> {
             plan: LogicalPlan::Projection(scan),
             columns: visible,
             used: false,
+            work_table: true,
         });
         let step = self.set_expr(right, outer);
         self.ctes.truncate(depth);
@@ -81,23 +93,10 @@ impl Planner<'_> {
             ));
         }
         for (index, (c, s)) in columns.iter().zip(&step.1).enumerate() {
-            if s.ty != PgType::Unknown && !super::bound::same_base(&c.ty, &s.ty) {
-                let overall = self.common_type(&[c.ty.clone(), s.ty.clone()], "UNION")?;
-                if super::bound::same_base(&overall, &c.ty) {
-                    continue;
-                }
-                return Err(SqlError::new(
-                    sqlstate::DATATYPE_MISMATCH,
-                    format!(
-                        "recursive query \"{name}\" column {} has type {} in non-recursive term \
-                         but type {} overall",
-                        index + 1,
-                        super::bound::type_name(&c.ty),
-                        super::bound::type_name(&overall)
-                    ),
-                )
-                .hint("Cast the output of the non-recursive term to the correct type."));
-            }
+            self.check_step_type(name, index, c, s).map_err(|e| match item_at(left, index) {
+                Some(expr) => self.locate(e, expr),
+                None => e,
+            })?;
         }
         let types: Vec<_> = columns.iter().map(|c| c.ty.clone()).collect();
         let step = self.cast_output(step, &columns, &types)?;
@@ -106,5 +105,78 @@ impl Planner<'_> {
             .and_then(|b| b.build())
             .map_err(sql_error)?;
         Ok((plan, columns))
+    }
+    /// The rows that a recursion starts with, whose numbers have digits as they come: those of the
+    /// steps may have more.
+    fn without_modifiers(
+        &mut self,
+        plan: LogicalPlan,
+        mut columns: Vec<OutputColumn>,
+    ) -> Result<QueryPlan, SqlError> {
+        let computed = |c: &OutputColumn| !c.keeps_modifier && c.ty != base(&c.ty);
+        if !columns.iter().any(computed) {
+            return Ok((plan, columns));
+        }
+        let mut exprs = Vec::with_capacity(columns.len());
+        for column in &mut columns {
+            let shown = Expr::Column(Column::from_name(&column.internal));
+            if computed(column) {
+                let bound = Bound::new(shown, column.ty.clone());
+                column.ty = base(&column.ty);
+                column.internal = self.fresh_name(&column.name);
+                let bound = match column.ty {
+                    PgType::Numeric(_) => self.bare(bound)?,
+                    _ => self.coerce(bound, &column.ty, CastContext::Implicit)?.expr,
+                };
+                exprs.push(bound.alias(&column.internal));
+            } else {
+                exprs.push(shown);
+            }
+        }
+        let plan = Projection::try_new(exprs, Arc::new(plan)).map_err(sql_error)?;
+        Ok((LogicalPlan::Projection(plan), columns))
+    }
+
+    /// The type of a step's column is what the query began with.
+    fn check_step_type(
+        &mut self,
+        name: &str,
+        index: usize,
+        start: &OutputColumn,
+        step: &OutputColumn,
+    ) -> Result<(), SqlError> {
+        if step.ty == PgType::Unknown {
+            return Ok(());
+        }
+        let overall = self.common_type(&[start.ty.clone(), step.ty.clone()], "UNION")?;
+        let shown = if step.keeps_modifier { step.ty.clone() } else { base(&step.ty) };
+        let overall = if shown == start.ty { shown } else { base(&overall) };
+        if overall == start.ty {
+            return Ok(());
+        }
+        let message = format!(
+            "recursive query \"{name}\" column {} has type {} in non-recursive term but type {} \
+             overall",
+            index + 1,
+            start.ty.sql_name(),
+            overall.sql_name()
+        );
+        Err(SqlError::new(sqlstate::DATATYPE_MISMATCH, message)
+            .hint("Cast the output of the non-recursive term to the correct type."))
+    }
+}
+
+/// The expression of a column of a query's result, where its first part spells it out.
+fn item_at(body: &SetExpr, index: usize) -> Option<&ast::Expr> {
+    match body {
+        SetExpr::SetOperation { left, .. } => item_at(left, index),
+        SetExpr::Query(query) => item_at(&query.body, index),
+        SetExpr::Select(select) => match select.projection.get(index)? {
+            ast::SelectItem::UnnamedExpr(expr) | ast::SelectItem::ExprWithAlias { expr, .. } => {
+                Some(expr)
+            }
+            _ => None,
+        },
+        _ => None,
     }
 }

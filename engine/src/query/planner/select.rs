@@ -27,7 +27,10 @@ use super::{
 };
 use crate::{
     error::{SqlError, sqlstate},
-    query::{errors::sql_error, parser::fold_identifier},
+    query::{
+        errors::sql_error,
+        parser::{NO_COLUMNS, fold_identifier},
+    },
     types::PgType,
 };
 
@@ -62,6 +65,10 @@ impl Planner<'_> {
         outer: Option<&Env<'_>>,
     ) -> Result<QueryPlan, SqlError> {
         refuse_clauses(select)?;
+        if select.distinct.is_some() && select.projection.is_empty() {
+            return Err(SqlError::new(sqlstate::SYNTAX_ERROR, "syntax error at or near \"from\""));
+        }
+        self.check_recursive_aggregates(select, order_by)?;
         let (mut plan, scope) = self.source(&select.from, outer)?;
         let env = Env::new(&scope, outer, "WHERE");
         if let Some(condition) = &select.selection {
@@ -127,6 +134,7 @@ impl Planner<'_> {
         items: &mut Vec<Item>,
     ) -> Result<(), SqlError> {
         match item {
+            SelectItem::UnnamedExpr(ast::Expr::Identifier(ident)) if ident.value == NO_COLUMNS => {}
             SelectItem::UnnamedExpr(expr) => {
                 let name = column_name(expr);
                 let item = self.named_item(expr, name, env)?;
