@@ -120,7 +120,11 @@ impl ExecutionContext {
         now_stays_open: bool,
         plan: impl FnOnce(&PlanContext<'_>) -> Result<T, SqlError>,
     ) -> Result<T, SqlError> {
-        let setting = |name: &str| self.settings.show(name).ok().map(str::to_owned);
+        let modes = self.transaction.lock().modes;
+        let setting = |name: &str| match modes.show(name) {
+            Some(mode) => Some(mode),
+            None => self.settings.show(name).ok().map(str::to_owned),
+        };
         let format = self.format();
         let context = PlanContext {
             tables: self,

@@ -13,7 +13,6 @@ use super::{
     prepare::text_field,
     settings::parameters,
     transaction::Modes,
-    transaction_control::isolation_name,
 };
 use crate::{
     error::{SqlError, sqlstate},
@@ -36,8 +35,7 @@ impl Session {
             return done();
         }
         self.begin_settings()?;
-        let warning = self.settings.set(&set.name, set.values.as_deref(), set.local)?;
-        self.notices.extend(warning);
+        self.settings.set(&set.name, set.values.as_deref(), set.local)?;
         done()
     }
 
@@ -52,7 +50,7 @@ impl Session {
         Ok(Execution::Command { tag: "RESET".to_owned() })
     }
 
-    /// Makes the changes of settings that queries asked for. Each was found right when it was asked.
+    /// Makes the changes of settings that queries asked for.
     pub(super) fn set_pending(&mut self) {
         if self.pending.lock().is_empty() {
             return;
@@ -64,9 +62,8 @@ impl Session {
                 continue;
             }
             let value = Some(setting.value.as_str());
-            if let Ok(warning) = self.settings.set_text(&setting.name, value, setting.local) {
-                self.notices.extend(warning);
-            }
+            // It was found right when it was asked for.
+            let _ = self.settings.set_text(&setting.name, value, setting.local);
         }
     }
 
@@ -112,15 +109,7 @@ impl Session {
 
     fn show_transaction(&self, name: &str) -> Option<String> {
         let open = self.transaction.as_ref().map(|transaction| transaction.lock().modes);
-        let Modes { isolation, read_only, deferrable } =
-            open.unwrap_or_else(|| Modes::default_in(self.settings.derived()));
-        let switch = |on| if on { "on" } else { "off" }.to_owned();
-        Some(match name {
-            "transaction_isolation" => isolation_name(isolation).to_owned(),
-            "transaction_read_only" => switch(read_only),
-            "transaction_deferrable" => switch(deferrable),
-            _ => return None,
-        })
+        open.unwrap_or_else(|| Modes::default_in(self.settings.derived())).show(name)
     }
 }
 

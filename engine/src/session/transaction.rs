@@ -80,6 +80,18 @@ impl Modes {
             deferrable: settings.default_deferrable,
         }
     }
+
+    /// The value of a mode by its name as a parameter; `None` for any other parameter.
+    pub(super) fn show(self, name: &str) -> Option<String> {
+        let switch = |on| if on { "on" } else { "off" };
+        let value = match name {
+            "transaction_isolation" => self.isolation.name(),
+            "transaction_read_only" => switch(self.read_only),
+            "transaction_deferrable" => switch(self.deferrable),
+            _ => return None,
+        };
+        Some(value.to_owned())
+    }
 }
 
 /// What ROLLBACK TO goes back to. Settings and cursors are the session's.

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     error::{SqlError, sqlstate},
-    query::statement::{IsolationLevel, Statement, TransactionModes},
+    query::statement::{Statement, TransactionModes},
 };
 
 /// What a session notes beside its transaction when a savepoint is set.
@@ -187,7 +187,7 @@ impl Session {
     ) -> Result<Execution, SqlError> {
         if session {
             if let Some(isolation) = modes.isolation {
-                let name = isolation_name(isolation).to_owned();
+                let name = isolation.name().to_owned();
                 self.settings.set("default_transaction_isolation", Some(&[name]), false)?;
             }
             let switches = [
@@ -208,14 +208,5 @@ impl Session {
             self.apply_modes(modes)?;
         }
         Ok(Execution::Command { tag: "SET".to_owned() })
-    }
-}
-
-pub(super) fn isolation_name(isolation: IsolationLevel) -> &'static str {
-    match isolation {
-        IsolationLevel::ReadUncommitted => "read uncommitted",
-        IsolationLevel::ReadCommitted => "read committed",
-        IsolationLevel::RepeatableRead => "repeatable read",
-        IsolationLevel::Serializable => "serializable",
     }
 }

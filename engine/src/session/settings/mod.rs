@@ -1,14 +1,15 @@
 //! Run-time parameters: SET, SHOW, RESET. They obey transactions: what SET did in a transaction
 //! that rolls back is undone, what SET LOCAL did ends with its transaction.
 
+mod numbers;
 mod table;
+mod without_effect;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use table::Kind;
 pub use table::{Parameter, Source, parameters};
 
-use super::api::Notice;
 use crate::{
     error::{SqlError, sqlstate},
     query::statement::IsolationLevel,
@@ -150,7 +151,7 @@ impl Settings {
         name: &str,
         value: Option<&str>,
         local: bool,
-    ) -> Result<Option<Notice>, SqlError> {
+    ) -> Result<(), SqlError> {
         let items = match value {
             Some(value) if takes_list(name) => Some(table::split_list(value)),
             other => other.map(|value| vec![value.to_owned()]),
@@ -179,7 +180,7 @@ impl Settings {
         &self.derived
     }
 
-    /// SET: `values` are the items of a list; `None` is DEFAULT. What is to be said to the client.
+    /// SET: `values` are the items of a list; `None` is DEFAULT.
     ///
     /// # Errors
     /// 42704, 22023, 55P02 for a parameter that cannot be changed.
@@ -188,10 +189,10 @@ impl Settings {
         name: &str,
         values: Option<&[String]>,
         local: bool,
-    ) -> Result<Option<Notice>, SqlError> {
+    ) -> Result<(), SqlError> {
         if is_custom(name) && table::find(name).is_none() {
             self.set_custom(name, values, local);
-            return Ok(None);
+            return Ok(());
         }
         let index = index_of(name)?;
         let parameter = &parameters()[index];
@@ -209,16 +210,10 @@ impl Settings {
         current[index].clone_from(&value);
         self.derived = Arc::new(derive(&current)?);
         self.current = Arc::new(current);
-        let unchanged = value == parameter.default;
         if !local {
             Arc::make_mut(&mut self.session)[index] = value;
         }
-        Ok(parameter.without_effect.filter(|_| !unchanged).map(|why| {
-            let message = format!("parameter \"{}\" has no effect", parameter.name);
-            let mut warning = Notice::warning("01000", message);
-            warning.detail = Some(why.to_owned());
-            warning
-        }))
+        Ok(())
     }
 
     fn set_custom(&mut self, name: &str, values: Option<&[String]>, local: bool) {
@@ -342,13 +337,15 @@ fn derive(values: &[String]) -> Result<Derived, SqlError> {
             },
         },
         search_path: table::split_list(value("search_path")?),
-        statement_timeout_ms: table::milliseconds(value("statement_timeout")?)
+        statement_timeout_ms: numbers::milliseconds(value("statement_timeout")?)
             .ok_or_else(|| wrong("statement_timeout"))?,
-        idle_in_transaction_ms: table::milliseconds(value("idle_in_transaction_session_timeout")?)
-            .ok_or_else(|| wrong("idle_in_transaction_session_timeout"))?,
-        idle_session_ms: table::milliseconds(value("idle_session_timeout")?)
+        idle_in_transaction_ms: numbers::milliseconds(value(
+            "idle_in_transaction_session_timeout",
+        )?)
+        .ok_or_else(|| wrong("idle_in_transaction_session_timeout"))?,
+        idle_session_ms: numbers::milliseconds(value("idle_session_timeout")?)
             .ok_or_else(|| wrong("idle_session_timeout"))?,
-        log_duration_ms: table::milliseconds(value("log_min_duration_statement")?),
+        log_duration_ms: numbers::milliseconds(value("log_min_duration_statement")?),
         least_notice: match value("client_min_messages")? {
             "warning" => LeastNotice::Warning,
             "error" => LeastNotice::Error,

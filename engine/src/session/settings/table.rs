@@ -1,5 +1,11 @@
 //! The parameters there are, and what values they take.
 
+use std::sync::LazyLock;
+
+use super::{
+    numbers::{self, kilobytes, milliseconds, show_kilobytes, show_milliseconds},
+    without_effect::WITHOUT_EFFECT,
+};
 use crate::{
     error::{SqlError, sqlstate},
     types::{
@@ -9,7 +15,7 @@ use crate::{
 };
 
 /// A run-time parameter.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Parameter {
     /// As SHOW ALL prints it.
     pub name: &'static str,
@@ -20,8 +26,6 @@ pub struct Parameter {
     pub reported: bool,
     /// Fixed by the server.
     pub read_only: bool,
-    /// Why it changes nothing here; SET says so.
-    pub without_effect: Option<&'static str>,
 }
 
 /// Where `pg_settings.source` says a value comes from.
@@ -42,8 +46,14 @@ pub(super) enum Kind {
     MillisecondsOrNever,
     /// The session's own role.
     Role,
-    /// Stored in kB; the least.
-    Kilobytes(u64),
+    /// Stored in kB; bounds.
+    Kilobytes(i64, i64),
+    /// Stored in pages of 8 kB; bounds.
+    Pages(i64, i64),
+    /// Bounds.
+    Real(f64, f64),
+    /// The same, of milliseconds.
+    RealMilliseconds(f64, f64),
     Text,
     Enum(&'static [&'static str]),
     /// Values PostgreSQL takes, of which those listed first work and the others get 0A000.
@@ -55,21 +65,13 @@ pub(super) enum Kind {
     Encoding,
 }
 
-const fn parameter(
+pub(super) const fn parameter(
     name: &'static str,
     kind: Kind,
     default: &'static str,
     description: &'static str,
 ) -> Parameter {
-    Parameter {
-        name,
-        kind,
-        default,
-        description,
-        reported: false,
-        read_only: false,
-        without_effect: None,
-    }
+    Parameter { name, kind, default, description, reported: false, read_only: false }
 }
 
 const fn reported(parameter: Parameter) -> Parameter {
@@ -79,14 +81,6 @@ const fn reported(parameter: Parameter) -> Parameter {
 const fn fixed(parameter: Parameter) -> Parameter {
     Parameter { read_only: true, ..parameter }
 }
-
-const fn without_effect(parameter: Parameter, why: &'static str) -> Parameter {
-    Parameter { without_effect: Some(why), ..parameter }
-}
-
-/// Joins are ordered and computed by an optimizer of another kind.
-const OTHER_PLANNER: &str = "Plans are made by other rules than PostgreSQL's.";
-const ONE_POOL: &str = "Queries share one bounded pool of memory; see the option --memory-limit.";
 
 /// Locales that mean what is done here anyway.
 const LOCALES: Kind = Kind::Enum(&["C", "POSIX", "C.UTF-8", "en_US.UTF-8"]);
@@ -98,7 +92,7 @@ const MESSAGES: Kind = Kind::Enum(&[
 ]);
 
 /// By name, in the order of SHOW ALL.
-static PARAMETERS: [Parameter; 49] = [
+static WITH_EFFECT: [Parameter; 42] = [
     reported(parameter("application_name", Kind::Text, "", "Name of the client's application.")),
     parameter("array_nulls", Kind::Enum(&["on"]), "on", "Whether NULL in array input is a null."),
     parameter("bytea_output", Kind::Enum(&["hex", "escape"]), "hex", "Output format of bytea."),
@@ -136,28 +130,11 @@ static PARAMETERS: [Parameter; 49] = [
         "off",
         "Whether new transactions are read only.",
     )),
-    without_effect(
-        parameter("enable_seqscan", Kind::Bool, "on", "Accepted, without effect on plans."),
-        OTHER_PLANNER,
-    ),
     parameter(
         "extra_float_digits",
         Kind::Int(-15, 3),
         "1",
         "Digits of floating point output; above 0 is exact.",
-    ),
-    without_effect(
-        parameter(
-            "from_collapse_limit",
-            Kind::Int(1, i32::MAX as i64),
-            "8",
-            "Accepted, without effect.",
-        ),
-        OTHER_PLANNER,
-    ),
-    without_effect(
-        parameter("geqo", Kind::Bool, "on", "Accepted, without effect on plans."),
-        OTHER_PLANNER,
     ),
     parameter(
         "idle_in_transaction_session_timeout",
@@ -180,16 +157,6 @@ static PARAMETERS: [Parameter; 49] = [
         "Format of intervals.",
     )),
     reported(fixed(parameter("is_superuser", Kind::Bool, "on", "Whether the user is superuser."))),
-    without_effect(parameter("jit", Kind::Bool, "off", "Accepted, without effect."), OTHER_PLANNER),
-    without_effect(
-        parameter(
-            "join_collapse_limit",
-            Kind::Int(1, i32::MAX as i64),
-            "8",
-            "Accepted, without effect.",
-        ),
-        OTHER_PLANNER,
-    ),
     fixed(parameter("lc_collate", Kind::Text, "C", "Order of strings: by code point.")),
     fixed(parameter("lc_ctype", Kind::Text, "C.UTF-8", "Classes of characters.")),
     parameter("lc_messages", LOCALES, "C", "Language of messages; always English."),
@@ -207,15 +174,6 @@ static PARAMETERS: [Parameter; 49] = [
         Kind::MillisecondsOrNever,
         "-1",
         "Statements that run at least as long are logged.",
-    ),
-    without_effect(
-        parameter(
-            "maintenance_work_mem",
-            Kind::Kilobytes(1024),
-            "64MB",
-            "Accepted, without effect: memory is one bounded pool.",
-        ),
-        ONE_POOL,
     ),
     fixed(parameter("max_identifier_length", Kind::Int(63, 63), "63", "Longest identifier.")),
     fixed(parameter("max_index_keys", Kind::Int(32, 32), "32", "Most columns of a key.")),
@@ -251,12 +209,15 @@ static PARAMETERS: [Parameter; 49] = [
         "A commit is durable when it returns.",
     ),
     reported(parameter("TimeZone", Kind::TimeZone, "UTC", "Zone of times shown and read.")),
-    without_effect(
-        parameter("work_mem", Kind::Kilobytes(64), "4MB", "Accepted, without effect."),
-        ONE_POOL,
-    ),
     parameter("xmloption", Kind::Enum(&["content"]), "content", "There is no type xml."),
 ];
+
+/// All, by name in lower case.
+static PARAMETERS: LazyLock<Vec<Parameter>> = LazyLock::new(|| {
+    let mut all = [&WITH_EFFECT[..], &WITHOUT_EFFECT[..]].concat();
+    all.sort_by_key(|parameter| parameter.name.to_ascii_lowercase());
+    all
+});
 
 /// Every parameter, by name.
 #[must_use]
@@ -265,7 +226,9 @@ pub fn parameters() -> &'static [Parameter] {
 }
 
 pub(super) fn find(name: &str) -> Option<usize> {
-    PARAMETERS.iter().position(|p| p.name.eq_ignore_ascii_case(name))
+    let lower = |name: &'static str| name.bytes().map(|byte| byte.to_ascii_lowercase());
+    let wanted = || name.bytes().map(|byte| byte.to_ascii_lowercase());
+    PARAMETERS.binary_search_by(|parameter| lower(parameter.name).cmp(wanted())).ok()
 }
 
 impl Parameter {
@@ -274,12 +237,72 @@ impl Parameter {
     pub fn type_name(&self) -> &'static str {
         match self.kind {
             Kind::Bool => "bool",
-            Kind::Int(..) | Kind::Milliseconds | Kind::MillisecondsOrNever | Kind::Kilobytes(_) => {
-                "integer"
-            }
+            Kind::Int(..)
+            | Kind::Milliseconds
+            | Kind::MillisecondsOrNever
+            | Kind::Kilobytes(..)
+            | Kind::Pages(..) => "integer",
+            Kind::Real(..) | Kind::RealMilliseconds(..) => "real",
             Kind::Enum(_) | Kind::Partly(..) => "enum",
             _ => "string",
         }
+    }
+
+    /// `pg_settings.unit`.
+    #[must_use]
+    pub fn unit(&self) -> Option<&'static str> {
+        match self.kind {
+            Kind::Milliseconds | Kind::MillisecondsOrNever | Kind::RealMilliseconds(..) => {
+                Some("ms")
+            }
+            Kind::Kilobytes(..) => Some("kB"),
+            Kind::Pages(..) => Some("8kB"),
+            _ => None,
+        }
+    }
+
+    /// The least and the greatest value, in the unit.
+    #[must_use]
+    pub fn bounds(&self) -> Option<(String, String)> {
+        let most = i64::from(i32::MAX);
+        let (least, most) = match self.kind {
+            Kind::Int(least, most) | Kind::Kilobytes(least, most) | Kind::Pages(least, most) => {
+                (least, most)
+            }
+            Kind::Milliseconds => (0, most),
+            Kind::MillisecondsOrNever => (-1, most),
+            Kind::Real(least, most) | Kind::RealMilliseconds(least, most) => {
+                return Some((numbers::show_real(least), numbers::show_real(most)));
+            }
+            _ => return None,
+        };
+        Some((least.to_string(), most.to_string()))
+    }
+
+    /// The values there are, if they can be listed.
+    #[must_use]
+    pub fn choices(&self) -> Option<Vec<&'static str>> {
+        match self.kind {
+            Kind::Enum(allowed) => Some(allowed.to_vec()),
+            Kind::Partly(allowed, refused) => Some([allowed, refused].concat()),
+            _ => None,
+        }
+    }
+
+    /// A value that SHOW prints, in the unit and without it.
+    #[must_use]
+    pub fn in_unit(&self, shown: &str) -> String {
+        let number = match self.kind {
+            Kind::Milliseconds => milliseconds(shown),
+            Kind::MillisecondsOrNever if shown != "-1" => milliseconds(shown),
+            Kind::Kilobytes(..) if shown != "-1" => kilobytes(shown),
+            Kind::Pages(..) => numbers::pages(shown),
+            Kind::RealMilliseconds(..) => {
+                return shown.trim_end_matches("ms").to_owned();
+            }
+            _ => None,
+        };
+        number.map_or_else(|| shown.to_owned(), |number| number.to_string())
     }
 
     /// The value as SHOW prints it.
@@ -294,12 +317,16 @@ impl Parameter {
                 )),
             },
             Kind::Int(least, most) => {
-                let number: i64 = value.trim().parse().map_err(|_| self.invalid(value))?;
+                let number = numbers::integer(value).ok_or_else(|| self.invalid(value))?;
                 if (least..=most).contains(&number) {
                     Ok(number.to_string())
                 } else {
                     Err(self.out_of_range(number, least, most, ""))
                 }
+            }
+            Kind::Real(least, most) => self.real(value, numbers::real(value), least, most, ""),
+            Kind::RealMilliseconds(least, most) => {
+                self.real(value, numbers::real_milliseconds(value), least, most, "ms")
             }
             Kind::Milliseconds => {
                 let ms = milliseconds(value).ok_or_else(|| self.invalid(value))?;
@@ -326,16 +353,23 @@ impl Parameter {
                     format!("role \"{value}\" does not exist"),
                 )),
             },
-            Kind::Kilobytes(least) => {
-                let kb = kilobytes(value).ok_or_else(|| self.invalid(value))?;
-                match i64::try_from(kb) {
-                    Ok(shown) if kb >= least && shown <= i64::from(i32::MAX) => {
-                        Ok(show_kilobytes(kb))
-                    }
-                    shown => {
-                        let (shown, most) = (shown.unwrap_or(i64::MAX), i64::from(i32::MAX));
-                        Err(self.out_of_range(shown, least as i64, most, " kB"))
-                    }
+            Kind::Kilobytes(-1, _) if value.trim() == "-1" => Ok("-1".to_owned()),
+            Kind::Kilobytes(least, most) => {
+                let kb = kilobytes(value).ok_or_else(|| self.invalid_amount(value))?;
+                let kb = i64::try_from(kb).unwrap_or(i64::MAX);
+                if (least..=most).contains(&kb) {
+                    Ok(show_kilobytes(kb as u64))
+                } else {
+                    Err(self.out_of_range(kb, least, most, " kB"))
+                }
+            }
+            Kind::Pages(least, most) => {
+                let pages = numbers::pages(value).ok_or_else(|| self.invalid_amount(value))?;
+                let pages = i64::try_from(pages).unwrap_or(i64::MAX);
+                if (least..=most).contains(&pages) {
+                    Ok(show_kilobytes(pages as u64 * 8))
+                } else {
+                    Err(self.out_of_range(pages, least, most, " 8kB"))
                 }
             }
             Kind::Text => Ok(value.to_owned()),
@@ -435,6 +469,36 @@ impl Parameter {
         )
     }
 
+    fn invalid_amount(&self, value: &str) -> SqlError {
+        self.invalid(value)
+            .hint("Valid units for this parameter are \"B\", \"kB\", \"MB\", \"GB\", and \"TB\".")
+    }
+
+    fn real(
+        &self,
+        value: &str,
+        number: Option<f64>,
+        least: f64,
+        most: f64,
+        unit: &str,
+    ) -> Result<String, SqlError> {
+        let number = number.ok_or_else(|| self.invalid(value))?;
+        let shown = numbers::show_real(number);
+        if (least..=most).contains(&number) {
+            let unit = if number == 0.0 { "" } else { unit };
+            return Ok(format!("{shown}{unit}"));
+        }
+        let space = if unit.is_empty() { "" } else { " " };
+        let (least, most) = (numbers::show_real(least), numbers::show_real(most));
+        Err(SqlError::new(
+            sqlstate::INVALID_PARAMETER_VALUE,
+            format!(
+                "{shown}{space}{unit} is outside the valid range for parameter \"{}\" ({least} .. {most})",
+                self.name
+            ),
+        ))
+    }
+
     fn out_of_range(&self, number: i64, least: i64, most: i64, unit: &str) -> SqlError {
         SqlError::new(
             sqlstate::INVALID_PARAMETER_VALUE,
@@ -479,62 +543,6 @@ fn show_date_style(style: DateStyle) -> String {
         DateOrder::Ymd => "YMD",
     };
     format!("{format}, {order}")
-}
-
-/// A number with a unit: `500`, `30s`, `1.5 min`.
-fn with_unit(text: &str, units: &[(&str, f64)]) -> Option<f64> {
-    let text = text.trim();
-    let digits = text.bytes().take_while(|b| b.is_ascii_digit() || *b == b'.').count();
-    let number: f64 = text[..digits].parse().ok()?;
-    let unit = text[digits..].trim();
-    let factor = units.iter().find(|(name, _)| *name == unit)?.1;
-    Some((number * factor).round())
-}
-
-pub(super) fn milliseconds(text: &str) -> Option<u64> {
-    const UNITS: [(&str, f64); 7] = [
-        ("", 1.0),
-        ("us", 0.001),
-        ("ms", 1.0),
-        ("s", 1000.0),
-        ("min", 60_000.0),
-        ("h", 3_600_000.0),
-        ("d", 86_400_000.0),
-    ];
-    with_unit(text, &UNITS).map(|ms| ms as u64)
-}
-
-fn show_milliseconds(ms: u64) -> String {
-    if ms == 0 {
-        return "0".to_owned();
-    }
-    for (unit, factor) in [("d", 86_400_000), ("h", 3_600_000), ("min", 60_000), ("s", 1000)] {
-        if ms.is_multiple_of(factor) {
-            return format!("{}{unit}", ms / factor);
-        }
-    }
-    format!("{ms}ms")
-}
-
-fn kilobytes(text: &str) -> Option<u64> {
-    const UNITS: [(&str, f64); 6] = [
-        ("", 1.0),
-        ("B", 1.0 / 1024.0),
-        ("kB", 1.0),
-        ("MB", 1024.0),
-        ("GB", 1_048_576.0),
-        ("TB", 1_073_741_824.0),
-    ];
-    with_unit(text, &UNITS).map(|kb| kb as u64)
-}
-
-fn show_kilobytes(kb: u64) -> String {
-    for (unit, factor) in [("TB", 1 << 30), ("GB", 1 << 20), ("MB", 1 << 10)] {
-        if kb > 0 && kb.is_multiple_of(factor) {
-            return format!("{}{unit}", kb / factor);
-        }
-    }
-    format!("{kb}kB")
 }
 
 /// Items of a list of identifiers; `"` quotes one.

@@ -7,16 +7,23 @@ pub(super) fn pg_settings(source: &Source, rows: &mut Rows) {
     let Some(settings) = &source.settings else { return };
     for (parameter, value) in settings.all() {
         let changed = value != parameter.default;
+        let (least, most) = parameter.bounds().unzip();
+        let choices = parameter.choices().map(|choices| choices.into_iter().map(str::to_owned));
+        let default = parameter.in_unit(parameter.default);
         rows.push([
             ("name", parameter.name.into()),
-            ("setting", value.into()),
+            ("setting", parameter.in_unit(value).into()),
+            ("unit", parameter.unit().map(str::to_owned).into()),
             ("category", "Client Connection Defaults".into()),
             ("short_desc", parameter.description.into()),
             ("context", if parameter.read_only { "internal" } else { "user" }.into()),
             ("vartype", parameter.type_name().into()),
             ("source", if changed { "session" } else { "default" }.into()),
-            ("boot_val", parameter.default.into()),
-            ("reset_val", parameter.default.into()),
+            ("min_val", least.into()),
+            ("max_val", most.into()),
+            ("enumvals", choices.map(Iterator::collect).map_or(Cell::Null, Cell::Texts)),
+            ("boot_val", default.clone().into()),
+            ("reset_val", default.into()),
             ("pending_restart", false.into()),
         ]);
     }
