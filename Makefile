@@ -17,7 +17,7 @@ help:
 	@echo "make sim    1,000 seeds of every simulation     make kills  the kill tests, 20 rounds each"
 	@echo "make regress  PostgreSQL's regression scripts on PostgreSQL 15 and on us, statement by statement"
 	@echo "make differential  an hour of generated expressions and nested queries beside PostgreSQL (SEED=1)"
-	@echo "make fuzz   the decoders, 10 million inputs each"
+	@echo "make fuzz   the decoders, 10 million inputs each; the protocol, a million messages"
 
 build:
 	@scripts/install-tools build
@@ -50,7 +50,7 @@ kills:
 
 fuzz:
 	scripts/install-tools test
-	GLAREDB_FUZZ_ITERATIONS=10000000 cargo nextest run --release --workspace --all-features -E 'test(/fuzz/)' --no-capture
+	GLAREDB_FUZZ_ITERATIONS=10000000 GLAREDB_FUZZ_MESSAGES=1000000 cargo nextest run --release --workspace --all-features -E 'test(/fuzz/)' --no-capture
 
 # Half an hour each of generated expressions and nested queries, asked of PostgreSQL 15 and of us.
 differential:

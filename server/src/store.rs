@@ -169,6 +169,11 @@ impl Store {
             write_counter(&format!("glaredb_{name}_seconds_total"), help, seconds(value), out);
         }
         for (name, help, value) in [
+            (
+                "snapshots",
+                "Snapshots that statements and transactions hold.",
+                self.database.snapshots().registered() as f64,
+            ),
             ("resolver_keys", "Keys the resolver remembers.", leader.resolver_keys as f64),
             ("resolver_bytes", "Memory of the resolver.", leader.resolver_bytes as f64),
             (

@@ -45,15 +45,34 @@ fn asyncpg() {
 }
 
 #[test]
-fn node_postgres() {
+fn binary_copy() {
+    python("binary_copy.py");
+}
+
+#[test]
+fn duckdb_attaches() {
+    python("duckdb_day.py");
+}
+
+fn node(name: &str) {
     let server = Server::start();
     let modules = venv().with_file_name("node").join("node_modules");
     spend_the_day(
         Command::new("node")
             .env("NODE_PATH", modules)
-            .arg(script("node_postgres_day.js"))
+            .arg(script(name))
             .arg(server.port.to_string()),
     );
+}
+
+#[test]
+fn node_postgres() {
+    node("node_postgres_day.js");
+}
+
+#[test]
+fn postgres_js() {
+    node("postgres_js_day.js");
 }
 
 #[test]

@@ -271,19 +271,8 @@ pub struct Copy {
     pub from: bool,
     /// A file of the server; `None`: `STDIN` or `STDOUT`.
     pub file: Option<String>,
-    pub format: CopyFormat,
-    pub freeze: bool,
-    /// One byte. Tab for text, comma for csv, unless given.
-    pub delimiter: u8,
-    /// `\N` for text, empty for csv, unless given.
-    pub null: String,
-    pub header: CopyHeader,
-    pub quote: u8,
-    pub escape: u8,
-    pub force_quote: CopyColumns,
-    pub force_not_null: CopyColumns,
-    pub force_null: CopyColumns,
-    /// `ENCODING` as given; anything but UTF8 is refused by the parser.
+    /// As they stand; what they mean, and whether they may, is found out when they are executed.
+    pub options: Vec<CopyOption>,
     pub filter: Option<Box<ast::Expr>>,
 }
 
@@ -293,29 +282,27 @@ pub enum CopyObject {
         name: RelationName,
         columns: Vec<String>,
     },
-    /// A [`StatementKind::Query`].
+    /// Of class query or DML.
     Query(Statement),
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum CopyFormat {
-    Text,
-    Csv,
-    Binary,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum CopyHeader {
-    No,
-    Yes,
-    Match,
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CopyOption {
+    /// Folded.
+    pub name: String,
+    pub value: CopyOptionValue,
+    /// In the statement's text, in characters from 1.
+    pub position: Option<usize>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum CopyColumns {
+pub enum CopyOptionValue {
     None,
+    /// A word, folded, a string or a number.
+    Text(String),
+    /// `*`
     All,
-    Some(Vec<String>),
+    Columns(Vec<String>),
 }
 
 /// `VACUUM` and `ANALYZE`. No tables: all of them.

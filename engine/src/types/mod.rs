@@ -25,6 +25,8 @@
 //! | jsonb | Binary, see [`jsonb`] |
 //! | arrays | List of nullable `item`s, without metadata: the type of the whole says theirs |
 
+pub mod binary;
+pub mod encoding;
 pub mod json;
 pub mod jsonb;
 pub mod text;

@@ -1,8 +1,5 @@
 //! Parameter values of a Bind: text and binary to `ScalarValue`.
 
-mod binary;
-mod numeric;
-
 #[cfg(test)]
 mod tests;
 
@@ -10,14 +7,16 @@ use std::str;
 
 use datafusion::scalar::ScalarValue;
 use glaredb_engine::{
-    error::{SqlError, sqlstate},
+    error::SqlError,
     types::{
         PgType,
+        binary::{WRONG_FORMAT, read_value},
+        encoding::invalid_utf8,
         text::{FormatSettings, parse_text},
     },
 };
 
-use crate::wire::{Format, invalid_utf8};
+use crate::wire::Format;
 
 /// Reads parameter `number` (from 1).
 ///
@@ -35,7 +34,12 @@ pub(crate) fn parameter(
         None => null(pg_type),
         Some(value) => match format {
             Format::Text => text(pg_type, value, settings),
-            Format::Binary => binary::value(pg_type, value, number, settings),
+            Format::Binary => read_value(pg_type, value, settings).map_err(|mut error| {
+                if error.message == WRONG_FORMAT {
+                    error.message = format!("{WRONG_FORMAT} in bind parameter {number}");
+                }
+                error
+            }),
         },
     }
 }
@@ -47,12 +51,10 @@ fn null(pg_type: &PgType) -> Result<ScalarValue, SqlError> {
 }
 
 fn utf8(value: &[u8]) -> Result<&str, SqlError> {
-    let text = str::from_utf8(value).map_err(|error| invalid_utf8(value, error))?;
+    let text =
+        str::from_utf8(value).map_err(|error| invalid_utf8(&value[error.valid_up_to()..]))?;
     if value.contains(&0) {
-        return Err(SqlError::new(
-            sqlstate::CHARACTER_NOT_IN_REPERTOIRE,
-            "invalid byte sequence for encoding \"UTF8\": 0x00",
-        ));
+        return Err(invalid_utf8(&[0]));
     }
     Ok(text)
 }

@@ -1,10 +1,7 @@
 //! Rows as DataRow messages: Arrow columns to PostgreSQL's text and binary formats.
 //!
-//! What to do with a column is decided once per batch ([`column::Column`]); a value then costs a
+//! What to do with a column is decided once per batch ([`FieldEncoder`]); a value then costs a
 //! jump, not a look at its type.
-
-mod column;
-mod numeric;
 
 #[cfg(test)]
 mod tests;
@@ -18,10 +15,13 @@ use arrow::{
 use glaredb_engine::{
     error::{SqlError, sqlstate},
     session::api::FieldDescription,
-    types::{PgType, text::FormatSettings},
+    types::{
+        PgType,
+        binary::{FieldEncoder, as_stored},
+        text::FormatSettings,
+    },
 };
 
-use self::column::Column;
 use crate::wire::Format;
 
 /// Longest DataRow: what a client's length field holds.
@@ -100,7 +100,7 @@ impl RowEncoder {
             .columns()
             .iter()
             .zip(&self.columns)
-            .map(|(array, c)| column::as_stored(array, &c.pg_type, &c.stored, c.format))
+            .map(|(array, c)| as_stored(array, &c.pg_type, &c.stored, c.format))
             .collect::<Result<_, _>>()?;
         Ok(Columns { arrays, rows: batch.num_rows() })
     }
@@ -119,7 +119,7 @@ impl RowEncoder {
             .arrays
             .iter()
             .zip(&self.columns)
-            .map(|(array, c)| Column::new(array, &c.pg_type, c.format, settings))
+            .map(|(array, c)| FieldEncoder::new(array, &c.pg_type, c.format, settings))
             .collect::<Result<Vec<_>, _>>()?;
         let (first, count) = (rows.start, rows.len());
         for row in rows {
@@ -136,7 +136,7 @@ impl RowEncoder {
     }
 }
 
-fn data_row(columns: &[Column<'_>], row: usize, out: &mut Vec<u8>) -> Result<(), SqlError> {
+fn data_row(columns: &[FieldEncoder<'_>], row: usize, out: &mut Vec<u8>) -> Result<(), SqlError> {
     let [high, low] = u16::try_from(columns.len()).unwrap_or(u16::MAX).to_be_bytes();
     out.extend_from_slice(&[b'D', 0, 0, 0, 0, high, low]);
     let start = out.len() - 6;

@@ -10,8 +10,9 @@ use glaredb_engine::{
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
+    Format,
     connection::{Connection, Failure},
-    frontend::{Bind, Format, ParameterTypes, Target},
+    frontend::{Bind, ParameterTypes, Target},
     portal::{Portal, PortalState, ResultFormats, Rows},
     session::{PreparedStatement, SqlSession},
 };

@@ -7,9 +7,12 @@
 use std::str;
 
 use bytes::{Buf, Bytes, BytesMut};
-use glaredb_engine::error::{SqlError, sqlstate};
+use glaredb_engine::{
+    error::{SqlError, sqlstate},
+    types::encoding::invalid_utf8,
+};
 
-use super::session::MessageMemory;
+use super::{Format, session::MessageMemory};
 
 /// Longest body of a message that may carry a statement, parameters or COPY data: 256 MiB.
 pub(crate) const LARGE_BODY_MAX: usize = 256 << 20;
@@ -135,14 +138,6 @@ impl ParameterTypes<'_> {
     }
 }
 
-/// How a value is written.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Format {
-    #[default]
-    Text,
-    Binary,
-}
-
 /// Format codes of a Bind: none (all text), one for all, or one each.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Formats<'a>(&'a [u8]);
@@ -266,7 +261,8 @@ impl<'a> Body<'a> {
         };
         let bytes = self.take(end)?;
         self.take(1)?;
-        str::from_utf8(bytes).map_err(|error| DecodeError::Statement(invalid_utf8(bytes, error)))
+        let wrong = |error: str::Utf8Error| invalid_utf8(&bytes[error.valid_up_to()..]);
+        str::from_utf8(bytes).map_err(|error| DecodeError::Statement(wrong(error)))
     }
 
     fn target(&mut self) -> Result<Target, DecodeError> {
@@ -329,18 +325,4 @@ impl<'a> Body<'a> {
             result_formats,
         })
     }
-}
-
-/// 22021, naming the bytes as PostgreSQL does.
-pub(crate) fn invalid_utf8(bytes: &[u8], error: str::Utf8Error) -> SqlError {
-    let at = error.valid_up_to();
-    let wrong: Vec<String> = bytes[at..]
-        .iter()
-        .take(error.error_len().unwrap_or(3))
-        .map(|b| format!("0x{b:02x}"))
-        .collect();
-    SqlError::new(
-        sqlstate::CHARACTER_NOT_IN_REPERTOIRE,
-        format!("invalid byte sequence for encoding \"UTF8\": {}", wrong.join(" ")),
-    )
 }

@@ -25,8 +25,7 @@ mod simple;
 mod startup;
 
 pub use connections::Connections;
-pub use frontend::Format;
-pub(crate) use frontend::invalid_utf8;
+pub use glaredb_engine::types::binary::Format;
 pub use listener::{Listener, ListenerOptions, NodeState};
 pub use session::{
     MessageMemory, PreparedStatement, ReserveMemory, SessionFactory, SqlSession, StartupParameters,

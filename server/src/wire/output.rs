@@ -13,7 +13,7 @@ use pgwire::messages::{
 };
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
-use super::frontend::Format;
+use super::Format;
 
 /// Rows are written out when this many bytes have gathered.
 pub(crate) const FLUSH_AT: usize = 64 << 10;

@@ -11,8 +11,9 @@ use glaredb_engine::{
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
+    Format,
     connection::{Channel, Failure},
-    frontend::{Format, Formats},
+    frontend::Formats,
     output::FLUSH_AT,
 };
 use crate::encode::{Columns, RowEncoder};

@@ -7,8 +7,8 @@ use glaredb_engine::{
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
+    Format,
     connection::{Connection, End, Failure},
-    frontend::Format,
     portal::{ResultFormats, Rows},
     session::{PreparedStatement, SqlSession},
 };

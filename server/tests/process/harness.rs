@@ -139,6 +139,13 @@ impl Server {
     }
 }
 
+/// A number that the server shows of itself.
+pub(crate) fn metric(server: &Server, name: &str) -> f64 {
+    let page = server.get("/metrics");
+    let line = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {name} in {page}"))
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();

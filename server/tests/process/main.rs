@@ -3,6 +3,7 @@
 #[allow(unreachable_pub, reason = "a library uses it too")]
 #[path = "../../../tests/src/ports.rs"]
 mod ports;
+#[allow(dead_code, reason = "shared with the tests of the wire, which use all of it")]
 #[path = "../wire/random.rs"]
 mod random;
 #[allow(dead_code, reason = "shared with the tests of the wire, which use all of it")]
@@ -21,8 +22,9 @@ mod harness;
 mod operators;
 #[cfg(feature = "failpoints")]
 mod recovery;
+mod slow_clients;
 mod sql;
-mod streams;
+mod wire_fuzz;
 
 use std::{
     net::TcpListener,
@@ -30,7 +32,7 @@ use std::{
 };
 
 use harness::GLAREDB;
-pub(crate) use harness::Server;
+pub(crate) use harness::{Server, metric};
 
 /// Runs a command that ends by itself.
 fn run(arguments: &[&str]) -> Output {

@@ -92,21 +92,32 @@ pub(crate) fn whole_messages(mut bytes: &[u8]) -> bool {
 /// then the whole stream. Each is answered by whole messages and ends.
 pub(crate) async fn pour_streams(port: u16, plausible: impl Fn(&mut Random) -> Vec<u8>) {
     for seed in 0..rounds() {
-        let mut random = Random(seed);
-        let mut bytes = startup(0, &[("user", "postgres")]);
-        for _ in 0..random.below(30) {
-            let mut one = plausible(&mut random);
-            if random.below(10) == 0 {
-                mutate(&mut one, &mut random);
-            }
-            bytes.extend_from_slice(&one);
-        }
-        bytes.extend_from_slice(&sync());
-        if random.below(4) == 0 {
-            mutate(&mut bytes, &mut random);
-        }
-        let answer = timeout(ENDS_WITHIN, pour(port, &bytes)).await;
-        let answer = answer.unwrap_or_else(|_| panic!("seed {seed} hangs: {bytes:?}"));
-        assert!(whole_messages(&answer), "seed {seed}: {answer:?}");
+        pour_stream(port, seed, &plausible).await;
     }
+}
+
+/// One such connection. How many messages were sent.
+pub(crate) async fn pour_stream(
+    port: u16,
+    seed: u64,
+    plausible: impl Fn(&mut Random) -> Vec<u8>,
+) -> u64 {
+    let mut random = Random(seed);
+    let mut bytes = startup(0, &[("user", "postgres")]);
+    let messages = random.below(30);
+    for _ in 0..messages {
+        let mut one = plausible(&mut random);
+        if random.below(10) == 0 {
+            mutate(&mut one, &mut random);
+        }
+        bytes.extend_from_slice(&one);
+    }
+    bytes.extend_from_slice(&sync());
+    if random.below(4) == 0 {
+        mutate(&mut bytes, &mut random);
+    }
+    let answer = timeout(ENDS_WITHIN, pour(port, &bytes)).await;
+    let answer = answer.unwrap_or_else(|_| panic!("seed {seed} hangs: {bytes:?}"));
+    assert!(whole_messages(&answer), "seed {seed}: {answer:?}");
+    messages as u64 + 1
 }

@@ -134,6 +134,17 @@ impl<'a> Cursor<'a> {
         self.unexpected_at(self.at)
     }
 
+    /// The error of a token that is `n` further on.
+    pub(super) fn unexpected_after(&self, n: usize) -> SqlError {
+        self.unexpected_at(self.at + n)
+    }
+
+    /// Where the next token begins, in characters from 1.
+    pub(super) fn position(&self) -> Option<usize> {
+        let token = self.tokens.get(self.at)?;
+        super::position_of(self.source, token.span.start)
+    }
+
     pub(super) fn unexpected_at(&self, index: usize) -> SqlError {
         match self.tokens.get(index) {
             Some(token) => unexpected(self.source, Some(token)),

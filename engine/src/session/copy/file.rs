@@ -96,11 +96,12 @@ async fn open(path: &str, to: Use) -> Result<File, SqlError> {
 /// A pipe or a terminal could be waited for without end, in a thread that nothing can stop.
 fn check_kind(path: &str, metadata: &Metadata, to: Use) -> Result<(), SqlError> {
     let kind = metadata.file_type();
-    if kind.is_dir() {
+    if kind.is_dir() && to == Use::Read {
         let message = format!("\"{path}\" is a directory");
         return Err(SqlError::new(sqlstate::WRONG_OBJECT_TYPE, message));
     }
-    if kind.is_file() || to == Use::Write && kind.is_char_device() {
+    // Opening a directory to write to it fails by itself.
+    if kind.is_dir() || kind.is_file() || to == Use::Write && kind.is_char_device() {
         return Ok(());
     }
     Err(SqlError::not_supported(format!("COPY with \"{path}\", which is no regular file,")))

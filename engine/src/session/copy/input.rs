@@ -1,4 +1,4 @@
-//! COPY … FROM STDIN: bytes straight into columns.
+//! COPY … FROM: bytes straight into columns, columns into the write set.
 
 use std::sync::Arc;
 
@@ -14,25 +14,24 @@ use datafusion::{
 };
 
 use super::{
-    chosen,
-    lines::{Dialect, Field, LineEnd, Scan, invalid_utf8},
+    binary_input::BinaryReader,
+    line_reader::LineReader,
+    options::{CopyFormat, Options},
 };
 use crate::{
     error::{SqlError, sqlstate},
     query::{
         errors::sql_error,
         planner::{self, PlannedExpr, ResolvedTable},
-        statement::{Copy, CopyHeader, Statement},
+        statement::{Copy, Statement},
     },
     session::{context::ExecutionContext, dml::TableSink, transaction::Transaction},
-    types::text::{ColumnBuilder, FormatSettings},
+    types::encoding::Encoding,
 };
 
 /// Rows and bytes of a batch that goes into the write set.
-const BATCH_ROWS: usize = 8192;
-const BATCH_BYTES: usize = 4 << 20;
-/// Most bytes of a line or value in the context of an error.
-const SHOWN_BYTES_MAX: usize = 100;
+pub(super) const BATCH_ROWS: usize = 8192;
+pub(super) const BATCH_BYTES: usize = 4 << 20;
 
 /// A COPY that is under way.
 pub(super) struct CopySource {
@@ -41,34 +40,17 @@ pub(super) struct CopySource {
     /// Ordinals of the copied columns.
     ordinals: Vec<usize>,
     reader: Reader,
+    encoding: Encoding,
     /// Defaults of the columns that are not copied, by ordinal.
     defaults: Vec<(usize, Arc<dyn PhysicalExpr>)>,
     filter: Option<Arc<dyn PhysicalExpr>>,
     sink: TableSink,
-    /// The line that the data so far leaves open.
-    open: Vec<u8>,
-    /// Bytes of `open` that were searched for its end.
-    searched: usize,
-    scan: Scan,
     copied: u64,
 }
 
-/// Lines to columns.
-struct Reader {
-    dialect: Dialect,
-    format: FormatSettings,
-    table: String,
-    names: Vec<String>,
-    builders: Vec<ColumnBuilder>,
-    force_not_null: Vec<bool>,
-    force_null: Vec<bool>,
-    header: CopyHeader,
-    /// Of the line in hand, from 1.
-    line: u64,
-    /// How the first line ended.
-    line_end: Option<LineEnd>,
-    /// The end-of-data mark was seen; what follows is ignored.
-    ended: bool,
+enum Reader {
+    Lines(Box<LineReader>),
+    Binary(Box<BinaryReader>),
 }
 
 impl CopySource {
@@ -76,15 +58,19 @@ impl CopySource {
         context: &ExecutionContext,
         statement: &Statement,
         copy: &Copy,
-        table: ResolvedTable,
-        ordinals: Vec<usize>,
+        options: &Options,
+        (table, ordinals): (ResolvedTable, Vec<usize>),
     ) -> Result<Self, SqlError> {
         let sink = TableSink::new(context, &table)?;
-        let names: Vec<String> = ordinals.iter().map(|i| table.columns[*i].name.clone()).collect();
-        let builders = ordinals
-            .iter()
-            .map(|i| ColumnBuilder::new(&table.columns[*i].pg_type, BATCH_ROWS))
-            .collect::<Result<_, _>>()?;
+        let format = context.format();
+        let reader = if options.format == CopyFormat::Binary {
+            let copied = ordinals.iter().map(|i| &table.columns[*i]);
+            let names = copied.clone().map(|column| column.name.clone()).collect();
+            let types = copied.map(|column| column.pg_type.clone()).collect();
+            Reader::Binary(Box::new(BinaryReader::new(&table.name, names, types, format)))
+        } else {
+            Reader::Lines(Box::new(LineReader::new(options, &table, &ordinals, format)?))
+        };
         let mut defaults = Vec::new();
         for (ordinal, column) in table.columns.iter().enumerate() {
             if ordinals.contains(&ordinal) {
@@ -104,73 +90,32 @@ impl CopySource {
             None => None,
         };
         Ok(Self {
-            reader: Reader {
-                dialect: Dialect::new(copy),
-                format: context.format(),
-                table: table.name.clone(),
-                force_not_null: chosen("FORCE_NOT_NULL", &copy.force_not_null, &names)?,
-                force_null: chosen("FORCE_NULL", &copy.force_null, &names)?,
-                names,
-                builders,
-                header: copy.header,
-                line: 0,
-                line_end: None,
-                ended: false,
-            },
+            reader,
+            encoding: options.encoding.unwrap_or(Encoding::Utf8),
             context: context.clone(),
             table,
             ordinals,
             defaults,
             filter,
             sink,
-            open: Vec::new(),
-            searched: 0,
-            scan: Scan::default(),
             copied: 0,
         })
     }
 
-    /// Bytes as they came off the wire, cut anywhere.
+    /// Bytes as they came off the wire or from a file, cut anywhere.
     pub(super) async fn take_bytes(&mut self, bytes: &[u8]) -> Result<(), SqlError> {
-        if self.reader.ended {
-            return Ok(());
+        let decoded = match &self.reader {
+            Reader::Lines(_) => self.encoding.decode(bytes),
+            Reader::Binary(_) => Ok(bytes.into()),
+        };
+        let decoded =
+            decoded.map_err(|error| error.context(self.reader.context(&self.table.name)))?;
+        let mut rest = decoded.as_ref();
+        while self.reader.read(&mut rest)? {
+            self.flush().await?;
+            tokio::task::yield_now().await;
         }
-        // Only the line that a message cuts is copied.
-        let mut rest = bytes;
-        if !self.open.is_empty() {
-            self.open.extend_from_slice(bytes);
-            let open = std::mem::take(&mut self.open);
-            let used = self.lines(&open, self.searched).await?;
-            self.open = open;
-            self.open.drain(..used);
-            self.searched = self.open.len();
-            return Ok(());
-        }
-        let used = self.lines(rest, 0).await?;
-        rest = &rest[used..];
-        self.open.extend_from_slice(rest);
-        self.searched = self.open.len();
         Ok(())
-    }
-
-    /// Reads whole lines; the number of bytes they take.
-    async fn lines(&mut self, bytes: &[u8], searched: usize) -> Result<usize, SqlError> {
-        let mut start = 0;
-        let mut from = searched;
-        let mut scan = self.scan;
-        while let Some((end, next)) = self.reader.dialect.line_end(bytes, from, &mut scan) {
-            self.reader.line(&bytes[start..end], true)?;
-            (start, from) = (next, next);
-            if self.reader.is_full() {
-                self.flush().await?;
-                tokio::task::yield_now().await;
-            }
-            if self.reader.ended {
-                return Ok(bytes.len());
-            }
-        }
-        self.scan = scan;
-        Ok(start)
     }
 
     /// Puts what was read into the write set.
@@ -180,8 +125,8 @@ impl CopySource {
             return Ok(());
         }
         let mut columns: Vec<Option<ArrayRef>> = vec![None; self.table.columns.len()];
-        for (ordinal, builder) in self.ordinals.iter().zip(&mut self.reader.builders) {
-            columns[*ordinal] = Some(builder.finish());
+        for (ordinal, column) in self.ordinals.iter().zip(self.reader.finish()?) {
+            columns[*ordinal] = Some(column);
         }
         if !self.defaults.is_empty() {
             let nothing = nothing(rows)?;
@@ -199,7 +144,7 @@ impl CopySource {
             .collect::<Result<_, _>>()?;
         let context = |error: SqlError| match error.object.context {
             Some(_) => error,
-            None => error.context(format!("COPY {}", self.reader.table)),
+            None => error.context(format!("COPY {}", self.table.name)),
         };
         let batch = match &self.filter {
             None => self.sink.rows(columns).map_err(context)?,
@@ -211,7 +156,7 @@ impl CopySource {
         self.copied += batch.num_rows() as u64;
         self.sink.insert(batch, None).map_err(|error| match error.object.context {
             Some(_) => error,
-            None => error.context(format!("COPY {}", self.reader.table)),
+            None => error.context(format!("COPY {}", self.table.name)),
         })?;
         if self.context.is_last {
             Transaction::stream_parts(&self.context.transaction).await?;
@@ -243,15 +188,9 @@ impl CopySource {
 
     /// After the last byte: everything into the write set. The number of rows.
     pub(super) async fn end(&mut self) -> Result<u64, SqlError> {
-        if !self.open.is_empty() && !self.reader.ended {
-            let open = std::mem::take(&mut self.open);
-            if self.scan.quoted {
-                let error =
-                    SqlError::new(sqlstate::BAD_COPY_FILE_FORMAT, "unterminated CSV quoted field");
-                let text = String::from_utf8_lossy(&open);
-                return Err(error.context(self.reader.line_context(self.reader.line + 1, &text)));
-            }
-            self.reader.line(&open, false)?;
+        match &mut self.reader {
+            Reader::Lines(reader) => reader.end()?,
+            Reader::Binary(reader) => reader.end()?,
         }
         self.flush().await?;
         Ok(self.copied)
@@ -260,7 +199,39 @@ impl CopySource {
     /// The error of a client that gave up.
     pub(super) fn given_up(&self, reason: &str) -> SqlError {
         SqlError::new(sqlstate::QUERY_CANCELED, format!("COPY from stdin failed: {reason}"))
-            .context(format!("COPY {}, line {}", self.reader.table, self.reader.line + 1))
+            .context(self.reader.context(&self.table.name))
+    }
+}
+
+impl Reader {
+    fn read(&mut self, input: &mut &[u8]) -> Result<bool, SqlError> {
+        match self {
+            Self::Lines(reader) => reader.read(input),
+            Self::Binary(reader) => reader.read(input),
+        }
+    }
+
+    fn rows(&self) -> usize {
+        match self {
+            Self::Lines(reader) => reader.rows(),
+            Self::Binary(reader) => reader.rows(),
+        }
+    }
+
+    fn finish(&mut self) -> Result<Vec<ArrayRef>, SqlError> {
+        match self {
+            Self::Lines(reader) => Ok(reader.finish()),
+            Self::Binary(reader) => reader.finish(),
+        }
+    }
+
+    /// Where the next row would be.
+    fn context(&self, table: &str) -> String {
+        let line = match self {
+            Self::Lines(reader) => reader.next_line(),
+            Self::Binary(reader) => reader.next_line(),
+        };
+        format!("COPY {table}, line {line}")
     }
 }
 
@@ -282,143 +253,4 @@ fn physical(
         &PhysicalPlanningContext::default(),
     )
     .map_err(sql_error)
-}
-
-impl Reader {
-    fn rows(&self) -> usize {
-        self.builders.first().map_or(0, ColumnBuilder::len)
-    }
-
-    fn is_full(&self) -> bool {
-        let rows = self.rows();
-        rows >= BATCH_ROWS
-            || (rows.is_multiple_of(256)
-                && self.builders.iter().map(ColumnBuilder::memory_bytes).sum::<usize>()
-                    >= BATCH_BYTES)
-    }
-
-    /// One line without its newline, if it ended with one.
-    fn line(&mut self, bytes: &[u8], newline: bool) -> Result<(), SqlError> {
-        self.line += 1;
-        let stripped = self.dialect.without_carriage_return(bytes, newline, &mut self.line_end);
-        let located =
-            |error: SqlError| error.context(format!("COPY {}, line {}", self.table, self.line));
-        let bytes = stripped.map_err(located)?;
-        let bytes = match self.dialect.before_end_mark(bytes) {
-            None => bytes,
-            Some(before) => {
-                self.ended = true;
-                if before.is_empty() {
-                    return Ok(());
-                }
-                before
-            }
-        };
-        if memchr::memchr(0, bytes).is_some() {
-            return Err(located(invalid_utf8(&[0])));
-        }
-        let line = std::str::from_utf8(bytes).map_err(|error| {
-            let context = format!("COPY {}, line {}", self.table, self.line);
-            invalid_utf8(&bytes[error.valid_up_to()..]).context(context)
-        })?;
-        let mut fields = Vec::with_capacity(self.builders.len());
-        self.dialect
-            .fields(line, &mut fields)
-            .map_err(|error| error.context(self.line_context(self.line, line)))?;
-        if self.line == 1 && self.header != CopyHeader::No {
-            return match self.header {
-                CopyHeader::Match => self.check_header(&fields),
-                _ => Ok(()),
-            };
-        }
-        if fields.len() != self.builders.len() {
-            return Err(self.wrong_count(fields.len(), line));
-        }
-        for (column, field) in fields.into_iter().enumerate() {
-            self.append(column, field)?;
-        }
-        Ok(())
-    }
-
-    fn append(&mut self, column: usize, field: Field<'_>) -> Result<(), SqlError> {
-        let builder = &mut self.builders[column];
-        let field = match &field {
-            Some(text) if self.force_null[column] && self.dialect.is_null_text(text) => None,
-            Some(text) => Some(text.as_ref()),
-            None if self.force_not_null[column] => Some(""),
-            None => None,
-        };
-        match field {
-            None => builder.append_null(),
-            Some(text) => {
-                if let Err(error) = builder.append(text, &self.format) {
-                    let name = &self.names[column];
-                    return Err(error.context(format!(
-                        "COPY {}, line {}, column {name}: \"{}\"",
-                        self.table,
-                        self.line,
-                        shortened(text)
-                    )));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn check_header(&self, fields: &[Field<'_>]) -> Result<(), SqlError> {
-        let wrong = |message: String| {
-            let context = format!("COPY {}, line 1", self.table);
-            Err(SqlError::new(sqlstate::BAD_COPY_FILE_FORMAT, message).context(context))
-        };
-        if fields.len() != self.names.len() {
-            return wrong(format!(
-                "wrong number of fields in header line: got {}, expected {}",
-                fields.len(),
-                self.names.len()
-            ));
-        }
-        for (index, (field, name)) in fields.iter().zip(&self.names).enumerate() {
-            let number = index + 1;
-            match field {
-                Some(field) if field == name => {}
-                Some(field) => {
-                    return wrong(format!(
-                        "column name mismatch in header line field {number}: got \"{field}\", \
-                         expected \"{name}\""
-                    ));
-                }
-                None => {
-                    return wrong(format!(
-                        "column name mismatch in header line field {number}: got null value, \
-                         expected \"{name}\""
-                    ));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn wrong_count(&self, count: usize, line: &str) -> SqlError {
-        let message = match self.names.get(count) {
-            Some(name) => format!("missing data for column \"{name}\""),
-            None => "extra data after last expected column".to_owned(),
-        };
-        SqlError::new(sqlstate::BAD_COPY_FILE_FORMAT, message)
-            .context(self.line_context(self.line, line))
-    }
-
-    fn line_context(&self, number: u64, line: &str) -> String {
-        format!("COPY {}, line {number}: \"{}\"", self.table, shortened(line))
-    }
-}
-
-fn shortened(text: &str) -> String {
-    if text.len() <= SHOWN_BYTES_MAX {
-        return text.to_owned();
-    }
-    let mut end = SHOWN_BYTES_MAX;
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    format!("{}...", &text[..end])
 }

@@ -4,9 +4,10 @@ use std::borrow::Cow;
 
 use memchr::{memchr, memchr_iter, memchr2};
 
+use super::options::{CopyFormat, Options};
 use crate::{
     error::{SqlError, sqlstate},
-    query::statement::{Copy, CopyFormat},
+    types::encoding::invalid_utf8,
 };
 
 /// Where a search for the end of a csv line stands.
@@ -43,13 +44,13 @@ pub(super) struct Dialect {
 }
 
 impl Dialect {
-    pub(super) fn new(copy: &Copy) -> Self {
+    pub(super) fn new(options: &Options) -> Self {
         Self {
-            csv: copy.format == CopyFormat::Csv,
-            delimiter: copy.delimiter,
-            null: copy.null.clone().into_bytes(),
-            quote: copy.quote,
-            escape: copy.escape,
+            csv: options.format == CopyFormat::Csv,
+            delimiter: options.delimiter,
+            null: options.null.clone().into_bytes(),
+            quote: options.quote,
+            escape: options.escape,
         }
     }
 
@@ -296,6 +297,11 @@ impl Dialect {
         Ok((utf8(value)?, at))
     }
 
+    /// How NULL is written.
+    pub(super) fn null_text(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.null)
+    }
+
     pub(super) fn is_null_text(&self, text: &str) -> bool {
         text.as_bytes() == self.null
     }
@@ -310,15 +316,6 @@ fn utf8(bytes: Vec<u8>) -> Result<String, SqlError> {
         let at = error.utf8_error().valid_up_to();
         invalid_utf8(&bytes[at..])
     })
-}
-
-/// 22021, naming the first bytes that are wrong.
-pub(super) fn invalid_utf8(bytes: &[u8]) -> SqlError {
-    let shown: Vec<String> = bytes.iter().take(4).map(|byte| format!("0x{byte:02x}")).collect();
-    SqlError::new(
-        sqlstate::CHARACTER_NOT_IN_REPERTOIRE,
-        format!("invalid byte sequence for encoding \"UTF8\": {}", shown.join(" ")),
-    )
 }
 
 /// The escapes of text format.

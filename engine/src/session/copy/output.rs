@@ -1,17 +1,26 @@
-//! COPY … TO STDOUT.
+//! COPY … TO.
 
 use std::pin::Pin;
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, RecordBatch};
 use futures::{Stream, StreamExt};
 
-use super::chosen;
+use super::{
+    binary_input::SIGNATURE,
+    chosen,
+    options::{CopyFormat, CopyHeader, Options},
+};
 use crate::{
     error::SqlError,
-    query::statement::{Copy, CopyFormat, CopyHeader},
-    session::api::{CopyChunk, RowStream},
+    query::planner::ResolvedTable,
+    session::{
+        api::{CopyChunk, RowStream},
+        context::ExecutionContext,
+    },
     types::{
         PgType,
+        binary::{FieldEncoder, Format, as_stored},
+        encoding::Encoding,
         text::{FormatSettings, TextEncoder},
     },
 };
@@ -19,8 +28,16 @@ use crate::{
 /// Bytes of rows that go to the client in one piece.
 const CHUNK_BYTES: usize = 256 << 10;
 
+/// The columns that are copied.
+pub(super) struct Copied<'a> {
+    pub names: Vec<String>,
+    pub types: Vec<PgType>,
+    /// Whose columns they are; `None` for those of a query.
+    pub table: Option<&'a ResolvedTable>,
+}
+
 pub(super) struct Writer {
-    csv: bool,
+    copy_format: CopyFormat,
     delimiter: u8,
     null: Vec<u8>,
     quote: u8,
@@ -30,43 +47,74 @@ pub(super) struct Writer {
     names: Vec<String>,
     types: Vec<PgType>,
     format: FormatSettings,
+    encoding: Encoding,
 }
 
 type Chunks = Pin<Box<dyn Stream<Item = Result<CopyChunk, SqlError>> + Send>>;
 
 impl Writer {
     pub(super) fn new(
-        copy: &Copy,
-        names: Vec<String>,
-        types: Vec<PgType>,
-        format: FormatSettings,
+        context: &ExecutionContext,
+        options: &Options,
+        copied: Copied<'_>,
     ) -> Result<Self, SqlError> {
+        let Copied { names, types, table } = copied;
         Ok(Self {
-            csv: copy.format == CopyFormat::Csv,
-            delimiter: copy.delimiter,
-            null: copy.null.clone().into_bytes(),
-            quote: copy.quote,
-            escape: copy.escape,
-            header: copy.header != CopyHeader::No,
-            force_quote: chosen("FORCE_QUOTE", &copy.force_quote, &names)?,
+            copy_format: options.format,
+            delimiter: options.delimiter,
+            null: options.null.clone().into_bytes(),
+            quote: options.quote,
+            escape: options.escape,
+            header: options.header != CopyHeader::No,
+            force_quote: chosen("FORCE_QUOTE", &options.force_quote, &names, table)?,
             names,
             types,
-            format,
+            format: context.format(),
+            encoding: options.encoding.unwrap_or(Encoding::Utf8),
         })
     }
 
+    pub(super) fn columns(&self) -> usize {
+        self.names.len()
+    }
+
+    pub(super) fn is_binary(&self) -> bool {
+        self.copy_format == CopyFormat::Binary
+    }
+
     pub(super) fn into_stream(self, rows: RowStream) -> Chunks {
-        let head = self.header.then(|| Ok(self.head()));
-        let chunks = rows.flat_map(move |batch| {
-            futures::stream::iter(match batch {
-                Ok(batch) => self.chunks(&batch).into_iter().map(Ok).collect(),
-                Err(error) => vec![Err(error)],
-            })
-        });
+        if self.is_binary() {
+            return self.into_binary_stream(rows);
+        }
+        let head = self.header.then(|| self.head());
+        let chunks =
+            rows.flat_map(move |batch| pieces(batch.and_then(|batch| self.text_chunks(&batch))));
         Box::pin(futures::stream::iter(head).chain(chunks))
     }
 
-    fn head(&self) -> CopyChunk {
+    /// Clients expect the header in one message with the first row, or with the trailer.
+    fn into_binary_stream(self, rows: RowStream) -> Chunks {
+        let head = [&SIGNATURE[..], &[0; 8]].concat();
+        // A last item stands for the trailer.
+        let rows = rows.map(Some).chain(futures::stream::iter([None]));
+        let chunks = rows.scan(head, move |head, batch| {
+            let mut start = Pieces { bytes: std::mem::take(head), ..Pieces::default() };
+            let chunks = match batch {
+                Some(batch) => batch.and_then(|batch| self.binary_chunks(&batch, start, head)),
+                None => {
+                    start.bytes.extend_from_slice(&[0xff, 0xff]);
+                    start.ends.push(start.bytes.len() as u32);
+                    let mut chunks = start.finish();
+                    chunks.iter_mut().for_each(|chunk| chunk.rows = 0);
+                    Ok(chunks)
+                }
+            };
+            futures::future::ready(Some(pieces(chunks)))
+        });
+        Box::pin(chunks.flatten())
+    }
+
+    fn head(&self) -> Result<CopyChunk, SqlError> {
         let mut bytes = Vec::new();
         for (index, name) in self.names.iter().enumerate() {
             if index > 0 {
@@ -75,46 +123,78 @@ impl Writer {
             self.value(name.as_bytes(), false, &mut bytes);
         }
         bytes.push(b'\n');
-        CopyChunk { rows: 0, ends: vec![bytes.len() as u32], bytes: bytes.into() }
+        let bytes = self.encoding.encode(&bytes)?.into_owned();
+        Ok(CopyChunk { rows: 0, ends: vec![bytes.len() as u32], bytes: bytes.into() })
     }
 
-    fn chunks(&self, batch: &RecordBatch) -> Vec<CopyChunk> {
+    /// `start`: what stands before the first row; in `left`, if there is none.
+    fn binary_chunks(
+        &self,
+        batch: &RecordBatch,
+        mut start: Pieces,
+        left: &mut Vec<u8>,
+    ) -> Result<Vec<CopyChunk>, SqlError> {
+        if batch.num_rows() == 0 {
+            *left = std::mem::take(&mut start.bytes);
+            return Ok(Vec::new());
+        }
+        let mut pieces = start;
+        let columns = batch.columns().iter().zip(&self.types);
+        let arrays: Vec<ArrayRef> = columns
+            .map(|(array, to)| as_stored(array, to, &to.arrow_type(), Format::Binary))
+            .collect::<Result<_, _>>()?;
+        let encoders: Vec<FieldEncoder<'_>> = arrays
+            .iter()
+            .zip(&self.types)
+            .map(|(array, to)| FieldEncoder::new(array, to, Format::Binary, &self.format))
+            .collect::<Result<_, _>>()?;
+        let count = (encoders.len() as u16).to_be_bytes();
+        for row in 0..batch.num_rows() {
+            pieces.bytes.extend_from_slice(&count);
+            for encoder in &encoders {
+                encoder.write(row, &mut pieces.bytes)?;
+            }
+            pieces.row_ends();
+        }
+        Ok(pieces.finish())
+    }
+
+    fn text_chunks(&self, batch: &RecordBatch) -> Result<Vec<CopyChunk>, SqlError> {
         let encoders: Vec<TextEncoder<'_>> = batch
             .columns()
             .iter()
             .zip(&self.types)
             .map(|(array, pg_type)| TextEncoder::new(array, pg_type, &self.format))
             .collect();
-        let mut chunks = Vec::new();
-        let (mut bytes, mut ends) = (Vec::with_capacity(CHUNK_BYTES), Vec::new());
+        let mut pieces = Pieces::default();
         let mut text = Vec::new();
         for row in 0..batch.num_rows() {
+            let start = pieces.bytes.len();
             for (column, encoder) in encoders.iter().enumerate() {
                 if column > 0 {
-                    bytes.push(self.delimiter);
+                    pieces.bytes.push(self.delimiter);
                 }
                 if encoder.is_null(row) {
-                    bytes.extend_from_slice(&self.null);
+                    pieces.bytes.extend_from_slice(&self.null);
                     continue;
                 }
                 text.clear();
                 encoder.write(row, &mut text);
-                self.value(&text, self.force_quote[column], &mut bytes);
+                self.value(&text, self.force_quote[column], &mut pieces.bytes);
             }
-            bytes.push(b'\n');
-            ends.push(bytes.len() as u32);
-            if bytes.len() >= CHUNK_BYTES {
-                chunks.push(chunk(&mut bytes, &mut ends));
+            if !self.encoding.is_utf8() {
+                let line = self.encoding.encode(&pieces.bytes[start..])?.into_owned();
+                pieces.bytes.truncate(start);
+                pieces.bytes.extend_from_slice(&line);
             }
+            pieces.bytes.push(b'\n');
+            pieces.row_ends();
         }
-        if !ends.is_empty() {
-            chunks.push(chunk(&mut bytes, &mut ends));
-        }
-        chunks
+        Ok(pieces.finish())
     }
 
     fn value(&self, text: &[u8], force_quote: bool, out: &mut Vec<u8>) {
-        if !self.csv {
+        if self.copy_format != CopyFormat::Csv {
             return self.escaped(text, out);
         }
         let special = |byte: &u8| {
@@ -157,8 +237,41 @@ impl Writer {
     }
 }
 
-fn chunk(bytes: &mut Vec<u8>, ends: &mut Vec<u32>) -> CopyChunk {
-    let bytes = std::mem::replace(bytes, Vec::with_capacity(CHUNK_BYTES));
-    let ends = std::mem::take(ends);
-    CopyChunk { rows: ends.len() as u64, bytes: bytes.into(), ends }
+/// Rows on their way into chunks.
+#[derive(Default)]
+struct Pieces {
+    bytes: Vec<u8>,
+    ends: Vec<u32>,
+    chunks: Vec<CopyChunk>,
+}
+
+impl Pieces {
+    fn row_ends(&mut self) {
+        self.ends.push(self.bytes.len() as u32);
+        if self.bytes.len() >= CHUNK_BYTES {
+            self.cut();
+        }
+    }
+
+    fn cut(&mut self) {
+        let bytes = std::mem::replace(&mut self.bytes, Vec::with_capacity(CHUNK_BYTES));
+        let ends = std::mem::take(&mut self.ends);
+        self.chunks.push(CopyChunk { rows: ends.len() as u64, bytes: bytes.into(), ends });
+    }
+
+    fn finish(mut self) -> Vec<CopyChunk> {
+        if !self.ends.is_empty() {
+            self.cut();
+        }
+        self.chunks
+    }
+}
+
+fn pieces(
+    chunks: Result<Vec<CopyChunk>, SqlError>,
+) -> impl Stream<Item = Result<CopyChunk, SqlError>> + Send {
+    futures::stream::iter(match chunks {
+        Ok(chunks) => chunks.into_iter().map(Ok).collect(),
+        Err(error) => vec![Err(error)],
+    })
 }

@@ -1,4 +1,4 @@
-//! One column of a batch, resolved to how its values are written.
+//! One column of a batch, resolved to how its values are written behind their lengths.
 
 use std::borrow::Cow;
 
@@ -13,7 +13,9 @@ use arrow::{
         Time64MicrosecondType, TimestampMicrosecondType, UInt32Type,
     },
 };
-use glaredb_engine::{
+
+use super::{Format, numeric_write};
+use crate::{
     error::{SqlError, sqlstate},
     types::{
         PgType,
@@ -22,16 +24,43 @@ use glaredb_engine::{
     },
 };
 
-use super::numeric;
-use crate::wire::Format;
-
 /// Days and microseconds between 1970-01-01 and 2000-01-01, where PostgreSQL counts from.
 const EPOCH_DAYS: i32 = 10_957;
 const EPOCH_US: i64 = EPOCH_DAYS as i64 * 86_400_000_000;
 /// Stands before the text of a jsonb in binary format.
 const JSONB_VERSION: u8 = 1;
 
-pub(super) enum Column<'a> {
+/// Writes the values of a column, text or binary, each behind its length.
+pub struct FieldEncoder<'a>(Column<'a>);
+
+impl<'a> FieldEncoder<'a> {
+    /// `array` comes from [`as_stored`].
+    ///
+    /// # Errors
+    /// 0A000 for a type without a binary format.
+    pub fn new(
+        array: &'a ArrayRef,
+        pg_type: &'a PgType,
+        format: Format,
+        settings: &'a FormatSettings,
+    ) -> Result<Self, SqlError> {
+        match format {
+            Format::Text => Ok(Self(Column::text(array, pg_type, settings))),
+            Format::Binary => Column::binary(array, pg_type, settings).map(Self),
+        }
+    }
+
+    /// Appends the length and the bytes of the value in `row`; for NULL, the length -1.
+    ///
+    /// # Errors
+    /// 22008, XX001 for values that the format cannot show. Part of the value may be appended then.
+    #[inline]
+    pub fn write(&self, row: usize, out: &mut Vec<u8>) -> Result<(), SqlError> {
+        self.0.write(row, out)
+    }
+}
+
+enum Column<'a> {
     Int2Text(&'a PrimitiveArray<Int16Type>),
     Int4Text(&'a PrimitiveArray<Int32Type>),
     Int8Text(&'a PrimitiveArray<Int64Type>),
@@ -62,7 +91,10 @@ pub(super) enum Column<'a> {
 }
 
 /// `array` in `stored`, the Arrow type of `pg_type`; cast if an expression gave another one.
-pub(super) fn as_stored(
+///
+/// # Errors
+/// 0A000 where there is no cast and the format is binary.
+pub fn as_stored(
     array: &ArrayRef,
     pg_type: &PgType,
     stored: &DataType,
@@ -84,19 +116,6 @@ pub(super) fn as_stored(
 }
 
 impl<'a> Column<'a> {
-    /// `array` comes from [`as_stored`].
-    pub(super) fn new(
-        array: &'a ArrayRef,
-        pg_type: &'a PgType,
-        format: Format,
-        settings: &'a FormatSettings,
-    ) -> Result<Self, SqlError> {
-        match format {
-            Format::Text => Ok(Self::text(array, pg_type, settings)),
-            Format::Binary => Self::binary(array, pg_type, settings),
-        }
-    }
-
     fn text(array: &'a ArrayRef, pg_type: &'a PgType, settings: &'a FormatSettings) -> Self {
         match (array.data_type(), pg_type) {
             (DataType::Int16, _) => Self::Int2Text(array.as_primitive()),
@@ -160,8 +179,7 @@ impl<'a> Column<'a> {
         })
     }
 
-    /// Appends the length and the bytes of the value in `row`.
-    pub(super) fn write(&self, row: usize, out: &mut Vec<u8>) -> Result<(), SqlError> {
+    fn write(&self, row: usize, out: &mut Vec<u8>) -> Result<(), SqlError> {
         match self {
             Self::Int2Text(a) => integer_text(a, row, out),
             Self::Int4Text(a) => integer_text(a, row, out),
@@ -312,7 +330,7 @@ fn timestamp(us: i64) -> Result<i64, SqlError> {
 
 fn numeric_binary(text: &[u8], out: &mut Vec<u8>) -> Result<(), SqlError> {
     let start = begin(out);
-    if !numeric::write_binary(text, out) {
+    if !numeric_write::write_binary(text, out) {
         let shown: Cow<'_, str> = String::from_utf8_lossy(text);
         return Err(SqlError::new(
             sqlstate::DATA_CORRUPTED,

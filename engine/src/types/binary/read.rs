@@ -1,16 +1,20 @@
-//! Values in PostgreSQL's binary format.
+//! Binary to values.
 
 use arrow::datatypes::IntervalMonthDayNano;
 use datafusion::scalar::ScalarValue;
-use glaredb_engine::{
+
+use super::numeric_read;
+use crate::{
     error::{SqlError, sqlstate},
     types::{
         PgType,
+        encoding::invalid_utf8,
         text::{FormatSettings, canonical_numeric, parse_text},
     },
 };
 
-use super::{null, numeric, string, utf8};
+/// What is said of bytes that are no value of the type (22P03).
+pub const WRONG_FORMAT: &str = "incorrect binary data format";
 
 /// Days and microseconds between 1970-01-01 and 2000-01-01, where PostgreSQL counts from.
 const EPOCH_DAYS: i32 = 10_957;
@@ -20,18 +24,22 @@ const DAY_US: i64 = 86_400_000_000;
 const DATES: std::ops::Range<i32> = -2_451_545..2_145_031_949;
 const TIMESTAMPS: std::ops::Range<i64> = -211_813_488_000_000_000..9_223_371_331_200_000_000;
 
-pub(super) fn value(
+/// One value from binary. The length of `varchar(n)` and `char(n)` belongs to columns and is not looked
+/// at: a value too long to be stored is still fit to be compared.
+///
+/// # Errors
+/// 22P03 ([`WRONG_FORMAT`]) for bytes that are no value of the type, and what their text would give.
+pub fn read_value(
     pg_type: &PgType,
     value: &[u8],
-    number: usize,
     settings: &FormatSettings,
 ) -> Result<ScalarValue, SqlError> {
     let wrong = || {
-        SqlError::new(
-            sqlstate::INVALID_BINARY_REPRESENTATION,
-            format!("incorrect binary data format in bind parameter {number}"),
-        )
-        .detail(format!("{} bytes for type {}", value.len(), pg_type.sql_name()))
+        SqlError::new(sqlstate::INVALID_BINARY_REPRESENTATION, WRONG_FORMAT).detail(format!(
+            "{} bytes for type {}",
+            value.len(),
+            pg_type.sql_name()
+        ))
     };
     Ok(match pg_type {
         PgType::Bool => match value {
@@ -70,16 +78,10 @@ pub(super) fn value(
         | PgType::Bpchar(_)
         | PgType::Char
         | PgType::Name
-        | PgType::Unknown => {
-            let text = utf8(value)?;
-            if text.contains('\0') {
-                return Err(SqlError::new(
-                    sqlstate::CHARACTER_NOT_IN_REPERTOIRE,
-                    "invalid byte sequence for encoding \"UTF8\": 0x00",
-                ));
-            }
-            string(pg_type, text).ok_or_else(wrong)?
-        }
+        | PgType::Unknown => ScalarValue::Utf8View(Some(match pg_type {
+            PgType::Bpchar(Some(_)) => utf8(value)?.trim_end_matches(' ').to_owned(),
+            _ => utf8(value)?.to_owned(),
+        })),
         PgType::Bytea => ScalarValue::Binary(Some(value.to_vec())),
         PgType::Json => parse_text(utf8(value)?, pg_type, settings)?,
         PgType::Jsonb => match value {
@@ -111,15 +113,24 @@ pub(super) fn value(
             ScalarValue::IntervalMonthDayNano(Some(interval(fixed(value).ok_or_else(wrong)?)?))
         }
         PgType::Numeric(shape) => {
-            let text = numeric::read_binary(value).ok_or_else(wrong)?;
+            let text = numeric_read::read_binary(value).ok_or_else(wrong)?;
             match shape {
                 None => ScalarValue::Utf8View(Some(canonical_numeric(&text)?)),
                 Some(_) => parse_text(&text, pg_type, settings)?,
             }
         }
-        PgType::Array(of) => return array(of, value, number, settings),
+        PgType::Array(of) => return array(of, value, settings),
         PgType::Uuid | PgType::Void => return Err(wrong()),
     })
+}
+
+fn utf8(value: &[u8]) -> Result<&str, SqlError> {
+    let text =
+        std::str::from_utf8(value).map_err(|error| invalid_utf8(&value[error.valid_up_to()..]))?;
+    if value.contains(&0) {
+        return Err(invalid_utf8(&[0]));
+    }
+    Ok(text)
 }
 
 fn fixed<const N: usize>(value: &[u8]) -> Option<[u8; N]> {
@@ -165,18 +176,8 @@ fn interval(value: [u8; 16]) -> Result<IntervalMonthDayNano, SqlError> {
 }
 
 /// An array of one dimension.
-fn array(
-    of: &PgType,
-    bytes: &[u8],
-    number: usize,
-    settings: &FormatSettings,
-) -> Result<ScalarValue, SqlError> {
-    let wrong = || {
-        SqlError::new(
-            sqlstate::INVALID_BINARY_REPRESENTATION,
-            format!("incorrect binary data format in bind parameter {number}"),
-        )
-    };
+fn array(of: &PgType, bytes: &[u8], settings: &FormatSettings) -> Result<ScalarValue, SqlError> {
+    let wrong = || SqlError::new(sqlstate::INVALID_BINARY_REPRESENTATION, WRONG_FORMAT);
     let mut rest = bytes;
     let mut next = || -> Option<i32> {
         let (field, after) = rest.split_first_chunk::<4>()?;
@@ -192,8 +193,9 @@ fn array(
         return Err(SqlError::new(
             sqlstate::DATATYPE_MISMATCH,
             format!(
-                "binary array of element type {element} for parameter {number}, not {}",
-                of.oid()
+                "binary data has array element type {element} instead of expected {} ({})",
+                of.oid(),
+                of.sql_name()
             ),
         ));
     }
@@ -214,12 +216,15 @@ fn array(
         let (length, after) = rest.split_first_chunk::<4>().ok_or_else(wrong)?;
         rest = after;
         match i32::from_be_bytes(*length) {
-            -1 => values.push(null(of)?),
+            -1 => values.push(
+                ScalarValue::try_new_null(&of.arrow_type())
+                    .map_err(|error| SqlError::internal(error.to_string()))?,
+            ),
             length => {
                 let length = usize::try_from(length).map_err(|_| wrong())?;
                 let (element, after) = rest.split_at_checked(length).ok_or_else(wrong)?;
                 rest = after;
-                values.push(value(of, element, number, settings)?);
+                values.push(read_value(of, element, settings)?);
             }
         }
     }
