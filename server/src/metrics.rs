@@ -94,6 +94,20 @@ pub fn write_counter(name: &str, help: &str, value: impl std::fmt::Display, out:
     let _ = writeln!(out, "{name} {value}");
 }
 
+/// Appends one counter of several values, which a label tells apart.
+pub fn write_counters(
+    name: &str,
+    help: &str,
+    label: &str,
+    values: &[(&str, u64)],
+    out: &mut String,
+) {
+    header(name, help, "counter", out);
+    for (of, value) in values {
+        let _ = writeln!(out, "{name}{{{label}=\"{of}\"}} {value}");
+    }
+}
+
 /// Appends one gauge.
 pub fn write_gauge(name: &str, help: &str, value: f64, out: &mut String) {
     header(name, help, "gauge", out);

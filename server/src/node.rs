@@ -44,6 +44,10 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// system share the cores between queries, even where one computes for long without a pause.
 const QUERY_THREADS_PER_CORE: usize = 4;
 
+/// What computes queries gives way to what commits and to what answers small statements: a sixth of
+/// their weight, so that it goes on where they leave nothing, and they hardly notice it.
+const QUERY_NICENESS: i32 = 8;
+
 /// How to run a node.
 #[derive(Clone, Debug)]
 pub struct NodeOptions {
@@ -122,8 +126,8 @@ pub fn run(options: NodeOptions) -> Result<(), NodeError> {
     );
     let directory = DataDirectory::take(&options.data_dir)?;
     let cores = std::thread::available_parallelism()?.get();
-    let sessions = runtime("session", cores)?;
-    let queries = runtime("query", cores * QUERY_THREADS_PER_CORE)?;
+    let sessions = runtime("session", cores, 0)?;
+    let queries = runtime("query", cores * QUERY_THREADS_PER_CORE, QUERY_NICENESS)?;
     let control = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let runtimes = Runtimes { sessions: sessions.handle(), queries: queries.handle() };
     let ended = control.block_on(serve(options, runtimes));
@@ -145,12 +149,19 @@ struct Runtimes<'a> {
     queries: &'a Handle,
 }
 
-fn runtime(name: &'static str, threads: usize) -> Result<Runtime, io::Error> {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(threads)
-        .thread_name(name)
-        .enable_all()
-        .build()
+/// `niceness`: how much less weight its threads have than the process was started with.
+fn runtime(name: &'static str, threads: usize, niceness: i32) -> Result<Runtime, io::Error> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(threads).thread_name(name).enable_all();
+    if niceness > 0 {
+        builder.on_thread_start(move || {
+            // Of the calling thread only. A thread of usual priority does the work as well.
+            if let Err(error) = rustix::process::nice(niceness) {
+                tracing::warn!(%error, "queries run at the usual priority");
+            }
+        });
+    }
+    builder.build()
 }
 
 async fn serve(options: NodeOptions, runtimes: Runtimes<'_>) -> Result<(), NodeError> {

@@ -17,7 +17,7 @@ use glaredb_txn::{env::Env, ids::TableId};
 use tokio::{runtime::Handle, sync::watch};
 
 use crate::{
-    metrics::{write_counter, write_gauge},
+    metrics::{write_counter, write_counters, write_gauge},
     pg_catalog::{Activities, PgCatalog, StorageFigures, TableFigures},
     sessions::Sessions,
 };
@@ -161,6 +161,14 @@ impl Store {
         ] {
             write_counter(&format!("glaredb_{name}_total"), help, value, out);
         }
+        write_counters(
+            "glaredb_statements_planned_total",
+            "Queries and changes of rows by the way they went: by one key, by several keys or ranges of \
+             keys, without a table, or through the optimizer.",
+            "path",
+            &self.engine.paths().read(),
+            out,
+        );
         let seconds = |ns: u64| ns as f64 / 1e9;
         for (name, help, value) in [
             ("log_write", "Time spent appending to the log and syncing it.", leader.log_ns),

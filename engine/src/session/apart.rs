@@ -7,7 +7,7 @@
 //! it. What stays with the session:
 //!
 //! 1. parsing and planning a statement of at most [`PLANNED_HERE_BYTES_MAX`];
-//! 2. a plan that [`point`](super::point) computes: rows by full key, short VALUES;
+//! 2. a plan that [`point`](super::point) computes: rows by keys and short ranges of them, short VALUES;
 //! 3. a query whose physical plan handles at most [`run::ROWS_HERE_MAX`](super::run) rows, by an
 //!    upper bound over all operators (what joins may pair, what nobody can bound counts as endless);
 //! 4. what changes nothing but the session: SET, SHOW, BEGIN, PREPARE.

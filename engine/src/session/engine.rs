@@ -29,7 +29,7 @@ use glaredb_txn::ids::TableId;
 use parking_lot::{Mutex, RwLock};
 
 use super::{
-    Identity, PlanCacheCounters, Settings, analyze,
+    Identity, PathCounters, PlanCacheCounters, Settings, analyze,
     point::turns::Turns,
     settings::PendingSettings,
     statement_context::StatementContext,
@@ -118,6 +118,7 @@ pub struct Engine {
     commit_retries: AtomicU64,
     turns: Arc<Turns>,
     plan_cache: PlanCacheCounters,
+    paths: PathCounters,
 }
 
 /// A table as the planner sees it, valid while its descriptor and its statistics are the same.
@@ -174,6 +175,7 @@ impl Engine {
             commit_retries: AtomicU64::new(0),
             turns: Arc::default(),
             plan_cache: PlanCacheCounters::default(),
+            paths: PathCounters::default(),
         });
         engine.query_runtime.spawn(analyze::keep_analyzed(Arc::downgrade(&engine)));
         Ok(engine)
@@ -210,6 +212,12 @@ impl Engine {
     #[must_use]
     pub fn plan_cache(&self) -> &PlanCacheCounters {
         &self.plan_cache
+    }
+
+    /// Which ways statements went.
+    #[must_use]
+    pub fn paths(&self) -> &PathCounters {
+        &self.paths
     }
 
     /// Who changes which row by its key.

@@ -27,6 +27,9 @@ use crate::{
     query::statement::{Discard, Statement, StatementKind},
 };
 
+/// Rows named by their keys that a statement takes its turns at.
+const TURNS_TAKEN_MAX: usize = 64;
+
 impl Session {
     /// # Errors
     /// 25P02 in a failed block.
@@ -283,8 +286,8 @@ async fn run(
         };
         match plan {
             Plan::Query(plan) => {
-                let stream: RowStream = match run::at_once(&context, plan.point(&context), params)?
-                {
+                let point = plan.point(&context);
+                let stream: RowStream = match run::statement_at_once(&context, point, params)? {
                     Some(rows) => Box::pin(futures::stream::iter([Ok(rows)])),
                     None => {
                         let plan = run::bind(&context, &plan.planned.plan, params)?;
@@ -300,12 +303,13 @@ async fn run(
             Plan::Dml(operation, plan) => {
                 context.check_writable(operation.command())?;
                 let point = plan.point(&context);
-                if operation != Operation::Insert
-                    && let Some(key) = point.and_then(|point| point.key(params))
-                {
-                    context.take_turn(key).await?;
+                if operation != Operation::Insert {
+                    let keys = point.map(|point| point.keys(params, TURNS_TAKEN_MAX));
+                    for key in keys.into_iter().flatten() {
+                        context.take_turn(key).await?;
+                    }
                 }
-                if let Some(rows) = run::at_once(&context, point, params)? {
+                if let Some(rows) = run::statement_at_once(&context, point, params)? {
                     return dml::execute_rows(&context, operation, &plan.planned, rows);
                 }
                 let logical = run::bind(&context, &plan.planned.plan, params)?;

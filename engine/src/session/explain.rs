@@ -8,7 +8,6 @@ use futures::StreamExt;
 use super::{
     api::{Execution, ParamValue},
     context::ExecutionContext,
-    point::PointPlan,
     prepare::{self, Plan, Prepared, text_field},
     run,
     set::text_rows,
@@ -68,11 +67,12 @@ pub(super) async fn execute(
     if let Some(headline) = &headline {
         let _ = writeln!(text, "{headline}");
     }
-    // A key that is NULL, or of another type than its column, takes the long way.
-    let point = point.filter(|point| point.key(params).is_some());
-    let lookup = point.and_then(PointPlan::explain);
-    if let Some(lookup) = lookup.filter(|_| !explain.analyze) {
-        let _ = writeln!(text, "{lookup}");
+    let by_key = point.filter(|_| !explain.analyze);
+    let by_key = by_key.and_then(|point| point.explain(&context.view, params, &context.now()));
+    if let Some(lines) = by_key {
+        for line in lines {
+            let _ = writeln!(text, "{line}");
+        }
     } else if explain.analyze {
         let clock = &context.engine.database().env().clock;
         let start = clock.monotonic();
@@ -100,6 +100,9 @@ pub(super) async fn execute(
         let line = line.trim_start();
         if depth == 0 || line.starts_with("Rows:") || line.starts_with("Execution Time:") {
             line.to_owned()
+        } else if ["Key Cond:", "Filter:", "Limit:"].iter().any(|about| line.starts_with(about)) {
+            // About the operator above.
+            format!("{}{line}", " ".repeat(depth * 6 - 4))
         } else {
             format!("{}->  {line}", " ".repeat(depth * 6 - 4))
         }

@@ -55,6 +55,7 @@ pub use self::{
     commit::{CommitPoint, CommitState},
     engine::{Engine, EngineOptions},
     plan_cache::PlanCacheCounters,
+    point::PathCounters,
     prepare::Prepared,
     settings::Settings,
     statement_context::StatementContext,

@@ -82,10 +82,15 @@ impl<P> Runnable<P> {
     }
 }
 
+fn compiled(plan: &LogicalPlan, context: &ExecutionContext) -> Option<PointPlan> {
+    let by_key = context.settings.derived().key_access;
+    point::compile(plan, &context.execution_props(), by_key)
+}
+
 impl Runnable<Planned> {
     /// The short way, if there is one. `context`: one that the plan was made in or holds in.
     pub(super) fn point(&self, context: &ExecutionContext) -> Option<&PointPlan> {
-        let compile = || point::compile(&self.planned.plan, &context.execution_props());
+        let compile = || compiled(&self.planned.plan, context);
         self.point.get_or_init(compile).as_ref()
     }
 }
@@ -93,7 +98,7 @@ impl Runnable<Planned> {
 impl Runnable<PlannedDml> {
     /// The short way, if there is one. `context`: one that the plan was made in or holds in.
     pub(super) fn point(&self, context: &ExecutionContext) -> Option<&PointPlan> {
-        let compile = || point::compile(&self.planned.plan, &context.execution_props());
+        let compile = || compiled(&self.planned.plan, context);
         self.point.get_or_init(compile).as_ref()
     }
 }

@@ -26,7 +26,7 @@ use super::{
     apart::{apart, apart_stream},
     api::{ParamValue, RowStream},
     context::ExecutionContext,
-    point::{self, PointPlan},
+    point::{self, Path, PointPlan},
 };
 use crate::{
     error::SqlError,
@@ -88,15 +88,28 @@ pub(super) fn at_once(
     params: &[ParamValue],
 ) -> Result<Option<RecordBatch>, SqlError> {
     match point {
-        Some(point) => point.run(&context.view, params, &context.now()),
+        Some(point) => point.run(&context.view, params, &context.now()).map_err(sql_error),
         None => Ok(None),
     }
+}
+
+/// The same for a statement of a client, whose way is counted.
+pub(super) fn statement_at_once(
+    context: &ExecutionContext,
+    point: Option<&PointPlan>,
+    params: &[ParamValue],
+) -> Result<Option<RecordBatch>, SqlError> {
+    let rows = at_once(context, point, params)?;
+    let path = point.filter(|_| rows.is_some()).map_or(Path::Planned, PointPlan::path);
+    context.engine.paths().count(path);
+    Ok(rows)
 }
 
 /// Starts a plan whose parameters are filled in, on the runtime that this is called on: one that is
 /// for queries.
 pub(super) async fn start(context: &ExecutionContext, plan: LogicalPlan) -> Result<Rows, SqlError> {
-    let point = point::compile(&plan, &context.execution_props());
+    let by_key = context.settings.derived().key_access;
+    let point = point::compile(&plan, &context.execution_props(), by_key);
     if let Some(batch) = at_once(context, point.as_ref(), &[])? {
         return Ok(Rows::Ready(batch));
     }

@@ -1,6 +1,6 @@
 //! The key index of a table: encoded key to the versions of its row, spanning all chunks.
 //!
-//! Ordered, for the range scans to come: a B-tree of leaves, each an array of keys beside an array of
+//! Ordered, so that ranges are read from it, too ([`walk`]): a B-tree of leaves, each an array of keys beside an array of
 //! versions. Short keys lie within the array; of longer ones it holds the first 15 bytes, and the rest
 //! is looked at only where those are equal.
 //!
@@ -14,6 +14,9 @@ use parking_lot::RwLock;
 
 #[cfg(test)]
 mod tests;
+mod walk;
+
+pub use walk::{IndexedKey, Walk, Walked};
 
 /// Keys per leaf: an insertion moves half of that on average.
 const LEAF_KEYS: usize = 128;

@@ -29,7 +29,7 @@ use super::{
     budget::Budget,
     chunk::{Chunk, Place, block::Block},
     codec::{builder::ColumnBuilder, column::ColumnRef},
-    key_index::KeyIndex,
+    key_index::{IndexedKey, KeyIndex, Walk},
     schema::TableSchema,
 };
 
@@ -125,6 +125,23 @@ impl Table {
     ) -> Option<Locator> {
         let chunks = self.chunk_list();
         index.find(key, |locator| {
+            !hidden(locator)
+                && chunk_in(&chunks, locator.segment).is_some_and(|c| c.visible(locator.row, at))
+        })
+    }
+
+    /// The next keys of a walk over an index of the table, at most `keys_max`, each with the version of
+    /// its row that is visible at `at` and not named by `hidden`, if there is one.
+    pub(crate) fn step(
+        &self,
+        index: &KeyIndex,
+        walk: &mut Walk,
+        keys_max: usize,
+        at: Timestamp,
+        hidden: impl Fn(Locator) -> bool,
+    ) -> impl Iterator<Item = (IndexedKey, Option<Locator>)> {
+        let chunks = self.chunk_list();
+        index.step(walk, keys_max).rows(move |locator| {
             !hidden(locator)
                 && chunk_in(&chunks, locator.segment).is_some_and(|c| c.visible(locator.row, at))
         })

@@ -3,6 +3,7 @@
 mod commits;
 mod ddl;
 mod harness;
+mod key_ranges;
 mod plan_cache;
 mod plans;
 #[cfg(feature = "testing")]

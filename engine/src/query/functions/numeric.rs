@@ -266,12 +266,22 @@ pub fn to_float8() -> Arc<ScalarUDF> {
             out.push(match column.special(row) {
                 _ if args[0].is_null(row) => None,
                 Some(value) => Some(value),
-                None => Some(column.value(row)?.to_f64()),
+                None => Some(fitting_float8(&column.value(row)?)?),
             });
         }
         Ok(Arc::new(Float64Array::from(out)) as ArrayRef)
     });
     function("float8", "numeric", DataType::Float64, Volatility::Immutable, compute)
+}
+
+/// As a double precision, which has neither all great numbers nor all small ones.
+fn fitting_float8(value: &Decimal) -> Result<f64, SqlError> {
+    let float = value.to_f64();
+    if float.is_infinite() || (float == 0.0 && !value.is_zero()) {
+        let message = format!("\"{value}\" is out of range for type double precision");
+        return Err(SqlError::new(sqlstate::NUMERIC_VALUE_OUT_OF_RANGE, message));
+    }
+    Ok(float)
 }
 
 /// To `numeric(p, s)`, rounding; 22003 when it does not fit.

@@ -147,6 +147,14 @@ pub fn can_fail(udf: &ScalarUDF) -> bool {
     inner.downcast_ref::<PlannedFunction>().is_some_and(|planned| planned.fallible)
 }
 
+/// The variant of a function of that name; `None` for another function.
+#[must_use]
+pub fn variant_of<'a>(udf: &'a ScalarUDF, name: &str) -> Option<&'a str> {
+    let inner = udf.inner().as_ref() as &dyn std::any::Any;
+    let planned = inner.downcast_ref::<PlannedFunction>()?;
+    (planned.name == name).then_some(planned.variant.as_str())
+}
+
 fn planned(
     name: &str,
     variant: String,

@@ -459,7 +459,7 @@ impl Planner<'_> {
                 Expr::BinaryExpr(b) if b.op == Operator::Eq => {
                     let same = common.get_or_insert_with(|| (*b.left).clone()) == b.left.as_ref();
                     list.push((*b.right).clone());
-                    same && matches!(*b.right, Expr::Literal(..))
+                    same && matches!(*b.right, Expr::Literal(..) | Expr::Placeholder(_))
                 }
                 _ => false,
             });

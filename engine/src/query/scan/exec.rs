@@ -223,7 +223,7 @@ impl DisplayAs for TableScanExec {
         let names: Vec<_> =
             self.read.projected.fields().iter().map(|field| field.name().as_str()).collect();
         write!(f, ", projection=[{}]", names.join(", "))?;
-        if matches!(self.morsels.as_ref(), [Morsel::Rows(_)]) {
+        if matches!(self.morsels.as_ref(), [Morsel::Rows(_), ..]) {
             write!(f, ", by key")?;
         }
         if let Some(filter) = conjunction_opt(self.filters.clone()) {

@@ -1,14 +1,23 @@
-//! Filters that pin the whole primary key, and the row they pin.
+//! The row with a primary key, and values that are known before it is read.
 
 use std::{borrow::Cow, sync::Arc};
 
 use arrow::{
     array::{ArrayRef, RecordBatch, UInt32Array, UInt64Array},
-    datatypes::{DataType, Schema},
+    datatypes::{DataType, Field, Schema, SchemaRef},
+    util::display::array_value_to_string,
 };
 use bytes::Bytes;
 use datafusion::{
-    logical_expr::{BinaryExpr, Cast, Expr, Operator, expr::Placeholder, utils::split_conjunction},
+    common::{
+        Column, DFSchema, plan_err,
+        tree_node::{Transformed, TreeNode},
+    },
+    logical_expr::{
+        Cast, ColumnarValue, Expr, execution_props::ExecutionProps, expr::Placeholder,
+        physical_planning_context::PhysicalPlanningContext,
+    },
+    physical_expr::{PhysicalExpr, create_physical_expr},
     scalar::ScalarValue,
 };
 use glaredb_txn::ids::Locator;
@@ -16,22 +25,38 @@ use glaredb_txn::ids::Locator;
 use super::{
     StatementView, StoredTable,
     exec::{ReadColumn, ReadColumns},
+    key_condition::{Fit, fit},
     morsel::{own_row, read_own},
 };
-use crate::storage::{StorageError, table::Table, write_set::OwnKey};
+use crate::{
+    query::functions::is_costly,
+    storage::{StorageError, table::Table, write_set::OwnKey},
+};
 
 /// A value that is known before any row is read.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Known {
     Literal(ScalarValue),
     /// `$n`, by index from 0; [`NOW_INDEX`] is `now()`.
     Param(usize),
     /// The same, cast to a wider type.
     Widened(usize, DataType),
+    Computed(Arc<Computation>),
+}
+
+/// An expression over parameters.
+#[derive(Debug)]
+pub(crate) struct Computation {
+    expr: Arc<dyn PhysicalExpr>,
+    /// Of the parameters.
+    schema: SchemaRef,
+    params: Vec<usize>,
+    /// For people.
+    shown: String,
 }
 
 impl Known {
-    /// `None` for an expression that is not one of these.
+    /// `None` for an expression that is not one of these, or is computed.
     pub(crate) fn of(expr: &Expr) -> Option<Self> {
         Some(match expr {
             Expr::Literal(value, _) => Self::Literal(value.clone()),
@@ -53,12 +78,84 @@ impl Known {
         })
     }
 
+    /// The same, or one that is computed from parameters.
+    pub(super) fn computed(expr: &Expr, props: &ExecutionProps) -> Option<Self> {
+        Self::of(expr).or_else(|| Computation::of(expr, props).map(Arc::new).map(Self::Computed))
+    }
+
+    /// As EXPLAIN shows it.
+    pub(crate) fn show(&self) -> String {
+        match self {
+            Self::Param(NOW_INDEX) => "now()".to_owned(),
+            Self::Param(index) | Self::Widened(index, _) => format!("${}", index + 1),
+            Self::Computed(computation) => computation.shown.clone(),
+            Self::Literal(value) if value.is_null() => "NULL".to_owned(),
+            Self::Literal(value) if value.data_type().is_numeric() => value.to_string(),
+            Self::Literal(value) => {
+                let text = value.to_array().ok();
+                let text = text.and_then(|array| array_value_to_string(&array, 0).ok());
+                format!("'{}'", text.unwrap_or_default().replace('\'', "''"))
+            }
+        }
+    }
+
     /// `None` if there is no such parameter.
     pub(crate) fn value<'a>(&'a self, params: &'a [ScalarValue]) -> Option<Cow<'a, ScalarValue>> {
         match self {
             Self::Literal(value) => Some(Cow::Borrowed(value)),
             Self::Param(index) => params.get(*index).map(Cow::Borrowed),
             Self::Widened(index, to) => params.get(*index)?.cast_to(to).ok().map(Cow::Owned),
+            Self::Computed(computation) => computation.value(params).map(Cow::Owned),
+        }
+    }
+}
+
+impl Computation {
+    /// `None` if more than parameters goes into it, or it is another one each time.
+    fn of(expr: &Expr, props: &ExecutionProps) -> Option<Self> {
+        let mut fields: Vec<Field> = Vec::new();
+        let mut params = Vec::new();
+        if expr.is_volatile() {
+            return None;
+        }
+        let over_params = expr.clone().transform(|expr| {
+            let Expr::Placeholder(placeholder) = &expr else {
+                return match &expr {
+                    Expr::Literal(..) | Expr::Cast(_) | Expr::BinaryExpr(_) | Expr::Negative(_) => {
+                        Ok(Transformed::no(expr))
+                    }
+                    Expr::ScalarFunction(call) if !is_costly(call.func.name()) => {
+                        Ok(Transformed::no(expr))
+                    }
+                    other => plan_err!("{other} is not computed from parameters"),
+                };
+            };
+            let (Some(index), Some(field)) = (param_index(placeholder), &placeholder.field) else {
+                return plan_err!("{} has no type", placeholder.id);
+            };
+            if !params.contains(&index) {
+                params.push(index);
+                fields.push(Field::new(&placeholder.id, field.data_type().clone(), true));
+            }
+            Ok(Transformed::yes(Expr::Column(Column::new_unqualified(placeholder.id.clone()))))
+        });
+        // What is computed of nothing was computed by the planner, or errs.
+        let over_params = over_params.ok().filter(|_| !params.is_empty())?.data;
+        let schema = Arc::new(Schema::new(fields));
+        let planned = DFSchema::try_from(Arc::clone(&schema)).ok()?;
+        let context = PhysicalPlanningContext::default();
+        let physical = create_physical_expr(&over_params, &planned, props, &context).ok()?;
+        let shown = expr.human_display().to_string();
+        Some(Self { expr: physical, schema, params, shown })
+    }
+
+    /// `None` if it errs: whether that counts is for those to say who look at rows.
+    fn value(&self, params: &[ScalarValue]) -> Option<ScalarValue> {
+        let values = self.params.iter().map(|index| params.get(*index)?.to_array().ok());
+        let batch = RecordBatch::try_new(Arc::clone(&self.schema), values.collect::<Option<_>>()?);
+        match self.expr.evaluate(&batch.ok()?).ok()? {
+            ColumnarValue::Scalar(value) => Some(value),
+            ColumnarValue::Array(array) => ScalarValue::try_from_array(&array, 0).ok(),
         }
     }
 }
@@ -71,63 +168,27 @@ pub(crate) fn param_index(placeholder: &Placeholder) -> Option<usize> {
     placeholder.id.strip_prefix('$')?.parse::<usize>().ok()?.checked_sub(1)
 }
 
-/// The primary key that `column = value` filters name, in key order; `None` if they do not name it
-/// whole.
-pub(crate) fn pinned_values<'a>(
-    table: &StoredTable,
-    filters: impl IntoIterator<Item = &'a Expr>,
-) -> Option<Vec<Known>> {
-    let key = table.schema.key()?;
-    let mut values: Vec<Option<Known>> = vec![None; key.len()];
-    for conjunct in filters.into_iter().flat_map(split_conjunction) {
-        let Some((column, value)) = equality(conjunct) else { continue };
-        let position =
-            key.iter().position(|ordinal| table.schema.columns()[*ordinal].name == *column);
-        if let (Some(position), Some(value)) = (position, Known::of(value)) {
-            values[position] = Some(value);
-        }
-    }
-    values.into_iter().collect()
-}
-
-/// The key of these values, encoded; `None` if one is NULL or not of its column's type.
-pub(crate) fn encode_key(
+/// The key of these values, encoded; `Some(None)` if no row has it: a value is NULL, or greater than
+/// its column's type has. `None` if one is of another type than its column.
+pub(super) fn encode_key(
     table: &StoredTable,
     values: &[Known],
     params: &[ScalarValue],
-) -> Option<Bytes> {
+) -> Option<Option<Bytes>> {
     let key = table.schema.key()?;
-    let mut arrays: Vec<ArrayRef> = Vec::with_capacity(key.len());
-    for (ordinal, value) in key.iter().zip(values) {
+    let encoder = table.schema.key_encoder()?;
+    let mut encoded = Vec::new();
+    for (at, (ordinal, value)) in key.iter().zip(values).enumerate() {
         let value = value.value(params)?;
-        let wanted = table.schema.arrow().field(*ordinal).data_type();
-        // NULL equals nothing; leave that, and other types, to the scan.
-        if value.is_null() || value.data_type() != *wanted {
-            return None;
+        let pg_type = &encoder.types()[at];
+        match fit(&value, pg_type, table.schema.arrow().field(*ordinal).data_type())? {
+            Fit::Value(value) => {
+                encoder.encode_part(at, &value.to_array().ok()?, &mut encoded).ok()?;
+            }
+            Fit::Null | Fit::Below | Fit::Above => return Some(None),
         }
-        arrays.push(value.to_array().ok()?);
     }
-    table.schema.key_encoder()?.encode(&arrays, 0).ok()
-}
-
-/// The key that `column = value` filters name, encoded; `None` if they do not name it whole, or
-/// name NULL, or values that are not of the column's type.
-pub(super) fn pinned_key<'a>(
-    table: &StoredTable,
-    filters: impl IntoIterator<Item = &'a Expr>,
-) -> Option<Bytes> {
-    encode_key(table, &pinned_values(table, filters)?, &[])
-}
-
-fn equality(expr: &Expr) -> Option<(&String, &Expr)> {
-    let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) = expr else { return None };
-    match (left.as_ref(), right.as_ref()) {
-        (Expr::Column(_), Expr::Column(_)) => None,
-        (Expr::Column(column), value) | (value, Expr::Column(column)) => {
-            Some((&column.name, value))
-        }
-        _ => None,
-    }
+    Some(Some(encoded.into()))
 }
 
 /// The row with that key, or none, in the columns to read.
@@ -169,12 +230,21 @@ fn stored_row(
     locator: Option<Locator>,
     read: &ReadColumns,
 ) -> Result<RecordBatch, StorageError> {
-    let Some(locator) = locator else {
-        return Ok(RecordBatch::new_empty(Arc::clone(read.schema())));
-    };
-    let locators: [Locator; 1] = [locator];
+    match locator {
+        Some(locator) => batch_of(read, stored_rows(table, storage, &[locator], read)?),
+        None => Ok(RecordBatch::new_empty(Arc::clone(read.schema()))),
+    }
+}
+
+/// The columns of committed rows, in the order given.
+pub(super) fn stored_rows(
+    table: &StoredTable,
+    storage: &Table,
+    locators: &[Locator],
+    read: &ReadColumns,
+) -> Result<Vec<ArrayRef>, StorageError> {
     let ordinals: Vec<usize> = read.ordinals().flatten().collect();
-    let fetched = storage.fetch_as(&table.schema, &locators, Some(&ordinals))?;
+    let fetched = storage.fetch_as(&table.schema, locators, Some(&ordinals))?;
     let mut fetched = fetched.columns().iter();
     let mut arrays: Vec<ArrayRef> = Vec::with_capacity(read.all().len());
     for column in read.all().iter() {
@@ -182,20 +252,33 @@ fn stored_row(
             ReadColumn::Stored(_) => Arc::clone(fetched.next().ok_or_else(|| {
                 StorageError::Invalid(format!("{} gave too few columns", table.id))
             })?),
-            ReadColumn::Segment => Arc::new(UInt64Array::from_value(locator.segment.0, 1)),
-            ReadColumn::Row => Arc::new(UInt32Array::from_value(locator.row, 1)),
+            ReadColumn::Segment => {
+                Arc::new(UInt64Array::from_iter_values(locators.iter().map(|l| l.segment.0)))
+            }
+            ReadColumn::Row => {
+                Arc::new(UInt32Array::from_iter_values(locators.iter().map(|l| l.row)))
+            }
             ReadColumn::RowId => {
-                let ids = storage.fetch_row_ids(&locators)?;
+                let ids = storage.fetch_row_ids(locators)?;
                 Arc::new(UInt64Array::from_iter_values(ids.iter().map(|id| id.0)))
             }
         });
     }
-    batch_of(read, arrays)
+    Ok(arrays)
 }
 
 fn batch_of(read: &ReadColumns, arrays: Vec<ArrayRef>) -> Result<RecordBatch, StorageError> {
+    rows_of(read, arrays, 1)
+}
+
+/// Columns that were read, as a batch.
+pub(super) fn rows_of(
+    read: &ReadColumns,
+    arrays: Vec<ArrayRef>,
+    rows: usize,
+) -> Result<RecordBatch, StorageError> {
     let schema: Arc<Schema> = Arc::clone(read.schema());
-    let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(1));
+    let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(rows));
     RecordBatch::try_new_with_options(schema, arrays, &options)
         .map_err(|error| StorageError::Invalid(error.to_string()))
 }

@@ -7,10 +7,12 @@
 //! ```
 //!
 //! Filters are evaluated here, on slices of the chunks' own arrays; where every row is visible and
-//! passes, nothing is copied. Filters that pin the whole primary key become a lookup.
+//! passes, nothing is copied. Where filters lead to few rows by the primary key, those are read by it.
 
 mod exec;
+mod key_condition;
 mod key_lookup;
+mod key_reader;
 mod morsel;
 mod statistics;
 mod stream;
@@ -30,8 +32,8 @@ use datafusion::{
         tree_node::{TreeNode, TreeNodeRecursion},
     },
     logical_expr::{
-        Expr, TableProviderFilterPushDown, TableType,
-        physical_planning_context::PhysicalPlanningContext,
+        Expr, TableProviderFilterPushDown, TableType, execution_props::ExecutionProps,
+        physical_planning_context::PhysicalPlanningContext, utils::split_conjunction,
     },
     physical_expr::create_physical_expr,
     physical_plan::ExecutionPlan,
@@ -40,18 +42,22 @@ use datafusion::{
 use glaredb_txn::{commit::snapshots::SnapshotGuard, ids::TableId};
 use parking_lot::Mutex;
 
-pub(crate) use self::key_lookup::{Known, NOW_INDEX, param_index};
-use self::{exec::ReadColumns, morsel::Morsel};
+use self::{exec::ReadColumns, key_condition::KeyCondition, morsel::Morsel};
 pub use self::{
     exec::TableScanExec,
     statistics::{ColumnFacts, TableFacts},
+};
+pub(crate) use self::{
+    key_condition::Span,
+    key_lookup::{Known, NOW_INDEX, param_index},
+    key_reader::{KeyOrder, KeyReader},
 };
 use crate::{
     query::{
         errors::external,
         planner::{self, LOCATOR_COLUMNS},
     },
-    session::errors::storage_error,
+    session::{StatementContext, errors::storage_error},
     storage::{StorageError, database::Database, schema::TableSchema, write_set::WriteSet},
 };
 
@@ -61,20 +67,34 @@ pub(crate) struct KeyLookup {
     name: String,
     table: StoredTable,
     values: Vec<Known>,
+    condition: KeyCondition,
     read: ReadColumns,
 }
 
-impl KeyLookup {
-    pub(crate) fn name(&self) -> &str {
-        &self.name
-    }
+/// Reading the rows whose primary keys meet a condition.
+#[derive(Clone, Debug)]
+pub(crate) struct KeyRanges {
+    name: String,
+    table: StoredTable,
+    condition: KeyCondition,
+    read: ReadColumns,
+}
 
+/// How filters lead to the rows of a table by its key.
+#[derive(Clone, Debug)]
+pub(crate) enum KeyAccess {
+    One(KeyLookup),
+    Ranges(KeyRanges),
+}
+
+impl KeyLookup {
     pub(crate) fn table(&self) -> TableId {
         self.table.id
     }
 
-    /// The row's key, encoded; `None` if a value is NULL or not of its column's type.
-    pub(crate) fn key(&self, params: &[ScalarValue]) -> Option<Bytes> {
+    /// The row's key, encoded; `Some(None)` if no row can have it, `None` if a value is not of its
+    /// column's type.
+    pub(crate) fn key(&self, params: &[ScalarValue]) -> Option<Option<Bytes>> {
         key_lookup::encode_key(&self.table, &self.values, params)
     }
 
@@ -82,14 +102,88 @@ impl KeyLookup {
     pub(crate) fn row(
         &self,
         view: &StatementView,
-        key: &[u8],
+        key: Option<&[u8]>,
     ) -> Result<RecordBatch, StorageError> {
-        key_lookup::lookup(&self.table, view, key, &self.read)
+        match key {
+            Some(key) => key_lookup::lookup(&self.table, view, key, &self.read),
+            None => Ok(RecordBatch::new_empty(Arc::clone(self.read.schema()))),
+        }
+    }
+}
+
+impl KeyRanges {
+    pub(crate) fn table(&self) -> TableId {
+        self.table.id
+    }
+
+    /// Whether it is all rows.
+    pub(crate) fn is_everything(&self) -> bool {
+        self.condition.is_everything()
+    }
+
+    /// The keys, encoded; `None` if a value is not of its column's type, or there are too many.
+    pub(crate) fn spans(&self, params: &[ScalarValue]) -> Option<Vec<Span>> {
+        self.condition.spans(&self.table, params)
+    }
+
+    /// Starts to read `spans`; `None` if the transaction wrote too much for that.
+    pub(crate) fn open<'a>(
+        &'a self,
+        view: &'a StatementView,
+        spans: Vec<Span>,
+        order: KeyOrder,
+    ) -> Option<KeyReader<'a>> {
+        KeyReader::new(&self.table, view, &self.read, spans, order)
+    }
+
+    /// No rows, in the columns it reads.
+    pub(crate) fn nothing(&self) -> RecordBatch {
+        RecordBatch::new_empty(Arc::clone(self.read.schema()))
+    }
+
+    /// Whether rows in the order of their keys are in the order of `columns` (of the provider's
+    /// schema) too, all ascending or all descending.
+    pub(crate) fn is_order(&self, columns: &[usize]) -> bool {
+        let Some(key) = self.table.schema.key() else { return false };
+        let (pinned, rest) = key.split_at(self.condition.columns_pinned());
+        let mut rest = rest.iter();
+        for column in columns {
+            let Some(place) = column.checked_sub(self.table.hidden_columns()) else { return false };
+            let ordinal = self.table.schema.live()[place];
+            if pinned.contains(&ordinal) {
+                continue;
+            }
+            match rest.next() {
+                // The whole key was named: no two rows are alike in it.
+                None => return true,
+                Some(next) if *next == ordinal => {}
+                Some(_) => return false,
+            }
+        }
+        true
+    }
+}
+
+impl KeyAccess {
+    /// The name of the table and the condition, as EXPLAIN shows them.
+    pub(crate) fn show(&self) -> (&str, Option<String>) {
+        let (name, table, condition) = match self {
+            Self::One(lookup) => (&lookup.name, &lookup.table, &lookup.condition),
+            Self::Ranges(ranges) => (&ranges.name, &ranges.table, &ranges.condition),
+        };
+        (name, (!condition.is_everything()).then(|| condition.show(table)))
     }
 }
 
 /// Rows that are worth a stream of their own.
 const ROWS_PER_STREAM: usize = 20_000;
+
+/// Keys up to which a scan reads rows by key: at least, and at most.
+const FEW_MIN: u64 = 64;
+const FEW_MAX: u64 = 10_000;
+/// Rows that it reads at a time, and the memory that they may take.
+const FEW_BATCH: usize = 1024;
+const FEW_BYTES_MAX: usize = 4 << 20;
 
 /// What one statement sees. Its scans find it among the extensions of the `SessionConfig`.
 pub struct StatementView {
@@ -141,17 +235,62 @@ impl StoredTable {
         Self { hidden: true, arrow, ..self.clone() }
     }
 
-    /// How the row is read that these filters pin by its whole primary key; `None` if they do not.
-    /// `name`: for people. `columns`: of the provider's schema.
-    pub(crate) fn pinned(
+    /// How the rows are read by key that these conjuncts may pass, and which of the conjuncts that
+    /// implies. Without any conjunct: all rows in the order of the key, if there is one.
+    pub(crate) fn by_key(
+        &self,
+        conjuncts: &[&Expr],
+        props: &ExecutionProps,
+    ) -> Option<(KeyCondition, Vec<bool>)> {
+        self.schema.key()?;
+        if conjuncts.is_empty() {
+            return Some((KeyCondition::everything(), Vec::new()));
+        }
+        KeyCondition::of(self, conjuncts, props).map(|found| (found.condition, found.implied))
+    }
+
+    /// Reading by that condition. `name`: for people. `columns`: of the provider's schema.
+    pub(crate) fn access(
         &self,
         name: &str,
-        filters: &[&Expr],
+        condition: KeyCondition,
         columns: &[usize],
-    ) -> Option<KeyLookup> {
-        let values = key_lookup::pinned_values(self, filters.iter().copied())?;
+    ) -> KeyAccess {
         let read = ReadColumns::plain(self, columns);
-        Some(KeyLookup { name: name.to_owned(), table: self.clone(), values, read })
+        let (name, table) = (name.to_owned(), self.clone());
+        match condition.one_key(self) {
+            Some(values) => KeyAccess::One(KeyLookup { name, table, values, condition, read }),
+            None => KeyAccess::Ranges(KeyRanges { name, table, condition, read }),
+        }
+    }
+
+    /// The rows that the filters of a scan lead to by key, if they are few.
+    fn few_by_key(
+        &self,
+        view: &StatementView,
+        filters: &[Expr],
+        props: &ExecutionProps,
+        read: &ReadColumns,
+    ) -> std::result::Result<Option<Vec<RecordBatch>>, StorageError> {
+        let conjuncts: Vec<&Expr> = filters.iter().flat_map(split_conjunction).collect();
+        let Some(found) = KeyCondition::of(self, &conjuncts, props) else { return Ok(None) };
+        let Some(spans) = found.condition.spans(self, &[]) else { return Ok(None) };
+        let rows = view.database.table(self.id).map_or(0, |table| table.row_count_estimate());
+        // Beyond that a scan by columns is faster.
+        let worth = (rows / 16).clamp(FEW_MIN, FEW_MAX) as usize;
+        let order = KeyOrder::Stored(worth);
+        let Some(mut reader) = KeyReader::new(self, view, read, spans, order) else {
+            return Ok(None);
+        };
+        let (mut batches, mut bytes) = (Vec::new(), 0);
+        while let Some(batch) = reader.next(FEW_BATCH)? {
+            bytes += batch.get_array_memory_size();
+            if reader.examined() > worth || bytes > FEW_BYTES_MAX {
+                return Ok(None);
+            }
+            batches.push(batch);
+        }
+        Ok((reader.examined() <= worth).then_some(batches))
     }
 
     /// Columns in front of the table's own.
@@ -236,12 +375,20 @@ impl TableProvider for StoredTable {
             .map(|filter| create_physical_expr(filter, &schema, state.execution_props(), &context))
             .collect::<Result<Vec<_>>>()?;
         let threads = state.config().target_partitions();
-        let (morsels, statistics) = match key_lookup::pinned_key(self, filters) {
-            Some(key) => {
-                let rows = key_lookup::lookup(self, &view, &key, &read)
-                    .map_err(|error| external(storage_error(error)))?;
-                let statistics = statistics::of_rows(read.projected_schema(), rows.num_rows());
-                (vec![Morsel::Rows(rows)], statistics)
+        let few = match StatementContext::of(state.config_options()) {
+            Ok(context) if !context.settings.key_access => None,
+            _ => self
+                .few_by_key(&view, filters, state.execution_props(), &read)
+                .map_err(|error| external(storage_error(error)))?,
+        };
+        let (morsels, statistics) = match few {
+            Some(mut batches) => {
+                if batches.is_empty() {
+                    batches.push(RecordBatch::new_empty(Arc::clone(read.schema())));
+                }
+                let rows = batches.iter().map(RecordBatch::num_rows).sum();
+                let statistics = statistics::of_rows(read.projected_schema(), rows);
+                (batches.into_iter().map(Morsel::Rows).collect(), statistics)
             }
             None => {
                 let rows =

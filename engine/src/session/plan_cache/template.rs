@@ -202,6 +202,9 @@ fn is_plain(expr: &Expr, used: &mut BTreeSet<usize>) -> bool {
         Expr::Alias(alias) => is_plain(&alias.expr, used),
         Expr::BinaryExpr(binary) => is_plain(&binary.left, used) && is_plain(&binary.right, used),
         Expr::Cast(Cast { expr, .. }) => is_plain(expr, used),
+        Expr::InList(list) => {
+            is_plain(&list.expr, used) && list.list.iter().all(|item| is_plain(item, used))
+        }
         Expr::ScalarFunction(call) if matches!(call.func.name(), "+" | "-" | "*" | "/" | "%") => {
             call.args.iter().all(|argument| is_plain(argument, used))
         }

@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use arrow::{
     array::new_null_array,
+    compute::SortOptions,
     datatypes::{DataType, Field, Schema, SchemaRef},
 };
 use datafusion::{
@@ -13,26 +14,33 @@ use datafusion::{
     },
     datasource::source_as_provider,
     logical_expr::{
-        Expr, FetchType, LogicalPlan, SkipType, TableScan, execution_props::ExecutionProps,
-        physical_planning_context::PhysicalPlanningContext,
+        Expr, ExprSchemable, Limit, LogicalPlan, Sort, TableScan, execution_props::ExecutionProps,
+        physical_planning_context::PhysicalPlanningContext, utils::split_conjunction,
     },
     physical_expr::create_physical_expr,
+    scalar::ScalarValue,
 };
 
-use super::{Computed, Evaluated, Lookup, LookupColumn, Node, PointPlan};
+use super::{Computed, Evaluated, Lookup, LookupColumn, Node, PointPlan, RowLimit};
 use crate::query::{
     functions::is_costly,
-    scan::{KeyLookup, Known, StoredTable, param_index},
+    scan::{KeyAccess, KeyOrder, Known, StoredTable, param_index},
 };
 
 /// Most rows of VALUES that are evaluated here, one by one.
 const VALUES_MAX: usize = 1000;
 
 pub(super) fn compile(plan: &LogicalPlan, props: &ExecutionProps) -> Option<PointPlan> {
-    let mut compiler = Compiler { props, lookup: None };
-    let root = compiler.node(plan, &Needed::All)?;
+    let mut compiler = Compiler::new(props);
+    let root = compiler.node(plan, &Needed::All, true)?;
     let schema = nullable(plan.schema(), &[]);
-    Some(PointPlan { root, schema, lookup: compiler.lookup })
+    let Compiler { access, order, limit, filters, .. } = compiler;
+    // The rows of a whole table are little only if they are the first ones, and each of them counts.
+    let all = matches!(&access, Some(KeyAccess::Ranges(all)) if all.is_everything());
+    if all && (limit.is_none() || order.is_none() || !filters.is_empty()) {
+        return None;
+    }
+    Some(PointPlan { root, schema, access, order, limit, filters })
 }
 
 /// The columns that what is above reads, by place.
@@ -72,11 +80,28 @@ impl Needed {
 
 struct Compiler<'a> {
     props: &'a ExecutionProps,
-    lookup: Option<KeyLookup>,
+    access: Option<KeyAccess>,
+    order: Option<KeyOrder>,
+    limit: Option<RowLimit>,
+    /// There are nodes that need all rows of their input at once.
+    needs_all: bool,
+    filters: Vec<Expr>,
 }
 
-impl Compiler<'_> {
-    fn node(&mut self, plan: &LogicalPlan, needed: &Needed) -> Option<Node> {
+impl<'a> Compiler<'a> {
+    fn new(props: &'a ExecutionProps) -> Self {
+        Self {
+            props,
+            access: None,
+            order: None,
+            limit: None,
+            needs_all: false,
+            filters: Vec::new(),
+        }
+    }
+
+    /// `on_top`: what is above gives a row for each row of this.
+    fn node(&mut self, plan: &LogicalPlan, needed: &Needed, on_top: bool) -> Option<Node> {
         match plan {
             LogicalPlan::Projection(projection) => {
                 if projection.expr.iter().any(is_complex) {
@@ -84,7 +109,7 @@ impl Compiler<'_> {
                 }
                 let schema = projection.input.schema();
                 let below = Needed::These(BTreeSet::new()).with(&projection.expr, schema)?;
-                let input = Box::new(self.node(&projection.input, &below)?);
+                let input = Box::new(self.node(&projection.input, &below, on_top)?);
                 let types = projection.schema.fields().iter().map(|field| field.data_type());
                 let columns = projection.expr.iter().zip(types);
                 let columns = columns.map(|(expr, t)| self.computed(expr, schema, t));
@@ -94,84 +119,143 @@ impl Compiler<'_> {
                 if is_complex(&filter.predicate) {
                     return None;
                 }
-                let schema = filter.input.schema();
-                let below = needed.with([&filter.predicate], schema)?;
-                let input = match scan_below(&filter.input) {
-                    Some(scan) => self.pinned(scan, Some(&filter.predicate), &below)?,
-                    None => self.node(&filter.input, &below)?,
+                let Some(scan) = scan_below(&filter.input) else {
+                    let schema = filter.input.schema();
+                    let below = needed.with([&filter.predicate], schema)?;
+                    let input = Box::new(self.node(&filter.input, &below, false)?);
+                    self.filters.push(filter.predicate.clone());
+                    let predicates = vec![self.evaluated(&filter.predicate, schema)?];
+                    return Some(Node::Filter { input, predicates });
                 };
-                let predicate = self.evaluated(&filter.predicate, schema)?;
-                Some(Node::Filter { input: Box::new(input), predicates: vec![predicate] })
+                self.by_key(scan, Some((&filter.predicate, filter.input.schema())), needed)
             }
-            LogicalPlan::TableScan(scan) if !scan.filters.is_empty() => {
-                self.pinned(scan, None, needed)
-            }
-            LogicalPlan::SubqueryAlias(alias) => self.node(&alias.input, needed),
+            LogicalPlan::TableScan(scan) => self.by_key(scan, None, needed),
+            LogicalPlan::SubqueryAlias(alias) => self.node(&alias.input, needed, on_top),
             LogicalPlan::Values(values) if values.values.len() <= VALUES_MAX => {
                 self.values(&values.schema, &values.values)
             }
             LogicalPlan::EmptyRelation(empty) if empty.schema.fields().is_empty() => {
                 Some(Node::Rows(usize::from(empty.produce_one_row)))
             }
-            LogicalPlan::Limit(limit) => {
-                let (Ok(SkipType::Literal(skip)), Ok(FetchType::Literal(fetch))) =
-                    (limit.get_skip_type(), limit.get_fetch_type())
-                else {
-                    return None;
-                };
-                let input = Box::new(self.node(&limit.input, needed)?);
-                Some(Node::Limit { input, skip, fetch: fetch.unwrap_or(usize::MAX) })
-            }
-            LogicalPlan::Sort(sort) => {
-                Some(Node::Sorted(Box::new(self.node(&sort.input, needed)?)))
-            }
+            LogicalPlan::Limit(limit) => self.limited(limit, needed, on_top),
+            LogicalPlan::Sort(sort) if sort.fetch.is_none() => self.sorted(sort, needed),
             _ => None,
         }
     }
 
-    /// The row of a scan whose key `predicate` and the scan's own filters pin.
-    fn pinned(
+    fn limited(&mut self, limit: &Limit, needed: &Needed, on_top: bool) -> Option<Node> {
+        let input = self.node(&limit.input, needed, false)?;
+        let rows = |expr: &Option<Box<Expr>>, none| match expr {
+            Some(expr) => Known::of(expr),
+            None => Some(Known::Literal(ScalarValue::Int64(none))),
+        };
+        let (skip, fetch) = (rows(&limit.skip, Some(0))?, rows(&limit.fetch, None)?);
+        let limit = RowLimit { skip, fetch };
+        if on_top && !self.needs_all && matches!(self.access, Some(KeyAccess::Ranges(_))) {
+            self.limit = Some(limit);
+            return Some(input);
+        }
+        self.needs_all = true;
+        Some(Node::Limit { input: Box::new(input), limit })
+    }
+
+    fn sorted(&mut self, sort: &Sort, needed: &Needed) -> Option<Node> {
+        let schema = sort.input.schema();
+        if sort.expr.iter().any(|by| is_complex(&by.expr)) {
+            return None;
+        }
+        let below = needed.with(sort.expr.iter().map(|by| &by.expr), schema)?;
+        let input = self.node(&sort.input, &below, false)?;
+        let Some(KeyAccess::Ranges(ranges)) = &self.access else {
+            return Some(Node::Sorted(Box::new(input)));
+        };
+        let same_way = sort.expr.iter().all(|by| by.asc == sort.expr[0].asc);
+        let columns = sort.expr.iter().map(|by| match &by.expr {
+            Expr::Column(column) => origin(&sort.input, schema.index_of_column(column).ok()?),
+            _ => None,
+        });
+        let columns: Option<Vec<usize>> = columns.collect();
+        if same_way
+            && !self.needs_all
+            && self.limit.is_none()
+            && columns.is_some_and(|columns| ranges.is_order(&columns))
+        {
+            // Keys are never NULL.
+            let ascending = sort.expr.first().is_none_or(|by| by.asc);
+            self.order = Some(if ascending { KeyOrder::Forward } else { KeyOrder::Backward });
+            return Some(input);
+        }
+        let by = sort.expr.iter().map(|by| {
+            let data_type = by.expr.get_type(schema).ok()?;
+            let options = SortOptions { descending: !by.asc, nulls_first: by.nulls_first };
+            Some((self.computed(&by.expr, schema, &data_type)?, options))
+        });
+        let by = by.collect::<Option<Vec<_>>>()?;
+        self.needs_all = true;
+        Some(Node::Sort { input: Box::new(input), by })
+    }
+
+    /// The rows of a scan that its filters, and one above it, lead to by key.
+    fn by_key(
         &mut self,
         scan: &TableScan,
-        predicate: Option<&Expr>,
+        above: Option<(&Expr, &DFSchema)>,
         needed: &Needed,
     ) -> Option<Node> {
-        if self.lookup.is_some() || scan.fetch.is_some() || scan.filters.iter().any(is_complex) {
+        if self.access.is_some() || scan.fetch.is_some() || scan.filters.iter().any(is_complex) {
             return None;
         }
         let provider = source_as_provider(&scan.source).ok()?;
         let table = provider.downcast_ref::<StoredTable>()?;
-        let filters: Vec<&Expr> = scan.filters.iter().chain(predicate).collect();
+        let filters = scan.filters.iter().chain(above.map(|(predicate, _)| predicate));
+        let conjuncts: Vec<&Expr> = filters.flat_map(split_conjunction).collect();
+        let (condition, implied) = table.by_key(&conjuncts, self.props)?;
         // Filters of the scan may read what it does not give.
         let plain = scan.filters.is_empty();
+        if !plain && scan.projection.is_some() {
+            return None;
+        }
+        let rest = match above {
+            None => None,
+            Some((predicate, _)) if !plain => Some(predicate.clone()),
+            Some(_) => {
+                let left = conjuncts.iter().zip(&implied).filter(|(_, implied)| !**implied);
+                left.map(|(conjunct, _)| (*conjunct).clone()).reduce(Expr::and)
+            }
+        };
+        let needed = match (&rest, above) {
+            (Some(rest), Some((_, schema))) => &needed.with([rest], schema)?,
+            _ => needed,
+        };
         let source = scan.source.schema();
         let given: Vec<usize> = match &scan.projection {
             Some(projection) => projection.clone(),
             None => (0..source.fields().len()).collect(),
         };
-        if !plain && scan.projection.is_some() {
-            return None;
-        }
-        let is_read = |place: usize| !plain || needed.has(place);
         let mut read = Vec::new();
         let mut columns = Vec::with_capacity(given.len());
         for (place, index) in given.iter().enumerate() {
-            columns.push(if is_read(place) {
+            columns.push(if !plain || needed.has(place) {
                 read.push(*index);
                 LookupColumn::Read(read.len() - 1)
             } else {
                 LookupColumn::Unread(new_null_array(source.field(*index).data_type(), 1))
             });
         }
-        self.lookup = Some(table.pinned(scan.table_name.table(), &filters, &read)?);
-        let lookup = Node::Lookup(Lookup { columns });
-        if plain {
-            return Some(lookup);
+        self.access = Some(table.access(scan.table_name.table(), condition, &read));
+        let mut node = Node::Lookup(Lookup { columns });
+        let mut predicates = Vec::new();
+        for filter in &scan.filters {
+            predicates.push(self.evaluated(filter, &scan.projected_schema)?);
         }
-        let schema = &scan.projected_schema;
-        let predicates = scan.filters.iter().map(|filter| self.evaluated(filter, schema));
-        let predicates = predicates.collect::<Option<Vec<_>>>()?;
-        Some(Node::Filter { input: Box::new(lookup), predicates })
+        if let (Some(rest), Some((_, schema))) = (&rest, above) {
+            predicates.push(self.evaluated(rest, schema)?);
+        }
+        if !predicates.is_empty() {
+            self.filters.extend(scan.filters.iter().cloned().chain(rest));
+            node = Node::Filter { input: Box::new(node), predicates };
+        }
+        Some(node)
     }
 
     fn values(&self, schema: &DFSchemaRef, rows: &[Vec<Expr>]) -> Option<Node> {
@@ -246,6 +330,27 @@ fn scan_below(plan: &LogicalPlan) -> Option<&TableScan> {
     match plan {
         LogicalPlan::TableScan(scan) => Some(scan),
         LogicalPlan::SubqueryAlias(alias) => scan_below(&alias.input),
+        _ => None,
+    }
+}
+
+/// The column of the scan's provider that a column of a plan shows.
+fn origin(plan: &LogicalPlan, column: usize) -> Option<usize> {
+    match plan {
+        LogicalPlan::Projection(projection) => {
+            let mut expr = projection.expr.get(column)?;
+            while let Expr::Alias(alias) = expr {
+                expr = &alias.expr;
+            }
+            let Expr::Column(column) = expr else { return None };
+            origin(&projection.input, projection.input.schema().index_of_column(column).ok()?)
+        }
+        LogicalPlan::Filter(filter) => origin(&filter.input, column),
+        LogicalPlan::SubqueryAlias(alias) => origin(&alias.input, column),
+        LogicalPlan::TableScan(scan) => match &scan.projection {
+            Some(projection) => projection.get(column).copied(),
+            None => Some(column),
+        },
         _ => None,
     }
 }

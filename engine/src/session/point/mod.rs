@@ -1,34 +1,51 @@
-//! The short way for small plans: rows by primary key, VALUES, and what is computed from them,
-//! without optimizer and operators.
+//! The short way for small plans: rows by primary key (one, some, ranges), VALUES, and what is
+//! computed from them, without optimizer and operators.
+//!
+//! Ranges are read in the order of the key, forward or backward, until LIMIT has its rows. Whether
+//! they hold few enough rows is seen while they are read: if not, the statement takes the long way.
 //!
 //! A plan is compiled once, parameters and all, and run any number of times: parameters stand
 //! behind the columns of the row that an expression sees.
 
 mod compile;
+mod path;
 pub(super) mod turns;
+
+pub(super) use self::path::Path;
+pub use self::path::PathCounters;
 
 use std::sync::Arc;
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, new_empty_array},
-    compute::filter,
+    array::{
+        Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, new_empty_array, new_null_array,
+    },
+    compute::{SortColumn, SortOptions, concat_batches, filter, lexsort_to_indices, take_arrays},
     datatypes::{DataType, Field, Schema, SchemaRef},
 };
 use bytes::Bytes;
 use datafusion::{
-    common::Result, logical_expr::LogicalPlan, logical_expr::execution_props::ExecutionProps,
-    physical_expr::PhysicalExpr, scalar::ScalarValue,
+    common::Result,
+    logical_expr::{Expr, LogicalPlan, execution_props::ExecutionProps},
+    physical_expr::PhysicalExpr,
+    scalar::ScalarValue,
 };
 use glaredb_txn::ids::TableId;
 
 use super::errors::storage_error;
-use crate::{
-    error::SqlError,
-    query::{
-        errors::{external, sql_error},
-        scan::{KeyLookup, Known, NOW_INDEX, StatementView},
-    },
+use crate::query::{
+    errors::external,
+    scan::{KeyAccess, KeyOrder, KeyRanges, Known, NOW_INDEX, Span, StatementView},
 };
+
+/// Keys that are looked at before the long way is taken, and the memory of the rows read by them.
+const KEYS_MAX: usize = 4096;
+const BYTES_MAX: usize = 4 << 20;
+/// Keys of which LIMIT without ORDER BY takes the rows that are stored first.
+const KEYS_SORTED_MAX: usize = 256;
+/// Rows that are read by ranges of keys at a time: at first, and later.
+const BATCH_FIRST: usize = 128;
+const BATCH_ROWS: usize = 1024;
 
 /// A plan that is run here.
 #[derive(Debug)]
@@ -37,7 +54,35 @@ pub(super) struct PointPlan {
     /// Names and types of its columns.
     schema: SchemaRef,
     /// By primary key: the only table it reads.
-    lookup: Option<KeyLookup>,
+    access: Option<KeyAccess>,
+    /// That of its rows is the order of the key, this way.
+    order: Option<KeyOrder>,
+    /// How many rows are taken of what `root` makes of the rows of ranges.
+    limit: Option<RowLimit>,
+    /// Conditions on the rows that the key does not imply: for people.
+    filters: Vec<Expr>,
+}
+
+/// LIMIT and OFFSET.
+#[derive(Debug)]
+struct RowLimit {
+    skip: Known,
+    /// NULL: all.
+    fetch: Known,
+}
+
+impl RowLimit {
+    /// How many rows are left out and how many are needed, those among them; `None` for what is no
+    /// number of rows.
+    fn rows(&self, params: &[ScalarValue]) -> Option<(usize, usize)> {
+        let number = |known: &Known, none| match known.value(params)?.as_ref() {
+            ScalarValue::Int64(Some(n)) => usize::try_from(*n).ok(),
+            ScalarValue::Int64(None) => Some(none),
+            _ => None,
+        };
+        let skip = number(&self.skip, 0)?;
+        Some((skip, number(&self.fetch, usize::MAX)?.saturating_add(skip)))
+    }
 }
 
 /// What makes rows of some columns.
@@ -45,7 +90,7 @@ pub(super) struct PointPlan {
 enum Node {
     /// Rows without columns.
     Rows(usize),
-    /// The row that the plan looks up.
+    /// The rows that the plan reads by key.
     Lookup(Lookup),
     Values {
         rows: Vec<Vec<Computed>>,
@@ -61,14 +106,17 @@ enum Node {
     },
     Limit {
         input: Box<Self>,
-        skip: usize,
-        fetch: usize,
+        limit: RowLimit,
     },
     /// One row is sorted; more are not done here.
     Sorted(Box<Self>),
+    Sort {
+        input: Box<Self>,
+        by: Vec<(Computed, SortOptions)>,
+    },
 }
 
-/// The columns of a row by key: those that are read, NULLs of their types for the others.
+/// The columns of rows by key: those that are read, NULLs of their types for the others.
 #[derive(Debug)]
 struct Lookup {
     columns: Vec<LookupColumn>,
@@ -108,21 +156,78 @@ struct Columns {
 
 /// The plan as one that is run here; `None` if it is not small enough to be seen as such at once.
 ///
-/// `plan` may hold placeholders; their values are given to [`PointPlan::run`].
-pub(super) fn compile(plan: &LogicalPlan, props: &ExecutionProps) -> Option<PointPlan> {
-    compile::compile(plan, props)
+/// `plan` may hold placeholders; their values are given to [`PointPlan::run`]. `by_key`: whether rows
+/// may be read by their keys.
+pub(super) fn compile(
+    plan: &LogicalPlan,
+    props: &ExecutionProps,
+    by_key: bool,
+) -> Option<PointPlan> {
+    compile::compile(plan, props).filter(|point| by_key || point.access.is_none())
 }
 
 impl PointPlan {
-    /// The table and the key of the row that it reads, if it reads one.
-    pub(super) fn key(&self, params: &[ScalarValue]) -> Option<(TableId, Bytes)> {
-        let lookup = self.lookup.as_ref()?;
-        Some((lookup.table(), lookup.key(params)?))
+    /// The keys of the rows that it reads, with their table, if it names them one by one and there
+    /// are at most `keys_max`.
+    pub(super) fn keys(&self, params: &[ScalarValue], keys_max: usize) -> Vec<(TableId, Bytes)> {
+        let spans = match &self.access {
+            None => return Vec::new(),
+            Some(KeyAccess::One(lookup)) => {
+                let key = lookup.key(params).flatten();
+                return key.map(|key| (lookup.table(), key)).into_iter().collect();
+            }
+            Some(KeyAccess::Ranges(ranges)) => {
+                ranges.spans(params).filter(|spans| spans.len() <= keys_max).map(|s| (ranges, s))
+            }
+        };
+        let Some((ranges, spans)) = spans else { return Vec::new() };
+        let keys = spans.iter().map(|span| Some((ranges.table(), span.key()?.clone())));
+        keys.collect::<Option<_>>().unwrap_or_default()
     }
 
-    /// What EXPLAIN shows of the row it reads, if it reads one.
-    pub(super) fn explain(&self) -> Option<String> {
-        self.lookup.as_ref().map(|lookup| format!("Point Lookup on {}, by key", lookup.name()))
+    /// Which way its statements go.
+    pub(super) fn path(&self) -> Path {
+        match &self.access {
+            None => Path::Values,
+            Some(KeyAccess::One(_)) => Path::Key,
+            Some(KeyAccess::Ranges(_)) => Path::KeyRange,
+        }
+    }
+
+    /// What EXPLAIN shows of the rows it reads by key; nothing if these parameters take the long way,
+    /// or it reads none.
+    pub(super) fn explain(
+        &self,
+        view: &StatementView,
+        params: &[ScalarValue],
+        now: &ScalarValue,
+    ) -> Option<Vec<String>> {
+        let access = self.access.as_ref()?;
+        // Whether ranges are short shows as they are read; what fails was read, too.
+        let fits = match access {
+            KeyAccess::One(lookup) => lookup.key(params).is_some(),
+            KeyAccess::Ranges(_) => !matches!(self.run(view, params, now), Ok(None)),
+        };
+        if !fits {
+            return None;
+        }
+        let (name, condition) = access.show();
+        let (what, backward) = match access {
+            KeyAccess::One(_) => ("Point Lookup", ""),
+            KeyAccess::Ranges(_) => (
+                "Key Range Scan",
+                if self.order == Some(KeyOrder::Backward) { " Backward" } else { "" },
+            ),
+        };
+        let mut lines = vec![format!("{what}{backward} on {name}, by key")];
+        lines.extend(condition.map(|condition| format!("  Key Cond: {condition}")));
+        for filter in &self.filters {
+            lines.push(format!("  Filter: {}", filter.human_display()));
+        }
+        if let Some(limit) = &self.limit {
+            lines.push(format!("  Limit: {}", limit.fetch.show()));
+        }
+        Some(lines)
     }
 
     /// Its rows, in one batch; `None` if these parameters take the long way.
@@ -134,34 +239,91 @@ impl PointPlan {
         view: &StatementView,
         params: &[ScalarValue],
         now: &ScalarValue,
-    ) -> std::result::Result<Option<RecordBatch>, SqlError> {
-        self.batch(view, params, now).map_err(sql_error)
-    }
-
-    fn batch(
-        &self,
-        view: &StatementView,
-        params: &[ScalarValue],
-        now: &ScalarValue,
     ) -> Result<Option<RecordBatch>> {
-        let key = match &self.lookup {
+        let found = match &self.access {
             None => None,
-            Some(lookup) => match lookup.key(params) {
-                None => return Ok(None),
-                Some(key) => Some(key),
-            },
-        };
-        let found = match (&self.lookup, &key) {
-            (Some(lookup), Some(key)) => {
-                let row = lookup.row(view, key).map_err(|error| external(storage_error(error)))?;
-                Some(row)
+            Some(KeyAccess::One(lookup)) => {
+                let Some(key) = lookup.key(params) else { return Ok(None) };
+                Some(lookup.row(view, key.as_deref()).map_err(storage)?)
             }
-            _ => None,
+            Some(KeyAccess::Ranges(ranges)) => return self.run_ranges(ranges, view, params, now),
         };
         let run = Run { params, now, found };
         let Some(columns) = run.node(&self.root)? else { return Ok(None) };
         record_batch(&self.schema, columns).map(Some)
     }
+
+    fn run_ranges(
+        &self,
+        ranges: &KeyRanges,
+        view: &StatementView,
+        params: &[ScalarValue],
+        now: &ScalarValue,
+    ) -> Result<Option<RecordBatch>> {
+        let Some(spans) = ranges.spans(params) else { return Ok(None) };
+        let (skip, needed) = match &self.limit {
+            None => (0, usize::MAX),
+            Some(limit) => match limit.rows(params) {
+                Some(rows) => rows,
+                None => return Ok(None),
+            },
+        };
+        // As many keys as there can be are looked at anyway.
+        let keys_max = KEYS_MAX.max(if spans.iter().all(is_key) { spans.len() } else { 0 });
+        let order = self.order.unwrap_or(KeyOrder::Stored(match &self.limit {
+            None => keys_max,
+            Some(_) => KEYS_SORTED_MAX,
+        }));
+        let Some(mut reader) = ranges.open(view, spans, order) else { return Ok(None) };
+        let mut run = Run { params, now, found: None };
+        let mut next =
+            if self.filters.is_empty() { needed.clamp(1, BATCH_FIRST) } else { BATCH_FIRST };
+        let (mut batches, mut rows, mut bytes) = (Vec::new(), 0, 0);
+        while rows < needed {
+            let Some(batch) = reader.next(next).map_err(storage)? else { break };
+            bytes += batch.get_array_memory_size();
+            if reader.examined() > keys_max || bytes > BYTES_MAX {
+                return Ok(None);
+            }
+            next = BATCH_ROWS;
+            let batch = if self.limit.is_some() {
+                // What follows is not looked at once there are rows enough.
+                run.found = Some(batch);
+                let Some(columns) = run.node(&self.root)? else { return Ok(None) };
+                record_batch(&self.schema, columns)?
+            } else {
+                batch
+            };
+            rows += batch.num_rows();
+            batches.push(batch);
+        }
+        if self.limit.is_some() && !batches.is_empty() {
+            let all = one_batch(batches)?;
+            let start = skip.min(all.num_rows());
+            return Ok(Some(all.slice(start, needed.min(all.num_rows()) - start)));
+        }
+        run.found = Some(if batches.is_empty() { ranges.nothing() } else { one_batch(batches)? });
+        let Some(columns) = run.node(&self.root)? else { return Ok(None) };
+        record_batch(&self.schema, columns).map(Some)
+    }
+}
+
+fn is_key(span: &Span) -> bool {
+    span.key().is_some()
+}
+
+fn storage(error: crate::storage::StorageError) -> datafusion::error::DataFusionError {
+    external(storage_error(error))
+}
+
+/// At least one batch, as one.
+fn one_batch(mut batches: Vec<RecordBatch>) -> Result<RecordBatch> {
+    if batches.len() == 1
+        && let Some(batch) = batches.pop()
+    {
+        return Ok(batch);
+    }
+    Ok(concat_batches(&batches[0].schema(), &batches)?)
 }
 
 /// One run of a plan.
@@ -191,15 +353,32 @@ impl Run<'_> {
                 let arrays = arrays.collect::<Result<Vec<_>>>()?;
                 Ok(Some(Columns { arrays, rows: input.rows }))
             }
-            Node::Limit { input, skip, fetch } => {
+            Node::Limit { input, limit } => {
+                let Some((skip, end)) = limit.rows(self.params) else { return Ok(None) };
                 let Some(input) = self.node(input)? else { return Ok(None) };
-                let start = (*skip).min(input.rows);
-                let rows = (*fetch).min(input.rows - start);
+                let start = skip.min(input.rows);
+                let rows = end.min(input.rows) - start;
                 let arrays = input.arrays.iter().map(|array| array.slice(start, rows)).collect();
                 Ok(Some(Columns { arrays, rows }))
             }
+            Node::Sort { input, by } => {
+                let Some(input) = self.node(input)? else { return Ok(None) };
+                self.sorted(input, by).map(Some)
+            }
             Node::Sorted(input) => Ok(self.node(input)?.filter(|columns| columns.rows <= 1)),
         }
+    }
+
+    fn sorted(&self, input: Columns, by: &[(Computed, SortOptions)]) -> Result<Columns> {
+        if input.rows < 2 {
+            return Ok(input);
+        }
+        let keys = by.iter().map(|(computed, options)| {
+            Ok(SortColumn { values: self.computed(computed, &input)?, options: Some(*options) })
+        });
+        let keys = keys.collect::<Result<Vec<_>>>()?;
+        let order = lexsort_to_indices(&keys, None)?;
+        Ok(Columns { arrays: take_arrays(&input.arrays, &order, None)?, rows: input.rows })
     }
 
     fn looked_up(&self, lookup: &Lookup) -> Option<Columns> {
@@ -207,8 +386,8 @@ impl Run<'_> {
         let rows = found.num_rows();
         let arrays = lookup.columns.iter().map(|column| match column {
             LookupColumn::Read(index) => Arc::clone(found.column(*index)),
-            LookupColumn::Unread(array) if array.len() == rows => Arc::clone(array),
-            LookupColumn::Unread(array) => array.slice(0, rows),
+            LookupColumn::Unread(array) if rows <= 1 => array.slice(0, rows),
+            LookupColumn::Unread(array) => new_null_array(array.data_type(), rows),
         });
         Some(Columns { arrays: arrays.collect(), rows })
     }
@@ -246,7 +425,7 @@ impl Run<'_> {
     }
 
     fn known<'a>(&'a self, known: &'a Known) -> Result<std::borrow::Cow<'a, ScalarValue>> {
-        if *known == Known::Param(NOW_INDEX) {
+        if matches!(known, Known::Param(NOW_INDEX)) {
             return Ok(std::borrow::Cow::Borrowed(self.now));
         }
         known.value(self.params).ok_or_else(|| {

@@ -70,6 +70,8 @@ pub struct Derived {
     pub default_deferrable: bool,
     /// Whether statements of the simple protocol may run on plans of earlier ones.
     pub plan_cache: bool,
+    /// Whether rows are read by their primary key where that is possible.
+    pub key_access: bool,
 }
 
 /// The least severe notice a client gets (`client_min_messages`).
@@ -360,6 +362,7 @@ fn derive(values: &[String]) -> Result<Derived, SqlError> {
         default_read_only: value("default_transaction_read_only")? == "on",
         default_deferrable: value("default_transaction_deferrable")? == "on",
         plan_cache: value("plan_cache_mode")? != "force_custom_plan",
+        key_access: value("enable_indexscan")? == "on",
     })
 }
 

@@ -92,7 +92,7 @@ const MESSAGES: Kind = Kind::Enum(&[
 ]);
 
 /// By name, in the order of SHOW ALL.
-static WITH_EFFECT: [Parameter; 42] = [
+static WITH_EFFECT: [Parameter; 43] = [
     reported(parameter("application_name", Kind::Text, "", "Name of the client's application.")),
     parameter("array_nulls", Kind::Enum(&["on"]), "on", "Whether NULL in array input is a null."),
     parameter("bytea_output", Kind::Enum(&["hex", "escape"]), "hex", "Output format of bytea."),
@@ -130,6 +130,12 @@ static WITH_EFFECT: [Parameter; 42] = [
         "off",
         "Whether new transactions are read only.",
     )),
+    parameter(
+        "enable_indexscan",
+        Kind::Bool,
+        "on",
+        "Whether rows are read by their primary key where that is possible.",
+    ),
     parameter(
         "extra_float_digits",
         Kind::Int(-15, 3),

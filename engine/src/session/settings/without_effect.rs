@@ -18,7 +18,7 @@ const STRINGS: &str =
 const MAX: i64 = i32::MAX as i64;
 
 /// By name. Types, bounds and defaults are those of PostgreSQL 15.
-pub(super) static WITHOUT_EFFECT: [Parameter; 81] = [
+pub(super) static WITHOUT_EFFECT: [Parameter; 80] = [
     parameter("backend_flush_after", Kind::Pages(0, 256), "0", PAGES),
     parameter(
         "constraint_exclusion",
@@ -41,7 +41,6 @@ pub(super) static WITHOUT_EFFECT: [Parameter; 81] = [
     parameter("enable_hashjoin", Kind::Bool, "on", PLANNER),
     parameter("enable_incremental_sort", Kind::Bool, "on", PLANNER),
     parameter("enable_indexonlyscan", Kind::Bool, "on", PLANNER),
-    parameter("enable_indexscan", Kind::Bool, "on", PLANNER),
     parameter("enable_material", Kind::Bool, "on", PLANNER),
     parameter("enable_memoize", Kind::Bool, "on", PLANNER),
     parameter("enable_mergejoin", Kind::Bool, "on", PLANNER),

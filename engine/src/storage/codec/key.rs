@@ -157,6 +157,19 @@ impl KeyEncoder {
         Ok(())
     }
 
+    /// The part of a key that one column makes, appended to `out`: keys begin with the parts of their
+    /// first columns, and no part is the beginning of another.
+    pub(crate) fn encode_part(
+        &self,
+        column: usize,
+        value: &ArrayRef,
+        out: &mut Vec<u8>,
+    ) -> Result<(), StorageError> {
+        let pg_type = &self.types[column];
+        push_value(pg_type, ColumnRef::new(pg_type, value)?.value(0), out)?;
+        within_limit(out.len())
+    }
+
     /// The values of a key as text, `None` for NULL: for messages such as
     /// `Key (id)=(1) already exists.` An interval comes back as days and time.
     pub fn decode(&self, key: &[u8]) -> Result<Vec<Option<String>>, StorageError> {

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use glaredb_txn::ids::{Locator, SegmentId};
 
-use super::KeyIndex;
+use super::{IndexedKey, KeyIndex, Walk};
 use crate::storage::testing::Seeded;
 
 fn locator(n: u64) -> Locator {
@@ -80,4 +80,70 @@ fn keys_take_less_than_64_bytes_each() {
     let per_key = index.memory_bytes() / index.keys();
     assert!(per_key < 45, "{per_key} bytes for a key inserted in order");
     assert_eq!(index.find(&[1, 0, 1, 0, 0], |_| true), Some(locator(65_536)));
+}
+
+#[test]
+fn a_walk_meets_the_keys_of_its_range_in_order() {
+    let mut random = Seeded(3);
+    let index = KeyIndex::default();
+    let mut model: BTreeMap<Vec<u8>, u64> = BTreeMap::new();
+    let key_of = |id: u64| match id % 3 {
+        0 => id.to_be_bytes()[6..].to_vec(),
+        1 => [&[7; 15][..], &id.to_be_bytes()].concat(),
+        _ => vec![9; (id % 30) as usize],
+    };
+    for n in 0..4000 {
+        let key = key_of(random.below(3000));
+        index.insert(&key, locator(n));
+        // Some keys have several versions.
+        model.insert(key, n);
+    }
+    for round in 0..500 {
+        let mut ends = [key_of(random.below(3000)), key_of(random.below(3000))];
+        if round % 5 > 0 {
+            ends.sort();
+        }
+        let [start, end] = ends;
+        let end = (round % 7 > 0).then_some(end);
+        let backward = round % 2 == 1;
+        let mut expected: Vec<(IndexedKey, Option<Locator>)> = model
+            .iter()
+            .filter(|(key, _)| **key >= start && end.as_ref().is_none_or(|end| *key < end))
+            .map(|(key, n)| (IndexedKey::new(key), Some(locator(*n))))
+            .collect();
+        if backward {
+            expected.reverse();
+        }
+        let mut walk = Walk::new(&start, end.as_deref(), backward);
+        let mut met = Vec::new();
+        while !walk.ended() {
+            let step = 1 + random.below(200) as usize;
+            let walked = index.step(&mut walk, step);
+            assert!(walked.len() <= step);
+            met.extend(walked.rows(|_| true));
+        }
+        assert_eq!(met, expected, "from {start:?} to {end:?}, backward: {backward}");
+    }
+}
+
+#[test]
+fn a_walk_goes_on_where_it_was_when_keys_come_and_go() {
+    let index = KeyIndex::default();
+    let key = |n: u64| n.to_be_bytes();
+    (0..1000).for_each(|n| index.insert(&key(2 * n), locator(n)));
+    let mut walk = Walk::new(&key(0), None, false);
+    let mut met = 0;
+    let mut last = None;
+    while !walk.ended() {
+        let rows: Vec<_> = index.step(&mut walk, 7).rows(|_| true).collect();
+        for (key, _) in &rows {
+            assert!(last.as_ref() < Some(key), "each key once, in order");
+            last = Some(key.clone());
+        }
+        met += rows.len();
+        // The key it stopped at goes, one behind it and one far before it come.
+        index.remove(&key(2 * (met as u64 - 1)), locator(met as u64 - 1));
+        index.insert(&key(0), locator(5000));
+    }
+    assert_eq!(met, 1000);
 }

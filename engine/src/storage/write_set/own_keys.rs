@@ -172,6 +172,16 @@ impl OwnKeys {
         self.unordered &= self.len > 0;
     }
 
+    /// Own rows that have a key, with it, in no order.
+    pub(super) fn rows(&self) -> impl Iterator<Item = (&[u8], u32)> {
+        let entries = self.entries.iter().flatten().filter(|entry| entry.row != NO_ROW);
+        entries.map(|entry| (self.key(entry), entry.row))
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
     /// What the resolver checks: each key once, with what became of it in the end.
     pub(super) fn key_writes(&self, table: TableId, out: &mut KeyWrites) {
         for entry in self.entries.iter().flatten() {

@@ -168,6 +168,22 @@ impl TableWrites {
         self.keys.get(key)
     }
 
+    /// Keys that the transaction touched.
+    #[must_use]
+    pub fn keys_touched(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Own rows that have a key, with it, in no order.
+    pub fn own_keys(&self) -> impl Iterator<Item = (&[u8], u32)> {
+        self.keys.rows()
+    }
+
+    /// The index that knows the committed rows by key; `None` for a table without a key.
+    pub(crate) fn key_index(&self, table: &Table) -> Option<Arc<KeyIndex>> {
+        self.new_key.clone().or_else(|| table.key_index())
+    }
+
     /// The committed row with this key, of those [`own_key`](Self::own_key) says nothing of.
     #[must_use]
     pub fn find(&self, table: &Table, key: &[u8], at: Timestamp) -> Option<Locator> {

@@ -13,7 +13,7 @@ use datafusion::logical_expr::{Operator, ScalarUDF};
 use super::{Item, collect, items, lists};
 use crate::{
     error::SqlError,
-    query::functions::scalar::{infallible, internal, over_arrays, sees_nulls, strict},
+    query::functions::scalar::{infallible, internal, over_arrays, sees_nulls, strict, variant_of},
     storage::codec::key::{EncodedKeys, KeyEncoder},
     types::PgType,
 };
@@ -80,6 +80,8 @@ pub fn relation(relation: Relation, of: &PgType) -> Arc<ScalarUDF> {
     infallible(name, format!("{of:?}"), DataType::Boolean, compute)
 }
 
+const QUANTIFIED: &str = "quantified";
+
 /// `value op ANY (array)` and `value op ALL (array)`, value and elements of a type.
 #[must_use]
 pub fn quantified(op: Operator, any: bool, of: &PgType) -> Arc<ScalarUDF> {
@@ -106,7 +108,14 @@ pub fn quantified(op: Operator, any: bool, of: &PgType) -> Arc<ScalarUDF> {
         Ok(Arc::new(result.collect::<BooleanArray>()) as ArrayRef)
     });
     let variant = format!("{op} {any} {of:?}");
-    sees_nulls("quantified", variant, DataType::Boolean, false, compute)
+    sees_nulls(QUANTIFIED, variant, DataType::Boolean, false, compute)
+}
+
+/// Whether a function is `value = ANY (array)`.
+#[must_use]
+pub fn is_equal_to_any(udf: &ScalarUDF) -> bool {
+    let variant = variant_of(udf, QUANTIFIED);
+    variant.is_some_and(|variant| variant.starts_with(&format!("{} true ", Operator::Eq)))
 }
 
 fn holds(op: Operator, order: Ordering) -> bool {
