@@ -1,14 +1,14 @@
-//! TPC-H against DuckDB on Parquet, COPY against PostgreSQL, commits beside a checkpoint.
+//! TPC-H against DuckDB on Parquet, COPY against PostgreSQL.
 
 use std::{
     path::Path,
-    process::Command,
     time::{Duration, Instant},
 };
 
 use glaredb_tests::{client, duck, peer::Postgres, server::Server, tpch};
 
 use crate::{
+    commit_latency,
     report::{Report, median},
     small_statements::POSTGRES_SETTINGS,
 };
@@ -47,7 +47,7 @@ pub(crate) async fn measure(scale: &str, wanted: &dyn Fn(&str) -> bool, report: 
         queries(scale, folder.path(), &session, report).await;
     }
     if wanted("checkpoint") {
-        beside_checkpoint(&ours, report).await;
+        commit_latency::beside_checkpoint(&ours, report);
     }
 }
 
@@ -101,51 +101,4 @@ async fn queries(
         1.5,
     );
     report.note("TPC-H, ours/DuckDB", &lines.join(", "));
-}
-
-/// 99th percentile of commits without and with a checkpoint running.
-async fn beside_checkpoint(ours: &Server, report: &mut Report) {
-    client::pgbench(ours.port, &["-i", "-q", "-s", "10"]).expect("pgbench -i");
-    let without = p99(ours.port, || {});
-    let port = ours.port;
-    let with = p99(port, move || {
-        std::thread::spawn(move || {
-            std::thread::sleep(Duration::from_millis(500));
-            client::psql(port, "postgres", &["-c", "checkpoint"]).expect("CHECKPOINT");
-        });
-    });
-    report.duration("p99 of commits during a checkpoint, against without", with, without, 3.0);
-}
-
-/// 99th percentile of a single-row INSERT's latency over ten seconds of 8 clients.
-fn p99(port: u16, begin: impl FnOnce()) -> Duration {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let script = folder.path().join("insert.sql");
-    std::fs::write(
-        &script,
-        "insert into pgbench_history (tid, bid, aid, delta, mtime) values (1, 1, 1, 1, current_timestamp);\n",
-    )
-    .expect("a script");
-    begin();
-    let out = Command::new("pgbench")
-        .current_dir(folder.path())
-        .args(["-h", "127.0.0.1", "-U", "postgres", "-p", &port.to_string()])
-        .args(["-n", "-M", "prepared", "-c", "8", "-j", "2", "-T", "10", "--log", "-f"])
-        .arg(&script)
-        .arg("postgres")
-        .output()
-        .expect("pgbench runs");
-    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
-    let mut latencies = Vec::new();
-    for entry in std::fs::read_dir(folder.path()).expect("the folder") {
-        let path = entry.expect("an entry").path();
-        if path.file_name().is_some_and(|n| n.to_string_lossy().starts_with("pgbench_log")) {
-            let text = std::fs::read_to_string(path).expect("a log");
-            // client, transaction, latency in µs, …
-            latencies.extend(text.lines().filter_map(|l| l.split(' ').nth(2)?.parse::<u64>().ok()));
-        }
-    }
-    latencies.sort_unstable();
-    assert!(latencies.len() > 100, "too few commits to speak of a percentile");
-    Duration::from_micros(latencies[latencies.len() * 99 / 100])
 }

@@ -7,9 +7,11 @@
 //! project promises and the latency of a bare fdatasync beside it.
 
 mod analytics;
+mod commit_latency;
 mod lifecycle;
 mod recovery;
 mod report;
+mod rows_out;
 mod small_statements;
 
 use std::path::PathBuf;
@@ -23,7 +25,8 @@ struct Arguments {
     /// The release binary.
     #[arg(long)]
     glaredb: PathBuf,
-    /// Only these: insert, tpcb, select, tpch, copy, start, recovery, checkpoint.
+    /// Only these: insert, tpcb, simple-update, select, keys, rows-out, analytics-p99, tpch, copy, start,
+    /// recovery, checkpoint.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// Rounds of each pgbench measurement, the two servers in turn.
@@ -56,9 +59,18 @@ async fn main() {
     let mut report = Report::default();
     report.note("fdatasync of one 8 KiB write", &report::fdatasync_latency());
     let load = small_statements::Load { rounds: arguments.rounds, seconds: arguments.seconds };
-    if ["insert", "tpcb", "select"].iter().any(|name| arguments.wants(name)) {
+    if ["insert", "tpcb", "simple-update", "select", "keys"]
+        .iter()
+        .any(|name| arguments.wants(name))
+    {
         let wanted = |name: &str| arguments.wants(name);
         small_statements::measure(&load, &wanted, &mut report);
+    }
+    if arguments.wants("rows-out") {
+        rows_out::measure(&mut report);
+    }
+    if arguments.wants("analytics-p99") {
+        commit_latency::beside_analytics(&load, &mut report);
     }
     if ["tpch", "copy", "checkpoint"].iter().any(|name| arguments.wants(name)) {
         let wanted = |name: &str| arguments.wants(name);

@@ -34,10 +34,10 @@ pub(crate) fn measure(load: &Load, wanted: &dyn Fn(&str) -> bool, report: &mut R
         let script = script.to_string_lossy().into_owned();
         for protocol in ["simple", "prepared"] {
             let (a, b) = in_turn(load, ports, &["-n", "-M", protocol, "-f", &script]);
-            report.rate(&format!("single-row INSERT, 8 clients, {protocol}"), "tps", a, b, 0.7);
+            report.rate(&format!("single-row INSERT, 8 clients, {protocol}"), "tps", a, b, 0.9);
         }
     }
-    if wanted("tpcb") || wanted("select") {
+    if ["tpcb", "select", "simple-update", "keys"].iter().any(|name| wanted(name)) {
         for port in ports {
             client::pgbench(port, &["-i", "-q", "-s", "10"]).expect("pgbench -i");
         }
@@ -49,14 +49,68 @@ pub(crate) fn measure(load: &Load, wanted: &dyn Fn(&str) -> bool, report: &mut R
                 ports,
                 &["-n", "-M", protocol, "-b", "tpcb-like", "--max-tries=10000"],
             );
-            report.rate(&format!("TPC-B scale 10, 8 clients, {protocol}"), "tps", a, b, 0.5);
+            report.rate(&format!("TPC-B scale 10, 8 clients, {protocol}"), "tps", a, b, 0.8);
+        }
+    }
+    if wanted("simple-update") {
+        for protocol in ["simple", "prepared"] {
+            let arguments = ["-n", "-M", protocol, "-b", "simple-update", "--max-tries=10000"];
+            let (a, b) = in_turn(load, ports, &arguments);
+            let what = format!("simple-update scale 10, 8 clients, {protocol}");
+            report.rate(&what, "tps", a, b, 0.8);
         }
     }
     if wanted("select") {
-        // The point path comes with a later step: shown, nothing promised.
-        for protocol in ["simple", "prepared"] {
+        for (protocol, promised) in [("simple", 1.2), ("prepared", 0.8)] {
             let (a, b) = in_turn(load, ports, &["-n", "-M", protocol, "-S"]);
-            report.rate(&format!("select-only scale 10, 8 clients, {protocol}"), "tps", a, b, 0.0);
+            let what = format!("select-only scale 10, 8 clients, {protocol}");
+            report.rate(&what, "tps", a, b, promised);
+        }
+    }
+    if wanted("keys") {
+        by_keys(load, ports, report);
+    }
+}
+
+/// Rows by several keys and by ranges of them.
+fn by_keys(load: &Load, ports: [u16; 2], report: &mut Report) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let draws: String = (0..10).map(|n| format!("\\set k{n} random(1, 1000000)\n")).collect();
+    let list: Vec<String> = (0..10).map(|n| format!(":k{n}")).collect();
+    let list = list.join(", ");
+    let scripts = [
+        (
+            "10 rows by IN list",
+            format!("{draws}select aid, abalance from pgbench_accounts where aid in ({list});\n"),
+        ),
+        (
+            "100 rows by range of the key",
+            "\\set k random(1, 999900)\n\
+             select aid, abalance from pgbench_accounts where aid between :k and :k + 99;\n"
+                .to_owned(),
+        ),
+        (
+            "next 20 rows by key, ORDER BY and LIMIT",
+            "\\set k random(1, 999900)\n\
+             select aid, abalance from pgbench_accounts where aid > :k order by aid limit 20;\n"
+                .to_owned(),
+        ),
+        (
+            "UPDATE of 10 rows by range of the key",
+            "\\set k random(1, 99999)\n\
+             update pgbench_accounts set abalance = abalance + 1 \
+             where aid >= :k * 10 and aid < :k * 10 + 10;\n"
+                .to_owned(),
+        ),
+    ];
+    for (number, (what, text)) in scripts.into_iter().enumerate() {
+        let script = folder.path().join(format!("{number}.sql"));
+        std::fs::write(&script, text).expect("a script");
+        let script = script.to_string_lossy().into_owned();
+        for protocol in ["simple", "prepared"] {
+            let arguments = ["-n", "-M", protocol, "--max-tries=10000", "-f", &script];
+            let (a, b) = in_turn(load, ports, &arguments);
+            report.rate(&format!("{what}, 8 clients, {protocol}"), "tps", a, b, 0.8);
         }
     }
 }
