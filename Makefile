@@ -16,7 +16,7 @@ help:
 	@echo "make bench  measure against PostgreSQL and DuckDB (installs them)"
 	@echo "make sim    1,000 seeds of every simulation     make kills  the kill tests, 20 rounds each"
 	@echo "make regress  PostgreSQL's regression scripts on PostgreSQL 15 and on us, statement by statement"
-	@echo "make differential  an hour of generated expressions and nested queries beside PostgreSQL (SEED=1)"
+	@echo "make differential  an hour of generated expressions, nested queries and changes beside PostgreSQL (SEED=1)"
 	@echo "make fuzz   the decoders, 10 million inputs each; the protocol, a million messages"
 
 build:
@@ -52,12 +52,13 @@ fuzz:
 	scripts/install-tools test
 	GLAREDB_FUZZ_ITERATIONS=10000000 GLAREDB_FUZZ_MESSAGES=1000000 cargo nextest run --release --workspace --all-features -E 'test(/fuzz/)' --no-capture
 
-# Half an hour each of generated expressions and nested queries, asked of PostgreSQL 15 and of us.
+# Twenty minutes each of generated expressions, nested queries and changes, on PostgreSQL 15 and on us.
 differential:
 	scripts/install-tools test
 	cargo build --workspace --all-features
-	cargo run -p glaredb-tests --all-features --bin differential -- --seconds 1800 --seed $(SEED)
-	cargo run -p glaredb-tests --all-features --bin nested -- --seconds 1800 --seed $(SEED) --shrink 1
+	cargo run -p glaredb-tests --all-features --bin differential -- --seconds 1200 --seed $(SEED)
+	cargo run -p glaredb-tests --all-features --bin nested -- --seconds 1200 --seed $(SEED) --shrink 1
+	cargo run -p glaredb-tests --all-features --bin changes -- --seconds 1200 --seed $(SEED)
 
 # PostgreSQL's own regression scripts on PostgreSQL 15 and on us (SCRIPTS="int4 join" for some).
 regress:

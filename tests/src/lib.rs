@@ -2,6 +2,7 @@
 //!
 //! Everything listens on 127.0.0.1 on a port of its own and dies with the value that holds it.
 
+pub mod changes;
 pub mod client;
 pub mod differential;
 pub mod duck;
