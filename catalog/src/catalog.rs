@@ -8,13 +8,14 @@ use glaredb_txn::ids::TableId;
 use crate::{
     CatalogChange,
     descriptor::{Database, DecodeError, NAME_BYTES_MAX, Oid, Role, Schema, Table, builtin},
+    shared_map::SharedMap,
 };
 
 mod apply;
 #[cfg(test)]
 mod tests;
 
-/// All descriptors at one moment. Cloning is cheap (shared maps); [`apply`](Self::apply) makes the
+/// All descriptors at one moment. Cloning is cheap ([shared maps](SharedMap)); [`apply`](Self::apply) makes the
 /// next one and leaves this as it is.
 ///
 /// What holds in every catalog: names are unique per kind, those of tables and indexes together per
@@ -25,17 +26,19 @@ pub struct Catalog {
     databases: Arc<BTreeMap<Oid, Arc<Database>>>,
     roles: Arc<BTreeMap<Oid, Arc<Role>>>,
     schemas: Arc<BTreeMap<Oid, Arc<Schema>>>,
-    tables: Arc<BTreeMap<Oid, Arc<Table>>>,
+    tables: SharedMap<Oid, Arc<Table>>,
+    /// Those that have a query.
+    views: SharedMap<Oid, ()>,
     /// OIDs inside tables (key, constraint, types, defaults) → OID of the table.
-    inner_oids: Arc<BTreeMap<Oid, Oid>>,
-    storages: Arc<BTreeMap<TableId, Oid>>,
+    inner_oids: SharedMap<Oid, Oid>,
+    storages: SharedMap<TableId, Oid>,
     /// By schema, then by name of table or index.
-    names: Arc<BTreeMap<Oid, Arc<NamesInSchema>>>,
+    names: Arc<BTreeMap<Oid, NamesInSchema>>,
     next_oid: Oid,
     next_table_id: TableId,
 }
 
-type NamesInSchema = BTreeMap<Arc<str>, Named>;
+type NamesInSchema = SharedMap<Arc<str>, Named>;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Named {
@@ -66,9 +69,10 @@ impl Catalog {
             databases: Arc::default(),
             roles: Arc::default(),
             schemas: Arc::default(),
-            tables: Arc::default(),
-            inner_oids: Arc::default(),
-            storages: Arc::default(),
+            tables: SharedMap::default(),
+            views: SharedMap::default(),
+            inner_oids: SharedMap::default(),
+            storages: SharedMap::default(),
             names: Arc::default(),
             next_oid: builtin::FIRST_USER_OID,
             next_table_id: TableId::CATALOG.next(),
@@ -220,10 +224,20 @@ impl Catalog {
 
     /// The views whose queries read a table or view, by OID.
     pub fn readers(&self, oid: Oid) -> impl Iterator<Item = &Arc<Table>> + '_ {
-        self.tables.values().filter(move |table| {
+        self.views().filter(move |table| {
             let view = table.view.as_ref();
             view.is_some_and(|view| view.relations.iter().any(|relation| relation.oid == oid))
         })
+    }
+
+    /// Views and materialized views.
+    pub fn views(&self) -> impl Iterator<Item = &Arc<Table>> + '_ {
+        self.views.keys().filter_map(|oid| self.tables.get(oid))
+    }
+
+    /// The storages that are no table's in `later`.
+    pub fn storages_not_in<'a>(&'a self, later: &'a Self) -> impl Iterator<Item = TableId> + 'a {
+        self.storages.keys_not_in(&later.storages).copied()
     }
 
     /// The tables of a schema, by name.

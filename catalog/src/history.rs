@@ -72,11 +72,8 @@ impl History {
             return Err(HistoryError::NotNewer { given: timestamp, newest });
         }
         let previous = self.latest().clone();
-        let gone = previous.tables().filter(|table| table.is_stored()).map(|table| table.storage);
-        self.released.extend(
-            gone.filter(|storage| catalog.table_by_storage(*storage).is_none())
-                .map(|storage| (timestamp, storage)),
-        );
+        let gone = previous.storages_not_in(&catalog);
+        self.released.extend(gone.map(|storage| (timestamp, storage)));
         self.versions.push_back((timestamp, catalog));
         Ok(())
     }

@@ -18,6 +18,7 @@ pub mod conflict;
 pub mod descriptor;
 mod history;
 pub mod metastore;
+mod shared_map;
 
 pub use allocator::Allocator;
 pub use catalog::{Catalog, Relation};

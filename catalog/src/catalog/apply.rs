@@ -1,10 +1,7 @@
 //! The catalog that a change makes of another: a deterministic function that refuses what would
 //! break what holds in every catalog.
 
-use std::{
-    collections::{BTreeMap, HashSet},
-    sync::Arc,
-};
+use std::{collections::HashSet, sync::Arc};
 
 use glaredb_txn::ids::TableId;
 
@@ -17,8 +14,7 @@ use crate::{
 };
 
 impl Catalog {
-    /// The catalog after `change`. Costs a copy of the maps it touches, so time in proportion to
-    /// the number of objects.
+    /// The catalog after `change`. Costs time for what changes, and next to nothing for what stays.
     pub fn apply(&self, change: &CatalogChange) -> Result<Self, ChangeError> {
         let mut next = self.clone();
         next.next_oid = next.next_oid.max(change.next_oid);
@@ -37,9 +33,8 @@ impl Catalog {
     fn drop_objects(&mut self, change: &CatalogChange) -> Result<(), ChangeError> {
         let missing = |kind, oid: &Oid| ChangeError::NoSuchObject { kind, oid: *oid };
         for oid in &change.drop_tables {
-            let table = Arc::make_mut(&mut self.tables)
-                .remove(oid)
-                .ok_or_else(|| missing(ObjectKind::Relation, oid))?;
+            let table =
+                self.tables.remove(oid).ok_or_else(|| missing(ObjectKind::Relation, oid))?;
             self.unlink(&table);
         }
         for oid in &change.drop_schemas {
@@ -134,7 +129,7 @@ impl Catalog {
                 let (table, current, given) = (old.name.clone(), old.version, new.version);
                 return Err(ChangeError::VersionNotNewer { table, current, given });
             }
-            Arc::make_mut(&mut self.tables).remove(&new.oid);
+            self.tables.remove(&new.oid);
             self.unlink(&old);
         }
         for new in &change.upsert_tables {
@@ -182,17 +177,20 @@ impl Catalog {
                 let (storage, next) = (table.storage, self.next_table_id);
                 return Err(ChangeError::StorageNotCounted { storage, next });
             }
-            if let Some(oid) = Arc::make_mut(&mut self.storages).insert(table.storage, table.oid) {
+            if let Some(oid) = self.storages.insert(table.storage, table.oid) {
                 return Err(ChangeError::StorageTaken { storage: table.storage, oid });
             }
         }
         for oid in table.oids() {
             self.check_new_oid(oid)?;
             if oid != table.oid {
-                Arc::make_mut(&mut self.inner_oids).insert(oid, table.oid);
+                self.inner_oids.insert(oid, table.oid);
             }
         }
-        Arc::make_mut(&mut self.tables).insert(table.oid, table.clone());
+        self.tables.insert(table.oid, table.clone());
+        if table.view.is_some() {
+            self.views.insert(table.oid, ());
+        }
         self.take_name(table.schema_oid, &table.name, Named::Table(table.oid))?;
         if let Some(key) = &table.primary_key {
             self.take_name(table.schema_oid, &key.name, Named::KeyOf(table.oid))?;
@@ -202,8 +200,7 @@ impl Catalog {
 
     fn take_name(&mut self, schema_oid: Oid, name: &str, named: Named) -> Result<(), ChangeError> {
         let schemas = Arc::make_mut(&mut self.names);
-        let names: &mut BTreeMap<_, _> = Arc::make_mut(schemas.entry(schema_oid).or_default());
-        match names.insert(name.into(), named) {
+        match schemas.entry(schema_oid).or_default().insert(name.into(), named) {
             None => Ok(()),
             Some(_) => {
                 Err(ChangeError::NameTaken { kind: ObjectKind::Relation, name: name.into() })
@@ -223,7 +220,7 @@ impl Catalog {
         if changed.is_empty() {
             return Ok(());
         }
-        for reader in self.tables.values() {
+        for reader in self.views() {
             let Some(view) = &reader.view else { continue };
             let is_new = changed.contains(&reader.oid);
             for relation in &view.relations {
@@ -247,15 +244,14 @@ impl Catalog {
     /// The table is no longer in `tables`; the maps that follow from it forget it too.
     fn unlink(&mut self, table: &Table) {
         if table.is_stored() {
-            Arc::make_mut(&mut self.storages).remove(&table.storage);
+            self.storages.remove(&table.storage);
         }
-        let inner = Arc::make_mut(&mut self.inner_oids);
+        self.views.remove(&table.oid);
         for oid in table.oids() {
-            inner.remove(&oid);
+            self.inner_oids.remove(&oid);
         }
         let schemas = Arc::make_mut(&mut self.names);
         if let Some(names) = schemas.get_mut(&table.schema_oid) {
-            let names = Arc::make_mut(names);
             names.remove(table.name.as_str());
             if let Some(key) = &table.primary_key {
                 names.remove(key.name.as_str());

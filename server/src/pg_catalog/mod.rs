@@ -15,6 +15,7 @@ mod definitions;
 mod functions;
 mod object_names;
 mod provider;
+mod restriction;
 mod rows;
 mod sql_text;
 mod tables;
@@ -117,6 +118,7 @@ impl SystemTables for PgCatalog {
         let definition = definitions::find(schema, name)?;
         let source = tables::Source {
             definition,
+            relations: restriction::Restriction::default(),
             catalog: Arc::clone(context.catalog),
             database: context.database.to_owned(),
             search_path: search_path(context),
@@ -125,7 +127,7 @@ impl SystemTables for PgCatalog {
             activities: self.activities.clone(),
         };
         let provider =
-            SystemTableProvider::new(definition, Box::new(move || tables::rows(&source)));
+            SystemTableProvider::new(definition, Box::new(move |wanted| source.rows(&wanted)));
         let types = definition.columns.iter().map(|column| column.pg_type.clone()).collect();
         Some(SystemTable { oid: definition.oid, provider: Arc::new(provider), types })
     }

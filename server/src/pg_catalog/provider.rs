@@ -1,4 +1,5 @@
-//! A system table for DataFusion: its rows are made when it is scanned.
+//! A system table for DataFusion: its rows are made when it is scanned, those and of those only what
+//! the scan needs.
 
 use std::{borrow::Cow, fmt, sync::Arc};
 
@@ -8,14 +9,21 @@ use datafusion::{
     catalog::{Session, TableProvider, memory::MemorySourceConfig},
     common::DFSchema,
     error::Result,
-    logical_expr::{EmptyRelation, Expr, LogicalPlan, TableType},
+    logical_expr::{EmptyRelation, Expr, LogicalPlan, TableProviderFilterPushDown, TableType},
     physical_plan::ExecutionPlan,
 };
 
-use super::{definitions::Definition, tables::is_always_empty};
+use super::{definitions::Definition, restriction::Restriction, tables::is_always_empty};
+
+/// What a scan needs.
+pub(super) struct Wanted<'s> {
+    /// Places of the columns; `None` for all.
+    pub(super) columns: Option<&'s [usize]>,
+    pub(super) relations: Restriction,
+}
 
 /// Makes the rows of a table; holds what they are made of.
-pub(super) type MakeRows = Box<dyn Fn() -> Result<RecordBatch> + Send + Sync>;
+pub(super) type MakeRows = Box<dyn Fn(Wanted<'_>) -> Result<RecordBatch> + Send + Sync>;
 
 pub(super) struct SystemTableProvider {
     definition: &'static Definition,
@@ -53,16 +61,29 @@ impl TableProvider for SystemTableProvider {
         Some(Cow::Owned(LogicalPlan::EmptyRelation(empty)))
     }
 
+    fn supports_filters_pushdown(
+        &self,
+        filters: &[&Expr],
+    ) -> Result<Vec<TableProviderFilterPushDown>> {
+        let of = |filter: &&Expr| match Restriction::uses(self.definition, filter) {
+            true => TableProviderFilterPushDown::Inexact,
+            false => TableProviderFilterPushDown::Unsupported,
+        };
+        Ok(filters.iter().map(of).collect())
+    }
+
     async fn scan(
         &self,
         _: &dyn Session,
         projection: Option<&Vec<usize>>,
-        _: &[Expr],
+        filters: &[Expr],
         _: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let rows = (self.rows)()?;
-        let plan =
-            MemorySourceConfig::try_new_exec(&[vec![rows]], self.schema(), projection.cloned())?;
+        let relations = Restriction::new(self.definition, filters);
+        let columns = projection.map(Vec::as_slice);
+        let rows = (self.rows)(Wanted { columns, relations })?;
+        let schema = rows.schema();
+        let plan = MemorySourceConfig::try_new_exec(&[vec![rows]], schema, None)?;
         Ok(plan)
     }
 }

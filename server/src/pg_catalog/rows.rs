@@ -68,57 +68,83 @@ pub(super) fn int(value: impl Into<i64>) -> Cell {
     Cell::Int(value.into())
 }
 
-/// The rows of one table, in the making.
+/// The rows of one table, in the making: the columns that are wanted.
 pub(super) struct Rows {
     definition: &'static Definition,
-    columns: Vec<Vec<Cell>>,
+    /// By place in the table; `None` for those nobody wants.
+    columns: Vec<Option<Vec<Cell>>>,
+    /// Places of the wanted ones, in their order.
+    wanted: Vec<usize>,
+    count: usize,
 }
 
 impl Rows {
-    pub(super) fn new(definition: &'static Definition) -> Self {
-        Self { definition, columns: vec![Vec::new(); definition.columns.len()] }
+    /// `wanted`: places of columns; `None` for all.
+    pub(super) fn new(definition: &'static Definition, wanted: Option<&[usize]>) -> Self {
+        let wanted =
+            wanted.map_or_else(|| (0..definition.columns.len()).collect(), <[usize]>::to_vec);
+        let mut columns = vec![None; definition.columns.len()];
+        for place in &wanted {
+            columns[*place] = Some(Vec::new());
+        }
+        Self { definition, columns, wanted, count: 0 }
+    }
+
+    /// Whether a column's values are looked at, for those that cost something.
+    pub(super) fn wants(&self, column: &str) -> bool {
+        self.wanted.iter().any(|place| self.definition.columns[*place].name == column)
     }
 
     /// A row by column names; what is not named is null.
     pub(super) fn push<const N: usize>(&mut self, cells: [(&'static str, Cell); N]) {
-        for column in &mut self.columns {
+        for column in self.columns.iter_mut().flatten() {
             column.push(Cell::Null);
         }
+        self.count += 1;
+        // They are named in their order, some left out.
+        let mut next = 0;
         for (name, cell) in cells {
-            let position = self.definition.columns.iter().position(|c| c.name == name);
+            let all = &self.definition.columns;
+            let ahead = all[next..].iter().position(|c| c.name == name).map(|at| next + at);
+            let position = ahead.or_else(|| all.iter().position(|c| c.name == name));
             let position = position.unwrap_or_else(|| {
                 panic!("{} has no column {name}", self.definition.name);
             });
-            *self.columns[position].last_mut().expect("pushed above") = cell;
+            next = position + 1;
+            if let Some(column) = &mut self.columns[position] {
+                *column.last_mut().expect("pushed above") = cell;
+            }
         }
     }
 
     /// PostgreSQL's own rows, in the text form of COPY, columns in order.
     pub(super) fn push_data(&mut self, data: &str) {
         for line in data.lines() {
+            self.count += 1;
             for (n, field) in line.split('\t').enumerate() {
-                let cell = parse(field, &self.definition.columns[n].pg_type);
-                self.columns[n].push(cell);
+                if let Some(column) = &mut self.columns[n] {
+                    column.push(parse(field, &self.definition.columns[n].pg_type));
+                }
             }
         }
     }
 
     pub(super) fn into_batch(self) -> Result<RecordBatch> {
-        let rows = self.columns.first().map_or(0, Vec::len);
-        let schema = self.definition.arrow.clone();
+        let schema = Arc::new(self.definition.arrow.project(&self.wanted)?);
         let arrays = self
-            .columns
+            .wanted
             .iter()
-            .zip(&self.definition.columns)
             .zip(schema.fields())
-            .map(|((cells, column), field)| {
+            .map(|(place, field)| {
+                let column = &self.definition.columns[*place];
+                let cells = self.columns[*place].as_deref().unwrap_or_default();
                 array(cells, &column.pg_type, field).ok_or_else(|| {
                     let (table, name) = (self.definition.name, column.name);
                     DataFusionError::Internal(format!("a wrong value for {table}.{name}"))
                 })
             })
             .collect::<Result<Vec<_>>>()?;
-        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        let options = RecordBatchOptions::new().with_row_count(Some(self.count));
         Ok(RecordBatch::try_new_with_options(schema, arrays, &options)?)
     }
 }

@@ -6,7 +6,7 @@ use arrow::{
 };
 use datafusion::{
     config::ConfigOptions,
-    logical_expr::{ColumnarValue, ScalarFunctionArgs},
+    logical_expr::{ColumnarValue, Expr, ScalarFunctionArgs, col, lit},
     scalar::ScalarValue,
 };
 use glaredb_catalog::{
@@ -23,7 +23,8 @@ use glaredb_engine::{
 use glaredb_txn::ids::{SchemaVersion, TableId};
 
 use super::{
-    Activities, Activity, PgCatalog, StorageFigures, TableFigures, definitions, sql_text, tables,
+    Activities, Activity, PgCatalog, StorageFigures, TableFigures, definitions, provider::Wanted,
+    restriction::Restriction, sql_text, tables,
 };
 
 struct Fixed;
@@ -144,6 +145,7 @@ fn catalog() -> Catalog {
 fn source(definition: &'static definitions::Definition) -> tables::Source {
     tables::Source {
         definition,
+        relations: Restriction::default(),
         catalog: Arc::new(catalog()),
         database: "postgres".into(),
         search_path: vec!["pg_catalog".into(), "public".into()],
@@ -153,10 +155,55 @@ fn source(definition: &'static definitions::Definition) -> tables::Source {
     }
 }
 
+fn all() -> Wanted<'static> {
+    Wanted { columns: None, relations: Restriction::default() }
+}
+
+/// Rows that a scan with these conditions makes, of one column.
+fn restricted(name: &str, conditions: &[Expr]) -> usize {
+    let definition = definitions::find("pg_catalog", name)
+        .or_else(|| definitions::find("information_schema", name))
+        .expect(name);
+    for condition in conditions {
+        assert!(Restriction::uses(definition, condition), "{name}: {condition}");
+    }
+    let relations = Restriction::new(definition, conditions);
+    let batch = source(definition).rows(&Wanted { columns: Some(&[0]), relations }).expect(name);
+    assert_eq!(batch.num_columns(), 1);
+    batch.num_rows()
+}
+
+#[test]
+fn conditions_on_relations_leave_out_the_others() {
+    let one = || lit(ScalarValue::UInt32(Some(16_384)));
+    let named = |name: &str| lit(ScalarValue::Utf8View(Some(name.into())));
+    assert_eq!(restricted("pg_class", &[col("oid").eq(one())]), 2, "with its index");
+    assert_eq!(restricted("pg_class", &[col("relname").eq(named("Orders_pkey"))]), 2);
+    assert_eq!(restricted("pg_class", &[col("relname").eq(named("pg_class"))]), 1);
+    let either = col("relname").eq(named("t")).or(named("pg_proc").eq(col("relname")));
+    assert_eq!(restricted("pg_class", &[either]), 2);
+    let list = col("relname").in_list(vec![named("t"), named("nothing")], false);
+    assert_eq!(restricted("pg_class", &[list]), 1);
+    let sales = col("relnamespace").eq(lit(ScalarValue::UInt32(Some(16_400))));
+    assert_eq!(restricted("pg_class", std::slice::from_ref(&sales)), 1);
+    assert_eq!(restricted("pg_class", &[sales, col("oid").eq(one())]), 0);
+    assert_eq!(restricted("pg_attribute", &[col("attrelid").eq(one())]), 5);
+    assert_eq!(restricted("pg_index", &[col("indrelid").eq(one())]), 1);
+    let constraint = lit(ScalarValue::UInt32(Some(16_391)));
+    assert_eq!(restricted("pg_constraint", &[col("oid").eq(constraint)]), 1);
+    let in_public = col("table_schema").eq(named("sales"));
+    assert_eq!(restricted("columns", &[in_public, col("table_name").eq(named("t"))]), 3);
+    let definition = definitions::find("pg_catalog", "pg_class").expect("there");
+    for other in [col("relkind").eq(named("r")), col("oid").not_eq(one()), col("relname").eq(one())]
+    {
+        assert!(!Restriction::uses(definition, &other), "{other}");
+    }
+}
+
 #[test]
 fn every_relation_gives_rows_of_its_columns() {
     for definition in definitions::all() {
-        let batch = tables::rows(&source(definition)).expect(definition.name);
+        let batch = source(definition).rows(&all()).expect(definition.name);
         let empty = tables::is_always_empty(definition);
         assert_eq!(batch.num_rows() == 0, empty, "{}", definition.name);
         for (array, column) in batch.columns().iter().zip(&definition.columns) {
@@ -169,7 +216,7 @@ fn every_relation_gives_rows_of_its_columns() {
 
 fn count(name: &str) -> usize {
     let definition = definitions::find("pg_catalog", name).expect(name);
-    tables::rows(&source(definition)).expect("rows").num_rows()
+    source(definition).rows(&all()).expect("rows").num_rows()
 }
 
 #[test]

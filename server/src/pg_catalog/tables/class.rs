@@ -4,7 +4,6 @@ use glaredb_catalog::descriptor::{RelationKind, Table, builtin};
 
 use super::{Source, types::type_facts};
 use crate::pg_catalog::{
-    definitions,
     rows::{Cell, Rows, int},
     sql_text,
 };
@@ -30,14 +29,19 @@ struct Relation {
 }
 
 pub(super) fn pg_class(source: &Source, rows: &mut Rows) {
-    for definition in definitions::all() {
+    let counts = rows.wants("reltuples");
+    let count = |table: &Table| {
+        let figures = counts.then(|| source.figures.table(table.storage)).flatten();
+        figures.map(|figures| figures.rows)
+    };
+    for (schema_oid, definition) in source.system_relations() {
         let is_table = definition.kind == 'r';
         push_relation(
             rows,
             Relation {
                 oid: definition.oid,
                 name: definition.name.to_owned(),
-                schema_oid: system_schema_oid(definition.schema),
+                schema_oid,
                 row_type_oid: definition.row_type_oid,
                 owner: builtin::ROLE_POSTGRES,
                 access_method: if is_table { HEAP } else { 0 },
@@ -64,7 +68,7 @@ pub(super) fn pg_class(source: &Source, rows: &mut Rows) {
                 owner: table.owner,
                 access_method: if table.is_stored() { HEAP } else { 0 },
                 file: table.storage.0,
-                rows: source.figures.table(table.storage).map(|figures| figures.rows),
+                rows: count(table),
                 has_index: table.primary_key.is_some(),
                 kind: relation_kind(table),
                 populated: !table.unpopulated,
@@ -83,7 +87,7 @@ pub(super) fn pg_class(source: &Source, rows: &mut Rows) {
                 owner: table.owner,
                 access_method: BTREE,
                 file: key.oid,
-                rows: source.figures.table(table.storage).map(|figures| figures.rows),
+                rows: count(table),
                 has_index: false,
                 kind: 'i',
                 populated: true,
@@ -103,7 +107,7 @@ fn relation_kind(table: &Table) -> char {
     }
 }
 
-fn system_schema_oid(name: &str) -> u32 {
+pub(super) fn system_schema_oid(name: &str) -> u32 {
     match name {
         "pg_catalog" => builtin::SCHEMA_PG_CATALOG,
         _ => builtin::SCHEMA_INFORMATION_SCHEMA,
@@ -161,7 +165,7 @@ struct Attribute<'a> {
 }
 
 pub(super) fn pg_attribute(source: &Source, rows: &mut Rows) {
-    for definition in definitions::all() {
+    for (_, definition) in source.system_relations() {
         for (column, number) in definition.columns.iter().zip(1..) {
             push_attribute(
                 rows,
@@ -275,7 +279,7 @@ pub(super) fn pg_tables(source: &Source, rows: &mut Rows) {
             ("rowsecurity", false.into()),
         ]);
     };
-    for definition in definitions::all().iter().filter(|definition| definition.kind == 'r') {
+    for (_, definition) in source.system_relations().filter(|(_, d)| d.kind == 'r') {
         let owner = source.role_name(builtin::ROLE_POSTGRES);
         push(definition.schema, definition.name, owner, false);
     }

@@ -5,7 +5,6 @@ use glaredb_engine::types::PgType;
 
 use super::{Source, types::type_facts};
 use crate::pg_catalog::{
-    definitions,
     rows::{Cell, Rows, int},
     sql_text,
 };
@@ -52,7 +51,7 @@ fn tables(source: &Source, rows: &mut Rows) {
             ("is_typed", "NO".into()),
         ]);
     };
-    for definition in definitions::all() {
+    for (_, definition) in source.system_relations() {
         let kind = if definition.kind == 'v' { "VIEW" } else { "BASE TABLE" };
         push(definition.schema, definition.name, kind, "NO");
     }
@@ -67,7 +66,7 @@ fn tables(source: &Source, rows: &mut Rows) {
 }
 
 fn columns(source: &Source, rows: &mut Rows) {
-    for definition in definitions::all() {
+    for (_, definition) in source.system_relations() {
         for (column, number) in definition.columns.iter().zip(1..) {
             push_column(
                 source,

@@ -21,11 +21,20 @@ use datafusion::error::Result;
 use glaredb_catalog::{Catalog, descriptor::Table};
 use glaredb_engine::session::Settings;
 
-use super::{Activities, StorageFigures, builtin_routines, definitions::Definition, rows::Rows};
+use super::{
+    Activities, StorageFigures, builtin_routines,
+    definitions::{self, Definition},
+    provider::Wanted,
+    restriction::Restriction,
+    rows::Rows,
+};
 
 /// What a table's rows are made of.
+#[derive(Clone)]
 pub(super) struct Source {
     pub(super) definition: &'static Definition,
+    /// What rows are about.
+    pub(super) relations: Restriction,
     pub(super) catalog: Arc<Catalog>,
     pub(super) database: String,
     pub(super) search_path: Vec<String>,
@@ -36,10 +45,17 @@ pub(super) struct Source {
 }
 
 impl Source {
-    /// User tables with the names of their schemas, by schema and name.
+    /// The wanted user tables with the names of their schemas, by schema and name.
     fn tables(&self) -> impl Iterator<Item = (&str, &Arc<Table>)> {
-        self.catalog.schemas().flat_map(|schema| {
-            self.catalog.tables_in(schema.oid).map(|table| (schema.name.as_str(), table))
+        self.relations.tables(&self.catalog).into_iter()
+    }
+
+    /// The wanted relations of the system, with the OIDs of their schemas.
+    fn system_relations(&self) -> impl Iterator<Item = (u32, &'static Definition)> {
+        definitions::all().iter().filter_map(|definition| {
+            let schema_oid = class::system_schema_oid(definition.schema);
+            let wanted = self.relations.takes_system(definition, schema_oid);
+            wanted.then_some((schema_oid, definition))
         })
     }
 
@@ -111,9 +127,15 @@ pub(super) fn is_always_empty(definition: &Definition) -> bool {
     ALWAYS_EMPTY.binary_search(&definition.name).is_ok()
 }
 
-/// All rows of the source's table.
-pub(super) fn rows(source: &Source) -> Result<RecordBatch> {
-    let mut rows = Rows::new(source.definition);
+impl Source {
+    /// The wanted rows of the table.
+    pub(super) fn rows(&self, wanted: &Wanted<'_>) -> Result<RecordBatch> {
+        let source = Self { relations: wanted.relations.clone(), ..self.clone() };
+        fill(&source, Rows::new(self.definition, wanted.columns)).into_batch()
+    }
+}
+
+fn fill(source: &Source, mut rows: Rows) -> Rows {
     match (source.definition.schema, source.definition.name) {
         ("information_schema", name) => information_schema::fill(source, name, &mut rows),
         (_, name) => match name {
@@ -151,5 +173,5 @@ pub(super) fn rows(source: &Source) -> Result<RecordBatch> {
             _ => {}
         },
     }
-    rows.into_batch()
+    rows
 }

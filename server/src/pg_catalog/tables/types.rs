@@ -91,19 +91,26 @@ pub(in crate::pg_catalog) fn builtin_type_oid(name: &str) -> Option<u32> {
     FACTS.iter().find(|(_, facts)| facts.name == name).map(|(oid, _)| *oid)
 }
 
+/// Default B-tree operator classes by the type they are for.
+static BTREE_CLASSES: LazyLock<HashMap<u32, u32>> = LazyLock::new(|| {
+    /// Places of columns in `pg_opclass`.
+    const INPUT: usize = 6;
+    const DEFAULT: usize = 7;
+    include_str!("../data/pg_opclass.tsv")
+        .lines()
+        .filter_map(|line| {
+            let fields: Vec<_> = line.split('\t').collect();
+            let is_default = *fields.get(DEFAULT)? == "t";
+            is_default.then_some((fields[INPUT].parse().ok()?, fields[0].parse().ok()?))
+        })
+        .collect()
+});
+
 /// OID of the default B-tree operator class of a type; 0 without one.
 pub(super) fn btree_operator_class(type_oid: u32) -> u32 {
     // varchar sorts by the class of text.
     let type_oid = if type_oid == 1043 { 25 } else { type_oid };
-    include_str!("../data/pg_opclass.tsv")
-        .lines()
-        .map(|line| line.split('\t').collect::<Vec<_>>())
-        .find(|fields| {
-            fields.get(6).is_some_and(|input| *input == type_oid.to_string())
-                && fields.get(7) == Some(&"t")
-        })
-        .and_then(|fields| fields[0].parse().ok())
-        .unwrap_or(0)
+    BTREE_CLASSES.get(&type_oid).copied().unwrap_or(0)
 }
 
 /// Functions of row types and of arrays over them, by OID in `pg_proc`.

@@ -6,12 +6,14 @@ use super::Source;
 use crate::pg_catalog::{rows::Rows, sql_text};
 
 impl Source {
-    /// Views of one kind with their schemas and definitions.
-    fn views(&self, kind: RelationKind) -> Vec<(&str, &Table, String)> {
+    /// Views of one kind with their schemas and, if those are looked at, definitions.
+    fn views(&self, kind: RelationKind, defined: bool) -> Vec<(&str, &Table, String)> {
         let all = self.tables().filter(|(_, table)| table.kind == kind);
         all.filter_map(|(schema, table)| {
-            let definition =
-                sql_text::view_definition(&self.catalog, &self.search_path, table.oid)?;
+            let definition = match defined {
+                true => sql_text::view_definition(&self.catalog, &self.search_path, table.oid)?,
+                false => String::new(),
+            };
             Some((schema, &**table, definition))
         })
         .collect()
@@ -19,7 +21,7 @@ impl Source {
 }
 
 pub(super) fn pg_views(source: &Source, rows: &mut Rows) {
-    for (schema, view, definition) in source.views(RelationKind::View) {
+    for (schema, view, definition) in source.views(RelationKind::View, rows.wants("definition")) {
         rows.push([
             ("schemaname", schema.into()),
             ("viewname", view.name.as_str().into()),
@@ -30,7 +32,9 @@ pub(super) fn pg_views(source: &Source, rows: &mut Rows) {
 }
 
 pub(super) fn pg_matviews(source: &Source, rows: &mut Rows) {
-    for (schema, view, definition) in source.views(RelationKind::MaterializedView) {
+    for (schema, view, definition) in
+        source.views(RelationKind::MaterializedView, rows.wants("definition"))
+    {
         rows.push([
             ("schemaname", schema.into()),
             ("matviewname", view.name.as_str().into()),
@@ -44,7 +48,8 @@ pub(super) fn pg_matviews(source: &Source, rows: &mut Rows) {
 
 /// `information_schema.views`.
 pub(super) fn views(source: &Source, rows: &mut Rows) {
-    for (schema, view, definition) in source.views(RelationKind::View) {
+    let defined = rows.wants("view_definition");
+    for (schema, view, definition) in source.views(RelationKind::View, defined) {
         rows.push([
             ("table_catalog", source.database.as_str().into()),
             ("table_schema", schema.into()),
