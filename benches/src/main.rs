@@ -7,6 +7,7 @@
 //! project promises and the latency of a bare fdatasync beside it.
 
 mod analytics;
+mod catalog;
 mod commit_latency;
 mod lifecycle;
 mod recovery;
@@ -26,7 +27,7 @@ struct Arguments {
     #[arg(long)]
     glaredb: PathBuf,
     /// Only these: insert, tpcb, simple-update, select, keys, rows-out, analytics-p99, tpch, copy, start,
-    /// recovery, checkpoint.
+    /// recovery, checkpoint, catalog.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// Rounds of each pgbench measurement, the two servers in turn.
@@ -81,6 +82,9 @@ async fn main() {
     }
     if arguments.wants("recovery") {
         recovery::measure(arguments.filled.as_deref(), arguments.rounds, &mut report);
+    }
+    if arguments.wants("catalog") {
+        catalog::measure(arguments.rounds, &mut report);
     }
     report.print();
 }

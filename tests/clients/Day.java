@@ -17,6 +17,32 @@ public class Day {
         return all.toString();
     }
 
+    /** Some columns of all rows. */
+    static String listed(ResultSet found, String... columns) throws SQLException {
+        StringBuilder all = new StringBuilder();
+        while (found.next()) {
+            for (int at = 0; at < columns.length; at++) {
+                all.append(found.getString(columns[at])).append(at + 1 < columns.length ? " " : ";");
+            }
+        }
+        found.close();
+        return all.toString();
+    }
+
+    /** The same, by the first one's order. */
+    static String inOrder(ResultSet found, String by, String... columns) throws SQLException {
+        TreeMap<String, String> rows = new TreeMap<>();
+        while (found.next()) {
+            StringBuilder row = new StringBuilder();
+            for (int at = 0; at < columns.length; at++) {
+                row.append(found.getString(columns[at])).append(at + 1 < columns.length ? " " : ";");
+            }
+            rows.put(found.getString(by), row.toString());
+        }
+        found.close();
+        return String.join("", rows.values());
+    }
+
     static void same(Object expected, Object found) {
         if (!Objects.equals(expected, found)) {
             throw new AssertionError("expected " + expected + ", found " + found);
@@ -143,6 +169,25 @@ public class Day {
         }
         same("id int4;small int2;big int8;price numeric;name text;raw bytea;born date;seen timestamp;known timestamptz;"
             + "single float4;double float8;ok bool;key uuid;", columns.toString());
+        any.executeUpdate("create table jdbc_pair (a int, b int, note text, primary key (b, a))");
+        any.executeUpdate("create view jdbc_view as select a from jdbc_pair");
+        same("b 1 jdbc_pair_pkey;a 2 jdbc_pair_pkey;", inOrder(meta.getPrimaryKeys(null, "public", "jdbc_pair"),
+            "KEY_SEQ", "COLUMN_NAME", "KEY_SEQ", "PK_NAME"));
+        same("b 1 jdbc_pair_pkey f;a 2 jdbc_pair_pkey f;", listed(meta.getIndexInfo(null, "public", "jdbc_pair", true, false),
+            "COLUMN_NAME", "ORDINAL_POSITION", "INDEX_NAME", "NON_UNIQUE"));
+        same("", listed(meta.getImportedKeys(null, "public", "jdbc_pair"), "FK_NAME"));
+        same("", listed(meta.getExportedKeys(null, "public", "jdbc_pair"), "FK_NAME"));
+        same("jdbc_view VIEW;", listed(meta.getTables(null, "public", "jdbc_v%", null), "TABLE_NAME", "TABLE_TYPE"));
+        same("a;b;", inOrder(meta.getBestRowIdentifier(null, "public", "jdbc_pair", 0, true), "COLUMN_NAME", "COLUMN_NAME"));
+        same(true, listed(meta.getTypeInfo(), "TYPE_NAME").contains("timestamptz;"));
+        same("split_part;", listed(meta.getFunctions(null, "pg_catalog", "split_part"), "FUNCTION_NAME"));
+        same(true, listed(meta.getSchemas(), "TABLE_SCHEM").contains("public;"));
+        same(true, listed(meta.getTablePrivileges(null, "public", "jdbc_pair"), "GRANTEE", "PRIVILEGE").contains("postgres SELECT;"));
+        same(true, meta.getSQLKeywords().contains("analyse"));
+        same("regclass,integer;", rows(any.executeQuery("select pg_typeof('jdbc_pair'::regclass), pg_typeof(1)")));
+        same("jdbc_pair;", rows(any.executeQuery("select 'jdbc_pair'::regclass")));
+        any.executeUpdate("drop view jdbc_view");
+        any.executeUpdate("drop table jdbc_pair");
         same(true, db.isValid(3));
         any.executeUpdate("drop table jdbc_day");
     }

@@ -47,6 +47,11 @@ with psycopg.connect(DSN, autocommit=True) as db:
         assert db.execute(query, (1, 1, "t%", 1)).fetchall() == [(1,)], turn
     assert db.execute("select coalesce(%s, name) from day where id = 3", ("x",)).fetchone() == ("x",)
     assert db.execute("select id from day where id in (%s, %s) order by 1", (1, 3)).fetchall() == [(1,), (3,)]
+    assert db.execute("select id from day where id = any(%s) order by 1", ([1, 3],)).fetchall() == [(1,), (3,)]
+    listed = "select relname from pg_class where relname = any(%s) order by 1"
+    assert db.execute(listed, (["day", "day_pkey", "nothing"],)).fetchall() == [("day",), ("day_pkey",)]
+    # Names of objects are text to a client that knows no more of them.
+    assert db.execute("select %s::regclass, pg_typeof(1)", ("day",)).fetchone() == ("day", "integer")
     assert db.execute("select seen + %s from day where id = 1", (datetime.timedelta(days=1),)).fetchone() == (
         datetime.datetime(2020, 1, 2, 12, 0, 0, 123456),
     )

@@ -85,6 +85,22 @@ inspector = inspect(engine)
 assert set(inspector.get_table_names()) == {"person", "purchase"}
 assert inspector.has_table("person") and not inspector.has_table("nowhere")
 assert inspector.get_view_names() == [] and "public" in inspector.get_schema_names()
+assert inspector.get_pk_constraint("purchase")["constrained_columns"] == ["person", "number"]
+assert inspector.get_foreign_keys("purchase") == inspector.get_indexes("purchase") == []
+assert inspector.get_unique_constraints("person") == inspector.get_check_constraints("person") == []
+columns = {column["name"]: column for column in inspector.get_columns("person")}
+assert str(columns["balance"]["type"]) == "NUMERIC(10, 2)" and columns["balance"]["default"] == "0", columns
+assert not columns["name"]["nullable"] and str(columns["name"]["type"]) == "VARCHAR(30)", columns
+with engine.begin() as db:
+    db.execute(text("create view rich as select id, name from person where balance > 5"))
+    db.execute(text("comment on table person is 'who buys'"))
+assert inspector.get_view_names() == ["rich"] and "FROM person" in inspector.get_view_definition("rich")
+assert inspector.get_table_comment("person") == {"text": "who buys"}
+reflected = MetaData()
+reflected.reflect(engine, views=True)
+assert sorted(reflected.tables) == ["person", "purchase", "rich"], sorted(reflected.tables)
+with engine.begin() as db:
+    db.execute(text("drop view rich"))
 with engine.connect().execution_options(isolation_level="REPEATABLE READ") as db:
     assert db.execute(text("show transaction_isolation")).scalar() == "repeatable read"
 metadata.drop_all(engine)

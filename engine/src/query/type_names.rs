@@ -134,6 +134,8 @@ fn named(names: &[String], modifiers: &[String], quoted: bool) -> Result<PgType,
         "oid" => PgType::Oid,
         "regclass" => PgType::Regclass,
         "regtype" => PgType::Regtype,
+        "int2vector" => PgType::Int2vector,
+        "oidvector" => PgType::Oidvector,
         "regproc" => PgType::Regproc,
         "regprocedure" => PgType::Regprocedure,
         "regoper" => PgType::Regoper,
@@ -149,7 +151,7 @@ fn named(names: &[String], modifiers: &[String], quoted: bool) -> Result<PgType,
         | "tsvector" | "tsquery" | "serial" | "bigserial" | "smallserial" | "serial4"
         | "serial8" | "serial2" | "int4range" | "int8range" | "numrange" | "tsrange"
         | "tstzrange" | "daterange" | "pg_lsn" | "xid" | "cid" | "tid" | "regconfig"
-        | "int2vector" | "oidvector" | "aclitem" | "cstring" | "record" => {
+        | "aclitem" | "cstring" | "record" => {
             return Err(unsupported(name));
         }
         // The internal names of array types.

@@ -14,6 +14,7 @@ use super::{
     planner::{QueryNames, StarColumn},
     quoting::quote_identifier,
     statement::{Statement, StatementKind},
+    type_names,
 };
 
 /// The definition of a view. `names`: what the query's names stand for; `columns`: of the view.
@@ -210,14 +211,31 @@ fn write_select(select: &ast::Select, names: Option<&[String]>, text: &mut Strin
     let item = |(index, item): (usize, &SelectItem)| match names.and_then(|names| names.get(index))
     {
         Some(name) => write_item(item, name),
-        None => item.to_string(),
+        None => match item {
+            SelectItem::UnnamedExpr(expr) => expression(expr),
+            SelectItem::ExprWithAlias { expr, alias } => format!("{} AS {alias}", expression(expr)),
+            other => other.to_string(),
+        },
     };
-    let items: Vec<String> = select.projection.iter().enumerate().map(item).collect();
-    text.push_str(&items.join(",\n    "));
+    let items = select.projection.iter().enumerate().map(item);
+    for (index, item) in items.enumerate() {
+        // A CASE begins a line of its own.
+        let own_line = item.starts_with('\n');
+        match index {
+            0 if own_line => text.truncate(text.trim_end().len()),
+            0 => {}
+            _ if own_line => text.push(','),
+            _ => text.push_str(",\n    "),
+        }
+        text.push_str(&item);
+    }
     let from = |item: &ast::TableWithJoins| {
-        let mut text = item.relation.to_string();
+        let mut text = relation(&item.relation);
         for join in &item.joins {
-            text.push_str(&format!("\n     {}", join.to_string().trim_start()));
+            // The relation's own text stands somewhere in the join's.
+            let (short, long) = (join.relation.to_string(), relation(&join.relation));
+            let join = join.to_string().replacen(&short, &long, 1);
+            text.push_str(&format!("\n     {}", join.trim_start()));
         }
         text
     };
@@ -226,7 +244,7 @@ fn write_select(select: &ast::Select, names: Option<&[String]>, text: &mut Strin
         text.push_str(&format!("\n   FROM {}", from.join(",\n    ")));
     }
     if let Some(condition) = &select.selection {
-        text.push_str(&format!("\n  WHERE {condition}"));
+        text.push_str(&format!("\n  WHERE {}", expression(condition)));
     }
     let is_grouped = match &select.group_by {
         ast::GroupByExpr::All(_) => true,
@@ -236,11 +254,84 @@ fn write_select(select: &ast::Select, names: Option<&[String]>, text: &mut Strin
         text.push_str(&format!("\n  {}", select.group_by));
     }
     if let Some(having) = &select.having {
-        text.push_str(&format!("\n HAVING {having}"));
+        text.push_str(&format!("\n HAVING {}", expression(having)));
     }
     if !select.named_window.is_empty() {
         let windows: Vec<String> = select.named_window.iter().map(ToString::to_string).collect();
         text.push_str(&format!("\n  WINDOW {}", windows.join(", ")));
+    }
+}
+
+/// A query within another: further to the right.
+fn nested(query: &ast::Query) -> String {
+    let mut text = String::new();
+    write_query(query, None, &mut text);
+    format!("({})", text.replace('\n', "\n        "))
+}
+
+fn relation(factor: &TableFactor) -> String {
+    let TableFactor::Derived { lateral, subquery, alias, sample: None } = factor else {
+        return factor.to_string();
+    };
+    let mut text = if *lateral { "LATERAL ".to_owned() } else { String::new() };
+    text.push_str(&nested(subquery));
+    if let Some(alias) = alias {
+        text.push_str(&format!(" {}", alias.name));
+        if !alias.columns.is_empty() {
+            let columns: Vec<String> = alias.columns.iter().map(ToString::to_string).collect();
+            text.push_str(&format!("({})", columns.join(", ")));
+        }
+    }
+    text
+}
+
+/// An expression, with the queries in it laid out.
+fn expression(expr: &Expr) -> String {
+    match expr {
+        Expr::Exists { subquery, negated } => {
+            let exists = format!("(EXISTS {})", nested(subquery));
+            if *negated { format!("NOT {exists}") } else { exists }
+        }
+        Expr::InSubquery { expr, subquery, negated } => {
+            let test = format!("({} IN {})", expression(expr), nested(subquery));
+            if *negated { format!("NOT {test}") } else { test }
+        }
+        Expr::Subquery(query) => nested(query),
+        Expr::Nested(inner) => match inner.as_ref() {
+            // They bring parentheses of their own.
+            Expr::Exists { negated: false, .. }
+            | Expr::InSubquery { negated: false, .. }
+            | Expr::Nested(_) => expression(inner),
+            other => format!("({})", expression(other)),
+        },
+        Expr::BinaryOp { left, op, right } => {
+            format!("{} {op} {}", expression(left), expression(right))
+        }
+        Expr::UnaryOp { op: ast::UnaryOperator::Not, expr } => format!("NOT {}", expression(expr)),
+        Expr::IsNull(expr) => format!("{} IS NULL", expression(expr)),
+        Expr::IsNotNull(expr) => format!("{} IS NOT NULL", expression(expr)),
+        Expr::Cast { kind: ast::CastKind::DoubleColon, expr: inner, data_type, .. } => {
+            match type_names::pg_type(data_type) {
+                Ok(to) => format!("{}::{}", expression(inner), to.sql_name()),
+                Err(_) => expr.to_string(),
+            }
+        }
+        Expr::Case { operand, conditions, else_result, .. } => {
+            let mut text = "\n        CASE".to_owned();
+            if let Some(operand) = operand {
+                text.push_str(&format!(" {}", expression(operand)));
+            }
+            for when in conditions {
+                let (condition, result) = (expression(&when.condition), expression(&when.result));
+                text.push_str(&format!("\n            WHEN {condition} THEN {result}"));
+            }
+            if let Some(result) = else_result {
+                text.push_str(&format!("\n            ELSE {}", expression(result)));
+            }
+            text.push_str("\n        END");
+            text
+        }
+        other => other.to_string(),
     }
 }
 
@@ -249,7 +340,7 @@ fn write_item(item: &SelectItem, name: &str) -> String {
     let quoted = quote_identifier(name);
     match item {
         SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => {
-            let shown = expr.to_string();
+            let shown = expression(expr);
             let Expr::CompoundIdentifier(parts) = expr else {
                 return format!("{shown} AS {quoted}");
             };

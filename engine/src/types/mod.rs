@@ -23,6 +23,7 @@
 //! | oid, regclass and kin (catalog only) | UInt32 |
 //! | json | Utf8View, the text as given |
 //! | jsonb | Binary, see [`jsonb`] |
+//! | int2vector, oidvector (catalog only) | List, as arrays |
 //! | arrays | List of nullable `item`s, without metadata: the type of the whole says theirs |
 
 pub mod binary;
@@ -36,7 +37,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
 
-pub use self::time_zone::TimeZone;
+pub use self::time_zone::{KnownZone, TimeZone};
 
 /// Field metadata key under which [`PgType::metadata_value`] stands.
 pub const PG_TYPE_KEY: &str = "pg_type";
@@ -84,6 +85,10 @@ pub enum PgType {
     Unknown,
     /// One dimension, numbered from 1. The modifier is the elements'.
     Array(Arc<PgType>),
+    /// `smallint`s numbered from 0, printed without braces. Of system tables only.
+    Int2vector,
+    /// The same of `oid`s.
+    Oidvector,
     Json,
     Jsonb,
 }
@@ -105,10 +110,12 @@ impl PgType {
             Self::Name => 19,
             Self::Int8 => 20,
             Self::Int2 => 21,
+            Self::Int2vector => 22,
             Self::Int4 => 23,
             Self::Regproc => 24,
             Self::Text => 25,
             Self::Oid => 26,
+            Self::Oidvector => 30,
             Self::Json => 114,
             Self::Float4 => 700,
             Self::Float8 => 701,
@@ -146,6 +153,8 @@ impl PgType {
             Self::Name => 1003,
             Self::Int8 => 1016,
             Self::Int2 => 1005,
+            Self::Int2vector => 1006,
+            Self::Oidvector => 1013,
             Self::Int4 => 1007,
             Self::Regproc => 1008,
             Self::Text => 1009,
@@ -200,6 +209,8 @@ impl PgType {
             19 => Self::Name,
             20 => Self::Int8,
             21 => Self::Int2,
+            22 => Self::Int2vector,
+            30 => Self::Oidvector,
             23 => Self::Int4,
             24 => Self::Regproc,
             25 => Self::Text,
@@ -320,6 +331,20 @@ impl PgType {
             | Self::Regnamespace
             | Self::Regrole => DataType::UInt32,
             Self::Array(of) => DataType::List(Arc::new(of.plan_field("item", true))),
+            Self::Int2vector | Self::Oidvector => {
+                let item = if *self == Self::Int2vector { Self::Int2 } else { Self::Oid };
+                DataType::List(Arc::new(item.plan_field("item", true)))
+            }
+        }
+    }
+
+    /// Type of the items of `int2vector` and `oidvector`; `None` for all other types.
+    #[must_use]
+    pub fn vector_item(&self) -> Option<Self> {
+        match self {
+            Self::Int2vector => Some(Self::Int2),
+            Self::Oidvector => Some(Self::Oid),
+            _ => None,
         }
     }
 
@@ -451,6 +476,8 @@ impl PgType {
             Self::Void => "void".into(),
             Self::Unknown => "unknown".into(),
             Self::Array(of) => format!("{}[]", of.sql_name()),
+            Self::Int2vector => "int2vector".into(),
+            Self::Oidvector => "oidvector".into(),
         }
     }
 

@@ -1,7 +1,7 @@
 //! The session's time zone.
 
 use chrono::{FixedOffset, NaiveDateTime, Offset, TimeZone as _};
-use chrono_tz::{OffsetName, Tz};
+use chrono_tz::{OffsetComponents, OffsetName, Tz};
 
 /// A zone of the IANA database or a fixed offset.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -10,7 +10,32 @@ pub enum TimeZone {
     Fixed(FixedOffset),
 }
 
+/// A zone of the IANA database at some moment.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct KnownZone {
+    pub name: &'static str,
+    pub abbreviation: String,
+    pub east_seconds: i32,
+    pub is_daylight_saving: bool,
+}
+
 impl TimeZone {
+    /// The zones of the IANA database as they are at a moment, in microseconds since 1970-01-01 UTC.
+    #[must_use]
+    pub fn known_at(us: i64) -> Vec<KnownZone> {
+        let moment = chrono::DateTime::from_timestamp_micros(us).unwrap_or_default().naive_utc();
+        let known = |zone: &Tz| {
+            let offset = zone.offset_from_utc_datetime(&moment);
+            KnownZone {
+                name: zone.name(),
+                abbreviation: offset.abbreviation().unwrap_or_default().to_owned(),
+                east_seconds: offset.fix().local_minus_utc(),
+                is_daylight_saving: !offset.dst_offset().is_zero(),
+            }
+        };
+        chrono_tz::TZ_VARIANTS.iter().map(known).collect()
+    }
+
     pub const UTC: Self = Self::Named(Tz::UTC);
 
     /// A zone by name (any case) or offset east of UTC (`+02`, `-03:30`, `2`, `-3.5`), as

@@ -49,6 +49,10 @@ impl<T> Listed<T> {
         Self { all, by_oid, by_name }
     }
 
+    pub(super) fn all(&self) -> &[T] {
+        &self.all
+    }
+
     pub(super) fn with_oid(&self, oid: u32) -> Option<&T> {
         self.by_oid.get(&oid).map(|at| &self.all[*at])
     }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
-use glaredb_engine::types::PgType;
+use glaredb_engine::{query::planner::FUNCTIONS_SCHEMA, types::PgType};
 
 /// A relation of `pg_catalog` or `information_schema`.
 #[derive(Debug)]
@@ -41,6 +41,9 @@ pub(super) fn all() -> &'static [Definition] {
 }
 
 pub(super) fn find(schema: &str, name: &str) -> Option<&'static Definition> {
+    if schema == FUNCTIONS_SCHEMA {
+        return FUNCTIONS.iter().find(|definition| definition.name == name);
+    }
     DEFINITIONS.1.get(&(schema, name)).map(|index| &DEFINITIONS.0[*index])
 }
 
@@ -52,6 +55,10 @@ static DEFINITIONS: LazyLock<(Vec<Definition>, ByName)> = LazyLock::new(|| {
     let by_name = all.iter().enumerate().map(|(n, d)| ((d.schema, d.name), n)).collect();
     (all, by_name)
 });
+
+/// Functions whose result is a table that does not depend on arguments. Not listed as relations.
+static FUNCTIONS: LazyLock<Vec<Definition>> =
+    LazyLock::new(|| include_str!("data/table_functions.tsv").lines().map(parse).collect());
 
 /// A line of our own data file; a test reads all of them.
 fn parse(line: &'static str) -> Definition {
@@ -85,9 +92,6 @@ fn number(text: &str) -> u32 {
 fn carried_as(type_oid: u32, typmod: i32) -> PgType {
     let array = |of| PgType::Array(Arc::new(of));
     match type_oid {
-        // int2vector, oidvector
-        22 => array(PgType::Int2),
-        30 => array(PgType::Oid),
         // xid
         28 => PgType::Oid,
         // aclitem[]

@@ -26,7 +26,7 @@ use std::sync::Arc;
 
 use glaredb_catalog::Catalog;
 use glaredb_engine::{
-    query::functions::ExtraFunction,
+    query::{functions::ExtraFunction, planner::FUNCTIONS_SCHEMA},
     session::{
         StatementContext,
         engine::{SystemTable, SystemTableContext, SystemTables},
@@ -121,6 +121,7 @@ impl SystemTables for PgCatalog {
             relations: restriction::Restriction::default(),
             catalog: Arc::clone(context.catalog),
             database: context.database.to_owned(),
+            role: context.role.to_owned(),
             search_path: search_path(context),
             settings: (name == "pg_settings").then(|| context.settings.clone()),
             figures: self.figures.clone(),
@@ -137,7 +138,7 @@ impl SystemTables for PgCatalog {
     }
 
     fn has_schema(&self, schema: &str) -> bool {
-        matches!(schema, "pg_catalog" | "information_schema")
+        matches!(schema, "pg_catalog" | "information_schema") || schema == FUNCTIONS_SCHEMA
     }
 }
 

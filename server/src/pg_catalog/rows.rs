@@ -5,10 +5,10 @@ use std::sync::Arc;
 use arrow::{
     array::{
         ArrayRef, BooleanBuilder, Float32Builder, Int16Builder, Int32Builder, Int64Builder,
-        ListBuilder, RecordBatch, RecordBatchOptions, StringViewBuilder,
-        TimestampMicrosecondBuilder, UInt32Builder, new_null_array,
+        IntervalMonthDayNanoBuilder, ListBuilder, RecordBatch, RecordBatchOptions,
+        StringViewBuilder, TimestampMicrosecondBuilder, UInt32Builder, new_null_array,
     },
-    datatypes::FieldRef,
+    datatypes::{FieldRef, IntervalMonthDayNano},
 };
 use datafusion::error::{DataFusionError, Result};
 use glaredb_engine::types::PgType;
@@ -28,6 +28,8 @@ pub(super) enum Cell {
     Text(String),
     /// Microseconds since 1970-01-01 UTC.
     Timestamptz(i64),
+    /// An interval.
+    Seconds(i64),
     Ints(Vec<i64>),
     Oids(Vec<u32>),
     Texts(Vec<String>),
@@ -159,6 +161,10 @@ fn parse(field: &str, pg_type: &PgType) -> Cell {
         PgType::Bool => Some(Cell::Bool(field == "t")),
         PgType::Int2 | PgType::Int4 | PgType::Int8 => field.parse().ok().map(Cell::Int),
         PgType::Float4 => field.parse().ok().map(Cell::Float4),
+        PgType::Int2vector => {
+            words().map(|w| w.parse().ok()).collect::<Option<_>>().map(Cell::Ints)
+        }
+        PgType::Oidvector => words().map(|w| w.parse().ok()).collect::<Option<_>>().map(Cell::Oids),
         PgType::Array(of) => match **of {
             PgType::Int2 => words().map(|w| w.parse().ok()).collect::<Option<_>>().map(Cell::Ints),
             PgType::Oid => words().map(|w| w.parse().ok()).collect::<Option<_>>().map(Cell::Oids),
@@ -204,7 +210,11 @@ fn array(cells: &[Cell], pg_type: &PgType, field: &FieldRef) -> Option<ArrayRef>
             let builder = TimestampMicrosecondBuilder::new().with_timezone("UTC");
             build!(builder, cells, Cell::Timestamptz(v) => *v)
         }
-        PgType::Array(_) => list(cells, field)?,
+        PgType::Interval => {
+            let interval = |seconds: i64| IntervalMonthDayNano::new(0, 0, seconds * 1_000_000_000);
+            build!(IntervalMonthDayNanoBuilder::new(), cells, Cell::Seconds(v) => interval(*v))
+        }
+        PgType::Array(_) | PgType::Int2vector | PgType::Oidvector => list(cells, field)?,
         _ => match field.data_type() {
             DataType::UInt32 => build!(UInt32Builder::new(), cells, Cell::Oid(v) => *v),
             DataType::Utf8View => build!(StringViewBuilder::new(), cells, Cell::Text(v) => v),

@@ -53,6 +53,25 @@ pub(super) fn equality_needed(ty: &PgType) -> Result<(), SqlError> {
     }
 }
 
+/// `table.column[…]`, which is read as a field of the table's row: the column and what follows.
+fn qualified_column<'c>(
+    root: &ast::Expr,
+    chain: &'c [ast::AccessExpr],
+) -> Option<(ast::Expr, &'c [ast::AccessExpr])> {
+    let mut parts = match root {
+        ast::Expr::Identifier(ident) => vec![ident.clone()],
+        ast::Expr::CompoundIdentifier(parts) => parts.clone(),
+        _ => return None,
+    };
+    let before = parts.len();
+    for access in chain {
+        let ast::AccessExpr::Dot(ast::Expr::Identifier(ident)) = access else { break };
+        parts.push(ident.clone());
+    }
+    let taken = parts.len() - before;
+    (taken > 0).then(|| (ast::Expr::CompoundIdentifier(parts), &chain[taken..]))
+}
+
 impl Planner<'_> {
     /// `ARRAY[a, b]`.
     pub(super) fn array(&mut self, items: Vec<Bound>) -> Result<Bound, SqlError> {
@@ -91,10 +110,20 @@ impl Planner<'_> {
         chain: &[ast::AccessExpr],
         env: &Env<'_>,
     ) -> Result<Bound, SqlError> {
+        if let Some((column, rest)) = qualified_column(root, chain) {
+            return match rest {
+                [] => self.expr(&column, env),
+                rest => self.subscript(&column, rest, env),
+            };
+        }
         let mut value = self.expr(root, env)?;
+        let from_zero = value.ty.vector_item().is_some();
+        value = value.vector_as_array();
         for (depth, access) in chain.iter().enumerate() {
             let ast::AccessExpr::Subscript(subscript) = access else {
-                return Err(self.refuse(root, "access to a field"));
+                value = Self::expanded_field(&value, access)
+                    .ok_or_else(|| self.refuse(root, "access to a field"))?;
+                continue;
             };
             value = match &value.ty {
                 PgType::Jsonb => self.json_subscript(value, subscript, root, env)?,
@@ -103,7 +132,7 @@ impl Planner<'_> {
                 }
                 PgType::Array(of) => {
                     let of = of.as_ref().clone();
-                    self.array_subscript(value, &of, subscript, env)?
+                    self.array_subscript(value, &of, subscript, from_zero, env)?
                 }
                 _ if depth > 0 => return Err(self.refuse(root, "arrays of more dimensions")),
                 other => {
@@ -124,11 +153,15 @@ impl Planner<'_> {
         array: Bound,
         of: &PgType,
         subscript: &ast::Subscript,
+        from_zero: bool,
         env: &Env<'_>,
     ) -> Result<Bound, SqlError> {
         match subscript {
             ast::Subscript::Index { index } => {
-                let index = self.array_index(index, env)?;
+                let mut index = self.array_index(index, env)?;
+                if from_zero {
+                    index = super::operators::binary(index, Operator::Plus, Bound::int4(1).expr);
+                }
                 let call = scalar::call(&shape::element(of), vec![array.expr, index]);
                 Ok(Bound::new(call, of.clone()))
             }

@@ -36,6 +36,14 @@ impl Bound {
         Self::literal(ScalarValue::Int32(Some(value)), PgType::Int4)
     }
 
+    /// `int2vector` and `oidvector` as arrays, which they are but for their text and their numbering.
+    pub(super) fn vector_as_array(self) -> Self {
+        match self.ty.vector_item() {
+            Some(item) => Self::new(self.expr, PgType::Array(std::sync::Arc::new(item))),
+            None => self,
+        }
+    }
+
     /// NULL of a type.
     pub(super) fn null(ty: PgType) -> Result<Self, SqlError> {
         Ok(Self::literal(null_of(&ty)?, ty))

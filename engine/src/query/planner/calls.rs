@@ -12,6 +12,8 @@ use super::{
     Planner,
     bound::{Bound, base, is_numeric, same_base, type_name, undefined_function},
     coerce::{CastContext, can_coerce, is_preferred, shape_of},
+    expanded_array::EXPAND_ARRAY,
+    nulls::first_not_null,
     scope::Env,
 };
 use crate::{
@@ -68,6 +70,9 @@ pub(super) fn function_name(name: &ast::ObjectName) -> Result<String, SqlError> 
     match parts.as_slice() {
         [name] => Ok(name.clone()),
         [schema, name] if schema == "pg_catalog" => Ok(name.clone()),
+        [schema, name] if schema == "information_schema" && name == EXPAND_ARRAY => {
+            Ok(name.clone())
+        }
         _ => {
             let message = format!("function {} does not exist", parts.join("."));
             Err(SqlError::new(sqlstate::UNDEFINED_FUNCTION, message))
@@ -116,20 +121,6 @@ pub(super) fn arguments(function: &ast::Function) -> Result<Arguments<'_>, SqlEr
         }
     }
     Ok(result)
-}
-
-/// COALESCE. As a CASE from the start: DataFusion's own function only works once its optimizer has
-/// made one of it, and constant folding comes before.
-pub(super) fn first_not_null(mut values: Vec<Expr>) -> Expr {
-    let last = values.pop().map(Box::new);
-    if values.is_empty() {
-        return last.map_or(Expr::Literal(ScalarValue::Null, None), |e| *e);
-    }
-    let when_then_expr = values
-        .into_iter()
-        .map(|value| (Box::new(Expr::IsNotNull(Box::new(value.clone()))), Box::new(value)))
-        .collect();
-    Expr::Case(Case { expr: None, when_then_expr, else_expr: last })
 }
 
 impl Planner<'_> {
@@ -242,6 +233,15 @@ impl Planner<'_> {
 
     /// A scalar function by name.
     pub(super) fn call_builtin(&mut self, name: &str, args: Vec<Bound>) -> Result<Bound, SqlError> {
+        if matches!(name, "array_lower" | "array_upper")
+            && args.first().is_some_and(|array| array.ty.vector_item().is_some())
+        {
+            return self.end_from_zero(name, args);
+        }
+        let args: Vec<Bound> = match name {
+            "pg_typeof" => args,
+            _ => args.into_iter().map(Bound::vector_as_array).collect(),
+        };
         if let Some(bound) = self.session_function(name, &args)? {
             return Ok(bound);
         }
@@ -270,6 +270,9 @@ impl Planner<'_> {
             "octet_length" if args.len() == 1 && matches!(args[0].ty, PgType::Bpchar(_)) => {
                 let padded = self.padded(args[0].clone())?;
                 return self.resolve_call(name, vec![Bound::new(padded, PgType::Text)]);
+            }
+            "num_nulls" | "num_nonnulls" if !args.is_empty() => {
+                return Ok(super::nulls::count_nulls(args, name == "num_nulls"));
             }
             "pg_typeof" if args.len() == 1 => {
                 let oid = ScalarValue::UInt32(Some(args[0].ty.oid()));
@@ -539,11 +542,13 @@ impl Planner<'_> {
                 let [array] = args.as_slice() else {
                     return Err(undefined_function(name, &args));
                 };
+                let array = array.clone().vector_as_array();
                 match array.ty {
-                    PgType::Array(_) => Ok(Some(array.clone())),
+                    PgType::Array(_) => Ok(Some(array)),
                     _ => Err(undefined_function(name, &args)),
                 }
             }
+            EXPAND_ARRAY => self.expand_array(args).map(Some),
             "generate_series" => self.generate_series(args).map(Some),
             "regexp_split_to_table" => self.call_builtin("regexp_split_to_array", args).map(Some),
             "string_to_table" => self.string_to_array(args).map(Some),
@@ -573,9 +578,10 @@ impl Planner<'_> {
                 };
                 let upper = vec![array.clone(), dimension.clone()];
                 let upper = self.call_builtin("array_upper", upper)?;
+                let lower = Bound::int4(i32::from(array.ty.vector_item().is_none()));
                 let ends = match reverse {
-                    false => vec![Bound::int4(1), upper],
-                    true => vec![upper, Bound::int4(1), Bound::int4(-1)],
+                    false => vec![lower, upper],
+                    true => vec![upper, lower, Bound::int4(-1)],
                 };
                 self.generate_series(ends).map(Some)
             }
@@ -773,7 +779,11 @@ fn score(parameters: &[PgType], args: &[Bound]) -> Option<i32> {
     for (parameter, arg) in parameters.iter().zip(args) {
         total += if arg.ty == PgType::Unknown {
             // An untyped literal is text if it can be.
-            if *parameter == PgType::Text { 30 } else { 10 + i32::from(is_preferred(parameter)) }
+            match parameter {
+                PgType::Text => 30,
+                PgType::Name => 20,
+                other => 10 + i32::from(is_preferred(other)),
+            }
         } else if same_base(parameter, &arg.ty) {
             100
         } else if can_coerce(&base(&arg.ty), parameter) {

@@ -66,6 +66,9 @@ pub(super) fn cast_context(from: &PgType, to: &PgType) -> Option<CastContext> {
         (T::Date, T::Timestamp | T::Timestamptz) | (T::Timestamp, T::Timestamptz) => Implicit,
         (T::Time, T::Interval) => Implicit,
         (f, t) if datetime::has_cast(f, t) => Assignment,
+        (T::Int2vector | T::Oidvector, T::Array(of)) => {
+            return (from.vector_item().as_ref() == Some(of)).then_some(Implicit);
+        }
         (T::Array(f), T::Array(t)) => return cast_context(f, t),
         (T::Json, T::Jsonb) | (T::Jsonb, T::Json) => Assignment,
         (T::Jsonb, t) if *t == T::Bool || is_integer(t) || is_float(t) => Explicit,
@@ -204,6 +207,10 @@ impl Planner<'_> {
         if from == *to {
             return Ok(bound);
         }
+        if to.shows_names() {
+            // Functions over it hold the names of this statement's catalog.
+            self.reusable = false;
+        }
         // Same bytes, another name.
         let relabel = match (&from, to) {
             (
@@ -213,6 +220,7 @@ impl Planner<'_> {
             (T::Text | T::Varchar(_), T::Bpchar(None)) => true,
             (T::Text, T::Varchar(None)) | (T::Unknown, T::Text) => true,
             (T::Varchar(Some(a)), T::Varchar(Some(b))) => a <= b,
+            (T::Int2vector | T::Oidvector, T::Array(_)) => true,
             (f, t) if f.arrow_type() == arrow::datatypes::DataType::UInt32 => {
                 t.arrow_type() == arrow::datatypes::DataType::UInt32
             }
@@ -410,7 +418,7 @@ pub(super) fn category(ty: &PgType) -> char {
         PgType::Interval => 'T',
         PgType::Void => 'P',
         PgType::Unknown => 'X',
-        PgType::Array(_) => 'A',
+        PgType::Array(_) | PgType::Int2vector | PgType::Oidvector => 'A',
     }
 }
 

@@ -16,7 +16,7 @@ use super::{
     bound::Bound,
     operators::binary,
     query::OutputColumn,
-    resolver,
+    resolver::{self, FUNCTIONS_SCHEMA},
     scope::{Env, MergedColumn, Scope, ScopeColumn, ScopeTable},
     table_lists::unnest_beside,
 };
@@ -519,6 +519,16 @@ impl Planner<'_> {
         outer: Option<&Env<'_>>,
     ) -> Result<Relation, SqlError> {
         let (name, args, alias, ordinality) = function_parts(factor)?;
+        if args.is_empty()
+            && !ordinality
+            && self.context.tables.table(FUNCTIONS_SCHEMA, &name)?.is_some()
+        {
+            let quoted = |part: &str| ast::Ident::with_quote('"', part);
+            let parts = vec![quoted(FUNCTIONS_SCHEMA), quoted(&name)];
+            let right = self.table(&ast::ObjectName::from(parts), alias)?;
+            self.check_aliases(&left.1, &right.1)?;
+            return cross(left, right);
+        }
         let env = Env::new(&left.1, outer, "functions in FROM");
         let mut bounds = Vec::new();
         for arg in &args {

@@ -9,6 +9,7 @@ mod coerce;
 mod decorrelate;
 mod distinct_on;
 mod dml;
+mod expanded_array;
 mod expressions;
 mod from;
 mod grouping;
@@ -17,6 +18,7 @@ mod guards;
 mod json;
 mod literals;
 mod names;
+mod nulls;
 mod operator_names;
 mod operators;
 mod outer_aggregates;
@@ -51,8 +53,8 @@ use datafusion::{
 pub(crate) use self::coerce::depends_on_now;
 pub(crate) use self::guards::can_fail;
 pub use self::resolver::{
-    LOCATOR_COLUMNS, ROW_COLUMN, ROW_ID_COLUMN, ResolvedColumn, ResolvedKind, ResolvedTable,
-    SEGMENT_COLUMN, TableResolver,
+    FUNCTIONS_SCHEMA, LOCATOR_COLUMNS, ROW_COLUMN, ROW_ID_COLUMN, ResolvedColumn, ResolvedKind,
+    ResolvedTable, SEGMENT_COLUMN, TableResolver,
 };
 pub use self::session_functions::VERSION;
 pub(crate) use self::views::StarColumn;

@@ -17,6 +17,9 @@ pub const SEGMENT_COLUMN: &str = "__glare_segment";
 pub const ROW_COLUMN: &str = "__glare_row";
 pub const ROW_ID_COLUMN: &str = "__glare_row_id";
 
+/// The schema in which system tables are functions' results: `name` stands for `name()`.
+pub const FUNCTIONS_SCHEMA: &str = "pg_catalog()";
+
 /// Finds tables, at the statement's snapshot.
 pub trait TableResolver: Send + Sync {
     /// Table or system table `name` in `schema`; `None` if either does not exist.

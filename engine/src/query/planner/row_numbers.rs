@@ -13,8 +13,8 @@ use datafusion::{
 
 use super::{
     Planner,
-    calls::first_not_null,
     distinct_on::{row_number, window_call, with_windows},
+    nulls::first_not_null,
     operators::binary,
     query::OutputColumn,
     select::filter,

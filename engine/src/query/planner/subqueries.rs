@@ -167,7 +167,7 @@ impl Planner<'_> {
             return Err(unsupported(self));
         };
         let bound = self.expr(left, env)?;
-        let array = self.expr(right, env)?;
+        let array = self.expr(right, env)?.vector_as_array();
         let array = if array.ty == PgType::Unknown {
             let of = if bound.ty == PgType::Unknown { PgType::Text } else { bound.ty.clone() };
             let ty = PgType::Array(Arc::new(super::bound::base(&of)));
@@ -238,7 +238,7 @@ impl Planner<'_> {
         let empty = ScalarValue::new_list(&[], &element_type(&array), true);
         let empty = Expr::Literal(ScalarValue::List(empty), None);
         let value = Expr::ScalarSubquery(subquery(plan));
-        Ok(Bound::new(super::calls::first_not_null(vec![value, empty]), array))
+        Ok(Bound::new(super::nulls::first_not_null(vec![value, empty]), array))
     }
 }
 

@@ -9,8 +9,8 @@ use datafusion::{
 use super::{
     Planner,
     bound::Bound,
-    calls::first_not_null,
     from::Relation,
+    nulls::first_not_null,
     operators::binary,
     scope::{Scope, ScopeColumn, ScopeTable},
 };

@@ -185,6 +185,8 @@ pub(super) fn check_type(definition: &ColumnDefinition) -> Result<(), SqlError> 
             check_type(&ColumnDefinition { pg_type: of.as_ref().clone(), ..definition.clone() })
         }
         PgType::Char
+        | PgType::Int2vector
+        | PgType::Oidvector
         | PgType::Regclass
         | PgType::Regtype
         | PgType::Regproc

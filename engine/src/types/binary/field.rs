@@ -88,6 +88,8 @@ enum Column<'a> {
     Decimal256(&'a PrimitiveArray<Decimal256Type>, i8),
     Void,
     Array(&'a ListArray, &'a PgType, &'a FormatSettings),
+    /// The same, numbered from 0.
+    Vector(&'a ListArray, PgType, &'a FormatSettings),
 }
 
 /// `array` in `stored`, the Arrow type of `pg_type`; cast if an expression gave another one.
@@ -176,6 +178,8 @@ impl<'a> Column<'a> {
                 return Err(SqlError::not_supported("the binary format of nested arrays"));
             }
             PgType::Array(of) => Self::Array(array.as_list(), of, settings),
+            PgType::Int2vector => Self::Vector(array.as_list(), PgType::Int2, settings),
+            PgType::Oidvector => Self::Vector(array.as_list(), PgType::Oid, settings),
         })
     }
 
@@ -240,7 +244,13 @@ impl<'a> Column<'a> {
             Self::Array(a, _, _) if a.is_null(row) => null(out),
             Self::Array(a, of, settings) => {
                 let start = begin(out);
-                array(&a.value(row), of, settings, out)?;
+                array(&a.value(row), of, 1, settings, out)?;
+                end(start, out);
+            }
+            Self::Vector(a, _, _) if a.is_null(row) => null(out),
+            Self::Vector(a, of, settings) => {
+                let start = begin(out);
+                array(&a.value(row), of, 0, settings, out)?;
                 end(start, out);
             }
         }
@@ -341,10 +351,11 @@ fn numeric_binary(text: &[u8], out: &mut Vec<u8>) -> Result<(), SqlError> {
     Ok(())
 }
 
-/// One dimension, numbered from 1.
+/// One dimension, numbered from `lower`.
 fn array(
     values: &ArrayRef,
     of: &PgType,
+    lower: u32,
     settings: &FormatSettings,
     out: &mut Vec<u8>,
 ) -> Result<(), SqlError> {
@@ -357,7 +368,7 @@ fn array(
         return Ok(());
     }
     out.extend_from_slice(&(values.len() as u32).to_be_bytes());
-    out.extend_from_slice(&1u32.to_be_bytes());
+    out.extend_from_slice(&lower.to_be_bytes());
     let column = Column::binary(&values, of, settings)?;
     (0..values.len()).try_for_each(|row| column.write(row, out))
 }

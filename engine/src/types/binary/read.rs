@@ -120,7 +120,9 @@ pub fn read_value(
             }
         }
         PgType::Array(of) => return array(of, value, settings),
-        PgType::Uuid | PgType::Void => return Err(wrong()),
+        PgType::Uuid | PgType::Void | PgType::Int2vector | PgType::Oidvector => {
+            return Err(wrong());
+        }
     })
 }
 

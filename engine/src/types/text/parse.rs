@@ -170,6 +170,14 @@ impl ColumnBuilder {
                 ends: Vec::with_capacity(capacity),
                 valid: Vec::with_capacity(capacity),
             }),
+            PgType::Int2vector | PgType::Oidvector => {
+                let item = if *pg_type == PgType::Int2vector { PgType::Int2 } else { PgType::Oid };
+                Values::Array(Lists {
+                    items: Box::new(Self::new(&item, 0)?),
+                    ends: Vec::with_capacity(capacity),
+                    valid: Vec::with_capacity(capacity),
+                })
+            }
         };
         Ok(Self { pg_type: pg_type.clone(), values, bytes: 0 })
     }
@@ -291,6 +299,12 @@ impl ColumnBuilder {
                 let bytes = jsonb::from_json(text)?;
                 self.bytes += bytes.len();
                 b.append_value(bytes);
+            }
+            Values::Array(lists) if self.pg_type.vector_item().is_some() => {
+                for item in text.split_ascii_whitespace() {
+                    lists.items.append(item, settings)?;
+                }
+                lists.close(true)?;
             }
             Values::Array(lists) => lists.append(text, settings)?,
             Values::Oid(b) if self.pg_type.is_object_name() => {

@@ -124,6 +124,9 @@ impl<'a> TextEncoder<'a> {
             DataType::FixedSizeBinary(_) => {
                 self.bytes(array.as_fixed_size_binary().value(row), out);
             }
+            DataType::List(_) if self.pg_type.vector_item().is_some() => {
+                self.vector(&array.as_list::<i32>().value(row), out);
+            }
             DataType::List(_) => self.list(&array.as_list::<i32>().value(row), out),
             DataType::LargeList(_) => self.list(&array.as_list::<i64>().value(row), out),
             DataType::FixedSizeList(..) => {
@@ -186,6 +189,18 @@ impl<'a> TextEncoder<'a> {
                     }
                 }
             }
+        }
+    }
+
+    /// Items with blanks between them.
+    fn vector(&self, values: &ArrayRef, out: &mut Vec<u8>) {
+        let item = PgType::from_arrow(values.data_type());
+        let encoder = TextEncoder::new(values, &item, self.settings);
+        for row in 0..values.len() {
+            if row > 0 {
+                out.push(b' ');
+            }
+            encoder.write(row, out);
         }
     }
 

@@ -6,7 +6,8 @@ use glaredb_engine::{error::SqlError, types::PgType};
 use super::system_function::{Call, Functions, Value};
 use crate::pg_catalog::{
     builtin_routines::{FUNCTION_LIST, Function},
-    sql_text, tables,
+    object_names, relation_name, sql_text,
+    tables::{self, dependencies},
 };
 
 pub(super) fn add(functions: &mut Functions) {
@@ -26,11 +27,9 @@ pub(super) fn add(functions: &mut Functions) {
     for arguments in [&[Text, Oid][..], &[Text, Oid, Bool]] {
         functions.strict("pg_get_expr", arguments, Text, |call| call.text(0).map(str::to_owned));
     }
-    // There are no rules, triggers, partitions, statistics objects or sequences.
+    // There are no triggers, partitions, statistics objects or sequences.
     for (name, arguments) in [
-        ("pg_get_ruledef", &[Oid][..]),
-        ("pg_get_ruledef", &[Oid, Bool]),
-        ("pg_get_triggerdef", &[Oid]),
+        ("pg_get_triggerdef", &[Oid][..]),
         ("pg_get_triggerdef", &[Oid, Bool]),
         ("pg_get_partkeydef", &[Oid]),
         ("pg_get_statisticsobjdef", &[Oid]),
@@ -61,12 +60,11 @@ pub(super) fn add(functions: &mut Functions) {
     functions.strict("col_description", &[Oid, Int4], Text, |call| {
         tables::column_description(&call.context.catalog, call.oid(0)?, call.int(1)?)
     });
-    for arguments in [&[Oid][..], &[Oid, Bool], &[Oid, Int4]] {
-        functions.strict("pg_get_viewdef", arguments, Text, |call| {
-            let path: Vec<String> = call.context.search_path().map(str::to_owned).collect();
-            sql_text::view_definition(&call.context.catalog, &path, call.oid(0)?)
-        });
-    }
+    add_views(functions);
+    functions.strict("pg_describe_object", &[Oid, Oid, Int4], Text, |call| {
+        let part = i16::try_from(call.int(2)?).ok()?;
+        dependencies::describe(call.context, (call.oid(0)?, call.oid(1)?, part))
+    });
     functions.strict("pg_get_function_result", &[Oid], Text, |call| {
         let function = FUNCTION_LIST.with_oid(call.oid(0)?)?;
         let returns = sql_text::format_type(call.context, function.returns, None);
@@ -78,6 +76,43 @@ pub(super) fn add(functions: &mut Functions) {
             Some(function_arguments(call, function))
         });
     }
+}
+
+/// Queries of views, as such and as their rules.
+fn add_views(functions: &mut Functions) {
+    use PgType::{Bool, Int4, Oid, Text};
+    for arguments in [&[Oid][..], &[Oid, Bool], &[Oid, Int4]] {
+        functions
+            .strict("pg_get_viewdef", arguments, Text, |call| view_definition(call, call.oid(0)?));
+    }
+    for arguments in [&[Text][..], &[Text, Bool]] {
+        functions.fallible("pg_get_viewdef", arguments, Text, |call| {
+            let name = call.text(0).unwrap_or_default();
+            let oid = object_names::read(call.context, &PgType::Regclass, name)?;
+            Ok(view_definition(call, oid).into())
+        });
+    }
+    for arguments in [&[Oid][..], &[Oid, Bool]] {
+        functions.strict("pg_get_ruledef", arguments, Text, |call| {
+            let oid = call.oid(0)?;
+            let pretty = call.bool(1).unwrap_or_default();
+            let name = match pretty {
+                true => object_names::print(call.context, &PgType::Regclass, oid),
+                false => {
+                    let (schema, name) = relation_name(&call.context.catalog, oid)?;
+                    let quote = sql_text::quote_identifier;
+                    format!("{}.{}", quote(&schema), quote(&name))
+                }
+            };
+            let query = view_definition(call, oid)?;
+            Some(format!("CREATE RULE \"_RETURN\" AS\n    ON SELECT TO {name} DO INSTEAD {query}"))
+        });
+    }
+}
+
+fn view_definition(call: &Call<'_>, oid: u32) -> Option<String> {
+    let path: Vec<String> = call.context.search_path().map(str::to_owned).collect();
+    sql_text::view_definition(&call.context.catalog, &path, oid)
 }
 
 fn index_definition(call: &Call<'_>, column: usize) -> Option<String> {

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use glaredb_engine::query::functions::ExtraFunction;
 
+pub(super) use self::session::now_us;
 use super::{Activities, StorageFigures};
 use system_function::Functions;
 

@@ -58,6 +58,9 @@ pub(super) fn add(functions: &mut Functions, activities: &Arc<dyn Activities>) {
         let implicit = call.bool(0).unwrap_or_default();
         Value::Texts(existing_schemas(call.context, implicit).map(str::to_owned).collect())
     });
+    // No session waits for a lock that another holds.
+    let numbers = PgType::Array(Arc::new(Int4));
+    functions.strict("pg_blocking_pids", &[Int4], numbers, |_| Value::Ints(Vec::new()));
     functions.strict("pg_is_in_recovery", &[], Bool, |_| false);
     functions.strict("pg_my_temp_schema", &[], Oid, |_| Value::Oid(0));
     functions.strict("pg_is_other_temp_schema", &[Oid], Bool, |_| false);
@@ -88,7 +91,8 @@ fn add_clock(functions: &mut Functions) {
     }
 }
 
-fn now_us() -> i64 {
+/// Microseconds since 1970-01-01 UTC.
+pub(in crate::pg_catalog) fn now_us() -> i64 {
     i64::try_from(SystemClock.now_ms()).unwrap_or(i64::MAX / 1000).saturating_mul(1000)
 }
 

@@ -32,6 +32,7 @@ pub(super) enum Value {
     Oid(u32),
     Text(String),
     Texts(Vec<String>),
+    Ints(Vec<i32>),
     /// Microseconds since 1970-01-01 UTC.
     Timestamptz(i64),
 }
@@ -318,6 +319,20 @@ fn to_array(values: &[Value], returns: &PgType) -> Option<ArrayRef> {
                 }
             }
             Arc::new(builder.finish().with_data_type(returns.arrow_type()))
+        }
+        DataType::List(item) if *item.data_type() == DataType::Int32 => {
+            let mut builder = ListBuilder::new(Int32Builder::new()).with_field(item);
+            for value in values {
+                match value {
+                    Value::Null => builder.append_null(),
+                    Value::Ints(numbers) => {
+                        builder.values().append_slice(numbers);
+                        builder.append(true);
+                    }
+                    _ => return None,
+                }
+            }
+            Arc::new(builder.finish())
         }
         DataType::List(item) => {
             let mut builder = ListBuilder::new(StringViewBuilder::new()).with_field(item);

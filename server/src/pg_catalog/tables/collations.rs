@@ -2,7 +2,7 @@
 
 pub(super) const DATA: &str = include_str!("../data/pg_collation.tsv");
 
-fn listed() -> impl Iterator<Item = (u32, &'static str)> {
+pub(super) fn listed() -> impl Iterator<Item = (u32, &'static str)> {
     DATA.lines().filter_map(|line| {
         let mut fields = line.split('\t');
         Some((fields.next()?.parse().ok()?, fields.next()?))

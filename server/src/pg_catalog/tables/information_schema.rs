@@ -3,7 +3,7 @@
 use glaredb_catalog::descriptor::{Column, RelationKind, Table};
 use glaredb_engine::types::PgType;
 
-use super::{Source, types::type_facts};
+use super::{Source, privileges, standard_lists, types::type_facts};
 use crate::pg_catalog::{
     rows::{Cell, Rows, int},
     sql_text,
@@ -20,6 +20,19 @@ pub(super) fn fill(source: &Source, name: &str, rows: &mut Rows) {
         "table_constraints" => table_constraints(source, rows),
         "key_column_usage" => key_column_usage(source, rows),
         "constraint_column_usage" => constraint_column_usage(source, rows),
+        "check_constraints" => check_constraints(source, rows),
+        "constraint_table_usage" => constraint_table_usage(source, rows),
+        "element_types" => element_types(source, rows),
+        "table_privileges" | "role_table_grants" => privileges::of_tables(source, rows),
+        "column_privileges" | "role_column_grants" => privileges::of_columns(source, rows),
+        "character_sets" => standard_lists::character_sets(source, rows),
+        "collations" => standard_lists::collations(source, rows),
+        "collation_character_set_applicability" => {
+            standard_lists::collation_character_sets(source, rows);
+        }
+        "enabled_roles" => standard_lists::enabled_roles(source, rows),
+        "routines" => standard_lists::routines(source, rows),
+        "parameters" => standard_lists::parameters(source, rows),
         "views" => super::views::views(source, rows),
         "view_table_usage" => super::views::usage(source, rows, false),
         "view_column_usage" => super::views::usage(source, rows, true),
@@ -271,6 +284,69 @@ fn constraint_column_usage(source: &Source, rows: &mut Rows) {
                 ("constraint_schema", schema.into()),
                 ("constraint_name", key.name.as_str().into()),
             ]);
+        }
+    }
+}
+
+/// Columns that are not null, as the standard sees them.
+fn check_constraints(source: &Source, rows: &mut Rows) {
+    for (schema, table) in source.tables() {
+        for column in table.columns.iter().filter(|column| column.not_null) {
+            let (schema_oid, oid, number) = (table.schema_oid, table.oid, column.number);
+            rows.push([
+                ("constraint_catalog", source.database.as_str().into()),
+                ("constraint_schema", schema.into()),
+                ("constraint_name", format!("{schema_oid}_{oid}_{number}_not_null").into()),
+                ("check_clause", format!("{} IS NOT NULL", column.name).into()),
+            ]);
+        }
+    }
+}
+
+fn constraint_table_usage(source: &Source, rows: &mut Rows) {
+    for (schema, table) in source.tables() {
+        let Some(key) = &table.primary_key else { continue };
+        rows.push([
+            ("table_catalog", source.database.as_str().into()),
+            ("table_schema", schema.into()),
+            ("table_name", table.name.as_str().into()),
+            ("constraint_catalog", source.database.as_str().into()),
+            ("constraint_schema", schema.into()),
+            ("constraint_name", key.name.as_str().into()),
+        ]);
+    }
+}
+
+/// What columns that are arrays are arrays of.
+fn element_types(source: &Source, rows: &mut Rows) {
+    let mut push = |schema: &str, table: &str, number: i16, type_oid: u32| {
+        let facts = type_facts(type_oid);
+        if !facts.is_array {
+            return;
+        }
+        let element =
+            sql_text::type_name(&source.catalog, facts.element, None, &|t| t.name.clone());
+        rows.push([
+            ("object_catalog", source.database.as_str().into()),
+            ("object_schema", schema.into()),
+            ("object_name", table.into()),
+            ("object_type", "TABLE".into()),
+            ("collection_type_identifier", number.to_string().into()),
+            ("data_type", element.into()),
+            ("udt_catalog", source.database.as_str().into()),
+            ("udt_schema", "pg_catalog".into()),
+            ("udt_name", type_facts(facts.element).name.into()),
+            ("dtd_identifier", format!("a{number}").into()),
+        ]);
+    };
+    for (_, definition) in source.system_relations() {
+        for (column, number) in definition.columns.iter().zip(1..) {
+            push(definition.schema, definition.name, number, column.type_oid);
+        }
+    }
+    for (schema, table) in source.tables() {
+        for column in &table.columns {
+            push(schema, &table.name, column.number, column.type_oid);
         }
     }
 }

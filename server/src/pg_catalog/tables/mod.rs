@@ -2,12 +2,15 @@
 
 mod class;
 pub(super) mod collations;
+pub(super) mod dependencies;
 mod descriptions;
 mod information_schema;
 mod keys;
+mod privileges;
 mod roles;
 mod schemas;
 mod sessions;
+mod standard_lists;
 mod statistics;
 pub(super) mod types;
 mod views;
@@ -24,6 +27,7 @@ use glaredb_engine::session::Settings;
 use super::{
     Activities, StorageFigures, builtin_routines,
     definitions::{self, Definition},
+    functions,
     provider::Wanted,
     restriction::Restriction,
     rows::Rows,
@@ -37,6 +41,8 @@ pub(super) struct Source {
     pub(super) relations: Restriction,
     pub(super) catalog: Arc<Catalog>,
     pub(super) database: String,
+    /// The session's.
+    pub(super) role: String,
     pub(super) search_path: Vec<String>,
     /// For `pg_settings` only.
     pub(super) settings: Option<Settings>,
@@ -69,14 +75,24 @@ impl Source {
 /// Relations about what cannot exist here yet. The optimizer is told that they are empty, so that
 /// what psql asks about each table's policies, publications, … costs nothing.
 const ALWAYS_EMPTY: &[&str] = &[
+    "administrable_role_authorizations",
+    "applicable_roles",
+    "attributes",
+    "column_column_usage",
+    "column_domain_usage",
+    "column_options",
+    "domain_constraints",
+    "domain_udt_usage",
     "domains",
-    "parameters",
+    "foreign_data_wrappers",
+    "foreign_servers",
+    "foreign_tables",
     "pg_auth_members",
+    "pg_available_extension_versions",
     "pg_available_extensions",
     "pg_conversion",
     "pg_db_role_setting",
     "pg_default_acl",
-    "pg_depend",
     "pg_enum",
     "pg_event_trigger",
     "pg_extension",
@@ -86,6 +102,7 @@ const ALWAYS_EMPTY: &[&str] = &[
     "pg_group",
     "pg_inherits",
     "pg_init_privs",
+    "pg_largeobject",
     "pg_largeobject_metadata",
     "pg_partitioned_table",
     "pg_policies",
@@ -98,7 +115,6 @@ const ALWAYS_EMPTY: &[&str] = &[
     "pg_range",
     "pg_replication_origin",
     "pg_replication_slots",
-    "pg_rewrite",
     "pg_rules",
     "pg_seclabel",
     "pg_seclabels",
@@ -107,20 +123,33 @@ const ALWAYS_EMPTY: &[&str] = &[
     "pg_shdepend",
     "pg_shseclabel",
     "pg_stat_replication",
+    "pg_stat_user_functions",
     "pg_statistic_ext",
+    "pg_statistic_ext_data",
+    "pg_stats_ext",
     "pg_subscription",
+    "pg_subscription_rel",
     "pg_transform",
     "pg_trigger",
     "pg_ts_config",
+    "pg_ts_config_map",
     "pg_ts_dict",
     "pg_ts_parser",
     "pg_ts_template",
     "pg_user_mapping",
     "pg_user_mappings",
     "referential_constraints",
-    "routines",
+    "routine_column_usage",
+    "routine_routine_usage",
+    "routine_sequence_usage",
+    "routine_table_usage",
     "sequences",
+    "transforms",
+    "triggered_update_columns",
     "triggers",
+    "user_defined_types",
+    "user_mappings",
+    "view_routine_usage",
 ];
 
 pub(super) fn is_always_empty(definition: &Definition) -> bool {
@@ -157,6 +186,18 @@ fn fill(source: &Source, mut rows: Rows) -> Rows {
             "pg_roles" => roles::pg_roles(source, &mut rows),
             "pg_user" | "pg_shadow" => roles::pg_user(source, &mut rows),
             "pg_settings" => sessions::pg_settings(source, &mut rows),
+            "pg_locks" => sessions::pg_locks(source, &mut rows),
+            "pg_stat_database" => sessions::pg_stat_database(source, &mut rows),
+            "pg_timezone_names" => {
+                sessions::pg_timezone_names(functions::now_us(), &mut rows);
+            }
+            "pg_stat_user_indexes" | "pg_stat_all_indexes" => {
+                statistics::pg_stat_indexes(source, &mut rows);
+            }
+            "pg_get_keywords" => rows.push_data(include_str!("../data/keywords.tsv")),
+            "pg_depend" => dependencies::pg_depend(source, &mut rows),
+            "pg_rewrite" => dependencies::pg_rewrite(source, &mut rows),
+            "pg_aggregate" => rows.push_data(include_str!("../data/pg_aggregate.tsv")),
             "pg_stat_activity" => sessions::pg_stat_activity(source, &mut rows),
             "pg_stat_user_tables" | "pg_stat_all_tables" => {
                 statistics::pg_stat_user_tables(source, &mut rows);

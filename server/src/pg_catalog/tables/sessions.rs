@@ -1,4 +1,6 @@
-//! `pg_settings` and `pg_stat_activity`.
+//! Sessions and what they set and hold: `pg_settings`, `pg_stat_activity`, `pg_locks`; time zones.
+
+use glaredb_engine::types::TimeZone;
 
 use super::Source;
 use crate::pg_catalog::rows::{Cell, Rows, int};
@@ -48,6 +50,50 @@ pub(super) fn pg_stat_activity(source: &Source, rows: &mut Rows) {
             ("state", session.state.into()),
             ("query", session.query.into()),
             ("backend_type", "client backend".into()),
+        ]);
+    }
+}
+
+/// What sessions hold while a transaction is open: its own id. Nothing here locks tables or rows in a
+/// way that another could wait for by name.
+pub(super) fn pg_locks(source: &Source, rows: &mut Rows) {
+    for session in source.activities.list() {
+        if session.transaction_started_us.is_none() && session.state != "active" {
+            continue;
+        }
+        let id = format!("{}/1", session.process_id);
+        rows.push([
+            ("locktype", "virtualxid".into()),
+            ("virtualxid", id.as_str().into()),
+            ("virtualtransaction", id.as_str().into()),
+            ("pid", int(session.process_id)),
+            ("mode", "ExclusiveLock".into()),
+            ("granted", true.into()),
+            ("fastpath", true.into()),
+        ]);
+    }
+}
+
+/// What is counted; the rest is null, not zero.
+pub(super) fn pg_stat_database(source: &Source, rows: &mut Rows) {
+    let sessions = source.activities.list();
+    for database in source.catalog.databases() {
+        let here = sessions.iter().filter(|session| session.database == database.name).count();
+        rows.push([
+            ("datid", database.oid.into()),
+            ("datname", database.name.as_str().into()),
+            ("numbackends", Cell::Int(i64::try_from(here).unwrap_or(i64::MAX))),
+        ]);
+    }
+}
+
+pub(super) fn pg_timezone_names(now_us: i64, rows: &mut Rows) {
+    for zone in TimeZone::known_at(now_us) {
+        rows.push([
+            ("name", zone.name.into()),
+            ("abbrev", zone.abbreviation.into()),
+            ("utc_offset", Cell::Seconds(zone.east_seconds.into())),
+            ("is_dst", zone.is_daylight_saving.into()),
         ]);
     }
 }

@@ -6,10 +6,13 @@ pub mod shape;
 use std::sync::Arc;
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, ListArray, ListBuilder, StringViewArray, StringViewBuilder},
+    array::{
+        Array, ArrayRef, AsArray, Int32Builder, ListArray, ListBuilder, StringViewArray,
+        StringViewBuilder,
+    },
     buffer::{NullBuffer, OffsetBuffer, ScalarBuffer},
     compute::interleave,
-    datatypes::DataType,
+    datatypes::{DataType, Int32Type},
 };
 use datafusion::logical_expr::ScalarUDF;
 
@@ -94,6 +97,31 @@ pub fn extend(of: &PgType, before: bool) -> Arc<ScalarUDF> {
     });
     let name = if before { "array_prepend" } else { "array_append" };
     sees_nulls(name, "", returns, false, compute)
+}
+
+/// The elements of an `integer[]`, each as an array of itself and its number.
+#[must_use]
+pub fn expand() -> Arc<ScalarUDF> {
+    let returns = PgType::Array(Arc::new(PgType::Array(Arc::new(PgType::Int4)))).arrow_type();
+    let compute = over_arrays(move |args| {
+        let list = lists(&args[0])?;
+        let mut builder = ListBuilder::new(ListBuilder::new(Int32Builder::new()));
+        for row in 0..list.len() {
+            if list.is_null(row) {
+                builder.append_null();
+                continue;
+            }
+            let elements = list.value(row);
+            for (element, number) in elements.as_primitive::<Int32Type>().iter().zip(1..) {
+                builder.values().values().append_option(element);
+                builder.values().values().append_value(number);
+                builder.values().append(true);
+            }
+            builder.append(true);
+        }
+        Ok(Arc::new(builder.finish()) as ArrayRef)
+    });
+    sees_nulls("_pg_expandarray", "", returns, false, compute)
 }
 
 /// `string_to_array(text, delimiter, null)`: without a delimiter, characters; an empty delimiter

@@ -21,7 +21,7 @@ use datafusion::{
 use hashbrown::HashMap;
 
 use super::{
-    super::{Planner, calls::first_not_null, from::join_plans, select::filter},
+    super::{Planner, from::join_plans, nulls::first_not_null, select::filter},
     SINGLE_VALUE,
     keyed::values_of_nothing,
     outer::{named_as, refers, replace_outer},

@@ -82,7 +82,7 @@ impl Planner<'_> {
 fn or_zero(count: Expr) -> Expr {
     match count {
         Expr::Literal(..) => count,
-        other => super::super::calls::first_not_null(vec![other, lit(0_i64)]),
+        other => super::super::nulls::first_not_null(vec![other, lit(0_i64)]),
     }
 }
 
