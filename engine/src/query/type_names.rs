@@ -202,13 +202,8 @@ fn numeric(info: &ExactNumberInfo) -> Result<PgType, SqlError> {
     if !(-1000..=1000).contains(&scale) {
         return error(format!("NUMERIC scale {scale} must be between -1000 and 1000"));
     }
-    match (u8::try_from(precision), i8::try_from(scale)) {
-        (Ok(p), Ok(s)) if p <= 76 && (0..=p as i8).contains(&s) => {
-            Ok(PgType::Numeric(Some(NumericShape { precision: p, scale: s })))
-        }
-        _ => Err(SqlError::not_supported(format!("numeric({precision},{scale})"))
-            .hint("Precision up to 76 with a scale from 0 to the precision is supported, and numeric without precision.")),
-    }
+    let shape = NumericShape { precision: precision as u16, scale: scale as i16 };
+    Ok(PgType::Numeric(Some(shape)))
 }
 
 fn char_length(what: &str, length: &Option<CharacterLength>) -> Result<Option<u32>, SqlError> {

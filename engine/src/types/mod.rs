@@ -10,9 +10,10 @@
 //! | bool | Boolean |
 //! | int2, int4, int8 | Int16, Int32, Int64 |
 //! | float4, float8 | Float32, Float64 |
-//! | numeric(p,s), p ≤ 38 | Decimal128(p,s) |
-//! | numeric(p,s), p ≤ 76 | Decimal256(p,s) |
+//! | numeric(p,s), p ≤ 38, 0 ≤ s ≤ p | Decimal128(p,s) |
+//! | numeric(p,s), p ≤ 76, 0 ≤ s ≤ p | Decimal256(p,s) |
 //! | numeric without precision | Utf8View, canonical text, digits and scale as given |
+//! | other numeric(p,s) | the same, rounded to the scale |
 //! | text, varchar, char(n), name | Utf8View |
 //! | bytea | Binary |
 //! | date | Date32, days since 1970-01-01 |
@@ -95,8 +96,21 @@ pub enum PgType {
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct NumericShape {
-    pub precision: u8,
-    pub scale: i8,
+    /// 1 to 1000.
+    pub precision: u16,
+    /// -1000 to 1000: more than the precision, or digits rounded away before the point.
+    pub scale: i16,
+}
+
+impl NumericShape {
+    /// Precision and scale of the Arrow decimals that hold these values; `None` if they are too
+    /// wide and kept as text.
+    #[must_use]
+    pub fn decimal(self) -> Option<(u8, i8)> {
+        let precision = u8::try_from(self.precision).ok().filter(|p| *p <= 76)?;
+        let scale = i8::try_from(self.scale).ok().filter(|s| (0..=precision as i8).contains(s))?;
+        Some((precision, scale))
+    }
 }
 
 impl PgType {
@@ -230,7 +244,7 @@ impl PgType {
                 let packed = typmod - 4;
                 // The scale is an 11-bit two's complement number.
                 let scale = ((packed & 0x7ff) ^ 0x400) - 0x400;
-                NumericShape { precision: (packed >> 16) as u8, scale: scale as i8 }
+                NumericShape { precision: (packed >> 16) as u16, scale: scale as i16 }
             })),
             2205 => Self::Regclass,
             2202 => Self::Regprocedure,
@@ -300,12 +314,12 @@ impl PgType {
             Self::Int8 => DataType::Int64,
             Self::Float4 => DataType::Float32,
             Self::Float8 => DataType::Float64,
-            Self::Numeric(Some(s)) if s.precision <= 38 => {
-                DataType::Decimal128(s.precision, s.scale)
-            }
-            Self::Numeric(Some(s)) => DataType::Decimal256(s.precision, s.scale),
-            Self::Numeric(None)
-            | Self::Text
+            Self::Numeric(shape) => match shape.and_then(NumericShape::decimal) {
+                Some((precision @ ..=38, scale)) => DataType::Decimal128(precision, scale),
+                Some((precision, scale)) => DataType::Decimal256(precision, scale),
+                None => DataType::Utf8View,
+            },
+            Self::Text
             | Self::Varchar(_)
             | Self::Bpchar(_)
             | Self::Char
@@ -401,6 +415,12 @@ impl PgType {
             .unwrap_or_else(|| Self::from_arrow(field.data_type()))
     }
 
+    /// Whether it is a numeric whose values are kept as text.
+    #[must_use]
+    pub fn is_unbounded_numeric(&self) -> bool {
+        matches!(self, Self::Numeric(shape) if shape.and_then(NumericShape::decimal).is_none())
+    }
+
     /// The type an expression of this Arrow type shows to a client.
     #[must_use]
     pub fn from_arrow(data_type: &DataType) -> Self {
@@ -417,7 +437,7 @@ impl PgType {
             | DataType::Decimal64(p, s)
             | DataType::Decimal128(p, s)
             | DataType::Decimal256(p, s) => {
-                Self::Numeric(Some(NumericShape { precision: *p, scale: *s }))
+                Self::Numeric(Some(NumericShape { precision: u16::from(*p), scale: i16::from(*s) }))
             }
             DataType::Binary | DataType::LargeBinary | DataType::BinaryView => Self::Bytea,
             DataType::FixedSizeBinary(16) => Self::Uuid,

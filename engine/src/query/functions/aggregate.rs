@@ -2,25 +2,35 @@
 
 use std::{
     cmp::Ordering,
-    collections::HashSet,
+    collections::HashMap,
     hash::{Hash, Hasher},
     mem::size_of,
     sync::Arc,
 };
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, BooleanArray, Decimal128Array, Decimal256Array, Int64Array},
+    array::{Array, ArrayRef, AsArray, Decimal128Array, Decimal256Array, Int64Array},
     datatypes::{DataType, Decimal128Type, Decimal256Type, Int16Type, Int32Type, Int64Type, i256},
 };
 use datafusion::{
     common::{Result, ScalarValue, internal_err},
     logical_expr::{
-        Accumulator, AggregateUDF, AggregateUDFImpl, EmitTo, GroupsAccumulator, Signature,
-        Volatility, function::AccumulatorArgs,
+        Accumulator, AggregateUDF, AggregateUDFImpl, GroupsAccumulator, Signature, Volatility,
+        function::AccumulatorArgs,
     },
 };
 
-use super::decimal::Decimal;
+mod spread;
+mod sum_groups;
+mod unbounded;
+
+pub use self::spread::Spread;
+use self::{
+    spread::SpreadAccumulator,
+    sum_groups::SumGroups,
+    unbounded::{Extreme, NumericSum},
+};
+use super::numeric::Numeric;
 use crate::{
     error::{SqlError, sqlstate},
     query::errors::external,
@@ -35,6 +45,8 @@ enum Kind {
     NumericSum,
     NumericMin,
     NumericMax,
+    /// Variances, or their roots, of any exact numbers as bare numerics.
+    Spread(Spread),
     /// The one value there is; 21000 if there are two.
     Single,
 }
@@ -91,6 +103,12 @@ pub fn numeric(name: &str) -> Option<Arc<AggregateUDF>> {
     Some(aggregate(kind, DataType::Utf8View, DataType::Utf8View))
 }
 
+/// A variance or standard deviation of bare numerics.
+#[must_use]
+pub fn spread(spread: Spread) -> Arc<AggregateUDF> {
+    aggregate(Kind::Spread(spread), DataType::Utf8View, DataType::Utf8View)
+}
+
 /// The value of a subquery used as an expression.
 #[must_use]
 pub fn single_value(data_type: DataType) -> Arc<AggregateUDF> {
@@ -103,6 +121,7 @@ impl AggregateUDFImpl for PlannedAggregate {
             Kind::Sum | Kind::NumericSum => "sum",
             Kind::NumericMin => "min",
             Kind::NumericMax => "max",
+            Kind::Spread(spread) => spread.name(),
             Kind::Single => "single_value",
         }
     }
@@ -136,6 +155,14 @@ impl AggregateUDFImpl for PlannedAggregate {
             Kind::Single => {
                 vec![Arc::new(value), Arc::new(Field::new(name("count"), DataType::Int64, false))]
             }
+            Kind::Spread(_) => {
+                let text = |part| Arc::new(Field::new(name(part), DataType::Utf8View, true));
+                vec![
+                    text("sum"),
+                    text("squares"),
+                    Arc::new(Field::new(name("count"), DataType::Int64, false)),
+                ]
+            }
             _ => vec![Arc::new(value)],
         })
     }
@@ -147,13 +174,19 @@ impl AggregateUDFImpl for PlannedAggregate {
                 value: ScalarValue::try_from(&self.returns)?,
                 count: 0,
             }),
-            kind => Box::new(NumericAccumulator { kind, value: None, count: 0 }),
+            Kind::NumericSum => Box::new(NumericSum::default()),
+            Kind::Spread(spread) => Box::new(SpreadAccumulator::new(spread)),
+            kind => {
+                let wanted =
+                    if kind == Kind::NumericMin { Ordering::Less } else { Ordering::Greater };
+                Box::new(Extreme { wanted, best: None })
+            }
         };
         if args.is_distinct && self.kind != Kind::Single {
             return Ok(Box::new(DistinctAccumulator {
                 inner,
                 input: self.input.clone(),
-                values: HashSet::new(),
+                values: HashMap::new(),
             }));
         }
         Ok(inner)
@@ -167,20 +200,14 @@ impl AggregateUDFImpl for PlannedAggregate {
     }
 
     fn groups_accumulator_supported(&self, args: AccumulatorArgs<'_>) -> bool {
-        self.kind == Kind::Sum
-            && !args.is_distinct
-            && !matches!(self.returns, DataType::Decimal256(..))
+        self.kind == Kind::Sum && !args.is_distinct
     }
 
     fn create_groups_accumulator(
         &self,
         _: AccumulatorArgs<'_>,
     ) -> Result<Box<dyn GroupsAccumulator>> {
-        Ok(Box::new(SumGroups {
-            returns: self.returns.clone(),
-            sums: Vec::new(),
-            seen: Vec::new(),
-        }))
+        Ok(Box::new(SumGroups::new(self.returns.clone())))
     }
 
     fn order_sensitivity(&self) -> datafusion::logical_expr::utils::AggregateOrderSensitivity {
@@ -291,19 +318,26 @@ impl SumAccumulator {
     fn apply(&mut self, array: &ArrayRef, add: fn(i256, i256) -> Option<i256>) -> Result<()> {
         let returns = &self.returns;
         if !matches!(array.data_type(), DataType::Decimal256(..)) {
-            // 2^63 values of 38 digits would be needed to overflow a batch's partial sum twice.
             let (mut partial, mut any) = (0_i128, false);
+            let mut flush = |partial: i128| {
+                let sum = self.sum.unwrap_or(i256::ZERO);
+                let next =
+                    add(sum, i256::from_i128(partial)).ok_or_else(|| out_of_range(returns))?;
+                self.sum = Some(next);
+                Ok(())
+            };
             for_each_narrow(array, |_, value| {
                 any = true;
-                partial = partial.checked_add(value).ok_or_else(|| out_of_range(returns))?;
+                match partial.checked_add(value) {
+                    Some(sum) => partial = sum,
+                    None => {
+                        flush(partial)?;
+                        partial = value;
+                    }
+                }
                 Ok(())
             })?;
-            if any {
-                let sum = self.sum.unwrap_or(i256::ZERO);
-                self.sum =
-                    Some(add(sum, i256::from_i128(partial)).ok_or_else(|| out_of_range(returns))?);
-            }
-            return Ok(());
+            return if any { flush(partial) } else { Ok(()) };
         }
         let mut sum = self.sum;
         for_each_wide(array, |_, value| {
@@ -342,146 +376,6 @@ impl Accumulator for SumAccumulator {
 
     fn size(&self) -> usize {
         size_of::<Self>()
-    }
-
-    fn state(&mut self) -> Result<Vec<ScalarValue>> {
-        Ok(vec![self.evaluate()?])
-    }
-
-    fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
-        self.update_batch(states)
-    }
-}
-
-/// Sums per group, kept in 128 bits unless the result is wider.
-struct SumGroups {
-    returns: DataType,
-    sums: Vec<i128>,
-    seen: Vec<bool>,
-}
-
-impl GroupsAccumulator for SumGroups {
-    fn update_batch(
-        &mut self,
-        values: &[ArrayRef],
-        group_indices: &[usize],
-        opt_filter: Option<&BooleanArray>,
-        total_num_groups: usize,
-    ) -> Result<()> {
-        self.sums.resize(total_num_groups, 0);
-        self.seen.resize(total_num_groups, false);
-        let (sums, seen, returns) = (&mut self.sums, &mut self.seen, &self.returns);
-        let mut add = |row: usize, value: i128| {
-            let group = group_indices[row];
-            let sum = &mut sums[group];
-            *sum = sum.checked_add(value).ok_or_else(|| out_of_range(returns))?;
-            seen[group] = true;
-            Ok(())
-        };
-        match opt_filter {
-            None => for_each_narrow(&values[0], add),
-            Some(keep) => for_each_narrow(&values[0], |row, value| {
-                if keep.is_valid(row) && keep.value(row) { add(row, value) } else { Ok(()) }
-            }),
-        }
-    }
-
-    fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
-        let sums = emit_to.take_needed(&mut self.sums);
-        let seen = emit_to.take_needed(&mut self.seen);
-        let values = sums.into_iter().zip(seen).map(|(s, seen)| seen.then(|| i256::from_i128(s)));
-        sums_to_array(values, &self.returns)
-    }
-
-    fn state(&mut self, emit_to: EmitTo) -> Result<Vec<ArrayRef>> {
-        Ok(vec![self.evaluate(emit_to)?])
-    }
-
-    fn merge_batch(
-        &mut self,
-        values: &[ArrayRef],
-        group_indices: &[usize],
-        total_num_groups: usize,
-    ) -> Result<()> {
-        self.update_batch(values, group_indices, None, total_num_groups)
-    }
-
-    fn convert_to_state(
-        &self,
-        values: &[ArrayRef],
-        opt_filter: Option<&BooleanArray>,
-    ) -> Result<Vec<ArrayRef>> {
-        let rows = values[0].len();
-        let mut sums: Vec<Option<i256>> = vec![None; rows];
-        for_each_narrow(&values[0], |row, value| {
-            sums[row] = Some(i256::from_i128(value));
-            Ok(())
-        })?;
-        if let Some(keep) = opt_filter {
-            for (row, sum) in sums.iter_mut().enumerate() {
-                if !(keep.is_valid(row) && keep.value(row)) {
-                    *sum = None;
-                }
-            }
-        }
-        Ok(vec![sums_to_array(sums.into_iter(), &self.returns)?])
-    }
-
-    fn size(&self) -> usize {
-        self.sums.capacity() * size_of::<i128>() + self.seen.capacity()
-    }
-}
-
-#[derive(Debug)]
-struct NumericAccumulator {
-    kind: Kind,
-    value: Option<Decimal>,
-    count: usize,
-}
-
-impl Accumulator for NumericAccumulator {
-    fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        for text in values[0].as_string_view().iter().flatten() {
-            let Some(value) = Decimal::parse(text) else {
-                let what = format!("computing with numeric {text}");
-                return Err(external(SqlError::not_supported(what)));
-            };
-            self.count += 1;
-            self.value = Some(match self.value.take() {
-                None => value,
-                Some(old) => match self.kind {
-                    Kind::NumericSum => old.add(&value),
-                    Kind::NumericMin if value.compare(&old) == Ordering::Less => value,
-                    Kind::NumericMax if value.compare(&old) == Ordering::Greater => value,
-                    _ => old,
-                },
-            });
-        }
-        Ok(())
-    }
-
-    fn retract_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        for text in values[0].as_string_view().iter().flatten() {
-            let value = Decimal::parse(text).unwrap_or_else(|| Decimal::new(0, 0));
-            self.count -= 1;
-            self.value = self.value.take().map(|sum| sum.subtract(&value));
-        }
-        if self.count == 0 {
-            self.value = None;
-        }
-        Ok(())
-    }
-
-    fn supports_retract_batch(&self) -> bool {
-        self.kind == Kind::NumericSum
-    }
-
-    fn evaluate(&mut self) -> Result<ScalarValue> {
-        Ok(ScalarValue::Utf8View(self.value.as_ref().map(ToString::to_string)))
-    }
-
-    fn size(&self) -> usize {
-        size_of::<Self>() + 64
     }
 
     fn state(&mut self) -> Result<Vec<ScalarValue>> {
@@ -548,26 +442,38 @@ impl Accumulator for SingleAccumulator {
     }
 }
 
-/// Feeds each distinct value once.
+/// Feeds each distinct value once: the first of those that are equal, which for numerics may be
+/// written with different scales.
 #[derive(Debug)]
 struct DistinctAccumulator {
     inner: Box<dyn Accumulator>,
     input: DataType,
-    values: HashSet<ScalarValue>,
+    values: HashMap<ScalarValue, ScalarValue>,
+}
+
+/// What is equal for equal values.
+fn distinct_key(value: &ScalarValue) -> ScalarValue {
+    match value {
+        ScalarValue::Utf8View(Some(text)) => {
+            ScalarValue::Binary(Numeric::parse(text).map(|value| value.sort_key()))
+        }
+        other => other.clone(),
+    }
 }
 
 impl Accumulator for DistinctAccumulator {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
         for row in 0..values[0].len() {
             if values[0].is_valid(row) {
-                self.values.insert(ScalarValue::try_from_array(&values[0], row)?);
+                let value = ScalarValue::try_from_array(&values[0], row)?;
+                self.values.entry(distinct_key(&value)).or_insert(value);
             }
         }
         Ok(())
     }
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
-        let values: Vec<_> = self.values.drain().collect();
+        let values: Vec<_> = self.values.drain().map(|(_, value)| value).collect();
         if !values.is_empty() {
             self.inner.update_batch(&[ScalarValue::iter_to_array(values)?])?;
         }
@@ -575,11 +481,12 @@ impl Accumulator for DistinctAccumulator {
     }
 
     fn size(&self) -> usize {
-        size_of::<Self>() + self.values.iter().map(ScalarValue::size).sum::<usize>()
+        let bytes = |(key, value): (&ScalarValue, &ScalarValue)| key.size() + value.size();
+        size_of::<Self>() + self.values.iter().map(bytes).sum::<usize>()
     }
 
     fn state(&mut self) -> Result<Vec<ScalarValue>> {
-        let values: Vec<_> = self.values.iter().cloned().collect();
+        let values: Vec<_> = self.values.values().cloned().collect();
         let list = ScalarValue::new_list(&values, &self.input, true);
         Ok(vec![ScalarValue::List(list)])
     }

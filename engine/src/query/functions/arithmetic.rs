@@ -215,8 +215,8 @@ fn checked_float<T: Float>(
     Ok(Arc::new(PrimitiveArray::<T>::from_iter(out)))
 }
 
-/// The shape of a sum, difference, product or remainder of decimals; `None` if only the exact
-/// numeric functions can hold it.
+/// The shape of a sum, difference or product of decimals; `None` if only the functions over
+/// numerics of any size can hold it.
 #[must_use]
 pub fn decimal_result(
     operation: Operation,
@@ -236,11 +236,12 @@ pub fn decimal_result(
     // Products of a wide and a narrow number stay in 128 bits although they might not fit: what
     // does not fit is refused when it happens. That keeps prices times discounts fast.
     let narrow = p1 <= 38 && p2 <= 38;
-    let limit = if precision <= 38 || narrow && p1.min(p2) <= 18 { 38 } else { 76 };
-    if scale > limit || precision > 76 && scale > 38 {
+    let product = operation == Operation::Multiply;
+    let limit = if precision <= 38 || product && narrow && p1.min(p2) <= 18 { 38 } else { 76 };
+    if scale > limit || precision > limit && limit == 76 {
         return None;
     }
-    Some(NumericShape { precision: precision.min(limit) as u8, scale: scale as i8 })
+    Some(NumericShape { precision: precision.min(limit) as u16, scale: scale as i16 })
 }
 
 /// Addition, subtraction or multiplication of decimals, whose types are both 128 or both 256 bits

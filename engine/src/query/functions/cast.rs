@@ -19,7 +19,7 @@ use super::{
     decimal::Decimal,
     given_up,
     memory::Memory,
-    numeric::{self, NumericColumn},
+    numeric::{self, Numeric, NumericColumn},
     scalar::{evaluate, function, infallible, internal, strict, strict_charged},
 };
 use crate::{
@@ -27,7 +27,7 @@ use crate::{
     types::{
         NumericShape, PgType,
         jsonb::{Jsonb, View},
-        text::{ColumnBuilder, FormatSettings, TextEncoder, fit},
+        text::{ColumnBuilder, FormatSettings, TextEncoder, fit, numeric_overflow},
     },
 };
 
@@ -362,10 +362,7 @@ fn numeric_to_float4(args: &[ArrayRef]) -> Result<ArrayRef, SqlError> {
             out.push(None);
             continue;
         }
-        let wide = column.value(row)?.to_f64();
-        let narrow = wide as f32;
-        check_narrowed(Some(wide), Some(narrow))?;
-        out.push(Some(narrow));
+        out.push(Some(column.value(row)?.to_f32()?));
     }
     Ok(Arc::new(Float32Array::from(out)))
 }
@@ -386,17 +383,27 @@ fn float_to_integer(to: PgType) -> ArrayFunction {
     })
 }
 
+fn no_integer(what: &str, to: &PgType) -> SqlError {
+    let message = format!("cannot convert {what} to {}", to.sql_name());
+    SqlError::new(sqlstate::FEATURE_NOT_SUPPORTED, message)
+}
+
 fn numeric_to_integer(to: PgType) -> ArrayFunction {
     Box::new(move |args| {
         let column = NumericColumn::new(&args[0])?;
         let mut out = Vec::with_capacity(args[0].len());
         for row in 0..args[0].len() {
             given_up::check()?;
-            out.push(if args[0].is_null(row) {
-                None
-            } else {
-                Some(column.value(row)?.to_i128().ok_or_else(|| out_of_range(&to))?)
-            });
+            if args[0].is_null(row) {
+                out.push(None);
+                continue;
+            }
+            let value = match column.value(row)? {
+                Numeric::Finite(value) => value.to_i128(),
+                Numeric::NaN => return Err(no_integer("NaN", &to)),
+                Numeric::Infinite(_) => return Err(no_integer("infinity", &to)),
+            };
+            out.push(Some(value.ok_or_else(|| out_of_range(&to))?));
         }
         integers(out.into_iter(), &to)
     })
@@ -440,43 +447,23 @@ fn to_shape(from: &PgType, shape: NumericShape) -> Arc<ScalarUDF> {
 /// Rounds numerics half away from zero to a shape; 22003 if one does not fit.
 fn reshape(array: &ArrayRef, shape: NumericShape) -> Result<ArrayRef, SqlError> {
     let to = super::shape_type(shape);
-    if let (DataType::Decimal128(_, from_scale), DataType::Decimal128(..)) =
+    if let (DataType::Decimal128(_, from_scale), DataType::Decimal128(precision, scale)) =
         (array.data_type(), &to)
     {
-        return reshape_128(array, *from_scale, shape, &to);
+        return reshape_128(array, *from_scale, (*precision, *scale), &to, shape);
     }
-    let column = NumericColumn::new(array)?;
-    let mut out = Vec::with_capacity(array.len());
-    for row in 0..array.len() {
-        given_up::check()?;
-        out.push(if array.is_null(row) {
-            None
-        } else {
-            let fitted = column.value(row)?.to_i256(shape.precision, shape.scale.max(0) as u32);
-            Some(fitted.ok_or_else(|| numeric::overflow(shape))?)
-        });
-    }
-    Ok(match to {
-        DataType::Decimal128(..) => Arc::new(
-            out.into_iter()
-                .map(|v| v.and_then(arrow::datatypes::i256::to_i128))
-                .collect::<Decimal128Array>()
-                .with_data_type(to),
-        ),
-        _ => {
-            Arc::new(out.into_iter().collect::<arrow::array::Decimal256Array>().with_data_type(to))
-        }
-    })
+    numeric::reshape(array, shape)
 }
 
 fn reshape_128(
     array: &ArrayRef,
     from_scale: i8,
-    shape: NumericShape,
+    (precision, scale): (u8, i8),
     to: &DataType,
+    shape: NumericShape,
 ) -> Result<ArrayRef, SqlError> {
-    let limit = 10_i128.pow(u32::from(shape.precision));
-    let difference = i32::from(shape.scale) - i32::from(from_scale);
+    let limit = 10_i128.pow(u32::from(precision));
+    let difference = i32::from(scale) - i32::from(from_scale);
     let power = 10_i128.pow(difference.unsigned_abs().min(38));
     let rescale = |v: i128| {
         let rescaled = if difference >= 0 {
@@ -491,7 +478,7 @@ fn reshape_128(
     let values = array.as_primitive::<Decimal128Type>();
     let out: Decimal128Array = values
         .try_unary::<_, Decimal128Type, _>(rescale)
-        .map_err(|_| numeric::overflow(shape))?
+        .map_err(|_| numeric_overflow(shape))?
         .with_data_type(to.clone());
     Ok(Arc::new(out))
 }

@@ -6,12 +6,18 @@
 use std::{cmp::Ordering, str::FromStr};
 
 use arrow::datatypes::i256;
-use num_bigint::{BigInt, Sign};
+use num_bigint::{BigInt, BigUint, Sign};
 
 use crate::error::{SqlError, sqlstate};
 
+pub mod elementary;
+#[cfg(test)]
+mod tests;
+
 /// Digits after the point that a numeric may have, and that division stops at.
 const SCALE_MAX: u32 = 16_383;
+/// Digits before the point that a numeric may have.
+const WHOLE_DIGITS_MAX: u64 = 131_072;
 const DISPLAY_SCALE_MAX: i64 = 1_000;
 /// Digits that a division yields at least.
 const SIGNIFICANT_DIGITS_MIN: i64 = 16;
@@ -60,7 +66,7 @@ impl Decimal {
         if unsigned.is_empty() && fraction.is_empty()
             || !unsigned.bytes().all(digit)
             || !fraction.bytes().all(digit)
-            || exponent.unsigned_abs() > SCALE_MAX * 8
+            || i64::from(exponent.unsigned_abs()) > 2 * WHOLE_DIGITS_MAX as i64
         {
             return None;
         }
@@ -80,14 +86,21 @@ impl Decimal {
         self.scale
     }
 
-    /// Whether it has more digits before the point than PostgreSQL's numeric: for those who multiply
-    /// again and again.
+    /// Whether it has more digits before the point than PostgreSQL's numeric.
     #[must_use]
     pub fn overflows(&self) -> bool {
-        const WHOLE_DIGITS_MAX: u64 = 131_072;
-        // From below: a bit is a little more than 0.301 digits.
-        let digits = self.digits.bits() * 301 / 1000;
-        digits > WHOLE_DIGITS_MAX + u64::from(self.scale)
+        let limit = WHOLE_DIGITS_MAX + u64::from(self.scale);
+        // A bit is a little more than 0.301 digits: most are far below.
+        let bits = self.digits.magnitude().bits();
+        bits * 302 / 1000 + 1 > limit && decimal_digits(self.digits.magnitude()) > limit
+    }
+
+    /// The value, if a numeric can be so large.
+    ///
+    /// # Errors
+    /// 22003.
+    pub fn checked(self) -> Result<Self, SqlError> {
+        if self.overflows() { Err(elementary::overflows()) } else { Ok(self) }
     }
 
     #[must_use]
@@ -116,7 +129,7 @@ impl Decimal {
             let scale = u32::try_from(scale).unwrap_or(SCALE_MAX).min(SCALE_MAX);
             return Self { digits: self.digits_at(scale), scale };
         }
-        let unit = power_of_ten(u32::try_from(-scale).unwrap_or(SCALE_MAX).min(SCALE_MAX * 8));
+        let unit = power_of_ten(u32::try_from(-scale).unwrap_or(SCALE_MAX));
         let divisor = &unit * power_of_ten(self.scale);
         Self { digits: divide_rounded(&self.digits, &divisor) * unit, scale: 0 }
     }
@@ -131,7 +144,7 @@ impl Decimal {
             }
             return Self { digits: &self.digits / power_of_ten(self.scale - scale), scale };
         }
-        let unit = power_of_ten(u32::try_from(-scale).unwrap_or(SCALE_MAX).min(SCALE_MAX * 8));
+        let unit = power_of_ten(u32::try_from(-scale).unwrap_or(SCALE_MAX));
         Self { digits: (&self.digits / (&unit * power_of_ten(self.scale))) * unit, scale: 0 }
     }
 
@@ -177,9 +190,14 @@ impl Decimal {
 
     #[must_use]
     pub fn multiply(&self, other: &Self) -> Self {
-        let product =
-            Self { digits: &self.digits * &other.digits, scale: self.scale + other.scale };
+        let product = self.exact_product(other);
         if product.scale > SCALE_MAX { product.round(i64::from(SCALE_MAX)) } else { product }
+    }
+
+    /// The product with all its digits, however many there are after the point.
+    #[must_use]
+    pub fn exact_product(&self, other: &Self) -> Self {
+        Self { digits: &self.digits * &other.digits, scale: self.scale + other.scale }
     }
 
     /// The quotient with as many digits as PostgreSQL gives it.
@@ -227,16 +245,17 @@ impl Decimal {
         if self.is_zero() {
             return (0, 0);
         }
-        let text = self.digits.magnitude().to_str_radix(10);
+        let digits = self.digits.magnitude();
+        let count = decimal_digits(digits) as i64;
         // Place of the first digit: 0 for units, -1 for tenths.
-        let place = text.len() as i64 - 1 - i64::from(self.scale);
-        let weight = place.div_euclid(GROUP);
-        let width = (place.rem_euclid(GROUP) + 1) as usize;
-        let mut group = text.get(..width.min(text.len())).unwrap_or("").to_owned();
-        while group.len() < width {
-            group.push('0');
-        }
-        (weight, group.parse().unwrap_or(0))
+        let place = count - 1 - i64::from(self.scale);
+        let width = place.rem_euclid(GROUP) + 1;
+        let group = if count >= width {
+            digits / power_of_ten((count - width) as u32).magnitude()
+        } else {
+            digits * power_of_ten((width - count) as u32).magnitude()
+        };
+        (place.div_euclid(GROUP), group.iter_u64_digits().next().unwrap_or(0) as i64)
     }
 
     /// PostgreSQL's `select_div_scale`.
@@ -330,12 +349,43 @@ impl Decimal {
     #[must_use]
     pub fn trim_scale(&self) -> Self {
         let mut trimmed = self.clone();
-        let ten = BigInt::from(10);
-        while trimmed.scale > 0 && (&trimmed.digits % &ten).sign() == Sign::NoSign {
-            trimmed.digits /= &ten;
-            trimmed.scale -= 1;
+        // Many at once first: long numbers are slow to divide.
+        for zeros in [4096_u32, 256, 16, 4, 1] {
+            let unit = power_of_ten(zeros.min(trimmed.scale));
+            while trimmed.scale >= zeros && (&trimmed.digits % &unit).sign() == Sign::NoSign {
+                trimmed.digits /= &unit;
+                trimmed.scale -= zeros;
+            }
         }
         trimmed
+    }
+
+    /// Digits after the point without trailing zeros.
+    #[must_use]
+    pub fn min_scale(&self) -> u32 {
+        self.trim_scale().scale
+    }
+
+    /// The greatest common divisor.
+    pub fn gcd(&self, other: &Self) -> Result<Self, SqlError> {
+        let scale = self.scale.max(other.scale);
+        let (mut a, mut b) = (self.digits_at(scale), other.digits_at(scale));
+        while b.sign() != Sign::NoSign {
+            super::given_up::check()?;
+            (a, b) = (b.clone(), a % b);
+        }
+        Ok(Self { digits: a, scale }.abs())
+    }
+
+    /// The least common multiple.
+    pub fn lcm(&self, other: &Self) -> Result<Self, SqlError> {
+        let scale = self.scale.max(other.scale);
+        if self.is_zero() || other.is_zero() {
+            return Ok(Self::new(0, scale));
+        }
+        let gcd = self.gcd(other)?;
+        let digits = self.digits_at(scale) / gcd.digits_at(scale) * other.digits_at(scale);
+        Ok(Self { digits, scale }.abs())
     }
 
     /// Bytes that compare as the values do, equal for equal values whatever their scale: a sign,
@@ -375,6 +425,25 @@ impl std::fmt::Display for Decimal {
         let padded = format!("{digits:0>width$}", width = scale + 1);
         let (whole, fraction) = padded.split_at(padded.len() - scale);
         write!(f, "{sign}{whole}.{fraction}")
+    }
+}
+
+/// How many decimal digits a number has; 0 for zero.
+fn decimal_digits(number: &BigUint) -> u64 {
+    let bits = number.bits();
+    if bits <= 64 {
+        let value = number.iter_u64_digits().next().unwrap_or(0);
+        return value.checked_ilog10().map_or(0, |log| u64::from(log) + 1);
+    }
+    // From below, by one at most.
+    let digits = ((bits - 1) as f64 * std::f64::consts::LOG10_2) as u64;
+    let power = power_of_ten(digits as u32);
+    if number < power.magnitude() {
+        digits
+    } else if number < (power * 10_u8).magnitude() {
+        digits + 1
+    } else {
+        digits + 2
     }
 }
 

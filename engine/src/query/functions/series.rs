@@ -1,11 +1,11 @@
 //! `generate_series` and what else makes lists of rows.
 
-use std::sync::Arc;
+use std::{cmp::Ordering, sync::Arc};
 
 use arrow::{
     array::{
         Array, ArrayBuilder, ArrayRef, AsArray, Int64Builder, ListBuilder, PrimitiveBuilder,
-        TimestampMicrosecondBuilder,
+        StringViewBuilder, TimestampMicrosecondBuilder,
     },
     datatypes::{
         DataType, Int32Type, Int64Type, IntervalMonthDayNanoType, TimestampMicrosecondType,
@@ -16,6 +16,7 @@ use datafusion::logical_expr::{ScalarUDF, Volatility};
 use super::{
     datetime, given_up,
     memory::Memory,
+    numeric::{Numeric, NumericColumn},
     scalar::{function, strict_charged},
 };
 use crate::{
@@ -101,6 +102,57 @@ where
         out.append(true);
     }
     charge.attach(Arc::new(out.finish()))
+}
+
+fn check_bound(value: &Numeric, what: &str) -> Result<(), SqlError> {
+    let wrong = match value {
+        Numeric::Finite(_) => return Ok(()),
+        Numeric::NaN => "NaN",
+        Numeric::Infinite(_) => "infinity",
+    };
+    let message = format!("{what} cannot be {wrong}");
+    Err(SqlError::new(sqlstate::INVALID_PARAMETER_VALUE, message))
+}
+
+/// `generate_series(start, stop, step)` over numerics.
+pub fn numerics() -> Arc<ScalarUDF> {
+    let of = PgType::Numeric(None);
+    let returns = list_type(&of);
+    let compute = strict_charged(returns.clone(), move |args, memory| {
+        let mut charge = memory.charge();
+        let columns = args.iter().map(NumericColumn::new).collect::<Result<Vec<_>, _>>()?;
+        let mut out = ListBuilder::new(StringViewBuilder::new()).with_field(item_field(&of));
+        for row in 0..args[0].len() {
+            if args.iter().any(|a| a.is_null(row)) {
+                out.append(false);
+                continue;
+            }
+            let (mut next, stop) = (columns[0].value(row)?, columns[1].value(row)?);
+            let step = columns[2].value(row)?;
+            check_bound(&next, "start value")?;
+            check_bound(&stop, "stop value")?;
+            check_bound(&step, "step size")?;
+            if step.is_zero() {
+                return Err(zero_step());
+            }
+            let past = if step.sign() > 0 { Ordering::Greater } else { Ordering::Less };
+            while next.compare(&stop) != past {
+                given_up::check()?;
+                if out.values().len() >= LENGTH_MAX {
+                    return Err(too_long());
+                }
+                let text = next.to_string();
+                charge.add(text.len() + 2 * ROW_BYTES)?;
+                out.values().append_value(text);
+                // A number that is too large is past the stop, whatever it is.
+                let Ok(sum) = next.add(&step) else { break };
+                next = sum;
+            }
+            out.append(true);
+        }
+        charge.attach(Arc::new(out.finish()))
+    });
+    function("generate_series", "numeric", returns, Volatility::Immutable, compute)
 }
 
 /// `generate_series(start, stop, step interval)` over timestamps.

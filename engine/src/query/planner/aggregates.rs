@@ -176,18 +176,8 @@ impl Planner<'_> {
                 };
                 Ok(Bound::new(make(df::count::count_udaf(), vec![arg]), PgType::Int8))
             }
-            ("sum", 1) => {
-                if args.distinct && distinct_key(&bounds[0].ty) && !is_float(&bounds[0].ty) {
-                    return Err(SqlError::not_supported("sum(DISTINCT numeric without scale)"));
-                }
-                self.sum(bounds.remove(0), make)
-            }
-            ("avg", 1) => {
-                if args.distinct && distinct_key(&bounds[0].ty) && !is_float(&bounds[0].ty) {
-                    return Err(SqlError::not_supported("avg(DISTINCT numeric without scale)"));
-                }
-                self.avg(bounds.remove(0), make)
-            }
+            ("sum", 1) => self.sum(bounds.remove(0), make),
+            ("avg", 1) => self.avg(bounds.remove(0), args.distinct, make),
             ("min" | "max", 1) => self.min_max(name, bounds.remove(0), make),
             ("bool_and" | "bool_or" | "every", 1) => {
                 let bound = bounds.remove(0);
@@ -231,7 +221,7 @@ impl Planner<'_> {
                 Ok(Bound::new(make(df::grouping::grouping_udaf(), exprs), PgType::Int4))
             }
             ("stddev" | "stddev_samp" | "stddev_pop" | "variance" | "var_samp" | "var_pop", 1) => {
-                self.variance(name, bounds.remove(0), args.distinct, make)
+                self.variance(name, bounds.remove(0), make)
             }
             _ => self.float_aggregate(name, bounds, make),
         }
@@ -242,12 +232,16 @@ impl Planner<'_> {
         let result = match &bound.ty {
             PgType::Int2 | PgType::Int4 => PgType::Int8,
             PgType::Int8 => wide(0, 38),
-            PgType::Numeric(Some(shape)) if shape.precision <= 38 => wide(shape.scale, 38),
-            PgType::Numeric(Some(shape)) => wide(shape.scale, 76),
-            PgType::Numeric(None) => {
-                let udf = aggregate::numeric("sum").expect("sum is there");
-                return Ok(Bound::new(make(udf, vec![bound.expr]), PgType::Numeric(None)));
-            }
+            PgType::Numeric(shape) => match shape.and_then(NumericShape::decimal) {
+                // Room for the digits of 10^10 values, at least.
+                Some((..=28, scale)) => wide(i16::from(scale), 38),
+                Some((..=66, scale)) => wide(i16::from(scale), 76),
+                _ => {
+                    let udf = aggregate::numeric("sum").expect("sum is there");
+                    let bare = self.bare(bound)?;
+                    return Ok(Bound::new(make(udf, vec![bare]), PgType::Numeric(None)));
+                }
+            },
             PgType::Float8 => {
                 return Ok(Bound::new(make(df::sum::sum_udaf(), vec![bound.expr]), PgType::Float8));
             }
@@ -264,7 +258,7 @@ impl Planner<'_> {
         Ok(Bound::new(make(udf, vec![bound.expr]), result))
     }
 
-    fn avg(&mut self, bound: Bound, make: Make<'_>) -> Result<Bound, SqlError> {
+    fn avg(&mut self, bound: Bound, distinct: bool, make: Make<'_>) -> Result<Bound, SqlError> {
         match &bound.ty {
             t if is_float(t) => {
                 let arg = self.coerce(bound, &PgType::Float8, CastContext::Implicit)?;
@@ -274,7 +268,11 @@ impl Planner<'_> {
             PgType::Unknown => Err(not_unique("avg")),
             t if is_integer(t) || matches!(t, PgType::Numeric(_)) => {
                 // Sum by count, which is the division of numerics with its number of digits.
-                let count = make(df::count::count_udaf(), vec![bound.expr.clone()]);
+                let counted = match distinct && distinct_key(&bound.ty) {
+                    true => self.sort_key(&bound.ty, bound.expr.clone()),
+                    false => bound.expr.clone(),
+                };
+                let count = make(df::count::count_udaf(), vec![counted]);
                 let sum = self.sum(bound, make)?;
                 let divide = numeric::binary_function("/").expect("division is there");
                 let null_if_none = datafusion::functions::core::expr_fn::nullif(count, lit(0_i64));
@@ -299,9 +297,9 @@ impl Planner<'_> {
                 let udf = if name == "min" { min_max::min_udaf() } else { min_max::max_udaf() };
                 return Ok(Bound::new(make(udf, vec![padded]), PgType::Bpchar(None)));
             }
-            PgType::Numeric(None) => {
+            ty if ty.is_unbounded_numeric() => {
                 let udf = aggregate::numeric(name).expect("min and max are there");
-                return Ok(Bound::new(make(udf, vec![bound.expr]), bound.ty));
+                return Ok(Bound::new(make(udf, vec![bound.expr]), PgType::Numeric(None)));
             }
             PgType::Interval => {
                 return Err(SqlError::not_supported(format!("{name}(interval)")));
@@ -346,13 +344,7 @@ impl Planner<'_> {
     }
 
     /// Variance and standard deviation: double precision over floats, exact over the rest.
-    fn variance(
-        &mut self,
-        name: &str,
-        bound: Bound,
-        distinct: bool,
-        make: Make<'_>,
-    ) -> Result<Bound, SqlError> {
+    fn variance(&mut self, name: &str, bound: Bound, make: Make<'_>) -> Result<Bound, SqlError> {
         let sample = !name.ends_with("_pop");
         let root = name.starts_with("stddev");
         if is_float(&bound.ty) {
@@ -371,19 +363,9 @@ impl Planner<'_> {
         if !is_integer(&bound.ty) && !matches!(bound.ty, PgType::Numeric(_)) {
             return Err(undefined_function(name, &[bound]));
         }
-        if distinct {
-            return Err(SqlError::not_supported(format!("{name}(DISTINCT …)")));
-        }
-        // The integer types' squares are taken as numerics, so that they do not overflow.
         let bare = self.bare(bound)?;
-        let count = make(df::count::count_udaf(), vec![bare.clone()]);
-        let add = aggregate::numeric("sum").expect("sum is there");
-        let multiply = numeric::binary_function("*").expect("multiplication is there");
-        let square = scalar::call(&multiply, vec![bare.clone(), bare.clone()]);
-        let sum = make(Arc::clone(&add), vec![bare]);
-        let squares = make(add, vec![square]);
-        let udf = numeric::variance(sample, root);
-        Ok(Bound::new(scalar::call(&udf, vec![count, sum, squares]), PgType::Numeric(None)))
+        let udf = aggregate::spread(aggregate::Spread { sample, root });
+        Ok(Bound::new(make(udf, vec![bare]), PgType::Numeric(None)))
     }
 
     /// Aggregates over pairs of doubles.

@@ -11,7 +11,7 @@ use datafusion::{
 use super::{
     Planner,
     bound::{Bound, base, is_numeric, same_base, type_name, undefined_function},
-    coerce::{CastContext, can_coerce, is_preferred, shape_of},
+    coerce::{CastContext, can_coerce, is_preferred},
     expanded_array::EXPAND_ARRAY,
     nulls::first_not_null,
     scope::Env,
@@ -19,14 +19,10 @@ use super::{
 use crate::{
     error::{SqlError, sqlstate},
     query::{
-        functions::{
-            arithmetic, builtin,
-            cast::{is_float, is_integer},
-            concat, datetime, format, numeric, pattern, scalar, series,
-        },
+        functions::{builtin, cast::is_integer, concat, datetime, format, pattern, scalar, series},
         parser::fold_identifier,
     },
-    types::{NumericShape, PgType, TimeZone},
+    types::{PgType, TimeZone},
 };
 
 /// A call's arguments and what comes with them.
@@ -476,61 +472,6 @@ impl Planner<'_> {
         Ok(Bound::new(scalar::call(&pattern::regexp_replace(), exprs), PgType::Text))
     }
 
-    /// Functions whose result depends on the kind of number they get.
-    fn numeric_function(&mut self, name: &str, args: &[Bound]) -> Result<Option<Bound>, SqlError> {
-        let numeric = |b: &Bound| is_numeric(&b.ty);
-        Ok(match (name, args) {
-            ("abs", [x]) if is_integer(&x.ty) || is_float(&x.ty) => {
-                let udf = arithmetic::absolute(&x.ty.arrow_type());
-                Some(Bound::new(scalar::call(&udf, vec![x.expr.clone()]), x.ty.clone()))
-            }
-            ("round" | "trunc", [x]) if numeric(x) => {
-                self.rounded(name, x.clone(), &Bound::int4(0))?
-            }
-            ("abs" | "ceil" | "floor" | "sign" | "sqrt" | "trim_scale", [x]) if numeric(x) => {
-                numeric::unary_function(name).map(|udf| {
-                    Bound::new(scalar::call(&udf, vec![x.expr.clone()]), PgType::Numeric(None))
-                })
-            }
-            ("round" | "trunc", [x, n])
-                if (numeric(x) || is_integer(&x.ty) || x.ty == PgType::Unknown)
-                    && can_coerce(&n.ty, &PgType::Int4) =>
-            {
-                let x = if x.ty == PgType::Unknown {
-                    self.coerce(x.clone(), &PgType::Numeric(None), CastContext::Implicit)?
-                } else {
-                    x.clone()
-                };
-                let n = self.coerce(n.clone(), &PgType::Int4, CastContext::Implicit)?;
-                self.rounded(name, x, &n)?
-            }
-            _ => None,
-        })
-    }
-
-    /// `round(x, n)` and `trunc(x, n)`.
-    fn rounded(&mut self, name: &str, x: Bound, n: &Bound) -> Result<Option<Bound>, SqlError> {
-        // To a known number of digits it is a cast.
-        if name == "round"
-            && let (Some(shape), Some(ScalarValue::Int32(Some(digits)))) =
-                (shape_of(&x.ty), n.constant())
-            && (0..=38).contains(digits)
-        {
-            let whole = i32::from(shape.precision) - i32::from(shape.scale);
-            let precision = whole + digits + 1;
-            if precision <= 76 && (precision <= 38 || shape.precision > 38) {
-                let shape = NumericShape { precision: precision as u8, scale: *digits as i8 };
-                let to = PgType::Numeric(Some(shape));
-                return Ok(Some(self.convert(x, &to, true)?));
-            }
-        }
-        let Some(udf) = numeric::binary_function(name) else {
-            return Ok(None);
-        };
-        let call = scalar::call(&udf, vec![x.expr, n.expr.clone()]);
-        Ok(Some(Bound::new(call, PgType::Numeric(None))))
-    }
-
     /// Functions that return sets, as lists; `None` for others.
     pub(super) fn set_returning(
         &mut self,
@@ -642,7 +583,7 @@ impl Planner<'_> {
             return Ok(Bound::new(call, list));
         }
         if args.iter().any(|a| is_numeric(&a.ty)) {
-            return Err(SqlError::not_supported("generate_series over these types"));
+            return self.numeric_series(args);
         }
         let of = if has(&PgType::Int8) { PgType::Int8 } else { PgType::Int4 };
         if args.len() == 2 {

@@ -85,25 +85,27 @@ pub(super) fn can_coerce(from: &PgType, to: &PgType) -> bool {
     cast_context(from, to) == Some(CastContext::Implicit)
 }
 
-/// The narrowest shape that holds every value of an exact number type; `None` for a bare numeric.
+/// The narrowest shape that holds every value of an exact number type; `None` for numerics that are
+/// kept as text.
 pub(super) fn shape_of(ty: &PgType) -> Option<NumericShape> {
     let precision = match ty {
         PgType::Int2 => 5,
         PgType::Int4 => 10,
         PgType::Int8 => 19,
-        PgType::Numeric(shape) => return *shape,
+        PgType::Numeric(shape) => return shape.filter(|s| s.decimal().is_some()),
         _ => return None,
     };
     Some(NumericShape { precision, scale: 0 })
 }
 
-/// A shape that holds the values of both; `None` if 76 digits do not.
+/// A shape that holds the values of both; `None` if no decimal does.
 pub(super) fn common_shape(a: NumericShape, b: NumericShape) -> Option<NumericShape> {
     let scale = a.scale.max(b.scale);
     let whole = (i32::from(a.precision) - i32::from(a.scale))
         .max(i32::from(b.precision) - i32::from(b.scale));
-    let precision = u8::try_from(whole + i32::from(scale)).ok().filter(|p| *p <= 76)?;
-    Some(NumericShape { precision: precision.max(1), scale })
+    let precision = u16::try_from(whole + i32::from(scale)).ok()?;
+    let shape = NumericShape { precision: precision.max(1), scale };
+    shape.decimal().map(|_| shape)
 }
 
 impl Planner<'_> {

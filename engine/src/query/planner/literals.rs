@@ -18,7 +18,7 @@ use crate::{
     query::{functions::decimal::Decimal, type_names},
     types::{
         NumericShape, PgType,
-        text::{IntervalFields, array_elements, parse_interval},
+        text::{IntervalFields, array_elements, canonical_numeric, parse_interval},
     },
 };
 
@@ -35,7 +35,7 @@ pub(super) fn decimal_literal(text: &str) -> Option<Bound> {
     }
     let precision = digits.max(scale as usize).max(1) as u8;
     let digits = value.to_i256(38, scale)?.to_i128()?;
-    let shape = NumericShape { precision, scale: scale as i8 };
+    let shape = NumericShape { precision: u16::from(precision), scale: scale as i16 };
     Some(Bound::literal(
         ScalarValue::Decimal128(Some(digits), precision, scale as i8),
         PgType::Numeric(Some(shape)),
@@ -234,12 +234,12 @@ fn number(text: &str) -> Result<Bound, SqlError> {
     if let Some(literal) = decimal_literal(text) {
         return Ok(literal);
     }
-    match Decimal::parse(text) {
-        Some(value) => Ok(Bound::literal(
-            ScalarValue::Utf8View(Some(value.to_string())),
-            PgType::Numeric(None),
-        )),
-        None => Err(SqlError::new(
+    match canonical_numeric(text) {
+        Ok(digits) => {
+            Ok(Bound::literal(ScalarValue::Utf8View(Some(digits)), PgType::Numeric(None)))
+        }
+        Err(error) if error.sqlstate == sqlstate::NUMERIC_VALUE_OUT_OF_RANGE => Err(error),
+        Err(_) => Err(SqlError::new(
             sqlstate::SYNTAX_ERROR,
             format!("trailing junk after numeric literal at or near \"{text}\""),
         )),

@@ -19,6 +19,7 @@ mod json;
 mod literals;
 mod names;
 mod nulls;
+mod numbers;
 mod operator_names;
 mod operators;
 mod outer_aggregates;

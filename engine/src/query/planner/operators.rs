@@ -21,7 +21,7 @@ use crate::{
         cast::{self as casts, is_float, is_integer, is_text},
         comparing, concat, datetime, numeric, scalar,
     },
-    types::{PgType, TimeZone},
+    types::{NumericShape, PgType, TimeZone},
 };
 
 pub(super) fn binary(left: Expr, op: Operator, right: Expr) -> Expr {
@@ -358,12 +358,16 @@ impl Planner<'_> {
             && let Some(result) = arithmetic::decimal_result(operation, a, b)
         {
             let wide = result.precision > 38;
-            let side = |planner: &mut Self, bound: Bound, shape| -> Result<Expr, SqlError> {
-                let expr = planner.shaped(bound, shape)?;
-                let to = arrow::datatypes::DataType::Decimal256(shape.precision, shape.scale);
-                let narrow = shape.precision <= 38;
-                Ok(if wide && narrow { widen(expr, to)? } else { expr })
-            };
+            let side =
+                |planner: &mut Self, bound: Bound, shape: NumericShape| -> Result<Expr, SqlError> {
+                    let expr = planner.shaped(bound, shape)?;
+                    Ok(match shape.decimal() {
+                        Some((precision @ ..=38, scale)) if wide => {
+                            widen(expr, arrow::datatypes::DataType::Decimal256(precision, scale))?
+                        }
+                        _ => expr,
+                    })
+                };
             let (l, r) = (side(self, left, a)?, side(self, right, b)?);
             let udf = arithmetic::decimal(operation, a, b, result);
             return Ok(Bound::new(scalar::call(&udf, vec![l, r]), PgType::Numeric(Some(result))));
@@ -452,8 +456,12 @@ impl Planner<'_> {
         };
         let udf = match &bound.ty {
             t if is_integer(t) || is_float(t) => arithmetic::negate(&t.arrow_type()),
-            PgType::Numeric(Some(_)) => arithmetic::negate(&bound.ty.arrow_type()),
-            PgType::Numeric(None) => numeric::unary_function("negate").expect("negation is there"),
+            t if t.is_unbounded_numeric() => {
+                let negated = numeric::unary_function("negate").expect("negation is there");
+                let call = scalar::call(&negated, vec![bound.expr]);
+                return Ok(Bound::new(call, PgType::Numeric(None)));
+            }
+            PgType::Numeric(_) => arithmetic::negate(&bound.ty.arrow_type()),
             PgType::Interval => datetime::negate_interval(),
             other => return Err(undefined_operator("-", None, other)),
         };
@@ -502,7 +510,7 @@ fn widen(expr: Expr, to: arrow::datatypes::DataType) -> Result<Expr, SqlError> {
 /// See [`Planner::sort_key`].
 pub(super) fn key_function(ty: &PgType) -> Option<Arc<datafusion::logical_expr::ScalarUDF>> {
     Some(match ty {
-        PgType::Numeric(None) => numeric::sort_key(),
+        ty if ty.is_unbounded_numeric() => numeric::sort_key(),
         PgType::Interval => datetime::interval_key(),
         PgType::Float8 => casts::canonical_float(),
         PgType::Float4 => casts::canonical_float4(),

@@ -13,7 +13,10 @@ use arrow::{
 use bytes::Bytes;
 
 use super::column::{ColumnRef, Value};
-use crate::{storage::StorageError, types::PgType};
+use crate::{
+    storage::StorageError,
+    types::{NumericShape, PgType},
+};
 
 mod display;
 mod json;
@@ -202,7 +205,8 @@ fn push_value(
         return Ok(());
     };
     if let PgType::Numeric(shape) = pg_type {
-        return push_numeric(shape.map_or(0, |s| s.scale), value, out);
+        let decimal = shape.and_then(NumericShape::decimal);
+        return push_numeric(decimal.map_or(0, |(_, scale)| scale), value, out);
     }
     out.push(VALUE);
     match value {

@@ -18,7 +18,7 @@ use super::{Format, numeric_write};
 use crate::{
     error::{SqlError, sqlstate},
     types::{
-        PgType,
+        NumericShape, PgType,
         jsonb::{self, Jsonb},
         text::{FormatSettings, TextEncoder, write_decimal128, write_decimal256, write_integer},
     },
@@ -168,11 +168,11 @@ impl<'a> Column<'a> {
             PgType::Time => Self::Time(array.as_primitive()),
             PgType::Timestamp | PgType::Timestamptz => Self::Timestamp(array.as_primitive()),
             PgType::Interval => Self::Interval(array.as_primitive()),
-            PgType::Numeric(None) => Self::NumericText(array.as_string_view()),
-            PgType::Numeric(Some(shape)) if shape.precision <= 38 => {
-                Self::Decimal128(array.as_primitive(), shape.scale)
-            }
-            PgType::Numeric(Some(shape)) => Self::Decimal256(array.as_primitive(), shape.scale),
+            PgType::Numeric(shape) => match shape.and_then(NumericShape::decimal) {
+                None => Self::NumericText(array.as_string_view()),
+                Some((..=38, scale)) => Self::Decimal128(array.as_primitive(), scale),
+                Some((_, scale)) => Self::Decimal256(array.as_primitive(), scale),
+            },
             PgType::Void => Self::Void,
             PgType::Array(of) if matches!(**of, PgType::Array(_)) => {
                 return Err(SqlError::not_supported("the binary format of nested arrays"));

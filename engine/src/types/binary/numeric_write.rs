@@ -46,7 +46,7 @@ fn write_digits(text: &[u8], out: &mut Vec<u8>) -> bool {
         return false;
     }
     let (Ok(scale), Ok(groups_before)) =
-        (u16::try_from(fraction.len()), i16::try_from(whole.len().div_ceil(4)))
+        (u16::try_from(fraction.len()), i32::try_from(whole.len().div_ceil(4)))
     else {
         return false;
     };
@@ -77,6 +77,10 @@ fn write_digits(text: &[u8], out: &mut Vec<u8>) -> bool {
     out.truncate(end);
     let count = ((end - digits) / 2) as u16;
     let (weight, sign) = if count == 0 { (0, POSITIVE) } else { (weight, sign) };
+    let Ok(weight) = i16::try_from(weight) else {
+        out.truncate(start);
+        return false;
+    };
     out[start..start + 2].copy_from_slice(&count.to_be_bytes());
     out[start + 2..start + 4].copy_from_slice(&weight.to_be_bytes());
     out[start + 4..start + 6].copy_from_slice(&sign.to_be_bytes());

@@ -21,8 +21,8 @@ pub use interval::{IntervalFields, parse_interval, write_interval};
 pub use length::fit;
 pub use names::{Names, ObjectNames};
 pub use numeric::{
-    canonical_numeric, overflow as numeric_overflow, parse_decimal, write_decimal128,
-    write_decimal256,
+    canonical_numeric, fit_numeric, infinite_overflow, nan_in_decimal,
+    overflow as numeric_overflow, parse_decimal, write_decimal128, write_decimal256,
 };
 pub use parse::{ColumnBuilder, boolean as parse_boolean, parse_text};
 pub use write::{TextEncoder, write_integer, write_text};

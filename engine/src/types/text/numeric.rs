@@ -72,6 +72,17 @@ struct Parts {
 const WHOLE_DIGITS_MAX: i64 = 131_072;
 const SCALE_MAX: i64 = 16_383;
 
+/// An exponent; one beyond every limit comes as a shorter one that is beyond them, too.
+fn exponent(text: &str) -> Option<i64> {
+    const BEYOND: i64 = 200_000;
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let value = digits.parse::<i64>().unwrap_or(BEYOND).min(BEYOND);
+    Some(if text.starts_with('-') { -value } else { value })
+}
+
 fn split(text: &str) -> Option<Parts> {
     let text = text.trim();
     let (negative, rest) = match text.as_bytes().first()? {
@@ -80,11 +91,9 @@ fn split(text: &str) -> Option<Parts> {
         _ => (false, text),
     };
     let (mantissa, exponent) = match rest.find(['e', 'E']) {
-        Some(at) => (&rest[..at], rest[at + 1..].parse::<i32>().ok()?),
+        Some(at) => (&rest[..at], exponent(&rest[at + 1..])?),
         None => (rest, 0),
     };
-    // Beyond every limit, but not long.
-    let exponent = i64::from(exponent.clamp(-200_000, 200_000));
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
     if whole.is_empty() && fraction.is_empty() {
         return None;
@@ -109,11 +118,8 @@ fn split(text: &str) -> Option<Parts> {
 /// # Errors
 /// 22P02 for what is no number, 22003 beyond PostgreSQL's limits.
 pub fn canonical_numeric(text: &str) -> Result<String, SqlError> {
-    match text.trim().to_ascii_lowercase().as_str() {
-        "nan" => return Ok("NaN".to_owned()),
-        "infinity" | "+infinity" | "inf" | "+inf" => return Ok("Infinity".to_owned()),
-        "-infinity" | "-inf" => return Ok("-Infinity".to_owned()),
-        _ => {}
+    if let Some(special) = special(text) {
+        return Ok(special.to_owned());
     }
     let parts = split(text).ok_or_else(|| no_number(text))?;
     if parts.scale > SCALE_MAX || parts.digits.len() as i64 - parts.scale > WHOLE_DIGITS_MAX {
@@ -122,24 +128,98 @@ pub fn canonical_numeric(text: &str) -> Result<String, SqlError> {
             "value overflows numeric format",
         ));
     }
-    let zero = parts.digits.iter().all(|d| *d == b'0');
-    let scale = parts.scale as usize;
-    let mut out = Vec::with_capacity(parts.digits.len() + 3);
-    if parts.negative && !zero {
-        out.push(b'-');
+    Ok(parts.canonical())
+}
+
+/// NaN and the infinities.
+fn special(text: &str) -> Option<&'static str> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "nan" => Some("NaN"),
+        "infinity" | "+infinity" | "inf" | "+inf" => Some("Infinity"),
+        "-infinity" | "-inf" => Some("-Infinity"),
+        _ => None,
     }
-    let whole = parts.digits.len().saturating_sub(scale);
-    if whole == 0 {
-        out.push(b'0');
-    } else {
-        out.extend_from_slice(&parts.digits[..whole]);
+}
+
+impl Parts {
+    fn canonical(&self) -> String {
+        let parts = self;
+        let zero = parts.digits.iter().all(|d| *d == b'0');
+        let scale = parts.scale as usize;
+        let mut out = Vec::with_capacity(parts.digits.len() + 3);
+        if parts.negative && !zero {
+            out.push(b'-');
+        }
+        let whole = parts.digits.len().saturating_sub(scale);
+        if whole == 0 {
+            out.push(b'0');
+        } else {
+            out.extend_from_slice(&parts.digits[..whole]);
+        }
+        if scale > 0 {
+            out.push(b'.');
+            out.resize(out.len() + scale.saturating_sub(parts.digits.len()), b'0');
+            out.extend_from_slice(&parts.digits[whole..]);
+        }
+        String::from_utf8(out).expect("digits are ASCII")
     }
-    if scale > 0 {
-        out.push(b'.');
-        out.resize(out.len() + scale.saturating_sub(parts.digits.len()), b'0');
-        out.extend_from_slice(&parts.digits[whole..]);
+
+    /// Rounds half away from zero to a scale, which may be negative.
+    fn round(&mut self, scale: i64) {
+        let drop = self.scale - scale;
+        if drop <= 0 {
+            // Zeros are not digits of a zero.
+            self.digits.resize(self.digits.len() + drop.unsigned_abs() as usize, b'0');
+        } else {
+            let keep = self.digits.len() as i64 - drop;
+            let up = usize::try_from(keep).ok().and_then(|at| self.digits.get(at));
+            let up = up.is_some_and(|digit| *digit >= b'5');
+            self.digits.truncate(usize::try_from(keep).unwrap_or(0));
+            if up {
+                self.increment();
+            }
+        }
+        self.scale = scale;
+        if scale < 0 {
+            if !self.digits.is_empty() {
+                self.digits.resize(self.digits.len() + scale.unsigned_abs() as usize, b'0');
+            }
+            self.scale = 0;
+        }
     }
-    Ok(String::from_utf8(out).expect("digits are ASCII"))
+
+    fn increment(&mut self) {
+        for digit in self.digits.iter_mut().rev() {
+            if *digit < b'9' {
+                *digit += 1;
+                return;
+            }
+            *digit = b'0';
+        }
+        self.digits.insert(0, b'1');
+    }
+}
+
+/// A numeric of [`canonical_numeric`]'s form as one with a precision and scale.
+///
+/// # Errors
+/// 22003 if it has too many digits.
+pub fn fit_numeric(text: &str, shape: NumericShape) -> Result<String, SqlError> {
+    match special(text) {
+        Some("NaN") => return Ok("NaN".to_owned()),
+        Some(_) => return Err(infinite_overflow(shape)),
+        None => {}
+    }
+    let mut parts = split(text).ok_or_else(|| no_number(text))?;
+    parts.round(i64::from(shape.scale));
+    let zeros = parts.digits.iter().take_while(|d| **d == b'0').count();
+    // Digits before the point, or less than none if zeros follow it.
+    let whole = (parts.digits.len() - zeros) as i64 - parts.scale;
+    let zero = zeros == parts.digits.len();
+    if !zero && whole > i64::from(shape.precision) - i64::from(shape.scale) {
+        return Err(overflow(shape));
+    }
+    Ok(parts.canonical())
 }
 
 /// `text` in units of 10^-scale, rounded half away from zero as PostgreSQL does.
@@ -149,10 +229,10 @@ pub fn canonical_numeric(text: &str) -> Result<String, SqlError> {
 /// and the infinities, which a decimal does not hold.
 pub fn parse_decimal(text: &str, shape: NumericShape) -> Result<i256, SqlError> {
     let Some(parts) = split(text) else {
-        return Err(if canonical_numeric(text).is_ok() {
-            SqlError::not_supported(format!("{} in a numeric column with a precision", text.trim()))
-        } else {
-            no_number(text)
+        return Err(match special(text) {
+            None => no_number(text),
+            Some("NaN") => nan_in_decimal(),
+            Some(_) => infinite_overflow(shape),
         });
     };
     let mut digits = parts.digits;
@@ -197,7 +277,7 @@ pub fn parse_decimal(text: &str, shape: NumericShape) -> Result<i256, SqlError> 
 
 /// The common case of [`parse_decimal`] without a copy: at most 18 digits, no exponent, no more
 /// fraction digits than `scale`.
-pub(super) fn parse_decimal_fast(bytes: &[u8], precision: u8, scale: i8) -> Option<i128> {
+pub(super) fn parse_decimal_fast(bytes: &[u8], shape: NumericShape) -> Option<i128> {
     let (negative, digits) = match bytes.first()? {
         b'-' => (true, &bytes[1..]),
         _ => (false, bytes),
@@ -221,9 +301,9 @@ pub(super) fn parse_decimal_fast(bytes: &[u8], precision: u8, scale: i8) -> Opti
         return None;
     }
     let fraction = point.map_or(0, |at| digits.len() - at - 1);
-    let missing = usize::try_from(scale).ok()?.checked_sub(fraction)?;
+    let missing = usize::try_from(shape.scale).ok()?.checked_sub(fraction)?;
     let value = i128::from(value).checked_mul(10i128.checked_pow(missing as u32)?)?;
-    if value >= 10i128.checked_pow(u32::from(precision)).unwrap_or(i128::MAX) {
+    if value >= 10i128.checked_pow(u32::from(shape.precision)).unwrap_or(i128::MAX) {
         return None;
     }
     Some(if negative { -value } else { value })
@@ -234,6 +314,22 @@ fn no_number(text: &str) -> SqlError {
         sqlstate::INVALID_TEXT_REPRESENTATION,
         format!("invalid input syntax for type numeric: \"{text}\""),
     )
+}
+
+/// 22003 for an infinity in a column with a precision.
+#[must_use]
+pub fn infinite_overflow(shape: NumericShape) -> SqlError {
+    SqlError::new(sqlstate::NUMERIC_VALUE_OUT_OF_RANGE, "numeric field overflow").detail(format!(
+        "A field with precision {}, scale {} cannot hold an infinite value.",
+        shape.precision, shape.scale
+    ))
+}
+
+/// 0A000: Arrow's decimals have no NaN.
+#[must_use]
+pub fn nan_in_decimal() -> SqlError {
+    SqlError::not_supported("NaN in a numeric column with a precision")
+        .hint("Numeric without precision and numeric with a precision above 76 can be NaN.")
 }
 
 /// 22003 as PostgreSQL words it for a column that is too narrow.
@@ -251,17 +347,17 @@ pub fn overflow(shape: NumericShape) -> SqlError {
 mod tests {
     use super::*;
 
-    fn decimal(text: &str, precision: u8, scale: i8) -> Result<String, SqlError> {
+    fn decimal(text: &str, precision: u16, scale: i16) -> Result<String, SqlError> {
         let shape = NumericShape { precision, scale };
         let value = parse_decimal(text, shape)?;
-        if let Some(fast) = parse_decimal_fast(text.as_bytes(), precision, scale) {
+        if let Some(fast) = parse_decimal_fast(text.as_bytes(), shape) {
             assert_eq!(Some(fast), value.to_i128(), "{text}");
         }
         let mut out = Vec::new();
-        write_decimal256(value, scale, &mut out);
+        write_decimal256(value, scale as i8, &mut out);
         if let Some(value) = value.to_i128() {
             let mut narrow = Vec::new();
-            write_decimal128(value, scale, &mut narrow);
+            write_decimal128(value, scale as i8, &mut narrow);
             assert_eq!(narrow, out);
         }
         Ok(String::from_utf8(out).expect("ASCII"))
@@ -301,7 +397,8 @@ mod tests {
                 sqlstate::INVALID_TEXT_REPRESENTATION,
                 "{text}"
             );
-            assert_eq!(parse_decimal_fast(text.as_bytes(), 10, 2), None, "{text}");
+            let shape = NumericShape { precision: 10, scale: 2 };
+            assert_eq!(parse_decimal_fast(text.as_bytes(), shape), None, "{text}");
         }
     }
 

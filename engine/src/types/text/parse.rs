@@ -15,8 +15,8 @@ use arrow::{
 use datafusion::scalar::ScalarValue;
 
 use super::{
-    FormatSettings, array_elements, canonical_numeric, datetime, fit, interval::parse_interval,
-    numeric, parse_decimal,
+    FormatSettings, array_elements, canonical_numeric, datetime, fit, fit_numeric,
+    interval::parse_interval, numeric, parse_decimal,
 };
 use crate::{
     error::{SqlError, sqlstate},
@@ -56,8 +56,8 @@ enum Values {
     Float8(Float64Builder),
     Decimal128(Decimal128Builder, NumericShape),
     Decimal256(Decimal256Builder, NumericShape),
-    /// Bare numeric: canonical text.
-    Numeric(StringViewBuilder),
+    /// Canonical text, rounded to a shape if there is one.
+    Numeric(StringViewBuilder, Option<NumericShape>),
     Text(StringViewBuilder),
     Bytea(BinaryBuilder),
     Date(Date32Builder),
@@ -124,15 +124,18 @@ impl ColumnBuilder {
             PgType::Int8 => Values::Int8(Int64Builder::with_capacity(capacity)),
             PgType::Float4 => Values::Float4(Float32Builder::with_capacity(capacity)),
             PgType::Float8 => Values::Float8(Float64Builder::with_capacity(capacity)),
-            PgType::Numeric(None) => Values::Numeric(strings()),
-            PgType::Numeric(Some(shape)) if shape.precision <= 38 => Values::Decimal128(
-                Decimal128Builder::with_capacity(capacity).with_data_type(pg_type.arrow_type()),
-                *shape,
-            ),
-            PgType::Numeric(Some(shape)) => Values::Decimal256(
-                Decimal256Builder::with_capacity(capacity).with_data_type(pg_type.arrow_type()),
-                *shape,
-            ),
+            PgType::Numeric(None) => Values::Numeric(strings(), None),
+            PgType::Numeric(Some(shape)) => match shape.decimal() {
+                None => Values::Numeric(strings(), Some(*shape)),
+                Some((..=38, _)) => Values::Decimal128(
+                    Decimal128Builder::with_capacity(capacity).with_data_type(pg_type.arrow_type()),
+                    *shape,
+                ),
+                Some(_) => Values::Decimal256(
+                    Decimal256Builder::with_capacity(capacity).with_data_type(pg_type.arrow_type()),
+                    *shape,
+                ),
+            },
             PgType::Text
             | PgType::Varchar(_)
             | PgType::Bpchar(_)
@@ -194,7 +197,7 @@ impl ColumnBuilder {
             Values::Float8(b) => b.len(),
             Values::Decimal128(b, _) => b.len(),
             Values::Decimal256(b, _) => b.len(),
-            Values::Numeric(b) | Values::Text(b) | Values::Json(b) => b.len(),
+            Values::Numeric(b, _) | Values::Text(b) | Values::Json(b) => b.len(),
             Values::Bytea(b) | Values::Jsonb(b) => b.len(),
             Values::Array(lists) => lists.ends.len(),
             Values::Date(b) => b.len(),
@@ -221,7 +224,7 @@ impl ColumnBuilder {
             Values::Float8(b) => b.append_null(),
             Values::Decimal128(b, _) => b.append_null(),
             Values::Decimal256(b, _) => b.append_null(),
-            Values::Numeric(b) | Values::Text(b) | Values::Json(b) => b.append_null(),
+            Values::Numeric(b, _) | Values::Text(b) | Values::Json(b) => b.append_null(),
             Values::Bytea(b) | Values::Jsonb(b) => b.append_null(),
             Values::Array(lists) => {
                 let end = lists.ends.last().copied().unwrap_or(0);
@@ -254,8 +257,7 @@ impl ColumnBuilder {
             Values::Float4(b) => b.append_value(float4(text)?),
             Values::Float8(b) => b.append_value(float8(text)?),
             Values::Decimal128(b, shape) => {
-                let fast =
-                    numeric::parse_decimal_fast(text.as_bytes(), shape.precision, shape.scale);
+                let fast = numeric::parse_decimal_fast(text.as_bytes(), *shape);
                 let value = match fast {
                     Some(value) => value,
                     None => parse_decimal(text, *shape)?
@@ -265,8 +267,12 @@ impl ColumnBuilder {
                 b.append_value(value);
             }
             Values::Decimal256(b, shape) => b.append_value(parse_decimal(text, *shape)?),
-            Values::Numeric(b) => {
+            Values::Numeric(b, shape) => {
                 let canonical = canonical_numeric(text)?;
+                let canonical = match shape {
+                    None => canonical,
+                    Some(shape) => fit_numeric(&canonical, *shape)?,
+                };
                 self.bytes += canonical.len();
                 b.append_value(canonical);
             }
@@ -345,7 +351,7 @@ impl ColumnBuilder {
             Values::Float8(b) => Arc::new(b.finish()),
             Values::Decimal128(b, _) => Arc::new(b.finish()),
             Values::Decimal256(b, _) => Arc::new(b.finish()),
-            Values::Numeric(b) | Values::Text(b) | Values::Json(b) => Arc::new(b.finish()),
+            Values::Numeric(b, _) | Values::Text(b) | Values::Json(b) => Arc::new(b.finish()),
             Values::Bytea(b) | Values::Jsonb(b) => Arc::new(b.finish()),
             Values::Array(lists) => lists.finish(&self.pg_type.arrow_type()),
             Values::Date(b) => Arc::new(b.finish()),

@@ -206,7 +206,8 @@ impl Shape {
             PgType::Numeric(Some(shape)) => Self {
                 precision: int(shape.precision),
                 radix: int(10),
-                scale: int(shape.scale),
+                // The 11 bits of the modifier, as PostgreSQL 15 shows a negative one, too.
+                scale: int(shape.scale & 0x7ff),
                 ..none()
             },
             PgType::Text | PgType::Varchar(None) => Self { octets: int(OCTETS_MAX), ..none() },

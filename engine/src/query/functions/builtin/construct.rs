@@ -64,7 +64,9 @@ pub(super) static TABLE: &[Builtin] = &[
     builtin("justify_interval", &[Interval], Interval, |a, _| justify(interval(&a[0]))),
     builtin("date_bin", &[Interval, Timestamp, Timestamp], Timestamp, |a, _| bin(a)),
     builtin("date_bin", &[Interval, Timestamptz, Timestamptz], Timestamptz, |a, _| bin(a)),
-    builtin("factorial", &[Int8], Numeric, |a, _| factorial(a[0].int()).map(Out::Numeric)),
+    builtin("factorial", &[Int8], Numeric, |a, _| {
+        factorial(a[0].int()).map(|n| Out::Numeric(n.into()))
+    }),
     builtin("to_date", &[Text, Text], Date, |a, _| {
         from_char::date(a[0].text(), a[1].text()).map(Out::Date)
     }),
@@ -73,7 +75,7 @@ pub(super) static TABLE: &[Builtin] = &[
         datetime::from_local(local, s.time_zone).map(Out::Timestamp)
     }),
     builtin("to_number", &[Text, Text], Numeric, |a, _| {
-        from_char::number(a[0].text(), a[1].text()).map(Out::Numeric)
+        from_char::number(a[0].text(), a[1].text()).map(|n| Out::Numeric(n.into()))
     }),
 ];
 

@@ -105,10 +105,6 @@ pub(super) static TABLE: &[Builtin] = &[
         Ok(Out::Bool(!datetime::is_infinite(timestamp(&a[0]))))
     }),
     builtin("isfinite", &[Interval], Bool, |_, _| Ok(Out::Bool(true))),
-    builtin("to_char", &[Numeric, Text], Text, |a, _| match &a[0] {
-        Value::Numeric(value) => to_char::numeric(value, a[1].text()).map(Out::Text),
-        _ => Ok(Out::Null),
-    }),
 ];
 
 pub(super) fn timestamp(value: &Value<'_>) -> i64 {
@@ -188,7 +184,7 @@ impl Moment {
 
 /// A result as numeric, or as double for `date_part`.
 fn result(value: Decimal, float: bool) -> Result<Out, SqlError> {
-    Ok(if float { Out::Float(value.to_f64()) } else { Out::Numeric(value) })
+    Ok(if float { Out::Float(value.to_f64()) } else { Out::Numeric(value.into()) })
 }
 
 fn whole(value: i64, float: bool) -> Result<Out, SqlError> {

@@ -2,14 +2,14 @@
 
 use super::{
     Builtin, Out,
-    Type::{Float8, Int4, Int8, Numeric},
+    Type::{Float8, Int4, Int8, Numeric, Text},
     Value, builtin,
 };
 use crate::{
     error::{SqlError, sqlstate},
     query::functions::{
         decimal::{Decimal, division_by_zero},
-        given_up,
+        numeric, to_char,
     },
 };
 
@@ -23,7 +23,9 @@ pub(super) static TABLE: &[Builtin] = &[
         let v = a[0].float();
         Ok(Out::Float(if v == 0.0 || v.is_nan() { 0.0 } else { v.signum() }))
     }),
-    builtin("ceiling", &[Numeric], Numeric, |a, _| Ok(Out::Numeric(numeric(&a[0]).ceil()))),
+    builtin("ceiling", &[Numeric], Numeric, |a, _| {
+        Ok(Out::Numeric(numeric(&a[0]).map(Decimal::ceil)))
+    }),
     builtin("sqrt", &[Float8], Float8, |a, _| {
         if a[0].float() < 0.0 {
             return Err(negative_root());
@@ -37,8 +39,19 @@ pub(super) static TABLE: &[Builtin] = &[
     builtin("log10", &[Float8], Float8, |a, _| logarithm(a[0].float(), f64::log10)),
     builtin("power", &[Float8, Float8], Float8, |a, _| power(a)),
     builtin("pow", &[Float8, Float8], Float8, |a, _| power(a)),
-    builtin("power", &[Numeric, Numeric], Numeric, |a, _| numeric_power(&a[0], &a[1])),
-    builtin("pow", &[Numeric, Numeric], Numeric, |a, _| numeric_power(&a[0], &a[1])),
+    builtin("power", &[Numeric, Numeric], Numeric, |a, _| {
+        numeric(&a[0]).power(numeric(&a[1])).map(Out::Numeric)
+    }),
+    builtin("pow", &[Numeric, Numeric], Numeric, |a, _| {
+        numeric(&a[0]).power(numeric(&a[1])).map(Out::Numeric)
+    }),
+    builtin("exp", &[Numeric], Numeric, |a, _| numeric(&a[0]).exp().map(Out::Numeric)),
+    builtin("ln", &[Numeric], Numeric, |a, _| numeric(&a[0]).ln().map(Out::Numeric)),
+    builtin("log", &[Numeric], Numeric, |a, _| common_logarithm(numeric(&a[0]))),
+    builtin("log10", &[Numeric], Numeric, |a, _| common_logarithm(numeric(&a[0]))),
+    builtin("log", &[Numeric, Numeric], Numeric, |a, _| {
+        numeric(&a[1]).log(numeric(&a[0])).map(Out::Numeric)
+    }),
     builtin("pi", &[], Float8, |_, _| Ok(Out::Float(std::f64::consts::PI))),
     builtin("degrees", &[Float8], Float8, |a, _| finite(a[0].float().to_degrees(), a)),
     builtin("radians", &[Float8], Float8, |a, _| finite(a[0].float().to_radians(), a)),
@@ -58,24 +71,52 @@ pub(super) static TABLE: &[Builtin] = &[
     builtin("mod", &[Int4, Int4], Int4, |a, _| remainder(a)),
     builtin("mod", &[Int8, Int8], Int8, |a, _| remainder(a)),
     builtin("mod", &[Numeric, Numeric], Numeric, |a, _| {
-        numeric(&a[0]).remainder(&numeric(&a[1])).map(Out::Numeric)
+        numeric(&a[0]).remainder(numeric(&a[1])).map(Out::Numeric)
     }),
     builtin("div", &[Numeric, Numeric], Numeric, |a, _| {
-        numeric(&a[0]).divide_truncated(&numeric(&a[1])).map(Out::Numeric)
+        numeric(&a[0]).divide_truncated(numeric(&a[1])).map(Out::Numeric)
     }),
-    builtin("gcd", &[Int4, Int4], Int4, |a, _| Ok(Out::Int(gcd(a[0].int(), a[1].int())))),
-    builtin("gcd", &[Int8, Int8], Int8, |a, _| Ok(Out::Int(gcd(a[0].int(), a[1].int())))),
+    builtin("gcd", &[Int4, Int4], Int4, |a, _| gcd(a[0].int(), a[1].int()).map(Out::Int)),
+    builtin("gcd", &[Int8, Int8], Int8, |a, _| gcd(a[0].int(), a[1].int()).map(Out::Int)),
+    builtin("gcd", &[Numeric, Numeric], Numeric, |a, _| {
+        numeric(&a[0]).gcd(numeric(&a[1])).map(Out::Numeric)
+    }),
     builtin("lcm", &[Int4, Int4], Int4, |a, _| lcm(a)),
     builtin("lcm", &[Int8, Int8], Int8, |a, _| lcm(a)),
-    builtin("scale", &[Numeric], Int4, |a, _| Ok(Out::Int(i64::from(numeric(&a[0]).scale())))),
+    builtin("lcm", &[Numeric, Numeric], Numeric, |a, _| {
+        numeric(&a[0]).lcm(numeric(&a[1])).map(Out::Numeric)
+    }),
+    builtin("scale", &[Numeric], Int4, |a, _| scale(numeric(&a[0]), Decimal::scale)),
+    builtin("min_scale", &[Numeric], Int4, |a, _| scale(numeric(&a[0]), Decimal::min_scale)),
+    builtin("to_char", &[Numeric, Text], Text, |a, _| match &a[0] {
+        Value::Numeric(numeric::Numeric::Finite(value)) => {
+            to_char::numeric(value, a[1].text()).map(Out::Text)
+        }
+        _ => Err(SqlError::not_supported("to_char of NaN and infinity")),
+    }),
+    builtin("numeric_inc", &[Numeric], Numeric, |a, _| {
+        numeric(&a[0]).add(&Decimal::new(1, 0).into()).map(Out::Numeric)
+    }),
     builtin("width_bucket", &[Float8, Float8, Float8, Int4], Int4, |a, _| width_bucket(a)),
+    builtin("width_bucket", &[Numeric, Numeric, Numeric, Int4], Int4, |a, _| {
+        numeric_width_bucket(numeric(&a[0]), numeric(&a[1]), numeric(&a[2]), a[3].int())
+    }),
 ];
 
-fn numeric(value: &Value<'_>) -> Decimal {
+fn numeric<'v>(value: &'v Value<'_>) -> &'v numeric::Numeric {
     match value {
-        Value::Numeric(value) => value.clone(),
-        _ => Decimal::new(0, 0),
+        Value::Numeric(value) => value,
+        _ => &numeric::Numeric::NaN,
     }
+}
+
+fn common_logarithm(value: &numeric::Numeric) -> Result<Out, SqlError> {
+    value.log(&Decimal::new(10, 0).into()).map(Out::Numeric)
+}
+
+/// NULL for what is not finite.
+fn scale(value: &numeric::Numeric, of: fn(&Decimal) -> u32) -> Result<Out, SqlError> {
+    Ok(value.finite().map_or(Out::Null, |value| Out::Int(i64::from(of(value)))))
 }
 
 fn negative_root() -> SqlError {
@@ -121,36 +162,6 @@ fn power(args: &[Value<'_>]) -> Result<Out, SqlError> {
     finite(base.powf(exponent), args)
 }
 
-/// Whole exponents only: others need logarithms to many digits.
-fn numeric_power(base: &Value<'_>, exponent: &Value<'_>) -> Result<Out, SqlError> {
-    let (base, exponent) = (numeric(base), numeric(exponent));
-    let whole = exponent.to_i128().filter(|e| {
-        (0..=400).contains(e) && Decimal::new(*e, 0).compare(&exponent) == std::cmp::Ordering::Equal
-    });
-    let Some(whole) = whole else {
-        return Err(SqlError::not_supported(format!("numeric power with exponent {exponent}"))
-            .hint("Cast to double precision, or use a whole exponent from 0 to 400."));
-    };
-    let mut result = Decimal::new(1, 0);
-    for _ in 0..whole {
-        given_up::check()?;
-        result = result.multiply(&base);
-        if result.overflows() {
-            let message = "value overflows numeric format";
-            return Err(SqlError::new(sqlstate::NUMERIC_VALUE_OUT_OF_RANGE, message));
-        }
-    }
-    // PostgreSQL gives 16 significant digits at least.
-    let digits = result.abs().truncate(0).to_string().len() as i64;
-    let leading = if result.abs().compare(&Decimal::new(1, 0)) == std::cmp::Ordering::Less {
-        0
-    } else {
-        digits - 1
-    };
-    let scale = (16 - leading).max(i64::from(base.scale())).max(0);
-    Ok(Out::Numeric(result.round(scale)))
-}
-
 fn trigonometric(args: &[Value<'_>], of: fn(f64) -> f64) -> Result<Out, SqlError> {
     if args[0].float().is_infinite() {
         return Err(SqlError::new(sqlstate::NUMERIC_VALUE_OUT_OF_RANGE, "input is out of range"));
@@ -174,12 +185,17 @@ fn remainder(args: &[Value<'_>]) -> Result<Out, SqlError> {
     Ok(Out::Int(left.wrapping_rem(right)))
 }
 
-fn gcd(a: i64, b: i64) -> i64 {
+fn out_of_range() -> SqlError {
+    SqlError::new(sqlstate::NUMERIC_VALUE_OUT_OF_RANGE, "bigint out of range")
+}
+
+/// As PostgreSQL has no positive number for that of the least integer, neither has its divisor.
+fn gcd(a: i64, b: i64) -> Result<i64, SqlError> {
     let (mut a, mut b) = (a.unsigned_abs(), b.unsigned_abs());
     while b != 0 {
         (a, b) = (b, a % b);
     }
-    i64::try_from(a).unwrap_or(i64::MAX)
+    i64::try_from(a).map_err(|_| out_of_range())
 }
 
 fn lcm(args: &[Value<'_>]) -> Result<Out, SqlError> {
@@ -187,37 +203,81 @@ fn lcm(args: &[Value<'_>]) -> Result<Out, SqlError> {
     if a == 0 || b == 0 {
         return Ok(Out::Int(0));
     }
-    (a / gcd(a, b))
-        .checked_mul(b)
-        .and_then(i64::checked_abs)
-        .map(Out::Int)
-        .ok_or_else(|| SqlError::new(sqlstate::NUMERIC_VALUE_OUT_OF_RANGE, "bigint out of range"))
+    let multiple = i128::from(a) / i128::from(gcd(a, b)?) * i128::from(b);
+    i64::try_from(multiple.abs()).map(Out::Int).map_err(|_| out_of_range())
+}
+
+fn no_bucket(message: &str) -> SqlError {
+    SqlError::new("2201G", message)
+}
+
+fn check_buckets(count: i64, nan: bool, infinite: bool) -> Result<(), SqlError> {
+    if count <= 0 {
+        return Err(no_bucket("count must be greater than zero"));
+    }
+    if nan {
+        return Err(no_bucket("operand, lower bound, and upper bound cannot be NaN"));
+    }
+    if infinite {
+        return Err(no_bucket("lower and upper bounds must be finite"));
+    }
+    Ok(())
 }
 
 fn width_bucket(args: &[Value<'_>]) -> Result<Out, SqlError> {
     let (operand, low, high, count) =
         (args[0].float(), args[1].float(), args[2].float(), args[3].int());
-    let error = |message| Err(SqlError::new("2201G", message));
-    if count <= 0 {
-        return error("count must be greater than zero");
-    }
+    let nan = operand.is_nan() || low.is_nan() || high.is_nan();
+    check_buckets(count, nan, low.is_infinite() || high.is_infinite())?;
+    // Downwards it is the same with the signs exchanged.
+    let (operand, low, high) =
+        if low > high { (-operand, -low, -high) } else { (operand, low, high) };
     if low == high {
-        return error("lower bound cannot equal upper bound");
+        return Err(no_bucket("lower bound cannot equal upper bound"));
     }
-    let bucket = if low < high {
-        if operand < low {
-            0
-        } else if operand >= high {
-            count + 1
-        } else {
-            ((operand - low) / (high - low) * count as f64) as i64 + 1
-        }
-    } else if operand > low {
-        0
-    } else if operand <= high {
-        count + 1
+    if operand < low {
+        return Ok(Out::Int(0));
+    }
+    if operand >= high {
+        return Ok(Out::Int(count + 1));
+    }
+    let width = high - low;
+    let share = if width.is_infinite() {
+        (operand / 2.0 - low / 2.0) / (high / 2.0 - low / 2.0)
     } else {
-        ((low - operand) / (low - high) * count as f64) as i64 + 1
+        (operand - low) / width
     };
-    Ok(Out::Int(bucket))
+    let bucket = (count as f64 * share) as i64;
+    // The quotient may have been rounded to 1.
+    Ok(Out::Int(bucket.min(count - 1) + 1))
+}
+
+fn numeric_width_bucket(
+    operand: &numeric::Numeric,
+    low: &numeric::Numeric,
+    high: &numeric::Numeric,
+    count: i64,
+) -> Result<Out, SqlError> {
+    let nan = operand.is_nan() || low.is_nan() || high.is_nan();
+    check_buckets(count, nan, low.is_infinite() || high.is_infinite())?;
+    let order = low.compare(high);
+    if order.is_eq() {
+        return Err(no_bucket("lower bound cannot equal upper bound"));
+    }
+    // Seen from the first bound towards the second.
+    let beyond = |bound: &numeric::Numeric| match order.is_lt() {
+        true => operand.compare(bound),
+        false => bound.compare(operand),
+    };
+    if beyond(low).is_lt() {
+        return Ok(Out::Int(0));
+    }
+    if !beyond(high).is_lt() {
+        return Ok(Out::Int(count + 1));
+    }
+    let buckets = Decimal::new(count, 0).into();
+    let way = operand.subtract(low)?.multiply(&buckets)?;
+    let whole = way.divide_truncated(&high.subtract(low)?)?;
+    let bucket = whole.finite().and_then(Decimal::to_i128).unwrap_or(0);
+    Ok(Out::Int(bucket as i64 + 1))
 }

@@ -25,10 +25,9 @@ use datafusion::logical_expr::{ScalarUDF, Volatility};
 use hashbrown::HashMap;
 
 use super::{
-    decimal::Decimal,
     given_up,
     memory::Memory,
-    numeric::NumericColumn,
+    numeric::{Numeric, NumericColumn},
     scalar::{function, infallible, internal, strict_charged},
 };
 use crate::{
@@ -92,7 +91,7 @@ pub enum Value<'a> {
     Bool(bool),
     Int(i64),
     Float(f64),
-    Numeric(Decimal),
+    Numeric(Numeric),
     Text(&'a str),
     Bytes(&'a [u8]),
     /// Days.
@@ -153,7 +152,7 @@ pub enum Out {
     Bool(bool),
     Int(i64),
     Float(f64),
-    Numeric(Decimal),
+    Numeric(Numeric),
     Text(String),
     Bytes(Vec<u8>),
     Date(i32),

@@ -17,6 +17,7 @@ use crate::{
 };
 
 fn numeric(precision: u8, scale: i8) -> PgType {
+    let (precision, scale) = (u16::from(precision), i16::from(scale));
     PgType::Numeric(Some(NumericShape { precision, scale }))
 }
 
