@@ -8,8 +8,9 @@ use self::tables::{NONE, SINGLE_BYTE};
 use crate::error::{SqlError, sqlstate};
 
 /// How text comes from outside, and goes there.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Encoding {
+    #[default]
     Utf8,
     /// Bytes that nobody translates.
     SqlAscii,

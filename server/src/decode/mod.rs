@@ -3,15 +3,12 @@
 #[cfg(test)]
 mod tests;
 
-use std::str;
-
 use datafusion::scalar::ScalarValue;
 use glaredb_engine::{
     error::SqlError,
     types::{
         PgType,
-        binary::{WRONG_FORMAT, read_value},
-        encoding::invalid_utf8,
+        binary::{WRONG_FORMAT, client_text, read_value},
         text::{FormatSettings, parse_text},
     },
 };
@@ -50,21 +47,13 @@ fn null(pg_type: &PgType) -> Result<ScalarValue, SqlError> {
         .map_err(|error| SqlError::internal(error.to_string()))
 }
 
-fn utf8(value: &[u8]) -> Result<&str, SqlError> {
-    let text =
-        str::from_utf8(value).map_err(|error| invalid_utf8(&value[error.valid_up_to()..]))?;
-    if value.contains(&0) {
-        return Err(invalid_utf8(&[0]));
-    }
-    Ok(text)
-}
-
 fn text(
     pg_type: &PgType,
     value: &[u8],
     settings: &FormatSettings,
 ) -> Result<ScalarValue, SqlError> {
-    let text = utf8(value)?;
+    let text = client_text(value, settings)?;
+    let text = text.as_ref();
     // What most drivers send most of the time; everything unusual goes the long way.
     let quick = match pg_type {
         PgType::Int2 => text.parse().ok().map(|v| ScalarValue::Int16(Some(v))),

@@ -2,7 +2,10 @@
 
 use std::{io, sync::Arc};
 
-use glaredb_engine::error::{SqlError, sqlstate};
+use glaredb_engine::{
+    error::{SqlError, sqlstate},
+    types::encoding::Encoding,
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     time::Instant,
@@ -195,6 +198,7 @@ impl<S: SqlSession, IO: AsyncRead + AsyncWrite + Unpin + Send> Connection<S, IO>
             self.metrics.serialization_failures.increment();
         }
         self.session.statement_failed();
+        self.speak();
         if error.sqlstate == sqlstate::ADMIN_SHUTDOWN {
             return Err(End::Fatal(error.clone()));
         }
@@ -239,7 +243,22 @@ impl<S: SqlSession, IO: AsyncRead + AsyncWrite + Unpin + Send> Connection<S, IO>
         }
     }
 
+    /// Takes over the client's encoding, which the session may have changed.
+    pub(crate) fn speak(&mut self) -> Encoding {
+        let encoding = self.session.format_settings().encoding;
+        self.channel.output.encoding = encoding;
+        encoding
+    }
+
     async fn serve_frame(&mut self, frame: &Frame) -> Result<(), Failure> {
+        let encoding = self.speak();
+        let decoded;
+        let frame = if encoding.is_utf8() {
+            frame
+        } else {
+            decoded = frame.in_utf8(encoding)?;
+            &decoded
+        };
         match frame.decode()? {
             Message::Query { sql } => self.simple_query(sql).await,
             Message::Parse { name, sql, parameter_types } => {

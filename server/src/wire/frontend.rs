@@ -9,7 +9,7 @@ use std::str;
 use bytes::{Buf, Bytes, BytesMut};
 use glaredb_engine::{
     error::{SqlError, sqlstate},
-    types::encoding::invalid_utf8,
+    types::encoding::{Encoding, invalid_utf8},
 };
 
 use super::{Format, session::MessageMemory};
@@ -183,6 +183,32 @@ impl Frame {
     /// # Errors
     /// A body that is shorter or longer than its type says, a count or code out of range, or text
     /// that is not UTF-8; 53200 if there was no memory for it.
+    /// The same with its strings in UTF-8. Values of parameters stay as they are: their formats say
+    /// what is text.
+    ///
+    /// # Errors
+    /// 22P05.
+    pub(crate) fn in_utf8(&self, encoding: Encoding) -> Result<Self, SqlError> {
+        let (before, strings) = match self.kind {
+            b'Q' | b'E' | b'f' => (0, 1),
+            b'P' | b'B' => (0, 2),
+            b'D' | b'C' => (1, 1),
+            _ => (0, 0),
+        };
+        let (head, mut rest) = self.body.split_at(self.body.len().min(before));
+        let mut body = head.to_vec();
+        for _ in 0..strings {
+            // One without an end is for the decoder to refuse.
+            let Some(end) = rest.iter().position(|&byte| byte == 0) else { break };
+            body.extend_from_slice(&encoding.decode(&rest[..end])?);
+            body.push(0);
+            rest = &rest[end + 1..];
+        }
+        body.extend_from_slice(rest);
+        let (kind, refused) = (self.kind, self.refused.clone());
+        Ok(Self { kind, body: body.into(), _charge: None, refused })
+    }
+
     pub(crate) fn decode(&self) -> Result<Message<'_>, DecodeError> {
         if let Some(refused) = &self.refused {
             return Err(DecodeError::Statement(SqlError::clone(refused)));

@@ -7,10 +7,9 @@ use bytes::{BufMut, BytesMut};
 use glaredb_engine::{
     error::SqlError,
     session::api::{FieldDescription, Notice, TransactionStatus},
+    types::encoding::Encoding,
 };
-use pgwire::messages::{
-    Message, data::ParameterDescription, response::ErrorResponse, response::NoticeResponse,
-};
+use pgwire::messages::{Message, data::ParameterDescription};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 use super::Format;
@@ -33,6 +32,8 @@ pub(crate) struct Output {
     pub(crate) buffer: Vec<u8>,
     /// How much of `buffer` is written out already.
     written: usize,
+    /// Of what is not values: those are encoded already.
+    pub(crate) encoding: Encoding,
 }
 
 impl Output {
@@ -137,7 +138,7 @@ impl Output {
     /// A zero-terminated string; a zero inside would end it early, so there is none.
     fn text(&mut self, text: &str) {
         for part in text.split('\0') {
-            self.buffer.put_slice(part.as_bytes());
+            self.buffer.put_slice(&self.encoding.encode_lossy(part));
         }
         self.buffer.put_u8(0);
     }
@@ -201,7 +202,18 @@ impl Output {
         optional(b't', error.object.table.clone());
         optional(b'c', error.object.column.clone());
         optional(b'n', error.object.constraint.clone());
-        self.message(&ErrorResponse::new(fields));
+        self.fields(b'E', &fields);
+    }
+
+    /// ErrorResponse or NoticeResponse.
+    fn fields(&mut self, kind: u8, fields: &[(u8, String)]) {
+        let start = self.begin(kind);
+        for (code, value) in fields {
+            self.buffer.put_u8(*code);
+            self.text(value);
+        }
+        self.buffer.put_u8(0);
+        self.end(start);
     }
 
     pub(crate) fn notice(&mut self, notice: &Notice) {
@@ -209,7 +221,7 @@ impl Output {
         for (code, value) in [(b'D', &notice.detail), (b'H', &notice.hint)] {
             fields.extend(value.clone().map(|value| (code, without_zeros(value))));
         }
-        self.message(&NoticeResponse::new(fields));
+        self.fields(b'N', &fields);
     }
 
     /// Writes everything out. Safe to drop half-way: what was written is gone from the buffer, the

@@ -90,6 +90,7 @@ impl<S: SqlSession, IO: AsyncRead + AsyncWrite + Unpin + Send> Connection<S, IO>
 
     /// Sends what a statement gives, up to its command tag.
     async fn send_execution(&mut self, execution: Execution, commit: bool) -> Result<(), Failure> {
+        self.speak();
         self.send_notices();
         let (tag, rows) = match execution {
             Execution::Empty => {

@@ -38,7 +38,8 @@ async fn rows_go_to_a_file_and_come_back() {
     );
     let text = std::fs::read_to_string(&path).expect("it was written");
     assert_eq!(text.lines().count(), 20_001);
-    assert!(text.starts_with("a,b\n1,\"row, 1\"\n"), "{}", &text[..40]);
+    // A table has no order.
+    assert!(text.starts_with("a,b\n") && text.contains("\n1,\"row, 1\"\n"), "{}", &text[..40]);
     // The rows of a query replace what the file held.
     let query = format!("copy (select 1, null union all select 2, 'x' order by 1) to '{file}'");
     assert_eq!(client.execute(&query, &[]).await.ok(), Some(2));

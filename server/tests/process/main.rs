@@ -11,6 +11,7 @@ mod random;
 mod raw;
 
 mod arrays_and_json;
+mod client_encoding;
 mod copy_files;
 mod data_dir;
 mod ddl;

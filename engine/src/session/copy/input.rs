@@ -91,7 +91,7 @@ impl CopySource {
         };
         Ok(Self {
             reader,
-            encoding: options.encoding.unwrap_or(Encoding::Utf8),
+            encoding: options.encoding.unwrap_or(context.settings.derived().format.encoding),
             context: context.clone(),
             table,
             ordinals,

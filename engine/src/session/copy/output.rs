@@ -70,7 +70,7 @@ impl Writer {
             names,
             types,
             format: context.format(),
-            encoding: options.encoding.unwrap_or(Encoding::Utf8),
+            encoding: options.encoding.unwrap_or(context.settings.derived().format.encoding),
         })
     }
 

@@ -15,6 +15,7 @@ use crate::{
     query::statement::IsolationLevel,
     types::{
         TimeZone,
+        encoding::Encoding,
         text::{ByteaOutput, FormatSettings, IntervalStyle, Names},
     },
 };
@@ -320,6 +321,8 @@ fn derive(values: &[String]) -> Result<Derived, SqlError> {
     Ok(Derived {
         format: FormatSettings {
             names: Names::default(),
+            encoding: Encoding::named(value("client_encoding")?)?
+                .ok_or_else(|| wrong("client_encoding"))?,
             time_zone: TimeZone::parse_setting(value("timezone")?)
                 .ok_or_else(|| wrong("TimeZone"))?
                 .0,

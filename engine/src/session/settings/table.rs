@@ -10,6 +10,7 @@ use crate::{
     error::{SqlError, sqlstate},
     types::{
         TimeZone,
+        encoding::Encoding,
         text::{DateFormat, DateOrder, DateStyle},
     },
 };
@@ -387,11 +388,10 @@ impl Parameter {
                 .ok_or_else(|| self.invalid(value)),
             Kind::DateStyle => self.date_style(values, current),
             // Only letters and digits of the name count: drivers send `'utf-8'` with its quotes.
-            Kind::Encoding => match value.replace(|c: char| !c.is_ascii_alphanumeric(), "") {
-                name if name.eq_ignore_ascii_case("utf8") => Ok("UTF8".to_owned()),
-                name if name.eq_ignore_ascii_case("unicode") => Ok("UTF8".to_owned()),
-                _ => Err(SqlError::not_supported(format!("client encoding \"{value}\""))),
-            },
+            Kind::Encoding => {
+                let encoding = Encoding::named(value)?.ok_or_else(|| self.invalid(value))?;
+                Ok(encoding.name().to_owned())
+            }
         }
     }
 

@@ -19,6 +19,7 @@ use crate::{
     error::{SqlError, sqlstate},
     types::{
         NumericShape, PgType,
+        encoding::Encoding,
         jsonb::{self, Jsonb},
         text::{FormatSettings, TextEncoder, write_decimal128, write_decimal256, write_integer},
     },
@@ -31,7 +32,11 @@ const EPOCH_US: i64 = EPOCH_DAYS as i64 * 86_400_000_000;
 const JSONB_VERSION: u8 = 1;
 
 /// Writes the values of a column, text or binary, each behind its length.
-pub struct FieldEncoder<'a>(Column<'a>);
+pub struct FieldEncoder<'a> {
+    column: Column<'a>,
+    /// The client's, if values are text that is to be translated.
+    encoding: Option<Encoding>,
+}
 
 impl<'a> FieldEncoder<'a> {
     /// `array` comes from [`as_stored`].
@@ -44,10 +49,15 @@ impl<'a> FieldEncoder<'a> {
         format: Format,
         settings: &'a FormatSettings,
     ) -> Result<Self, SqlError> {
-        match format {
-            Format::Text => Ok(Self(Column::text(array, pg_type, settings))),
-            Format::Binary => Column::binary(array, pg_type, settings).map(Self),
-        }
+        let column = match format {
+            Format::Text => Column::text(array, pg_type, settings),
+            Format::Binary => Column::binary(array, pg_type, settings)?,
+        };
+        // Elements of binary arrays have encoders of their own.
+        let is_text = format == Format::Text
+            || matches!(column, Column::String(_) | Column::Bpchar(..) | Column::Jsonb(_));
+        let encoding = (is_text && !settings.encoding.is_utf8()).then_some(settings.encoding);
+        Ok(Self { column, encoding })
     }
 
     /// Appends the length and the bytes of the value in `row`; for NULL, the length -1.
@@ -56,7 +66,27 @@ impl<'a> FieldEncoder<'a> {
     /// 22008, XX001 for values that the format cannot show. Part of the value may be appended then.
     #[inline]
     pub fn write(&self, row: usize, out: &mut Vec<u8>) -> Result<(), SqlError> {
-        self.0.write(row, out)
+        match self.encoding {
+            None => self.column.write(row, out),
+            Some(encoding) => self.write_translated(encoding, row, out),
+        }
+    }
+
+    fn write_translated(
+        &self,
+        encoding: Encoding,
+        row: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<(), SqlError> {
+        let start = out.len() + 4;
+        self.column.write(row, out)?;
+        // NULL is a length alone.
+        let Some(value) = out.get(start..).filter(|value| !value.is_ascii()) else { return Ok(()) };
+        let value = encoding.encode(value)?.into_owned();
+        out.truncate(start);
+        out.extend_from_slice(&value);
+        end(start, out);
+        Ok(())
     }
 }
 
@@ -369,6 +399,6 @@ fn array(
     }
     out.extend_from_slice(&(values.len() as u32).to_be_bytes());
     out.extend_from_slice(&lower.to_be_bytes());
-    let column = Column::binary(&values, of, settings)?;
-    (0..values.len()).try_for_each(|row| column.write(row, out))
+    let elements = FieldEncoder::new(&values, of, Format::Binary, settings)?;
+    (0..values.len()).try_for_each(|row| elements.write(row, out))
 }

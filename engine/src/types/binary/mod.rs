@@ -8,7 +8,7 @@ mod read;
 
 pub use self::{
     field::{FieldEncoder, as_stored},
-    read::{WRONG_FORMAT, read_value},
+    read::{WRONG_FORMAT, client_text, read_value},
 };
 
 /// How a value is written.

@@ -1,5 +1,7 @@
 //! Binary to values.
 
+use std::borrow::Cow;
+
 use arrow::datatypes::IntervalMonthDayNano;
 use datafusion::scalar::ScalarValue;
 
@@ -79,13 +81,15 @@ pub fn read_value(
         | PgType::Char
         | PgType::Name
         | PgType::Unknown => ScalarValue::Utf8View(Some(match pg_type {
-            PgType::Bpchar(Some(_)) => utf8(value)?.trim_end_matches(' ').to_owned(),
-            _ => utf8(value)?.to_owned(),
+            PgType::Bpchar(Some(_)) => {
+                client_text(value, settings)?.trim_end_matches(' ').to_owned()
+            }
+            _ => client_text(value, settings)?.into_owned(),
         })),
         PgType::Bytea => ScalarValue::Binary(Some(value.to_vec())),
-        PgType::Json => parse_text(utf8(value)?, pg_type, settings)?,
+        PgType::Json => parse_text(&client_text(value, settings)?, pg_type, settings)?,
         PgType::Jsonb => match value {
-            [1, text @ ..] => parse_text(utf8(text)?, pg_type, settings)?,
+            [1, text @ ..] => parse_text(&client_text(text, settings)?, pg_type, settings)?,
             [version, ..] => {
                 let message = format!("unsupported jsonb version number {version}");
                 return Err(SqlError::internal(message));
@@ -126,9 +130,22 @@ pub fn read_value(
     })
 }
 
-fn utf8(value: &[u8]) -> Result<&str, SqlError> {
-    let text =
-        std::str::from_utf8(value).map_err(|error| invalid_utf8(&value[error.valid_up_to()..]))?;
+/// Text as the client sent it.
+///
+/// # Errors
+/// 22021, 22P05.
+pub fn client_text<'a>(
+    value: &'a [u8],
+    settings: &FormatSettings,
+) -> Result<Cow<'a, str>, SqlError> {
+    let text = match settings.encoding.decode(value)? {
+        Cow::Borrowed(bytes) => str::from_utf8(bytes)
+            .map(Cow::Borrowed)
+            .map_err(|error| invalid_utf8(&bytes[error.valid_up_to()..]))?,
+        Cow::Owned(bytes) => String::from_utf8(bytes)
+            .map(Cow::Owned)
+            .map_err(|error| invalid_utf8(&error.as_bytes()[error.utf8_error().valid_up_to()..]))?,
+    };
     if value.contains(&0) {
         return Err(invalid_utf8(&[0]));
     }

@@ -27,7 +27,7 @@ pub use numeric::{
 pub use parse::{ColumnBuilder, boolean as parse_boolean, parse_text};
 pub use write::{TextEncoder, write_integer, write_text};
 
-use crate::types::TimeZone;
+use crate::types::{TimeZone, encoding::Encoding};
 
 /// What the text of a value depends on beside its type: settings of the session.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -40,6 +40,8 @@ pub struct FormatSettings {
     pub bytea_output: ByteaOutput,
     /// What `regclass` and kin are called; a session's settings have none.
     pub names: Names,
+    /// Of the text that comes from the client and goes there; what stays here is UTF-8.
+    pub encoding: Encoding,
 }
 
 impl FormatSettings {
@@ -59,6 +61,7 @@ impl Default for FormatSettings {
             extra_float_digits: 1,
             bytea_output: ByteaOutput::Hex,
             names: Names::default(),
+            encoding: Encoding::Utf8,
         }
     }
 }
