@@ -51,8 +51,8 @@ impl<K: Ord + Clone, V: Clone> SharedMap<K, V> {
     where
         K: Borrow<Q>,
     {
-        let (chunk, place) = self.find(key);
-        Some(&self.chunks[chunk][place.ok()?].1)
+        let (chunk, Ok(place)) = self.find(key) else { return None };
+        Some(&self.chunks[chunk][place].1)
     }
 
     pub(crate) fn contains_key<Q: Ord + ?Sized>(&self, key: &Q) -> bool
@@ -182,6 +182,14 @@ mod tests {
         }
         assert!(map.is_empty() && map.chunks.is_empty());
         assert_eq!(map.get(&1), None);
+    }
+
+    #[test]
+    fn an_empty_map_has_nothing() {
+        let mut map = SharedMap::<u64, u64>::default();
+        assert_eq!((map.get(&1), map.contains_key(&1)), (None, false));
+        assert_eq!(map.remove(&1), None);
+        assert_eq!((map.len(), map.iter().count(), map.is_empty()), (0, 0, true));
     }
 
     #[test]

@@ -18,7 +18,7 @@ const STRINGS: &str =
 const MAX: i64 = i32::MAX as i64;
 
 /// By name. Types, bounds and defaults are those of PostgreSQL 15.
-pub(super) static WITHOUT_EFFECT: [Parameter; 80] = [
+pub(super) static WITHOUT_EFFECT: [Parameter; 81] = [
     parameter("backend_flush_after", Kind::Pages(0, 256), "0", PAGES),
     parameter(
         "constraint_exclusion",
@@ -89,6 +89,7 @@ pub(super) static WITHOUT_EFFECT: [Parameter; 80] = [
     parameter("random_page_cost", Kind::Real(0.0, f64::MAX), "4", PLANNER),
     parameter("recursive_worktable_factor", Kind::Real(0.001, 1e6), "10", PLANNER),
     parameter("seq_page_cost", Kind::Real(0.0, f64::MAX), "1", PLANNER),
+    parameter("synchronize_seqscans", Kind::Bool, "on", PLANNER),
     parameter("temp_buffers", Kind::Pages(100, 1_073_741_823), "8MB", MEMORY),
     parameter("temp_file_limit", Kind::Kilobytes(-1, MAX), "-1", MEMORY),
     parameter("temp_tablespaces", Kind::Text, "", PAGES),
