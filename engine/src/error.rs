@@ -114,6 +114,14 @@ pub mod sqlstate {
     pub const INVALID_BINARY_REPRESENTATION: &str = "22P03";
     pub const BAD_COPY_FILE_FORMAT: &str = "22P04";
     pub const UNTRANSLATABLE_CHARACTER: &str = "22P05";
+    pub const INVALID_ARGUMENT_FOR_JSON_DATETIME: &str = "22031";
+    pub const INVALID_SQL_JSON_SUBSCRIPT: &str = "22033";
+    pub const NON_NUMERIC_SQL_JSON_ITEM: &str = "22036";
+    pub const SINGLETON_SQL_JSON_ITEM_REQUIRED: &str = "22038";
+    pub const SQL_JSON_ARRAY_NOT_FOUND: &str = "22039";
+    pub const SQL_JSON_MEMBER_NOT_FOUND: &str = "2203A";
+    pub const SQL_JSON_NUMBER_NOT_FOUND: &str = "2203B";
+    pub const SQL_JSON_OBJECT_NOT_FOUND: &str = "2203C";
     pub const NOT_NULL_VIOLATION: &str = "23502";
     pub const UNIQUE_VIOLATION: &str = "23505";
     pub const INVALID_CURSOR_STATE: &str = "24000";

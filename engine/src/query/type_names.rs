@@ -147,6 +147,7 @@ fn named(names: &[String], modifiers: &[String], quoted: bool) -> Result<PgType,
         "unknown" => PgType::Unknown,
         "json" => PgType::Json,
         "jsonb" => PgType::Jsonb,
+        "jsonpath" => PgType::Jsonpath,
         "xml" | "money" | "inet" | "cidr" | "macaddr" | "bit" | "varbit" | "timetz" | "point"
         | "tsvector" | "tsquery" | "serial" | "bigserial" | "smallserial" | "serial4"
         | "serial8" | "serial2" | "int4range" | "int8range" | "numrange" | "tsrange"

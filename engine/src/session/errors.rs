@@ -23,9 +23,11 @@ pub(crate) fn storage_error(error: StorageError) -> SqlError {
         StorageError::RowTooLarge { .. } | StorageError::KeyTooLarge { .. } => {
             SqlError::new(sqlstate::PROGRAM_LIMIT_EXCEEDED, message)
         }
-        StorageError::NotAKeyType(PgType::Json) => {
-            let message =
-                "data type json has no default operator class for access method \"btree\"";
+        StorageError::NotAKeyType(ty @ (PgType::Json | PgType::Jsonpath)) => {
+            let message = format!(
+                "data type {} has no default operator class for access method \"btree\"",
+                ty.sql_name()
+            );
             let hint = "You must specify an operator class for the index or define a default operator class for the data type.";
             SqlError::new(sqlstate::UNDEFINED_OBJECT, message).hint(hint)
         }

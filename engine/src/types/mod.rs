@@ -25,12 +25,14 @@
 //! | json | Utf8View, the text as given |
 //! | jsonb | Binary, see [`jsonb`] |
 //! | int2vector, oidvector (catalog only) | List, as arrays |
+//! | jsonpath | Utf8View, its normal form |
 //! | arrays | List of nullable `item`s, without metadata: the type of the whole says theirs |
 
 pub mod binary;
 pub mod encoding;
 pub mod json;
 pub mod jsonb;
+pub mod jsonpath;
 pub mod text;
 mod time_zone;
 
@@ -92,6 +94,7 @@ pub enum PgType {
     Oidvector,
     Json,
     Jsonb,
+    Jsonpath,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -151,6 +154,7 @@ impl PgType {
             Self::Void => 2278,
             Self::Uuid => 2950,
             Self::Jsonb => 3802,
+            Self::Jsonpath => 4072,
             Self::Regnamespace => 4089,
             Self::Regrole => 4096,
             Self::Array(of) => of.array_oid(),
@@ -192,6 +196,7 @@ impl PgType {
             Self::Uuid => 2951,
             Self::Json => 199,
             Self::Jsonb => 3807,
+            Self::Jsonpath => 4073,
             Self::Regnamespace => 4090,
             Self::Regrole => 4097,
             Self::Unknown | Self::Void | Self::Array(_) => 0,
@@ -255,6 +260,7 @@ impl PgType {
             2278 => Self::Void,
             2950 => Self::Uuid,
             3802 => Self::Jsonb,
+            4072 => Self::Jsonpath,
             4089 => Self::Regnamespace,
             4096 => Self::Regrole,
             _ => {
@@ -298,6 +304,7 @@ impl PgType {
             Self::Regrole,
             Self::Json,
             Self::Jsonb,
+            Self::Jsonpath,
         ]
         .into_iter()
         .find(|t| t.array_oid() == oid)
@@ -326,7 +333,8 @@ impl PgType {
             | Self::Name
             | Self::Void
             | Self::Unknown
-            | Self::Json => DataType::Utf8View,
+            | Self::Json
+            | Self::Jsonpath => DataType::Utf8View,
             Self::Bytea | Self::Jsonb => DataType::Binary,
             Self::Date => DataType::Date32,
             Self::Time => DataType::Time64(TimeUnit::Microsecond),
@@ -483,6 +491,7 @@ impl PgType {
             Self::Uuid => "uuid".into(),
             Self::Json => "json".into(),
             Self::Jsonb => "jsonb".into(),
+            Self::Jsonpath => "jsonpath".into(),
             Self::Oid => "oid".into(),
             Self::Regclass => "regclass".into(),
             Self::Regtype => "regtype".into(),

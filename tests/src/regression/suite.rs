@@ -63,7 +63,16 @@ pub const SCRIPTS: [&str; 47] = [
 ];
 
 /// Scripts about further things of which some exist.
-pub const FURTHER: [&str; 5] = ["txid", "expressions", "horology", "dbsize", "misc_functions"];
+pub const FURTHER: [&str; 8] = [
+    "txid",
+    "expressions",
+    "horology",
+    "dbsize",
+    "misc_functions",
+    "jsonpath",
+    "jsonb_jsonpath",
+    "jsonpath_encoding",
+];
 
 /// How long one script may take on one server.
 const LIMIT: Duration = Duration::from_secs(300);

@@ -18,7 +18,7 @@ use crate::{
         PgType,
         json::quote,
         jsonb::{self, Jsonb},
-        text::{FormatSettings, TextEncoder},
+        text::{DateFormat, DateStyle, FormatSettings, TextEncoder},
     },
 };
 
@@ -68,6 +68,12 @@ fn look(of: &PgType) -> Look {
         PgType::Array(_) => Look::Array,
         _ => Look::String,
     }
+}
+
+/// How values inside of JSON are written: dates as ISO 8601 whatever the session's style is.
+fn inside(settings: &FormatSettings) -> FormatSettings {
+    let date_style = DateStyle { format: DateFormat::Iso, order: settings.date_style.order };
+    FormatSettings { date_style, ..settings.clone() }
 }
 
 /// Writes values of one column as JSON.
@@ -224,7 +230,7 @@ pub fn to_json(
     settings: &FormatSettings,
 ) -> Arc<ScalarUDF> {
     let variant = format!("{kind:?} {of:?} {null} {pretty} {settings:?}");
-    let (of, settings) = (of.clone(), settings.clone());
+    let (of, settings) = (of.clone(), inside(settings));
     let separator = if pretty { ",\n " } else { "," };
     let compute = by_rows(kind, move |args, row, out| {
         if args[0].is_null(row) && !null {
@@ -240,7 +246,7 @@ pub fn to_json(
 #[must_use]
 pub fn build_array(kind: Kind, types: &[PgType], settings: &FormatSettings) -> Arc<ScalarUDF> {
     let variant = format!("{kind:?} {types:?} {settings:?}");
-    let (types, settings) = (types.to_vec(), settings.clone());
+    let (types, settings) = (types.to_vec(), inside(settings));
     let compute = by_rows(kind, move |args, row, out| {
         out.push(b'[');
         for (n, (array, of)) in args.iter().zip(&types).enumerate() {
@@ -259,7 +265,7 @@ pub fn build_array(kind: Kind, types: &[PgType], settings: &FormatSettings) -> A
 #[must_use]
 pub fn build_object(kind: Kind, types: &[PgType], settings: &FormatSettings) -> Arc<ScalarUDF> {
     let variant = format!("{kind:?} {types:?} {settings:?}");
-    let (types, settings) = (types.to_vec(), settings.clone());
+    let (types, settings) = (types.to_vec(), inside(settings));
     let compute = by_rows(kind, move |args, row, out| {
         out.push(b'{');
         for n in (0..args.len()).step_by(2) {
@@ -288,7 +294,7 @@ pub fn build_object(kind: Kind, types: &[PgType], settings: &FormatSettings) -> 
 #[must_use]
 pub fn row(fields: &[(String, PgType)], pretty: bool, settings: &FormatSettings) -> Arc<ScalarUDF> {
     let variant = format!("{fields:?} {pretty} {settings:?}");
-    let (fields, settings) = (fields.to_vec(), settings.clone());
+    let (fields, settings) = (fields.to_vec(), inside(settings));
     let separator: &[u8] = if pretty { b",\n " } else { b"," };
     let compute = by_rows(Kind::Json, move |args, row, out| {
         out.push(b'{');
@@ -310,7 +316,7 @@ pub fn row(fields: &[(String, PgType)], pretty: bool, settings: &FormatSettings)
 #[must_use]
 pub fn pair(kind: Kind, types: &[PgType; 2], settings: &FormatSettings) -> Arc<ScalarUDF> {
     let variant = format!("{kind:?} {types:?} {settings:?}");
-    let (types, settings) = (types.clone(), settings.clone());
+    let (types, settings) = (types.clone(), inside(settings));
     let compute = by_rows(kind, move |args, row, out| {
         if args[0].is_null(row) {
             let message = "field name must not be null";

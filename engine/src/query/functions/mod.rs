@@ -14,6 +14,8 @@ pub mod format;
 pub mod from_char;
 pub mod given_up;
 pub mod json;
+pub mod json_record;
+pub mod jsonpath;
 pub mod memory;
 pub mod numeric;
 pub mod pattern;

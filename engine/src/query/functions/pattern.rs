@@ -112,7 +112,7 @@ pub fn similar_to_regex(pattern: &str, escape: Option<char>) -> Result<String, S
 /// Compiles a regular expression of PostgreSQL's kind. What Rust's engine does not have (back
 /// references, look-around) is refused.
 pub fn compile(pattern: &str, ignore_case: bool) -> Result<Regex, SqlError> {
-    let translated = translate(pattern)?;
+    let translated = translate(pattern, "\\z")?;
     RegexBuilder::new(&translated)
         .case_insensitive(ignore_case)
         .dot_matches_new_line(true)
@@ -136,7 +136,8 @@ pub fn compiled(pattern: &str, ignore_case: bool) -> Result<Regex, SqlError> {
 }
 
 /// The escapes that mean something else, or nothing, to Rust's engine.
-fn translate(pattern: &str) -> Result<String, SqlError> {
+/// `end`: what `$` is.
+pub(super) fn translate(pattern: &str, end: &str) -> Result<String, SqlError> {
     let mut out = String::with_capacity(pattern.len());
     let unsupported = |what: &str| {
         Err(SqlError::not_supported(format!("regular expression {pattern:?} with {what}")))
@@ -151,6 +152,8 @@ fn translate(pattern: &str) -> Result<String, SqlError> {
             '\\' => match chars.next() {
                 Some('m' | 'M') => out.push_str("\\b"),
                 Some('y') => out.push_str("\\b"),
+                Some('b') => out.push_str("\\x08"),
+                Some('B') => out.push_str("\\\\"),
                 Some('Y') => out.push_str("\\B"),
                 Some('Z') => out.push_str("\\z"),
                 Some(d @ '1'..='9') if !in_bracket => {
@@ -194,7 +197,8 @@ fn translate(pattern: &str) -> Result<String, SqlError> {
                 out.push('\\');
                 out.push(c);
             }
-            '$' => out.push_str("\\z"),
+            '$' if in_bracket => out.push('$'),
+            '$' => out.push_str(end),
             '(' if !in_bracket && chars.peek() == Some(&'?') => {
                 let mut ahead = chars.clone();
                 ahead.next();

@@ -21,6 +21,7 @@ use datafusion::sql::sqlparser::{
     tokenizer::{Location, Token, TokenWithSpan, Tokenizer},
 };
 
+pub(super) use self::rewrite::PART;
 pub use self::rewrite::{GROUPING_SETS, NO_COLUMNS, SYMMETRIC};
 use self::tokens::Cursor;
 pub use self::tokens::{fold_identifier, relation_name};

@@ -6,6 +6,10 @@ use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Word};
 use super::tokens::unexpected;
 use crate::error::SqlError;
 
+mod parts;
+
+pub(in crate::query) use self::parts::PART;
+
 /// What stands around the lower bound of `BETWEEN SYMMETRIC`; the planner knows it.
 pub const SYMMETRIC: &str = "between symmetric";
 
@@ -26,9 +30,6 @@ pub(super) fn rewrite(
 ) -> Result<Vec<TokenWithSpan>, SqlError> {
     let tokens = joined_strings(source, tokens)?;
     let mut edits = Edits::default();
-    if is(&tokens, 0, "UPDATE") {
-        whole_targets(source, &tokens)?;
-    }
     // Where the grouping sets end that are open.
     let mut grouping_end = 0;
     for at in 0..tokens.len() {
@@ -42,6 +43,12 @@ pub(super) fn rewrite(
             continue;
         }
         match word.value.to_ascii_uppercase().as_str() {
+            "UPDATE" if begins_statement(&tokens, at) => {
+                parts::of_set(source, &tokens, at + 1, &mut edits);
+            }
+            "INTO" if at > 0 && is(&tokens, at - 1, "INSERT") => {
+                parts::of_insert(source, &tokens, at + 1, &mut edits);
+            }
             "ROLLUP" | "CUBE" if opens(&tokens, at + 1) && at >= grouping_end => {
                 grouping_elements(&tokens, at + 1, &mut edits);
                 grouping_end = closing(&tokens, at + 1).unwrap_or(at);
@@ -83,34 +90,11 @@ pub(super) fn rewrite(
     Ok(edits.apply(tokens))
 }
 
-/// Refuses `UPDATE … SET a[1] = …`.
-fn whole_targets(source: &str, tokens: &[TokenWithSpan]) -> Result<(), SqlError> {
-    let (mut depth, mut sets) = (0_i32, false);
-    for (at, token) in tokens.iter().enumerate() {
-        match &token.token {
-            Token::LParen | Token::LBracket => depth += 1,
-            Token::RParen | Token::RBracket => depth -= 1,
-            Token::SemiColon => return Ok(()),
-            _ if depth > 0 => {}
-            Token::Word(word) if word.quote_style.is_none() => {
-                let keyword = word.value.to_ascii_uppercase();
-                match keyword.as_str() {
-                    "SET" => sets = true,
-                    "WHERE" | "FROM" | "RETURNING" => return Ok(()),
-                    _ => {}
-                }
-            }
-            _ => {}
-        }
-        let begins = depth == 0 && (is(tokens, at, "SET") || token.token == Token::Comma);
-        let bracket = tokens.get(at + 2).filter(|t| t.token == Token::LBracket);
-        if let (true, true, Some(bracket)) = (sets, begins, bracket) {
-            let mut error = SqlError::not_supported("assignment to a part of a column");
-            error.position = super::position_of(source, bracket.span.start);
-            return Err(error);
-        }
-    }
-    Ok(())
+/// Whether a statement may begin with the token: not `FOR UPDATE`, nor a column of this name.
+fn begins_statement(tokens: &[TokenWithSpan], at: usize) -> bool {
+    at == 0
+        || matches!(tokens[at - 1].token, Token::LParen | Token::RParen | Token::SemiColon)
+        || ["AS", "EXPLAIN", "ANALYZE", "VERBOSE", "DO"].iter().any(|k| is(tokens, at - 1, k))
 }
 
 /// Insertions and removals by index of the token they stand at.
@@ -135,6 +119,7 @@ impl Edits {
             return tokens;
         }
         self.insertions.sort_by_key(|(at, _)| *at);
+        self.removals.sort_unstable();
         let mut insertions = self.insertions.into_iter().peekable();
         let mut result = Vec::with_capacity(tokens.len() + 8);
         let end = tokens.len();
@@ -144,7 +129,7 @@ impl Edits {
                 // Errors name what stands there.
                 result.push(TokenWithSpan { token: inserted, span: token.span });
             }
-            if !self.removals.contains(&at) {
+            if self.removals.binary_search(&at).is_err() {
                 result.push(token);
             }
         }

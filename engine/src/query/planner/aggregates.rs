@@ -311,7 +311,8 @@ impl Planner<'_> {
             | PgType::Name
             | PgType::Void
             | PgType::Json
-            | PgType::Jsonb => return Err(undefined_function(name, &[bound])),
+            | PgType::Jsonb
+            | PgType::Jsonpath => return Err(undefined_function(name, &[bound])),
             PgType::Array(_) => {
                 return Err(SqlError::not_supported(format!("{name} over arrays")));
             }

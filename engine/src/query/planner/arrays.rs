@@ -31,8 +31,9 @@ use crate::{
 /// 42883 for a type whose values have no order.
 pub(super) fn order_needed(ty: &PgType) -> Result<(), SqlError> {
     match ty {
-        PgType::Json => {
-            let message = "could not identify an ordering operator for type json";
+        PgType::Json | PgType::Jsonpath => {
+            let name = ty.sql_name();
+            let message = format!("could not identify an ordering operator for type {name}");
             Err(SqlError::new(sqlstate::UNDEFINED_FUNCTION, message)
                 .hint("Use an explicit ordering operator or modify the query."))
         }
@@ -44,8 +45,9 @@ pub(super) fn order_needed(ty: &PgType) -> Result<(), SqlError> {
 /// 42883 for a type whose values cannot be compared.
 pub(super) fn equality_needed(ty: &PgType) -> Result<(), SqlError> {
     match ty {
-        PgType::Json => {
-            let message = "could not identify an equality operator for type json";
+        PgType::Json | PgType::Jsonpath => {
+            let name = ty.sql_name();
+            let message = format!("could not identify an equality operator for type {name}");
             Err(SqlError::new(sqlstate::UNDEFINED_FUNCTION, message))
         }
         PgType::Array(of) => equality_needed(of),
@@ -119,7 +121,12 @@ impl Planner<'_> {
         let mut value = self.expr(root, env)?;
         let from_zero = value.ty.vector_item().is_some();
         value = value.vector_as_array();
-        for (depth, access) in chain.iter().enumerate() {
+        let subscripts = chain.iter().all(|access| matches!(access, ast::AccessExpr::Subscript(_)));
+        if let (PgType::Array(of), [_, _, ..], true) = (&value.ty, chain, subscripts) {
+            let of = of.as_ref().clone();
+            return self.further_dimension(value, &of, chain, env);
+        }
+        for access in chain {
             let ast::AccessExpr::Subscript(subscript) = access else {
                 value = Self::expanded_field(&value, access)
                     .ok_or_else(|| self.refuse(root, "access to a field"))?;
@@ -127,14 +134,10 @@ impl Planner<'_> {
             };
             value = match &value.ty {
                 PgType::Jsonb => self.json_subscript(value, subscript, root, env)?,
-                PgType::Array(_) if depth > 0 => {
-                    return Err(self.refuse(root, "a subscript of an array's slice"));
-                }
                 PgType::Array(of) => {
                     let of = of.as_ref().clone();
                     self.array_subscript(value, &of, subscript, from_zero, env)?
                 }
-                _ if depth > 0 => return Err(self.refuse(root, "arrays of more dimensions")),
                 other => {
                     let message = format!(
                         "cannot subscript type {} because it does not support subscripting",
@@ -146,6 +149,51 @@ impl Planner<'_> {
             };
         }
         Ok(value)
+    }
+
+    /// `array[i][j]` and `array[m:n][k:l]`: of one dimension there is no such element, and nothing in
+    /// such a slice.
+    fn further_dimension(
+        &mut self,
+        array: Bound,
+        of: &PgType,
+        chain: &[ast::AccessExpr],
+        env: &Env<'_>,
+    ) -> Result<Bound, SqlError> {
+        /// Dimensions of an array in PostgreSQL.
+        const DIMENSIONS_MAX: usize = 6;
+        if chain.len() > DIMENSIONS_MAX {
+            let message = format!(
+                "number of array dimensions ({}) exceeds the maximum allowed ({DIMENSIONS_MAX})",
+                chain.len()
+            );
+            return Err(SqlError::new(sqlstate::PROGRAM_LIMIT_EXCEEDED, message));
+        }
+        let mut slices = false;
+        for access in chain {
+            match access {
+                ast::AccessExpr::Subscript(ast::Subscript::Index { index }) => {
+                    self.array_index(index, env)?;
+                }
+                ast::AccessExpr::Subscript(ast::Subscript::Slice {
+                    lower_bound,
+                    upper_bound,
+                    stride: None,
+                }) => {
+                    slices = true;
+                    for bound in lower_bound.iter().chain(upper_bound) {
+                        self.array_index(bound, env)?;
+                    }
+                }
+                _ => return Err(SqlError::not_supported("a subscript of this form")),
+            }
+        }
+        if !slices {
+            return Bound::null(of.clone());
+        }
+        let (lower, upper) = (Bound::int4(1).expr, Bound::int4(0).expr);
+        let call = scalar::call(&shape::slice(of), vec![array.expr, lower, upper]);
+        Ok(Bound::new(call, array.ty))
     }
 
     fn array_subscript(
@@ -179,7 +227,11 @@ impl Planner<'_> {
         }
     }
 
-    fn array_index(&mut self, index: &ast::Expr, env: &Env<'_>) -> Result<Expr, SqlError> {
+    pub(super) fn array_index(
+        &mut self,
+        index: &ast::Expr,
+        env: &Env<'_>,
+    ) -> Result<Expr, SqlError> {
         let bound = self.expr(index, env)?;
         let allowed = matches!(bound.ty, PgType::Unknown)
             || cast_context(&bound.ty, &PgType::Int4).is_some_and(|c| c <= CastContext::Assignment);
@@ -285,6 +337,24 @@ impl Planner<'_> {
             }
             _ => {}
         }
+        if name == "width_bucket"
+            && let [operand, thresholds] = args
+        {
+            return self.width_bucket(operand, thresholds, args).map(Some);
+        }
+        // An untyped literal is an array of what is looked for in it.
+        if let (
+            "array_position" | "array_positions" | "array_remove" | "array_replace",
+            [first, sought, ..],
+        ) = (name, args)
+            && first.ty == PgType::Unknown
+            && !matches!(sought.ty, PgType::Unknown | PgType::Array(_))
+        {
+            let ty = PgType::Array(Arc::new(base(&sought.ty)));
+            let mut typed = args.to_vec();
+            typed[0] = self.coerce(first.clone(), &ty, CastContext::Implicit)?;
+            return self.array_function(name, &typed);
+        }
         let Some(PgType::Array(of)) = args.first().map(|a| a.ty.clone()) else {
             return Ok(None);
         };
@@ -326,6 +396,28 @@ impl Planner<'_> {
             }
             _ => return Ok(None),
         }))
+    }
+
+    /// `width_bucket(operand, thresholds)`.
+    fn width_bucket(
+        &mut self,
+        operand: &Bound,
+        thresholds: &Bound,
+        args: &[Bound],
+    ) -> Result<Bound, SqlError> {
+        let undefined = || undefined_function("width_bucket", args);
+        let of = match &thresholds.ty {
+            PgType::Array(of) => of.as_ref().clone(),
+            PgType::Unknown => base(&operand.ty),
+            _ => return Err(undefined()),
+        };
+        let of = self.common_type(&[of, operand.ty.clone()], "ARRAY").map_err(|_| undefined())?;
+        order_needed(&of)?;
+        let ty = PgType::Array(Arc::new(of.clone()));
+        let operand = self.coerce(operand.clone(), &of, CastContext::Implicit)?;
+        let thresholds = self.coerce(thresholds.clone(), &ty, CastContext::Implicit)?;
+        let call = scalar::call(&search::bucket(&of), vec![operand.expr, thresholds.expr]);
+        Ok(Bound::new(call, PgType::Int4))
     }
 
     /// `array_append` and `array_prepend`.

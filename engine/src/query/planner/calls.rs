@@ -142,7 +142,7 @@ impl Planner<'_> {
             return Err(self.refuse(&at, &format!("WITHIN GROUP of {name}")));
         }
         let args = arguments(function)?;
-        if !args.named.is_empty() && name != "make_interval" {
+        if !args.named.is_empty() && !super::named_arguments::has_names(&name) {
             return Err(self.refuse(&at, &format!("{name} with named arguments")));
         }
         let result = if function.over.is_some() {
@@ -192,6 +192,7 @@ impl Planner<'_> {
         if name == "make_interval" {
             return self.make_interval(bounds, &args.named, env);
         }
+        self.named_arguments(name, &mut bounds, &args.named, env)?;
         if let Some(list) = self.set_returning(name, bounds.clone())? {
             if env.clause != "SELECT" {
                 let message = format!("set-returning functions are not allowed in {}", env.clause);
@@ -204,27 +205,6 @@ impl Planner<'_> {
             return Ok(Bound::new(Expr::Unnest(unnest), of.as_ref().clone()));
         }
         self.call_builtin(name, bounds)
-    }
-
-    /// `make_interval`, the one function whose arguments may be named and left out.
-    fn make_interval(
-        &mut self,
-        mut bounds: Vec<Bound>,
-        named: &[(String, &ast::Expr)],
-        env: &Env<'_>,
-    ) -> Result<Bound, SqlError> {
-        const NAMES: [&str; 7] = ["years", "months", "weeks", "days", "hours", "mins", "secs"];
-        let given = bounds.len();
-        bounds.resize_with(given.max(NAMES.len()), || Bound::int4(0));
-        for (name, expr) in named {
-            let place = NAMES.iter().position(|n| n == name).filter(|place| *place >= given);
-            let Some(place) = place else {
-                let message = format!("function make_interval({name} => …) does not exist");
-                return Err(SqlError::new(sqlstate::UNDEFINED_FUNCTION, message));
-            };
-            bounds[place] = self.expr(expr, env)?;
-        }
-        self.call_builtin("make_interval", bounds)
     }
 
     /// A scalar function by name.
@@ -498,7 +478,9 @@ impl Planner<'_> {
             | "json_object_keys"
             | "jsonb_array_elements"
             | "jsonb_array_elements_text"
-            | "jsonb_object_keys" => self.call_builtin(name, args).map(Some),
+            | "jsonb_object_keys"
+            | "jsonb_path_query"
+            | "jsonb_path_query_tz" => self.call_builtin(name, args).map(Some),
             "json_each" | "json_each_text" | "jsonb_each" | "jsonb_each_text" => {
                 Err(SqlError::not_supported(format!("{name} outside of FROM")))
             }

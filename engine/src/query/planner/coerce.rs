@@ -14,7 +14,7 @@ use crate::{
     query::functions::{
         array::shape,
         cast::{self as casts, is_float, is_integer, is_text},
-        datetime, numeric, scalar,
+        datetime, jsonpath, numeric, scalar,
     },
     types::{
         NumericShape, PgType,
@@ -187,6 +187,10 @@ impl Planner<'_> {
                 parse_text(text, to, self.context.format)
             }
             PgType::Array(of) => self.array_literal(text, of, explicit),
+            PgType::Jsonpath => {
+                jsonpath::check_patterns(&crate::types::jsonpath::parse(text)?.path)?;
+                parse_text(text, to, self.context.format)
+            }
             PgType::Timestamptz | PgType::Date | PgType::Timestamp | PgType::Time
                 if depends_on_now(text) =>
             {
@@ -415,7 +419,7 @@ pub(super) fn category(ty: &PgType) -> char {
         | PgType::Regrole => 'N',
         PgType::Text | PgType::Varchar(_) | PgType::Bpchar(_) | PgType::Name => 'S',
         PgType::Char => 'Z',
-        PgType::Bytea | PgType::Uuid | PgType::Json | PgType::Jsonb => 'U',
+        PgType::Bytea | PgType::Uuid | PgType::Json | PgType::Jsonb | PgType::Jsonpath => 'U',
         PgType::Date | PgType::Time | PgType::Timestamp | PgType::Timestamptz => 'D',
         PgType::Interval => 'T',
         PgType::Void => 'P',

@@ -6,7 +6,7 @@ use datafusion::{
     common::{Column, JoinType},
     functions_aggregate::first_last::first_value_udaf,
     logical_expr::{Aggregate, Expr, LogicalPlan, Projection},
-    sql::sqlparser::ast::{self, AssignmentTarget, SetExpr, TableFactor},
+    sql::sqlparser::ast::{self, SetExpr, TableFactor},
 };
 
 use super::{
@@ -14,6 +14,7 @@ use super::{
     bound::{Bound, type_name},
     coerce::CastContext,
     from::{Relation, join_plans},
+    parts::Target,
     query::{OutputColumn, unique_name},
     resolver,
     scope::{Env, Scope, ScopeColumn, ScopeTable},
@@ -95,7 +96,12 @@ impl Planner<'_> {
         let mut row = Vec::with_capacity(table.columns.len());
         let mut given: Vec<Option<Expr>> = vec![None; table.columns.len()];
         for (target, value) in targets.iter().zip(values) {
-            given[*target] = Some(value);
+            given[target.column] = Some(if target.is_whole() {
+                value
+            } else {
+                let old = given[target.column].take();
+                self.with_part_of_new_row(&table, target, old, value)?
+            });
         }
         for (index, value) in given.into_iter().enumerate() {
             row.push(match value {
@@ -119,52 +125,11 @@ impl Planner<'_> {
         )
     }
 
-    fn insert_targets(
-        &self,
-        insert: &ast::Insert,
+    pub(super) fn default_of(
+        &mut self,
         table: &ResolvedTable,
-    ) -> Result<Vec<usize>, SqlError> {
-        if insert.columns.is_empty() {
-            return Ok((0..table.columns.len()).collect());
-        }
-        let mut targets = Vec::with_capacity(insert.columns.len());
-        for name in &insert.columns {
-            let index = self.column_index(table, name)?;
-            if targets.contains(&index) {
-                let message =
-                    format!("column \"{}\" specified more than once", table.columns[index].name);
-                return Err(self.at_name(SqlError::new(sqlstate::DUPLICATE_COLUMN, message), name));
-            }
-            targets.push(index);
-        }
-        Ok(targets)
-    }
-
-    /// The error with the place of a name.
-    fn at_name(&self, error: SqlError, name: &ast::ObjectName) -> SqlError {
-        match name.0.first() {
-            Some(ast::ObjectNamePart::Identifier(ident)) => self.at(error, ident),
-            _ => error,
-        }
-    }
-
-    fn column_index(
-        &self,
-        table: &ResolvedTable,
-        name: &ast::ObjectName,
-    ) -> Result<usize, SqlError> {
-        let [ast::ObjectNamePart::Identifier(ident)] = name.0.as_slice() else {
-            return Err(SqlError::not_supported(format!("assignment to {name}")));
-        };
-        let wanted = fold_identifier(ident);
-        table.columns.iter().position(|c| c.name == wanted).ok_or_else(|| {
-            let message =
-                format!("column \"{wanted}\" of relation \"{}\" does not exist", table.name);
-            self.at(SqlError::new(sqlstate::UNDEFINED_COLUMN, message), ident)
-        })
-    }
-
-    fn default_of(&mut self, table: &ResolvedTable, index: usize) -> Result<Bound, SqlError> {
+        index: usize,
+    ) -> Result<Bound, SqlError> {
         let column = &table.columns[index];
         match &column.default {
             None => Bound::null(column.pg_type.clone()),
@@ -199,7 +164,7 @@ impl Planner<'_> {
     }
 
     /// Casts by assignment to a column.
-    fn assign(
+    pub(super) fn assign(
         &mut self,
         bound: Bound,
         name: &str,
@@ -227,7 +192,7 @@ impl Planner<'_> {
     fn insert_values(
         &mut self,
         table: &ResolvedTable,
-        targets: &[usize],
+        targets: &[Target],
         named: &[ast::ObjectName],
         values: &ast::Values,
     ) -> Result<(LogicalPlan, Vec<Expr>), SqlError> {
@@ -239,13 +204,11 @@ impl Planner<'_> {
         for row in &values.rows {
             let mut exprs = Vec::with_capacity(width);
             for (expr, target) in row.content.iter().zip(targets) {
-                let column = &table.columns[*target];
                 let bound = if is_default(expr) {
-                    self.default_of(table, *target)?
+                    self.default_of_target(table, target)?
                 } else {
                     let bound = self.expr(expr, &env)?;
-                    self.assign(bound, &column.name, &column.pg_type, false)
-                        .map_err(|e| self.locate(e, expr))?
+                    self.assign_to(table, target, bound).map_err(|e| self.locate(e, expr))?
                 };
                 exprs.push(bound.expr);
             }
@@ -258,11 +221,11 @@ impl Planner<'_> {
         }
         let mut columns: Vec<OutputColumn> = Vec::with_capacity(width);
         for target in &targets[..width] {
-            let column = &table.columns[*target];
+            let column = &table.columns[target.column];
             columns.push(OutputColumn {
                 internal: unique_name(&columns, &column.name),
                 name: column.name.clone(),
-                ty: column.pg_type.clone(),
+                ty: target.takes(&column.pg_type),
                 origin: (0, 0),
                 keeps_modifier: true,
             });
@@ -282,7 +245,7 @@ impl Planner<'_> {
     fn check_values(
         &self,
         width: usize,
-        targets: &[usize],
+        targets: &[Target],
         named: &[ast::ObjectName],
         rows: &[ast::Parens<Vec<ast::Expr>>],
     ) -> Result<(), SqlError> {
@@ -304,7 +267,7 @@ impl Planner<'_> {
     fn insert_query(
         &mut self,
         table: &ResolvedTable,
-        targets: &[usize],
+        targets: &[Target],
         named: &[ast::ObjectName],
         query: &ast::Query,
     ) -> Result<(LogicalPlan, Vec<Expr>), SqlError> {
@@ -316,10 +279,9 @@ impl Planner<'_> {
         self.check_named(columns.len(), named)?;
         let mut exprs = Vec::with_capacity(columns.len());
         for (column, target) in columns.iter().zip(targets) {
-            let to = &table.columns[*target];
             let expr = Expr::Column(Column::from_name(&column.internal));
             let bound = Bound::new(expr, column.ty.clone());
-            exprs.push(self.assign(bound, &to.name, &to.pg_type, false)?.expr);
+            exprs.push(self.assign_to(table, target, bound)?.expr);
         }
         Ok((plan, exprs))
     }
@@ -380,10 +342,11 @@ impl Planner<'_> {
         let env = env.clause("UPDATE");
         let mut new: Vec<Expr> =
             table_columns(&target).map(|c| Expr::Column(c.column.clone())).collect();
-        let mut assigned = Vec::new();
+        let (mut assigned, mut parts) = (Vec::new(), Vec::new());
         for assignment in assignments {
-            for (index, bound) in self.assignment(assignment, &table, &env)? {
-                if assigned.contains(&index) {
+            for (to, bound) in self.assignment(assignment, &table, &env)? {
+                let index = to.column;
+                if assigned.contains(&index) && (to.is_whole() || !parts.contains(&index)) {
                     let message = format!(
                         "multiple assignments to same column \"{}\"",
                         table.columns[index].name
@@ -391,10 +354,16 @@ impl Planner<'_> {
                     return Err(SqlError::new(sqlstate::SYNTAX_ERROR, message));
                 }
                 assigned.push(index);
-                new[index] = bound.expr;
+                new[index] = if to.is_whole() {
+                    bound.expr
+                } else {
+                    parts.push(index);
+                    self.with_part(&table.columns[index], &to, new[index].clone(), bound, &env)?
+                };
             }
         }
         assigned.sort_unstable();
+        assigned.dedup();
         let mut columns = Columns::default();
         let locator = columns.push(locator(&target));
         let old_key = columns.push(key(&table, &target));
@@ -415,79 +384,6 @@ impl Planner<'_> {
             returning.as_deref(),
             others,
         )
-    }
-
-    /// One item of SET, which may assign several columns.
-    fn assignment(
-        &mut self,
-        assignment: &ast::Assignment,
-        table: &ResolvedTable,
-        env: &Env<'_>,
-    ) -> Result<Vec<(usize, Bound)>, SqlError> {
-        let value = |planner: &mut Self, index: usize, expr: &ast::Expr| {
-            let column = &table.columns[index];
-            if is_default(expr) {
-                return planner.default_of(table, index).map(|bound| (index, bound));
-            }
-            let bound = planner.expr(expr, env)?;
-            let bound = planner
-                .assign(bound, &column.name, &column.pg_type, false)
-                .map_err(|e| planner.locate(e, expr))?;
-            Ok((index, bound))
-        };
-        match &assignment.target {
-            AssignmentTarget::ColumnName(name) => {
-                let index = self.column_index(table, name)?;
-                Ok(vec![value(self, index, &assignment.value)?])
-            }
-            AssignmentTarget::Tuple(names) => {
-                if let ast::Expr::Subquery(query) = &assignment.value {
-                    return self.assign_row_of(names, query, table, env);
-                }
-                let fields = match &assignment.value {
-                    ast::Expr::Tuple(fields) => fields.as_slice(),
-                    ast::Expr::Nested(single) => std::slice::from_ref(single.as_ref()),
-                    other => return Err(self.refuse(other, "this source of several columns")),
-                };
-                if fields.len() != names.len() {
-                    return Err(SqlError::new(
-                        sqlstate::SYNTAX_ERROR,
-                        "number of columns does not match number of values",
-                    ));
-                }
-                let mut assigned = Vec::new();
-                for (name, expr) in names.iter().zip(fields) {
-                    let index = self.column_index(table, name)?;
-                    assigned.push(value(self, index, expr)?);
-                }
-                Ok(assigned)
-            }
-        }
-    }
-
-    /// `SET (a, b) = (SELECT …)`.
-    fn assign_row_of(
-        &mut self,
-        names: &[ast::ObjectName],
-        query: &ast::Query,
-        table: &ResolvedTable,
-        env: &Env<'_>,
-    ) -> Result<Vec<(usize, Bound)>, SqlError> {
-        let values = self.row_subquery(query, env)?;
-        if values.len() != names.len() {
-            return Err(SqlError::new(
-                sqlstate::SYNTAX_ERROR,
-                "number of columns does not match number of values",
-            ));
-        }
-        let mut assigned = Vec::with_capacity(names.len());
-        for (name, value) in names.iter().zip(values) {
-            let index = self.column_index(table, name)?;
-            let column = &table.columns[index];
-            let value = self.assign(value, &column.name, &column.pg_type, false)?;
-            assigned.push((index, value));
-        }
-        Ok(assigned)
     }
 
     pub(super) fn delete(&mut self, delete: &ast::Delete) -> Result<PlannedDml, SqlError> {
@@ -677,7 +573,7 @@ impl Planner<'_> {
     }
 }
 
-fn is_default(expr: &ast::Expr) -> bool {
+pub(super) fn is_default(expr: &ast::Expr) -> bool {
     matches!(
         expr,
         ast::Expr::Identifier(ident)

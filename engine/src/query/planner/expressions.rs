@@ -13,6 +13,7 @@ use super::{
     Planner,
     bound::{Bound, undefined_operator},
     coerce::CastContext,
+    like_any,
     operator_names::{json_symbol, named_operator},
     operators::binary,
     rows::compare_fields,
@@ -109,6 +110,16 @@ impl Planner<'_> {
             E::AllOp { left, compare_op, right } => {
                 self.any_all(left, compare_op, right, false, env)
             }
+            E::Like { negated, any, expr, pattern, escape_char: None }
+                if like_any::is_quantified(*any, pattern) =>
+            {
+                self.like_quantified((expr, *any, pattern), *negated, false, env)
+            }
+            E::ILike { negated, any, expr, pattern, escape_char: None }
+                if like_any::is_quantified(*any, pattern) =>
+            {
+                self.like_quantified((expr, *any, pattern), *negated, true, env)
+            }
             E::Like { negated, any: false, expr, pattern, escape_char } => {
                 self.like(expr, pattern, escape_char.as_ref(), *negated, false, env)
             }
@@ -200,6 +211,9 @@ impl Planner<'_> {
             let mut items = Vec::new();
             for item in &array.elem {
                 let item = self.expr(item, env)?;
+                if matches!(item.ty, PgType::Array(_)) {
+                    return Err(self.refuse(expr, "arrays of more dimensions"));
+                }
                 items.push(self.coerce(item, of, CastContext::Explicit)?);
             }
             return self.array_of(items, of);
@@ -503,7 +517,7 @@ impl Planner<'_> {
             .map_err(|e| self.locate(e, expr))
     }
 
-    fn like_bound(
+    pub(super) fn like_bound(
         &mut self,
         left: Bound,
         right: Bound,

@@ -551,6 +551,9 @@ impl Planner<'_> {
             let plan = plan.map_err(sql_error)?;
             return self.function_relation((plan, left.1), alias, &name, ty, column, ordinal);
         }
+        if let Some((lists, alias)) = self.json_record_lists(&name, &bounds, alias)? {
+            return self.lists_relation(left, lists, &alias_name, alias.as_ref(), ordinality);
+        }
         if let Some(lists) = self.table_lists(&name, &bounds)? {
             return self.lists_relation(left, lists, &alias_name, alias, ordinality);
         }

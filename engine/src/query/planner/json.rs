@@ -19,7 +19,7 @@ use crate::{
         functions::{
             cast::is_integer,
             json::{self, Gathered, Kind},
-            scalar,
+            jsonpath, scalar,
         },
         parser::fold_identifier,
     },
@@ -38,11 +38,7 @@ fn is_json(ty: &PgType) -> bool {
 fn is_missing(name: &str) -> bool {
     let name = name.strip_prefix("jsonb_").or_else(|| name.strip_prefix("json_"));
     name.is_some_and(|name| {
-        name.starts_with("path_")
-            || matches!(
-                name,
-                "populate_record" | "populate_recordset" | "to_record" | "to_recordset"
-            )
+        matches!(name, "populate_record" | "populate_recordset" | "to_record" | "to_recordset")
     })
 }
 
@@ -59,18 +55,31 @@ impl Planner<'_> {
             let message = "jsonb subscript does not support slices";
             return Err(self.locate(SqlError::new(sqlstate::DATATYPE_MISMATCH, message), root));
         };
+        let (step, _) = self.json_step(index, env)?;
+        let path = self.array_of(vec![step], &PgType::Text)?;
+        self.call_builtin("jsonb_extract_path", vec![value, path])
+    }
+
+    /// A subscript of jsonb as the text of a path, and whether it is a number.
+    pub(super) fn json_step(
+        &mut self,
+        index: &ast::Expr,
+        env: &Env<'_>,
+    ) -> Result<(Bound, bool), SqlError> {
         let step = self.expr(index, env)?;
-        let step = if is_integer(&step.ty) || can_coerce(&step.ty, &PgType::Text) {
-            self.coerce(step, &PgType::Text, CastContext::Assignment)?
-        } else {
+        let is_number = can_coerce(&step.ty, &PgType::Int4) && step.ty != PgType::Unknown;
+        if !is_number && !can_coerce(&step.ty, &PgType::Text) {
             let message =
                 format!("subscript type {} is not supported", super::bound::type_name(&step.ty));
             let hint = "jsonb subscript must be coercible to either integer or text.";
             let error = SqlError::new(sqlstate::DATATYPE_MISMATCH, message).hint(hint);
             return Err(self.locate(error, index));
+        }
+        let step = match is_number {
+            true => self.coerce(step, &PgType::Int4, CastContext::Implicit)?,
+            false => step,
         };
-        let path = self.array_of(vec![step], &PgType::Text)?;
-        self.call_builtin("jsonb_extract_path", vec![value, path])
+        Ok((self.coerce(step, &PgType::Text, CastContext::Assignment)?, is_number))
     }
 
     /// An operator that only JSON and arrays have.
@@ -86,8 +95,13 @@ impl Planner<'_> {
             return Ok(bound);
         }
         let undefined = || undefined_operator(symbol, Some(&left.ty), &right.ty);
-        if matches!(symbol, "@?" | "@@") && left.ty == PgType::Jsonb {
-            return Err(SqlError::not_supported("jsonpath"));
+        if matches!(symbol, "@?" | "@@") && Self::is_path_operation(&left, &right) {
+            let question =
+                if symbol == "@?" { jsonpath::Question::Exists } else { jsonpath::Question::Match };
+            let left = self.coerce(left, &PgType::Jsonb, CastContext::Implicit)?;
+            let right = self.coerce(right, &PgType::Jsonpath, CastContext::Implicit)?;
+            let udf = jsonpath::ask(question, None, true);
+            return Ok(Bound::bool(scalar::call(&udf, vec![left.expr, right.expr])));
         }
         // `'…' <@ value` and `'…' @> value`: the literal is one, too.
         let left_type = match (&left.ty, &right.ty) {
@@ -130,6 +144,42 @@ impl Planner<'_> {
         self.call_builtin(&format!("{prefix}_{name}"), vec![left, right])
     }
 
+    fn is_path_operation(left: &Bound, right: &Bound) -> bool {
+        matches!(left.ty, PgType::Jsonb | PgType::Unknown)
+            && matches!(right.ty, PgType::Jsonpath | PgType::Unknown)
+            && (left.ty == PgType::Jsonb || right.ty == PgType::Jsonpath)
+    }
+
+    /// `jsonb_path_exists(target, path [, vars [, silent]])` and its kin; `None` for other functions.
+    pub(super) fn json_path_function(
+        &mut self,
+        name: &str,
+        args: &[Bound],
+    ) -> Result<Option<Bound>, SqlError> {
+        let Some(short) = name.strip_prefix("jsonb_path_") else { return Ok(None) };
+        let (short, with_zone) = match short.strip_suffix("_tz") {
+            Some(short) => (short, true),
+            None => (short, false),
+        };
+        let Some(question) = jsonpath::Question::of_name(short) else { return Ok(None) };
+        let types = [PgType::Jsonb, PgType::Jsonpath, PgType::Jsonb, PgType::Bool];
+        let fits = args.iter().zip(&types).all(|(arg, ty)| can_coerce(&arg.ty, ty));
+        if !(2..=4).contains(&args.len()) || !fits {
+            return Err(undefined_function(name, args));
+        }
+        let mut exprs = Vec::with_capacity(types.len());
+        for (n, ty) in types.iter().enumerate() {
+            let default = if n == 3 { "false" } else { "{}" };
+            exprs.push(match args.get(n) {
+                Some(arg) => self.coerce(arg.clone(), ty, CastContext::Implicit)?.expr,
+                None => Expr::Literal(self.constant_of(default, ty, true)?, None),
+            });
+        }
+        let zone = with_zone.then_some(self.context.format.time_zone);
+        let udf = jsonpath::ask(question, zone, false);
+        Ok(Some(Bound::new(scalar::call(&udf, exprs), question.returns())))
+    }
+
     /// Whether `symbol` between these is JSON's, where other types have the operator, too.
     pub(super) fn is_json_operation(left: &Bound, right: &Bound) -> bool {
         left.ty == PgType::Jsonb || left.ty == PgType::Unknown && right.ty == PgType::Jsonb
@@ -144,6 +194,9 @@ impl Planner<'_> {
         if is_missing(name) {
             return Err(SqlError::not_supported(name));
         }
+        if let Some(bound) = self.json_path_function(name, args)? {
+            return Ok(Some(bound));
+        }
         let kind = if name.contains("jsonb") { Kind::Jsonb } else { Kind::Json };
         let ty = kind.pg_type();
         let settings = self.context.format;
@@ -157,8 +210,9 @@ impl Planner<'_> {
                 if value.ty == ty {
                     return Ok(Some(value.clone()));
                 }
-                let udf = json::to_json(kind, &value.ty, false, false, settings);
-                Bound::new(scalar::call(&udf, vec![value.expr.clone()]), ty)
+                let (exprs, types) = self.json_values(std::slice::from_ref(value))?;
+                let udf = json::to_json(kind, &types[0], false, false, settings);
+                Bound::new(scalar::call(&udf, exprs), ty)
             }
             ("array_to_json", [value] | [value, _]) if matches!(value.ty, PgType::Array(_)) => {
                 let pretty = self.pretty(args)?;
@@ -223,6 +277,14 @@ impl Planner<'_> {
                 PgType::Unknown => {
                     self.coerce(arg.clone(), &PgType::Text, CastContext::Implicit)?
                 }
+                // What the catalog has names for, by its name.
+                PgType::Regclass
+                | PgType::Regtype
+                | PgType::Regproc
+                | PgType::Regnamespace
+                | PgType::Regrole => {
+                    self.coerce(arg.clone(), &PgType::Text, CastContext::Explicit)?
+                }
                 _ => arg.clone(),
             };
             exprs.push(arg.expr);
@@ -266,6 +328,8 @@ impl Planner<'_> {
             None => "use_json_null".to_owned(),
             Some(treatment) => match treatment.constant_text() {
                 Some(text) => text.to_owned(),
+                // NULL is none of the four.
+                None if treatment.constant().is_some() => String::new(),
                 None => {
                     return Err(SqlError::not_supported(
                         "a null_value_treatment that is no constant",
@@ -290,7 +354,10 @@ impl Planner<'_> {
             "return_target" => {
                 self.coerce(target.clone(), &PgType::Jsonb, CastContext::Implicit)?
             }
-            "raise_exception" => return Err(SqlError::not_supported("raise_exception")),
+            "raise_exception" => {
+                let target = self.coerce(target.clone(), &PgType::Jsonb, CastContext::Implicit)?;
+                self.call_builtin("jsonb_refuse_null", vec![target])?
+            }
             _ => {
                 let message = "null_value_treatment must be \"delete_key\", \"return_target\", \
                                \"use_json_null\", or \"raise_exception\"";
@@ -357,8 +424,9 @@ impl Planner<'_> {
             for column in columns {
                 let parts = [ident.clone(), ast::Ident::with_quote('"', column.clone())];
                 let bound = self.column(&parts, env)?.bound;
-                exprs.push(bound.expr);
-                fields.push((column, bound.ty));
+                let (mut expr, mut ty) = self.json_values(&[bound])?;
+                exprs.append(&mut expr);
+                fields.push((column, ty.remove(0)));
             }
         } else {
             return Ok(None);

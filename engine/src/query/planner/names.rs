@@ -73,6 +73,7 @@ fn subquery_name(query: &datafusion::sql::sqlparser::ast::Query) -> Option<Strin
 fn weak_name(expr: &Expr) -> Option<String> {
     match expr {
         Expr::Nested(inner) => weak_name(inner),
+        Expr::CompoundFieldAccess { root, .. } => weak_name(root),
         Expr::Cast { data_type, expr, .. } => {
             weak_name(expr).filter(|n| n == "case").or_else(|| type_name(data_type))
         }

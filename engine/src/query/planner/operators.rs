@@ -114,7 +114,7 @@ impl Planner<'_> {
         if let (T::Array(_), T::Array(_)) = (&lt, &rt) {
             return self.comparable_arrays(left, right, op);
         }
-        if lt == T::Json {
+        if matches!(lt, T::Json | T::Jsonpath) {
             return Err(undefined_operator(&symbol(op), Some(&lt), &rt));
         }
         let target = if lt == rt {
@@ -145,7 +145,7 @@ impl Planner<'_> {
         let (PgType::Array(a), PgType::Array(b)) = (&left.ty, &right.ty) else {
             return Err(undefined());
         };
-        let same = super::bound::same_base(a, b) && **a != PgType::Json;
+        let same = super::bound::same_base(a, b) && !matches!(**a, PgType::Json | PgType::Jsonpath);
         let of = if a == b { a.as_ref().clone() } else { super::bound::base(a) };
         if !same {
             return Err(undefined());

@@ -3,7 +3,10 @@
 use datafusion::sql::sqlparser::ast::{self, Spanned};
 
 use super::Planner;
-use crate::error::{SqlError, sqlstate};
+use crate::{
+    error::{SqlError, sqlstate},
+    types::jsonpath,
+};
 
 /// The text of a literal whose type its surroundings decide.
 fn literal_text(expr: &ast::Expr) -> Option<&str> {
@@ -42,7 +45,16 @@ impl Planner<'_> {
     ) -> SqlError {
         // An error in JSON shows a part of the literal only.
         let json = error.object.context.as_ref().is_some_and(|c| c.starts_with("JSON data"));
-        let named = |text: &str| json || error.message.contains(&format!("\"{text}\""));
+        // So may an error in a jsonpath, which has words of its own.
+        let message = &error.message;
+        let in_path =
+            ["jsonpath", "LAST is allowed", "@ is not allowed", "XQuery", "Unicode escape"]
+                .iter()
+                .any(|words| message.contains(words));
+        let named = |text: &str| {
+            json || message.contains(&format!("\"{text}\""))
+                || in_path && jsonpath::parse(text).is_err_and(|e| e.message == *message)
+        };
         let literal = exprs.into_iter().find(|expr| literal_text(expr).is_some_and(named));
         match literal.or(fallback) {
             Some(expr) => self.locate(error, expr),

@@ -332,6 +332,7 @@ impl Planner<'_> {
                     | PgType::Interval
                     | PgType::Array(_)
                     | PgType::Jsonb
+                    | PgType::Jsonpath
             );
             order_by.push(self.sort_expr(item, bound.expr, &bound.ty)?);
         }

@@ -65,7 +65,12 @@ impl KeyEncoder {
         for pg_type in types {
             if matches!(
                 pg_type,
-                PgType::Void | PgType::Unknown | PgType::Array(_) | PgType::Json | PgType::Jsonb
+                PgType::Void
+                    | PgType::Unknown
+                    | PgType::Array(_)
+                    | PgType::Json
+                    | PgType::Jsonb
+                    | PgType::Jsonpath
             ) {
                 return Err(StorageError::NotAKeyType(pg_type.clone()));
             }

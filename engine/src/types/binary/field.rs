@@ -30,6 +30,8 @@ const EPOCH_DAYS: i32 = 10_957;
 const EPOCH_US: i64 = EPOCH_DAYS as i64 * 86_400_000_000;
 /// Stands before the text of a jsonb in binary format.
 const JSONB_VERSION: u8 = 1;
+/// Stands before the text of a jsonpath in binary format.
+const JSONPATH_VERSION: u8 = 1;
 
 /// Writes the values of a column, text or binary, each behind its length.
 pub struct FieldEncoder<'a> {
@@ -108,6 +110,7 @@ enum Column<'a> {
     Bpchar(&'a StringViewArray, usize),
     Bytea(&'a BinaryArray),
     Jsonb(&'a BinaryArray),
+    Jsonpath(&'a StringViewArray),
     Uuid(&'a FixedSizeBinaryArray),
     Date(&'a PrimitiveArray<Date32Type>),
     Time(&'a PrimitiveArray<Time64MicrosecondType>),
@@ -191,6 +194,7 @@ impl<'a> Column<'a> {
             | PgType::Json
             | PgType::Char => Self::String(array.as_string_view()),
             PgType::Jsonb => Self::Jsonb(array.as_binary()),
+            PgType::Jsonpath => Self::Jsonpath(array.as_string_view()),
             PgType::Bpchar(Some(n)) => Self::Bpchar(array.as_string_view(), *n as usize),
             PgType::Bytea => Self::Bytea(array.as_binary()),
             PgType::Uuid => Self::Uuid(array.as_fixed_size_binary()),
@@ -241,6 +245,11 @@ impl<'a> Column<'a> {
                 out.resize(out.len() + missing, b' ');
             }),
             Self::Bytea(a) => bytes(a.is_null(row), || a.value(row), out),
+            Self::Jsonpath(a) if a.is_null(row) => null(out),
+            Self::Jsonpath(a) => counted(out, |out| {
+                out.push(JSONPATH_VERSION);
+                out.extend_from_slice(a.value(row).as_bytes());
+            }),
             Self::Jsonb(a) if a.is_null(row) => null(out),
             Self::Jsonb(a) => counted(out, |out| {
                 out.push(JSONB_VERSION);

@@ -88,10 +88,11 @@ pub fn read_value(
         })),
         PgType::Bytea => ScalarValue::Binary(Some(value.to_vec())),
         PgType::Json => parse_text(&client_text(value, settings)?, pg_type, settings)?,
-        PgType::Jsonb => match value {
+        PgType::Jsonb | PgType::Jsonpath => match value {
             [1, text @ ..] => parse_text(&client_text(text, settings)?, pg_type, settings)?,
             [version, ..] => {
-                let message = format!("unsupported jsonb version number {version}");
+                let message =
+                    format!("unsupported {} version number {version}", pg_type.sql_name());
                 return Err(SqlError::internal(message));
             }
             [] => return Err(wrong()),

@@ -4,6 +4,7 @@
 //! Bytes come from [`build`] only, and what carries them has checksums: reading never fails. Of
 //! damaged bytes it makes other values, without a panic and within [`DEPTH_MAX`] levels.
 
+mod assign;
 mod build;
 mod edit;
 mod write;
@@ -11,6 +12,7 @@ mod write;
 use super::json::DEPTH_MAX;
 
 pub use self::{
+    assign::set_part,
     build::{ObjectBuilder, array, bool_value, from_json, from_tree, null, number, string},
     edit::{
         PathEdit, concat, contains, delete_element, delete_names, edit_path, exists, same_number,

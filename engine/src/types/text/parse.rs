@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     error::{SqlError, sqlstate},
-    types::{NumericShape, PgType, json, jsonb},
+    types::{NumericShape, PgType, json, jsonb, jsonpath},
 };
 
 /// One value from text.
@@ -68,6 +68,7 @@ enum Values {
     Uuid(FixedSizeBinaryBuilder),
     Oid(UInt32Builder),
     Json(StringViewBuilder),
+    Jsonpath(StringViewBuilder),
     Jsonb(BinaryBuilder),
     Array(Lists),
 }
@@ -167,6 +168,7 @@ impl ColumnBuilder {
             | PgType::Regnamespace
             | PgType::Regrole => Values::Oid(UInt32Builder::with_capacity(capacity)),
             PgType::Json => Values::Json(strings()),
+            PgType::Jsonpath => Values::Jsonpath(strings()),
             PgType::Jsonb => Values::Jsonb(BinaryBuilder::with_capacity(capacity, 0)),
             PgType::Array(of) => Values::Array(Lists {
                 items: Box::new(Self::new(of, 0)?),
@@ -197,7 +199,9 @@ impl ColumnBuilder {
             Values::Float8(b) => b.len(),
             Values::Decimal128(b, _) => b.len(),
             Values::Decimal256(b, _) => b.len(),
-            Values::Numeric(b, _) | Values::Text(b) | Values::Json(b) => b.len(),
+            Values::Numeric(b, _) | Values::Text(b) | Values::Json(b) | Values::Jsonpath(b) => {
+                b.len()
+            }
             Values::Bytea(b) | Values::Jsonb(b) => b.len(),
             Values::Array(lists) => lists.ends.len(),
             Values::Date(b) => b.len(),
@@ -224,7 +228,9 @@ impl ColumnBuilder {
             Values::Float8(b) => b.append_null(),
             Values::Decimal128(b, _) => b.append_null(),
             Values::Decimal256(b, _) => b.append_null(),
-            Values::Numeric(b, _) | Values::Text(b) | Values::Json(b) => b.append_null(),
+            Values::Numeric(b, _) | Values::Text(b) | Values::Json(b) | Values::Jsonpath(b) => {
+                b.append_null()
+            }
             Values::Bytea(b) | Values::Jsonb(b) => b.append_null(),
             Values::Array(lists) => {
                 let end = lists.ends.last().copied().unwrap_or(0);
@@ -296,6 +302,9 @@ impl ColumnBuilder {
             Values::Uuid(b) => b
                 .append_value(uuid(text)?)
                 .map_err(|error| SqlError::internal(error.to_string()))?,
+            Values::Jsonpath(b) => {
+                b.append_value(jsonpath::normal_form(&jsonpath::parse(text)?));
+            }
             Values::Json(b) => {
                 json::validate(text)?;
                 self.bytes += text.len();
@@ -351,7 +360,9 @@ impl ColumnBuilder {
             Values::Float8(b) => Arc::new(b.finish()),
             Values::Decimal128(b, _) => Arc::new(b.finish()),
             Values::Decimal256(b, _) => Arc::new(b.finish()),
-            Values::Numeric(b, _) | Values::Text(b) | Values::Json(b) => Arc::new(b.finish()),
+            Values::Numeric(b, _) | Values::Text(b) | Values::Json(b) | Values::Jsonpath(b) => {
+                Arc::new(b.finish())
+            }
             Values::Bytea(b) | Values::Jsonb(b) => Arc::new(b.finish()),
             Values::Array(lists) => lists.finish(&self.pg_type.arrow_type()),
             Values::Date(b) => Arc::new(b.finish()),

@@ -1,5 +1,6 @@
 //! Functions over arrays of one dimension.
 
+pub mod assign;
 pub mod search;
 pub mod shape;
 

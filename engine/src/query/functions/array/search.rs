@@ -8,12 +8,14 @@ use arrow::{
     buffer::NullBuffer,
     datatypes::{DataType, Int32Type},
 };
-use datafusion::logical_expr::{Operator, ScalarUDF};
+use datafusion::logical_expr::{Operator, ScalarUDF, Volatility};
 
 use super::{Item, collect, items, lists};
 use crate::{
-    error::SqlError,
-    query::functions::scalar::{infallible, internal, over_arrays, sees_nulls, strict, variant_of},
+    error::{SqlError, sqlstate},
+    query::functions::scalar::{
+        function, infallible, internal, over_arrays, sees_nulls, strict, variant_of,
+    },
     storage::codec::key::{EncodedKeys, KeyEncoder},
     types::PgType,
 };
@@ -149,6 +151,40 @@ pub fn position(of: &PgType) -> Arc<ScalarUDF> {
         Ok(Arc::new(result.collect::<Int32Array>()) as ArrayRef)
     });
     sees_nulls("array_position", format!("{of:?}"), DataType::Int32, false, compute)
+}
+
+/// `width_bucket(value, thresholds)`: how many of the sorted thresholds are not above the value.
+#[must_use]
+pub fn bucket(of: &PgType) -> Arc<ScalarUDF> {
+    let encoder = KeyEncoder::comparing(of);
+    let compute = strict(DataType::Int32, move |args| {
+        let list = lists(&args[1])?;
+        let values = Keyed::new(&encoder, &args[0])?;
+        let thresholds = Keyed::new(&encoder, list.values())?;
+        let mut out = Int32Builder::with_capacity(list.len());
+        for row in 0..list.len() {
+            let Some(value) = values.get(row).filter(|_| list.is_valid(row)) else {
+                out.append_null();
+                continue;
+            };
+            let range = items(list, row);
+            let (first, mut low, mut high) = (range.start, range.start, range.end);
+            if range.clone().any(|n| thresholds.get(n).is_none()) {
+                let message = "thresholds array must not contain NULLs";
+                return Err(SqlError::new(sqlstate::NULL_VALUE_NOT_ALLOWED, message));
+            }
+            while low < high {
+                let middle = low + (high - low) / 2;
+                match thresholds.get(middle) {
+                    Some(threshold) if value < threshold => high = middle,
+                    _ => low = middle + 1,
+                }
+            }
+            out.append_value((low - first) as i32);
+        }
+        Ok(Arc::new(out.finish()) as ArrayRef)
+    });
+    function("width_bucket", format!("{of:?}"), DataType::Int32, Volatility::Immutable, compute)
 }
 
 /// `array_positions(array, element)`: all subscripts.

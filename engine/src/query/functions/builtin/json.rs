@@ -79,6 +79,16 @@ pub(super) static TABLE: &[Builtin] = &[
     }),
     builtin("jsonb_set", &[Jb, Texts, Jb], Jb, |a, _| set(a, true)),
     builtin("jsonb_set", &[Jb, Texts, Jb, Bool], Jb, |a, _| set(a, a[3].boolean())),
+    builtin("jsonb_refuse_null", &[Jb], Jb, |_, _| {
+        let message = "JSON value must not be null";
+        Err(SqlError::new(sqlstate::NULL_VALUE_NOT_ALLOWED, message)
+            .detail("Exception was raised because null_value_treatment is \"raise_exception\".")
+            .hint(
+                "To avoid, either change the null_value_treatment argument or ensure that an SQL \
+                 NULL is not passed.",
+            ))
+    }),
+    builtin("jsonb_set_part", &[Jb, Texts, Jb], Jb, |a, _| set_part(a)),
     builtin("jsonb_insert", &[Jb, Texts, Jb], Jb, |a, _| insert(a, PathEdit::InsertBefore)),
     builtin("jsonb_insert", &[Jb, Texts, Jb, Bool], Jb, |a, _| {
         insert(a, if a[3].boolean() { PathEdit::InsertAfter } else { PathEdit::InsertBefore })
@@ -206,6 +216,16 @@ fn names<'v, 'a>(value: &'v Value<'a>) -> impl Iterator<Item = &'a str> + use<'v
 fn set(a: &[Value<'_>], create: bool) -> Result<Out, SqlError> {
     let edit = if create { PathEdit::Set } else { PathEdit::Replace };
     jsonb::edit_path(a[0].jsonb(), a[1].texts(), edit, a[2].jsonb().bytes()).map(Out::Bytes)
+}
+
+/// What an assignment to a part of a column makes of the column.
+fn set_part(a: &[Value<'_>]) -> Result<Out, SqlError> {
+    let path: Option<Vec<&str>> = a[1].texts().iter().copied().collect();
+    let Some(path) = path else {
+        let message = "jsonb subscript in assignment must not be null";
+        return Err(SqlError::new(sqlstate::NULL_VALUE_NOT_ALLOWED, message));
+    };
+    jsonb::set_part(a[0].jsonb(), &path, a[2].jsonb().bytes()).map(Out::Bytes)
 }
 
 fn insert(a: &[Value<'_>], edit: PathEdit) -> Result<Out, SqlError> {
