@@ -4,12 +4,15 @@
 //! `changes [--seconds N] [--seed S] [--seeds N] [--count N] [--refused 1]`: seeds count up from S, up
 //! to `count` statements each; `--refused 1` prints what we refuse.
 
-use std::time::{Duration, Instant};
+use std::{
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
 use glaredb_tests::{changes::Both, differential::option};
 
 #[tokio::main]
-async fn main() {
+async fn main() -> ExitCode {
     let both = Both::start().await;
     let first = option("--seed").unwrap_or(1);
     let seeds = option("--seeds").unwrap_or(u64::MAX);
@@ -43,7 +46,6 @@ async fn main() {
         "{compared} compared, {errors} of them errors ({unneeded} only PostgreSQL's, for no row), \
          {refused} refused, {different} different"
     );
-    if different > 0 {
-        std::process::exit(1);
-    }
+    // The servers end with their values.
+    if different > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }

@@ -163,7 +163,10 @@ impl Planner<'_> {
             // A column of a subquery whose type was never decided is text by now.
             _ => {
                 let text = Bound::new(bound.expr, PgType::Text);
-                if *to == PgType::Text { Ok(text) } else { self.convert(text, to, true) }
+                // Read as a literal of the type would be; only a cast that is written cuts it.
+                let reads = !matches!(to, PgType::Varchar(_) | PgType::Bpchar(_));
+                let explicit = reads || context == CastContext::Explicit;
+                if *to == PgType::Text { Ok(text) } else { self.convert(text, to, explicit) }
             }
         }
     }
