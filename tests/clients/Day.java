@@ -175,8 +175,6 @@ public class Day {
             "KEY_SEQ", "COLUMN_NAME", "KEY_SEQ", "PK_NAME"));
         same("b 1 jdbc_pair_pkey f;a 2 jdbc_pair_pkey f;", listed(meta.getIndexInfo(null, "public", "jdbc_pair", true, false),
             "COLUMN_NAME", "ORDINAL_POSITION", "INDEX_NAME", "NON_UNIQUE"));
-        same("", listed(meta.getImportedKeys(null, "public", "jdbc_pair"), "FK_NAME"));
-        same("", listed(meta.getExportedKeys(null, "public", "jdbc_pair"), "FK_NAME"));
         same("jdbc_view VIEW;", listed(meta.getTables(null, "public", "jdbc_v%", null), "TABLE_NAME", "TABLE_TYPE"));
         same("a;b;", inOrder(meta.getBestRowIdentifier(null, "public", "jdbc_pair", 0, true), "COLUMN_NAME", "COLUMN_NAME"));
         same(true, listed(meta.getTypeInfo(), "TYPE_NAME").contains("timestamptz;"));

@@ -94,6 +94,7 @@ assert not columns["name"]["nullable"] and str(columns["name"]["type"]) == "VARC
 with engine.begin() as db:
     db.execute(text("create view rich as select id, name from person where balance > 5"))
     db.execute(text("comment on table person is 'who buys'"))
+inspector = inspect(engine)  # the other one remembers
 assert inspector.get_view_names() == ["rich"] and "FROM person" in inspector.get_view_definition("rich")
 assert inspector.get_table_comment("person") == {"text": "who buys"}
 reflected = MetaData()
