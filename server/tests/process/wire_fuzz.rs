@@ -77,11 +77,40 @@ const STATEMENTS: [&str; 14] = [
 const VALUES: [&str; 10] =
     ["1", "5", "x", "", "{1,2}", "2024-01-01", "\0\0\0\x01", "[1]", "1e400", "\u{fc}"];
 
-/// A message a client could send.
+/// A message a client could send. Many are followed by a Sync: without one, nothing behind an error is
+/// served.
 fn plausible(random: &mut Random) -> Vec<u8> {
-    let names = ["", "a", "b"];
+    let mut bytes = one(random);
+    if random.below(3) == 0 {
+        bytes.extend_from_slice(&sync());
+    }
+    bytes
+}
+
+/// A statement as drivers run it.
+fn whole(random: &mut Random) -> Vec<u8> {
+    let (statement, portal) = (random.pick(&["", "", "a"]), random.pick(&["", "", "b"]));
+    let parameters = [random.pick(&["1", "5", "7"]), random.pick(&["1", "5", "7"])];
+    let mut bytes = [
+        close('S', statement),
+        parse(statement, random.pick(&STATEMENTS), &[]),
+        bind(portal, statement, &parameters, random.below(2) as u16),
+        describe('P', portal),
+        execute(portal, random.pick(&[0, 0, 1, 2])),
+    ]
+    .concat();
+    if random.below(3) == 0 {
+        bytes.extend_from_slice(&execute(portal, random.pick(&[0, 1])));
+    }
+    bytes.extend_from_slice(&sync());
+    bytes
+}
+
+fn one(random: &mut Random) -> Vec<u8> {
+    let names = ["", "", "a", "b"];
     let limits = [0, 1, 2, -1, 1000];
-    match random.below(20) {
+    match random.below(26) {
+        20.. => whole(random),
         0..=2 => query(random.pick(&QUERIES)),
         3..=5 => {
             let types = [&[][..], &[23, 25], &[0, 0], &[1700], &[705, 99_999]];
