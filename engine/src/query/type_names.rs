@@ -9,7 +9,7 @@ use datafusion::sql::sqlparser::ast::{
 use super::parser::fold_identifier;
 use crate::{
     error::{SqlError, sqlstate},
-    types::{NumericShape, PgType},
+    types::{NumericShape, PgType, text::IntervalFields},
 };
 
 /// Longest `varchar(n)` and `char(n)`.
@@ -36,20 +36,32 @@ pub fn pg_type(name: &DataType) -> Result<PgType, SqlError> {
         }
         DataType::Bytea => PgType::Bytea,
         DataType::Date => PgType::Date,
-        DataType::Time(precision, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => {
-            microseconds("time", *precision)?;
-            PgType::Time
-        }
-        DataType::Timestamp(precision, zone) => {
-            microseconds("timestamp", *precision)?;
-            match zone {
-                TimezoneInfo::None | TimezoneInfo::WithoutTimeZone => PgType::Timestamp,
-                TimezoneInfo::WithTimeZone | TimezoneInfo::Tz => PgType::Timestamptz,
+        DataType::Time(precision, zone) => match zone {
+            TimezoneInfo::None | TimezoneInfo::WithoutTimeZone => PgType::Time(digits(*precision)),
+            TimezoneInfo::WithTimeZone | TimezoneInfo::Tz => PgType::Timetz(digits(*precision)),
+        },
+        DataType::Timestamp(precision, zone) => match zone {
+            TimezoneInfo::None | TimezoneInfo::WithoutTimeZone => {
+                PgType::Timestamp(digits(*precision))
             }
+            TimezoneInfo::WithTimeZone | TimezoneInfo::Tz => {
+                PgType::Timestamptz(digits(*precision))
+            }
+        },
+        DataType::Interval { fields: None, precision: None } => PgType::Interval(None),
+        DataType::Interval { fields: None, precision: Some(precision) } => {
+            let precision = digits(Some(*precision)).unwrap_or(6);
+            PgType::Interval(Some(IntervalFields::all(precision)))
         }
-        DataType::Interval { fields: None, precision } => {
-            microseconds("interval", *precision)?;
-            PgType::Interval
+        DataType::Interval { fields: Some(fields), precision } => {
+            let fields = fields.to_string().to_lowercase();
+            let (first, last) = fields.split_once(" to ").unwrap_or((&fields, &fields));
+            let fields = IntervalFields::new(first, last, digits(*precision));
+            let invalid = || {
+                let shown = format!("syntax error in the type interval {name}");
+                SqlError::new(sqlstate::SYNTAX_ERROR, shown)
+            };
+            PgType::Interval(Some(fields.ok_or_else(invalid)?))
         }
         DataType::Uuid => PgType::Uuid,
         DataType::Regclass => PgType::Regclass,
@@ -76,9 +88,6 @@ pub fn pg_type(name: &DataType) -> Result<PgType, SqlError> {
         }
         DataType::JSON => PgType::Json,
         DataType::JSONB => PgType::Jsonb,
-        DataType::Time(..) | DataType::Interval { .. } => {
-            return Err(unsupported(&name.to_string()));
-        }
         DataType::Bit(_) | DataType::BitVarying(_) | DataType::VarBit(_) => {
             return Err(unsupported(&name.to_string()));
         }
@@ -126,10 +135,20 @@ fn named(names: &[String], modifiers: &[String], quoted: bool) -> Result<PgType,
         "name" => PgType::Name,
         "bytea" => PgType::Bytea,
         "date" => PgType::Date,
-        "time" => PgType::Time,
-        "timestamp" => PgType::Timestamp,
-        "timestamptz" => PgType::Timestamptz,
-        "interval" => PgType::Interval,
+        "time" | "timetz" | "timestamp" | "timestamptz" | "interval" => {
+            let digits = match (modifiers.len(), number(0)) {
+                (0, _) => None,
+                (1, Some(precision)) => digits(Some(precision)),
+                _ => return Err(invalid_modifier(name)),
+            };
+            return Ok(match name {
+                "time" => PgType::Time(digits),
+                "timetz" => PgType::Timetz(digits),
+                "timestamp" => PgType::Timestamp(digits),
+                "timestamptz" => PgType::Timestamptz(digits),
+                _ => PgType::Interval(digits.map(IntervalFields::all)),
+            });
+        }
         "uuid" => PgType::Uuid,
         "oid" => PgType::Oid,
         "regclass" => PgType::Regclass,
@@ -148,11 +167,11 @@ fn named(names: &[String], modifiers: &[String], quoted: bool) -> Result<PgType,
         "json" => PgType::Json,
         "jsonb" => PgType::Jsonb,
         "jsonpath" => PgType::Jsonpath,
-        "xml" | "money" | "inet" | "cidr" | "macaddr" | "bit" | "varbit" | "timetz" | "point"
-        | "tsvector" | "tsquery" | "serial" | "bigserial" | "smallserial" | "serial4"
-        | "serial8" | "serial2" | "int4range" | "int8range" | "numrange" | "tsrange"
-        | "tstzrange" | "daterange" | "pg_lsn" | "xid" | "cid" | "tid" | "regconfig"
-        | "aclitem" | "cstring" | "record" => {
+        "xml" | "money" | "inet" | "cidr" | "macaddr" | "bit" | "varbit" | "point" | "tsvector"
+        | "tsquery" | "serial" | "bigserial" | "smallserial" | "serial4" | "serial8"
+        | "serial2" | "int4range" | "int8range" | "numrange" | "tsrange" | "tstzrange"
+        | "daterange" | "pg_lsn" | "xid" | "cid" | "tid" | "regconfig" | "aclitem" | "cstring"
+        | "record" => {
             return Err(unsupported(name));
         }
         // The internal names of array types.
@@ -229,9 +248,7 @@ fn checked_length(what: &str, length: u64) -> Result<u32, SqlError> {
     }
 }
 
-fn microseconds(what: &str, precision: Option<u64>) -> Result<(), SqlError> {
-    match precision {
-        None | Some(6..) => Ok(()),
-        Some(p) => Err(SqlError::not_supported(format!("{what}({p})"))),
-    }
+/// Digits of seconds, of which there are six at most.
+fn digits(precision: Option<u64>) -> Option<u8> {
+    precision.map(|digits| digits.min(6) as u8)
 }

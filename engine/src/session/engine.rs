@@ -199,8 +199,7 @@ impl Engine {
 
     /// Microseconds since 1970-01-01 UTC.
     pub(super) fn now_us(&self) -> i64 {
-        let ms = self.database.env().clock.now_ms();
-        i64::try_from(ms).unwrap_or(i64::MAX / 1000).saturating_mul(1000)
+        i64::try_from(self.database.env().clock.now_us()).unwrap_or(i64::MAX)
     }
 
     /// Ids of new objects.

@@ -18,6 +18,7 @@
 //! | bytea | Binary |
 //! | date | Date32, days since 1970-01-01 |
 //! | time | Time64(µs) |
+//! | timetz | FixedSizeBinary(16), see [`timetz`] |
 //! | timestamp, timestamptz | Timestamp(µs), Timestamp(µs, "UTC") |
 //! | interval | Interval(MonthDayNano) |
 //! | uuid | FixedSizeBinary(16) |
@@ -35,12 +36,14 @@ pub mod jsonb;
 pub mod jsonpath;
 pub mod text;
 mod time_zone;
+pub mod timetz;
 
 use std::{collections::HashMap, sync::Arc};
 
 use arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
 
-pub use self::time_zone::{KnownZone, TimeZone};
+use self::text::IntervalFields;
+pub use self::time_zone::{Abbreviation, KnownZone, TimeZone, abbreviation};
 
 /// Field metadata key under which [`PgType::metadata_value`] stands.
 pub const PG_TYPE_KEY: &str = "pg_type";
@@ -67,10 +70,14 @@ pub enum PgType {
     Name,
     Bytea,
     Date,
-    Time,
-    Timestamp,
-    Timestamptz,
-    Interval,
+    /// With the digits of seconds it keeps, 0 to 6; None for all there are. So the next three.
+    Time(Option<u8>),
+    /// `time with time zone`, see [`timetz`].
+    Timetz(Option<u8>),
+    Timestamp(Option<u8>),
+    Timestamptz(Option<u8>),
+    /// With the fields it keeps and the digits of seconds.
+    Interval(Option<IntervalFields>),
     Uuid,
     Oid,
     Regclass,
@@ -140,10 +147,11 @@ impl PgType {
             Self::Bpchar(_) => 1042,
             Self::Varchar(_) => 1043,
             Self::Date => 1082,
-            Self::Time => 1083,
-            Self::Timestamp => 1114,
-            Self::Timestamptz => 1184,
-            Self::Interval => 1186,
+            Self::Time(_) => 1083,
+            Self::Timetz(_) => 1266,
+            Self::Timestamp(_) => 1114,
+            Self::Timestamptz(_) => 1184,
+            Self::Interval(_) => 1186,
             Self::Numeric(_) => 1700,
             Self::Regclass => 2205,
             Self::Regprocedure => 2202,
@@ -182,10 +190,11 @@ impl PgType {
             Self::Bpchar(_) => 1014,
             Self::Varchar(_) => 1015,
             Self::Date => 1182,
-            Self::Time => 1183,
-            Self::Timestamp => 1115,
-            Self::Timestamptz => 1185,
-            Self::Interval => 1187,
+            Self::Time(_) => 1183,
+            Self::Timetz(_) => 1270,
+            Self::Timestamp(_) => 1115,
+            Self::Timestamptz(_) => 1185,
+            Self::Interval(_) => 1187,
             Self::Numeric(_) => 1231,
             Self::Regclass => 2210,
             Self::Regprocedure => 2207,
@@ -214,6 +223,11 @@ impl PgType {
                 ((i32::from(shape.precision) << 16) | (i32::from(shape.scale) & 0x7ff)) + 4
             }
             Self::Array(of) => of.typmod(),
+            Self::Time(Some(digits))
+            | Self::Timetz(Some(digits))
+            | Self::Timestamp(Some(digits))
+            | Self::Timestamptz(Some(digits)) => i32::from(*digits),
+            Self::Interval(Some(fields)) => fields.typmod(),
             _ => -1,
         }
     }
@@ -241,10 +255,11 @@ impl PgType {
             1042 => Self::Bpchar(u32::try_from(typmod - 4).ok()),
             1043 => Self::Varchar(u32::try_from(typmod - 4).ok()),
             1082 => Self::Date,
-            1083 => Self::Time,
-            1114 => Self::Timestamp,
-            1184 => Self::Timestamptz,
-            1186 => Self::Interval,
+            1083 => Self::Time(digits(typmod)),
+            1114 => Self::Timestamp(digits(typmod)),
+            1184 => Self::Timestamptz(digits(typmod)),
+            1186 => Self::Interval(IntervalFields::from_typmod(typmod)),
+            1266 => Self::Timetz(digits(typmod)),
             1700 => Self::Numeric((typmod >= 4).then(|| {
                 let packed = typmod - 4;
                 // The scale is an 11-bit two's complement number.
@@ -288,10 +303,11 @@ impl PgType {
             Self::Bpchar(None),
             Self::Varchar(None),
             Self::Date,
-            Self::Time,
-            Self::Timestamp,
-            Self::Timestamptz,
-            Self::Interval,
+            Self::Time(None),
+            Self::Timetz(None),
+            Self::Timestamp(None),
+            Self::Timestamptz(None),
+            Self::Interval(None),
             Self::Numeric(None),
             Self::Regclass,
             Self::Regtype,
@@ -337,11 +353,11 @@ impl PgType {
             | Self::Jsonpath => DataType::Utf8View,
             Self::Bytea | Self::Jsonb => DataType::Binary,
             Self::Date => DataType::Date32,
-            Self::Time => DataType::Time64(TimeUnit::Microsecond),
-            Self::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
-            Self::Timestamptz => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
-            Self::Interval => DataType::Interval(IntervalUnit::MonthDayNano),
-            Self::Uuid => DataType::FixedSizeBinary(16),
+            Self::Time(_) => DataType::Time64(TimeUnit::Microsecond),
+            Self::Timestamp(_) => DataType::Timestamp(TimeUnit::Microsecond, None),
+            Self::Timestamptz(_) => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+            Self::Interval(_) => DataType::Interval(IntervalUnit::MonthDayNano),
+            Self::Uuid | Self::Timetz(_) => DataType::FixedSizeBinary(16),
             Self::Oid
             | Self::Regclass
             | Self::Regtype
@@ -451,15 +467,44 @@ impl PgType {
             DataType::FixedSizeBinary(16) => Self::Uuid,
             DataType::FixedSizeBinary(_) => Self::Bytea,
             DataType::Date32 | DataType::Date64 => Self::Date,
-            DataType::Time32(_) | DataType::Time64(_) => Self::Time,
-            DataType::Timestamp(_, None) => Self::Timestamp,
-            DataType::Timestamp(_, Some(_)) => Self::Timestamptz,
-            DataType::Interval(_) | DataType::Duration(_) => Self::Interval,
+            DataType::Time32(_) | DataType::Time64(_) => Self::Time(None),
+            DataType::Timestamp(_, None) => Self::Timestamp(None),
+            DataType::Timestamp(_, Some(_)) => Self::Timestamptz(None),
+            DataType::Interval(_) | DataType::Duration(_) => Self::Interval(None),
             DataType::List(f) | DataType::LargeList(f) | DataType::FixedSizeList(f, _) => {
                 Self::Array(Arc::new(Self::of_field(f)))
             }
             DataType::Dictionary(_, value) => Self::from_arrow(value),
             _ => Self::Text,
+        }
+    }
+
+    /// Digits after the point of the seconds that the type keeps, where it says so.
+    #[must_use]
+    pub fn second_digits(&self) -> Option<u8> {
+        match self {
+            Self::Time(digits)
+            | Self::Timetz(digits)
+            | Self::Timestamp(digits)
+            | Self::Timestamptz(digits) => *digits,
+            _ => None,
+        }
+    }
+
+    /// The same type without length, precision, scale or fields.
+    #[must_use]
+    pub fn without_modifier(&self) -> Self {
+        match self {
+            Self::Varchar(_) => Self::Varchar(None),
+            Self::Numeric(_) => Self::Numeric(None),
+            Self::Bpchar(_) => Self::Bpchar(None),
+            Self::Time(_) => Self::Time(None),
+            Self::Timetz(_) => Self::Timetz(None),
+            Self::Timestamp(_) => Self::Timestamp(None),
+            Self::Timestamptz(_) => Self::Timestamptz(None),
+            Self::Interval(_) => Self::Interval(None),
+            Self::Array(of) => Self::Array(Arc::new(of.without_modifier())),
+            other => other.clone(),
         }
     }
 
@@ -484,10 +529,17 @@ impl PgType {
             Self::Name => "name".into(),
             Self::Bytea => "bytea".into(),
             Self::Date => "date".into(),
-            Self::Time => "time without time zone".into(),
-            Self::Timestamp => "timestamp without time zone".into(),
-            Self::Timestamptz => "timestamp with time zone".into(),
-            Self::Interval => "interval".into(),
+            Self::Time(digits) => format!("time{} without time zone", in_parentheses(*digits)),
+            Self::Timetz(digits) => format!("time{} with time zone", in_parentheses(*digits)),
+            Self::Timestamp(digits) => {
+                format!("timestamp{} without time zone", in_parentheses(*digits))
+            }
+            Self::Timestamptz(digits) => {
+                format!("timestamp{} with time zone", in_parentheses(*digits))
+            }
+            Self::Interval(fields) => {
+                format!("interval{}", fields.map_or_else(String::new, IntervalFields::sql))
+            }
             Self::Uuid => "uuid".into(),
             Self::Json => "json".into(),
             Self::Jsonb => "jsonb".into(),
@@ -530,11 +582,25 @@ impl PgType {
             | Self::Regnamespace
             | Self::Regrole
             | Self::Void => 4,
-            Self::Int8 | Self::Float8 | Self::Time | Self::Timestamp | Self::Timestamptz => 8,
-            Self::Interval | Self::Uuid => 16,
+            Self::Int8
+            | Self::Float8
+            | Self::Time(_)
+            | Self::Timestamp(_)
+            | Self::Timestamptz(_) => 8,
+            Self::Timetz(_) => 12,
+            Self::Interval(_) | Self::Uuid => 16,
             Self::Name => 64,
             Self::Unknown => -2,
             _ => -1,
         }
     }
+}
+
+/// Digits of seconds as a modifier says them.
+fn digits(typmod: i32) -> Option<u8> {
+    u8::try_from(typmod).ok().filter(|digits| *digits <= 6)
+}
+
+fn in_parentheses(digits: Option<u8>) -> String {
+    digits.map_or_else(String::new, |digits| format!("({digits})"))
 }

@@ -18,10 +18,10 @@ fn binary_of_a_wrong_length_names_the_parameter() {
         PgType::Float8,
         PgType::Numeric(None),
         PgType::Date,
-        PgType::Time,
-        PgType::Timestamp,
-        PgType::Timestamptz,
-        PgType::Interval,
+        PgType::Time(None),
+        PgType::Timestamp(None),
+        PgType::Timestamptz(None),
+        PgType::Interval(None),
         PgType::Uuid,
         PgType::Oid,
     ] {
@@ -85,10 +85,10 @@ fn binary_numbers_with_nonsense_inside_are_refused() {
 #[test]
 fn moments_out_of_range_are_refused() {
     for (pg_type, value) in [
-        (PgType::Time, (-1i64).to_be_bytes()),
-        (PgType::Time, 86_400_000_001i64.to_be_bytes()),
-        (PgType::Timestamp, (i64::MAX - 1).to_be_bytes()),
-        (PgType::Timestamptz, (i64::MIN + 1).to_be_bytes()),
+        (PgType::Time(None), (-1i64).to_be_bytes()),
+        (PgType::Time(None), 86_400_000_001i64.to_be_bytes()),
+        (PgType::Timestamp(None), (i64::MAX - 1).to_be_bytes()),
+        (PgType::Timestamptz(None), (i64::MIN + 1).to_be_bytes()),
     ] {
         let error = read(&pg_type, &value, Format::Binary).expect_err("out of range");
         assert_eq!(error.sqlstate, "22008", "{pg_type:?}");

@@ -206,11 +206,11 @@ fn array(cells: &[Cell], pg_type: &PgType, field: &FieldRef) -> Option<ArrayRef>
         }
         PgType::Int8 => build!(Int64Builder::new(), cells, Cell::Int(v) => *v),
         PgType::Float4 => build!(Float32Builder::new(), cells, Cell::Float4(v) => *v),
-        PgType::Timestamptz => {
+        PgType::Timestamptz(_) => {
             let builder = TimestampMicrosecondBuilder::new().with_timezone("UTC");
             build!(builder, cells, Cell::Timestamptz(v) => *v)
         }
-        PgType::Interval => {
+        PgType::Interval(_) => {
             let interval = |seconds: i64| IntervalMonthDayNano::new(0, 0, seconds * 1_000_000_000);
             build!(IntervalMonthDayNanoBuilder::new(), cells, Cell::Seconds(v) => interval(*v))
         }

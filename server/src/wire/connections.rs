@@ -133,7 +133,7 @@ fn same_bytes(a: &[u8], b: &[u8]) -> bool {
 }
 
 fn now_us() -> i64 {
-    i64::try_from(SystemClock.now_ms()).unwrap_or(i64::MAX / 1000).saturating_mul(1000)
+    i64::try_from(SystemClock.now_us()).unwrap_or(i64::MAX)
 }
 
 /// A place among the connections, given back when dropped.

@@ -7,6 +7,11 @@ pub trait Clock: Send + Sync {
     /// Milliseconds since the Unix epoch by the machine's clock. May jump, also backwards.
     fn now_ms(&self) -> u64;
 
+    /// The same in microseconds, for users; as exact as the clock is.
+    fn now_us(&self) -> u64 {
+        self.now_ms().saturating_mul(1000)
+    }
+
     /// Time since some fixed moment; never goes backwards. For durations and deadlines.
     fn monotonic(&self) -> Duration;
 
@@ -24,6 +29,11 @@ impl Clock for SystemClock {
         let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         // A clock set before 1970 reads as 1970: callers ignore clocks that went backwards.
         since_epoch.map_or(0, |elapsed| u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    fn now_us(&self) -> u64 {
+        let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        since_epoch.map_or(0, |elapsed| u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX))
     }
 
     fn monotonic(&self) -> Duration {

@@ -110,7 +110,9 @@ pub fn cast(
             jsonb_to_number(t.clone(), settings)
         }
         (PgType::Bool, t) if is_text(t) => bool_to_text(t.clone()),
-        (f, t) if datetime::has_cast(f, t) => datetime::cast(f, t, settings.time_zone)?,
+        (f, t) if datetime::has_cast(f, t) || datetime::rounds(f, t) => {
+            datetime::cast(f, t, settings)?
+        }
         (_, PgType::Void) | (PgType::Void, _) => return None,
         (f, t) if is_text(f) && !is_oid_like(t) => from_text(t.clone(), settings.clone()),
         (f, t) if is_text(f) && *t == PgType::Oid => from_text(t.clone(), settings.clone()),
@@ -122,8 +124,7 @@ pub fn cast(
     };
     let returns = to.arrow_type();
     let variant = format!("{from:?} to {to:?}, {explicit}, {settings:?}");
-    let name = to.sql_name();
-    let name = name.split('(').next().unwrap_or(&name);
+    let name = &to.without_modifier().sql_name();
     let compute = strict(returns.clone(), compute);
     Some(if always_casts(from, to) {
         infallible(name, variant, returns, compute)

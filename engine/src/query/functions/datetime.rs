@@ -9,21 +9,28 @@ use std::sync::Arc;
 
 use arrow::{
     array::{
-        Array, ArrayRef, AsArray, Date32Array, Decimal128Array, IntervalMonthDayNanoArray,
-        PrimitiveArray, Time64MicrosecondArray, TimestampMicrosecondArray,
+        Array, ArrayRef, AsArray, BooleanArray, Date32Array, Decimal128Array,
+        FixedSizeBinaryBuilder, IntervalMonthDayNanoArray, PrimitiveArray, Time64MicrosecondArray,
+        TimestampMicrosecondArray,
     },
     datatypes::{
         DataType, Date32Type, Float64Type, IntervalMonthDayNano, IntervalMonthDayNanoType,
         Time64MicrosecondType, TimestampMicrosecondType,
     },
 };
-use chrono::{DateTime, Datelike, Days, Months, NaiveDate, NaiveDateTime};
 use datafusion::logical_expr::{ScalarUDF, Volatility};
 
-use super::scalar::{function, infallible, strict};
+use super::scalar::{function, infallible, over_arrays, sees_nulls, strict};
 use crate::{
     error::{SqlError, sqlstate},
-    types::{PgType, TimeZone},
+    types::{
+        Abbreviation, PgType, TimeZone, abbreviation,
+        text::{
+            FormatSettings, civil_from_days, days_from_civil, days_in_month, round_timestamp,
+            round_us,
+        },
+        timetz::TimeWithZone,
+    },
 };
 
 pub const DAY_US: i64 = 86_400_000_000;
@@ -36,14 +43,6 @@ fn timestamp_out_of_range() -> SqlError {
 
 pub fn interval_out_of_range() -> SqlError {
     SqlError::new(sqlstate::DATETIME_FIELD_OVERFLOW, "interval out of range")
-}
-
-pub fn naive(us: i64) -> Result<NaiveDateTime, SqlError> {
-    DateTime::from_timestamp_micros(us).map(|t| t.naive_utc()).ok_or_else(timestamp_out_of_range)
-}
-
-fn micros(time: &NaiveDateTime) -> i64 {
-    time.and_utc().timestamp_micros()
 }
 
 /// `infinity` and `-infinity` are the extreme values of their columns.
@@ -64,8 +63,8 @@ pub fn to_local(us: i64, zone: TimeZone) -> Result<i64, SqlError> {
     if is_infinite(us) {
         return Ok(us);
     }
-    let offset = zone.offset_at_utc(&naive(us)?);
-    us.checked_add(i64::from(offset) * 1_000_000).ok_or_else(timestamp_out_of_range)
+    let offset = zone.offset_at_instant_us(us);
+    in_range(us.checked_add(i64::from(offset) * 1_000_000))
 }
 
 /// A local time's instant.
@@ -73,54 +72,203 @@ pub fn from_local(us: i64, zone: TimeZone) -> Result<i64, SqlError> {
     if is_infinite(us) {
         return Ok(us);
     }
-    let offset = zone.offset_at_local(&naive(us)?);
-    us.checked_sub(i64::from(offset) * 1_000_000).ok_or_else(timestamp_out_of_range)
+    let offset = zone.offset_at_local_us(us);
+    in_range(us.checked_sub(i64::from(offset) * 1_000_000))
+}
+
+/// A zone as functions take it: an abbreviation, a name, or a zone in POSIX form.
+#[derive(Clone, Debug)]
+pub enum NamedZone {
+    Zone(TimeZone),
+    /// An abbreviation whose meaning depends on the date.
+    Abbreviation(String, TimeZone),
+}
+
+/// The zone of a name.
+///
+/// # Errors
+/// 22023 if there is none.
+pub fn named_zone(name: &str) -> Result<NamedZone, SqlError> {
+    let lower = name.to_lowercase();
+    let fixed = |seconds| TimeZone::fixed(seconds).map(NamedZone::Zone);
+    match abbreviation(&lower) {
+        Some(Abbreviation::Standard(east) | Abbreviation::Daylight(east)) => fixed(east),
+        Some(Abbreviation::Of(zone)) => Some(NamedZone::Abbreviation(lower, TimeZone::Named(zone))),
+        None => TimeZone::parse_name(name).map(NamedZone::Zone),
+    }
+    .ok_or_else(|| {
+        let message = format!("time zone \"{name}\" not recognized");
+        SqlError::new(sqlstate::INVALID_PARAMETER_VALUE, message)
+    })
+}
+
+impl NamedZone {
+    /// The zone with the offset that holds at a local time.
+    #[must_use]
+    pub fn at_local(&self, local_us: i64) -> TimeZone {
+        match self {
+            Self::Zone(zone) => *zone,
+            Self::Abbreviation(name, zone) => {
+                TimeZone::fixed(zone.offset_of_abbreviation(name, local_us)).unwrap_or(*zone)
+            }
+        }
+    }
+
+    /// The zone with the offset that holds at an instant.
+    #[must_use]
+    pub fn at_instant(&self, us: i64) -> TimeZone {
+        match self {
+            Self::Zone(zone) => *zone,
+            Self::Abbreviation(name, zone) => {
+                let east = zone.offset_of_abbreviation_at_instant(name, us);
+                TimeZone::fixed(east).unwrap_or(*zone)
+            }
+        }
+    }
+}
+
+/// A timestamp, if it is one: finite, and not before 4714-11-24 BC.
+pub fn in_range(us: Option<i64>) -> Result<i64, SqlError> {
+    const FIRST_US: i64 = -2_440_588 * DAY_US;
+    us.filter(|us| (FIRST_US..i64::MAX).contains(us)).ok_or_else(timestamp_out_of_range)
 }
 
 #[must_use]
 pub fn has_cast(from: &PgType, to: &PgType) -> bool {
-    use PgType::{Date, Interval, Time, Timestamp, Timestamptz};
+    use PgType::{Date, Interval, Time, Timestamp, Timestamptz, Timetz};
     matches!(
         (from, to),
-        (Date, Timestamp | Timestamptz)
-            | (Timestamp, Date | Time | Timestamptz)
-            | (Timestamptz, Date | Time | Timestamp)
-            | (Time, Interval)
-            | (Interval, Time)
+        (Date, Timestamp(_) | Timestamptz(_))
+            | (Timestamp(_), Date | Time(_) | Timestamptz(_))
+            | (Timestamptz(_), Date | Time(_) | Timestamp(_) | Timetz(_))
+            | (Time(_), Interval(_) | Timetz(_))
+            | (Interval(_), Time(_))
+            | (Timetz(_), Time(_))
     )
 }
 
-/// A cast among date and time types.
-pub fn cast(from: &PgType, to: &PgType, zone: TimeZone) -> Option<ArrayFunction> {
-    use PgType::{Date, Interval, Time, Timestamp, Timestamptz};
-    Some(match (from, to) {
-        (Date, Timestamp | Timestamptz) => {
-            let local = *to == Timestamptz;
+/// Whether values of a type may have to be rounded for the modifier of another one that differs in
+/// nothing else.
+#[must_use]
+pub fn must_round(from: &PgType, to: &PgType) -> bool {
+    use PgType::{Interval, Time, Timestamp, Timestamptz, Timetz};
+    match (from, to) {
+        (Time(Some(from)), Time(Some(to)))
+        | (Timetz(Some(from)), Timetz(Some(to)))
+        | (Timestamp(Some(from)), Timestamp(Some(to)))
+        | (Timestamptz(Some(from)), Timestamptz(Some(to))) => from > to,
+        (Interval(from), Interval(Some(to))) => *from != Some(*to),
+        (_, Time(to) | Timetz(to) | Timestamp(to) | Timestamptz(to)) => to.is_some(),
+        _ => false,
+    }
+}
+
+/// Whether a cast between these types only rounds, or does nothing.
+#[must_use]
+pub fn rounds(from: &PgType, to: &PgType) -> bool {
+    use PgType::{Interval, Time, Timestamp, Timestamptz, Timetz};
+    matches!(
+        (from, to),
+        (Time(_), Time(_))
+            | (Timetz(_), Timetz(_))
+            | (Timestamp(_), Timestamp(_))
+            | (Timestamptz(_), Timestamptz(_))
+            | (Interval(_), Interval(_))
+    )
+}
+
+/// A cast among date and time types, with the rounding that the digits of `to` ask for.
+pub fn cast(from: &PgType, to: &PgType, settings: &FormatSettings) -> Option<ArrayFunction> {
+    let (plain_from, plain_to) = (from.without_modifier(), to.without_modifier());
+    let round = rounding(to);
+    if plain_from == plain_to {
+        return Some(round.unwrap_or_else(|| Box::new(|args| Ok(Arc::clone(&args[0])))));
+    }
+    let inner = plain_cast(&plain_from, &plain_to, settings)?;
+    Some(match round {
+        None => inner,
+        Some(round) => Box::new(move |args| round(&[inner(args)?])),
+    })
+}
+
+/// Rounds values of a type to the digits and fields of its modifier; None without one.
+fn rounding(ty: &PgType) -> Option<ArrayFunction> {
+    use PgType::{Interval, Time, Timestamp, Timestamptz, Timetz};
+    Some(match *ty {
+        Time(Some(digits)) => Box::new(move |args| {
+            map::<Time64MicrosecondType, Time64MicrosecondType>(&args[0], false, |us| {
+                Ok(round_us(us, digits).unwrap_or(us))
+            })
+        }),
+        Timetz(Some(digits)) => Box::new(move |args| {
+            let round = |time: TimeWithZone| TimeWithZone {
+                us: round_us(time.us, digits).unwrap_or(time.us),
+                ..time
+            };
+            Ok(zoned_times(timetz_values(&args[0]).map(|time| time.map(round))))
+        }),
+        Timestamp(Some(digits)) | Timestamptz(Some(digits)) => {
+            let zoned = matches!(ty, Timestamptz(_));
             Box::new(move |args| {
-                map::<Date32Type, TimestampMicrosecondType>(&args[0], local, |days| {
-                    let us = match days {
-                        i32::MAX => i64::MAX,
-                        i32::MIN => i64::MIN,
-                        days => i64::from(days)
-                            .checked_mul(DAY_US)
-                            .ok_or_else(date_to_timestamp_overflow)?,
-                    };
-                    if local { from_local(us, zone) } else { Ok(us) }
+                map::<TimestampMicrosecondType, TimestampMicrosecondType>(&args[0], zoned, |us| {
+                    Ok(round_timestamp(us, digits))
                 })
             })
         }
-        (Timestamp, Timestamptz) => Box::new(move |args| {
+        Interval(Some(fields)) => Box::new(move |args| {
+            map::<IntervalMonthDayNanoType, IntervalMonthDayNanoType>(&args[0], false, |v| {
+                fields.fit(v).ok_or_else(interval_out_of_range)
+            })
+        }),
+        _ => return None,
+    })
+}
+
+/// The values of a column of `time with time zone`.
+pub fn timetz_values(array: &ArrayRef) -> impl Iterator<Item = Option<TimeWithZone>> + '_ {
+    array.as_fixed_size_binary().iter().map(|bytes| bytes.map(TimeWithZone::from_bytes))
+}
+
+/// A column of `time with time zone`.
+pub fn zoned_times(values: impl Iterator<Item = Option<TimeWithZone>>) -> ArrayRef {
+    let mut out = FixedSizeBinaryBuilder::new(16);
+    for value in values {
+        match value {
+            None => out.append_null(),
+            Some(time) => {
+                out.append_value(time.to_bytes()).expect("a value has the column's width");
+            }
+        }
+    }
+    Arc::new(out.finish())
+}
+
+fn plain_cast(from: &PgType, to: &PgType, settings: &FormatSettings) -> Option<ArrayFunction> {
+    use PgType::{Date, Interval, Time, Timestamp, Timestamptz, Timetz};
+    let zone = settings.time_zone;
+    let now_us = settings.now_us.unwrap_or(0);
+    Some(match (from, to) {
+        (Date, Timestamp(_) | Timestamptz(_)) => {
+            let zoned = matches!(to, Timestamptz(_));
+            Box::new(move |args| {
+                map::<Date32Type, TimestampMicrosecondType>(&args[0], zoned, |days| {
+                    let us = midnight(days)?;
+                    if zoned { from_local(us, zone) } else { Ok(us) }
+                })
+            })
+        }
+        (Timestamp(_), Timestamptz(_)) => Box::new(move |args| {
             map::<TimestampMicrosecondType, TimestampMicrosecondType>(&args[0], true, |us| {
                 from_local(us, zone)
             })
         }),
-        (Timestamptz, Timestamp) => Box::new(move |args| {
+        (Timestamptz(_), Timestamp(_)) => Box::new(move |args| {
             map::<TimestampMicrosecondType, TimestampMicrosecondType>(&args[0], false, |us| {
                 to_local(us, zone)
             })
         }),
-        (Timestamp | Timestamptz, Date) => {
-            let local = *from == Timestamptz;
+        (Timestamp(_) | Timestamptz(_), Date) => {
+            let local = matches!(from, Timestamptz(_));
             Box::new(move |args| {
                 map::<TimestampMicrosecondType, Date32Type>(&args[0], false, |us| {
                     let us = match us {
@@ -133,8 +281,8 @@ pub fn cast(from: &PgType, to: &PgType, zone: TimeZone) -> Option<ArrayFunction>
                 })
             })
         }
-        (Timestamp | Timestamptz, Time) => {
-            let local = *from == Timestamptz;
+        (Timestamp(_) | Timestamptz(_), Time(_)) => {
+            let local = matches!(from, Timestamptz(_));
             Box::new(move |args| {
                 map::<TimestampMicrosecondType, Time64MicrosecondType>(&args[0], false, |us| {
                     let us = if local { to_local(us, zone)? } else { us };
@@ -143,18 +291,50 @@ pub fn cast(from: &PgType, to: &PgType, zone: TimeZone) -> Option<ArrayFunction>
                 .map(|times| without_infinite(&args[0], &times))
             })
         }
-        (Time, Interval) => Box::new(|args| {
+        (Timestamptz(_), Timetz(_)) => Box::new(move |args| {
+            let instants = args[0].as_primitive::<TimestampMicrosecondType>();
+            let time = |us: i64| {
+                let east = zone.offset_at_instant_us(us);
+                let local = us.saturating_add(i64::from(east) * 1_000_000);
+                TimeWithZone { us: local.rem_euclid(DAY_US), east }
+            };
+            let finite = instants.iter().map(|us| us.filter(|us| !is_infinite(*us)));
+            Ok(zoned_times(finite.map(|us| us.map(time))))
+        }),
+        (Time(_), Timetz(_)) => Box::new(move |args| {
+            let times = args[0].as_primitive::<Time64MicrosecondType>();
+            // Of today's offset, at that time of the day.
+            let today =
+                now_us.saturating_add(i64::from(zone.offset_at_instant_us(now_us)) * 1_000_000);
+            let midnight = today.div_euclid(DAY_US) * DAY_US;
+            let zoned = |us: i64| TimeWithZone { us, east: zone.offset_at_local_us(midnight + us) };
+            Ok(zoned_times(times.iter().map(|us| us.map(zoned))))
+        }),
+        (Timetz(_), Time(_)) => Box::new(|args| {
+            let times = timetz_values(&args[0]).map(|time| time.map(|time| time.us));
+            Ok(Arc::new(times.collect::<Time64MicrosecondArray>()))
+        }),
+        (Time(_), Interval(_)) => Box::new(|args| {
             map::<Time64MicrosecondType, IntervalMonthDayNanoType>(&args[0], false, |us| {
                 Ok(IntervalMonthDayNano::new(0, 0, us * 1000))
             })
         }),
-        (Interval, Time) => Box::new(|args| {
+        (Interval(_), Time(_)) => Box::new(|args| {
             map::<IntervalMonthDayNanoType, Time64MicrosecondType>(&args[0], false, |v| {
                 Ok((v.nanoseconds / 1000).rem_euclid(DAY_US))
             })
         }),
         _ => return None,
     })
+}
+
+/// The start of a day, in microseconds since 1970.
+pub fn midnight(days: i32) -> Result<i64, SqlError> {
+    match days {
+        i32::MAX => Ok(i64::MAX),
+        i32::MIN => Ok(i64::MIN),
+        days => i64::from(days).checked_mul(DAY_US).ok_or_else(date_to_timestamp_overflow),
+    }
 }
 
 /// NULL where the timestamp is infinite.
@@ -189,7 +369,7 @@ where
     }
     let result = PrimitiveArray::<T>::from_iter(out);
     Ok(if utc {
-        Arc::new(result.with_data_type(PgType::Timestamptz.arrow_type()))
+        Arc::new(result.with_data_type(PgType::Timestamptz(None).arrow_type()))
     } else {
         Arc::new(result)
     })
@@ -200,29 +380,27 @@ pub fn add_interval(us: i64, interval: IntervalMonthDayNano, sign: i64) -> Resul
     if is_infinite(us) {
         return Ok(us);
     }
-    let mut time = naive(us)?;
+    let mut us = us;
     let months = i64::from(interval.months) * sign;
     if months != 0 {
-        let count = Months::new(u32::try_from(months.unsigned_abs()).unwrap_or(u32::MAX));
-        let moved = if months > 0 {
-            time.checked_add_months(count)
-        } else {
-            time.checked_sub_months(count)
-        };
-        time = moved.ok_or_else(timestamp_out_of_range)?;
+        let (year, month, day) = civil_from_days(us.div_euclid(DAY_US));
+        let months = year * 12 + i64::from(month) - 1 + months;
+        let (year, month) = (months.div_euclid(12), months.rem_euclid(12) as u32 + 1);
+        let day = day.min(days_in_month(year, month));
+        let days = days_from_civil(year, month, day);
+        let moved = days.checked_mul(DAY_US);
+        us = in_range(moved.and_then(|midnight| midnight.checked_add(us.rem_euclid(DAY_US))))?;
     }
     let days = i64::from(interval.days) * sign;
     if days != 0 {
-        let count = Days::new(days.unsigned_abs());
-        let moved =
-            if days > 0 { time.checked_add_days(count) } else { time.checked_sub_days(count) };
-        time = moved.ok_or_else(timestamp_out_of_range)?;
+        in_range(days.checked_mul(DAY_US).and_then(|days| us.checked_add(days)))
+            .map(|moved| us = moved)?;
     }
-    micros(&time).checked_add(interval.nanoseconds / 1000 * sign).ok_or_else(timestamp_out_of_range)
+    in_range(us.checked_add(interval.nanoseconds / 1000 * sign))
 }
 
 /// [`add_interval`] to an instant, months and days by local time.
-fn add_interval_local(
+pub fn add_interval_local(
     us: i64,
     interval: IntervalMonthDayNano,
     sign: i64,
@@ -236,7 +414,7 @@ fn add_interval_local(
         let calendar = IntervalMonthDayNano::new(interval.months, interval.days, 0);
         us = from_local(add_interval(to_local(us, zone)?, calendar, sign)?, zone)?;
     }
-    us.checked_add(interval.nanoseconds / 1000 * sign).ok_or_else(timestamp_out_of_range)
+    in_range(us.checked_add(interval.nanoseconds / 1000 * sign))
 }
 
 fn binary<L, R, T>(
@@ -271,7 +449,7 @@ fn named(
 
 /// `timestamp ± interval`.
 pub fn timestamp_interval(sign: i64) -> Arc<ScalarUDF> {
-    named(sign_name(sign), "timestamp interval", &PgType::Timestamp, move |args| {
+    named(sign_name(sign), "timestamp interval", &PgType::Timestamp(None), move |args| {
         let result: TimestampMicrosecondArray = binary::<
             TimestampMicrosecondType,
             IntervalMonthDayNanoType,
@@ -284,25 +462,60 @@ pub fn timestamp_interval(sign: i64) -> Arc<ScalarUDF> {
 /// `timestamptz ± interval`.
 pub fn timestamptz_interval(sign: i64, zone: TimeZone) -> Arc<ScalarUDF> {
     let variant = format!("timestamptz interval {zone:?}");
-    named(sign_name(sign), variant, &PgType::Timestamptz, move |args| {
+    named(sign_name(sign), variant, &PgType::Timestamptz(None), move |args| {
         let result = binary::<
             TimestampMicrosecondType,
             IntervalMonthDayNanoType,
             TimestampMicrosecondType,
         >(args, |t, i| add_interval_local(t, i, sign, zone))?;
-        Ok(Arc::new(result.with_data_type(PgType::Timestamptz.arrow_type())))
+        Ok(Arc::new(result.with_data_type(PgType::Timestamptz(None).arrow_type())))
     })
 }
 
 /// `time ± interval`, around the clock.
 pub fn time_interval(sign: i64) -> Arc<ScalarUDF> {
-    named(sign_name(sign), "time interval", &PgType::Time, move |args| {
+    named(sign_name(sign), "time interval", &PgType::Time(None), move |args| {
         let result: Time64MicrosecondArray =
             binary::<Time64MicrosecondType, IntervalMonthDayNanoType, Time64MicrosecondType>(
                 args,
                 |t, i| Ok((t + i.nanoseconds / 1000 % DAY_US * sign).rem_euclid(DAY_US)),
             )?;
         Ok(Arc::new(result))
+    })
+}
+
+/// `time with time zone ± interval`, around the clock in its zone.
+pub fn timetz_interval(sign: i64) -> Arc<ScalarUDF> {
+    named(sign_name(sign), "timetz interval", &PgType::Timetz(None), move |args| {
+        let intervals = args[1].as_primitive::<IntervalMonthDayNanoType>();
+        let pairs = timetz_values(&args[0]).zip(intervals.iter());
+        let sum = |time: TimeWithZone, v: IntervalMonthDayNano| {
+            let us = (time.us + v.nanoseconds / 1000 % DAY_US * sign).rem_euclid(DAY_US);
+            TimeWithZone { us, ..time }
+        };
+        Ok(zoned_times(pairs.map(|(time, v)| Some(sum(time?, v?)))))
+    })
+}
+
+/// `date + time with time zone`.
+pub fn date_timetz() -> Arc<ScalarUDF> {
+    named("+", "date timetz", &PgType::Timestamptz(None), |args| {
+        let dates = args[0].as_primitive::<Date32Type>();
+        let mut out = Vec::with_capacity(dates.len());
+        for (days, time) in dates.iter().zip(timetz_values(&args[1])) {
+            let (Some(days), Some(time)) = (days, time) else {
+                out.push(None);
+                continue;
+            };
+            let us = midnight(days)?;
+            let greenwich = time.us - i64::from(time.east) * 1_000_000;
+            out.push(Some(match is_infinite(us) {
+                true => us,
+                false => in_range(us.checked_add(greenwich))?,
+            }));
+        }
+        let result = TimestampMicrosecondArray::from(out);
+        Ok(Arc::new(result.with_data_type(PgType::Timestamptz(None).arrow_type())))
     })
 }
 
@@ -346,7 +559,7 @@ pub fn date_difference() -> Arc<ScalarUDF> {
 
 /// `date + time`.
 pub fn date_time() -> Arc<ScalarUDF> {
-    named("+", "date time", &PgType::Timestamp, |args| {
+    named("+", "date time", &PgType::Timestamp(None), |args| {
         let result: TimestampMicrosecondArray =
             binary::<Date32Type, Time64MicrosecondType, TimestampMicrosecondType>(args, |d, t| {
                 match d {
@@ -365,7 +578,7 @@ pub fn date_time() -> Arc<ScalarUDF> {
 
 /// `timestamp - timestamp`: days and time, no months.
 pub fn timestamp_difference() -> Arc<ScalarUDF> {
-    named("-", "timestamp timestamp", &PgType::Interval, |args| {
+    named("-", "timestamp timestamp", &PgType::Interval(None), |args| {
         let result: IntervalMonthDayNanoArray = binary::<
             TimestampMicrosecondType,
             TimestampMicrosecondType,
@@ -386,7 +599,7 @@ pub fn timestamp_difference() -> Arc<ScalarUDF> {
 
 /// `time - time`.
 pub fn time_difference() -> Arc<ScalarUDF> {
-    named("-", "time time", &PgType::Interval, |args| {
+    named("-", "time time", &PgType::Interval(None), |args| {
         let result: IntervalMonthDayNanoArray =
             binary::<Time64MicrosecondType, Time64MicrosecondType, IntervalMonthDayNanoType>(
                 args,
@@ -398,7 +611,7 @@ pub fn time_difference() -> Arc<ScalarUDF> {
 
 /// `interval ± interval`.
 pub fn interval_interval(sign: i32) -> Arc<ScalarUDF> {
-    named(sign_name(i64::from(sign)), "interval interval", &PgType::Interval, move |args| {
+    named(sign_name(i64::from(sign)), "interval interval", &PgType::Interval(None), move |args| {
         let result: IntervalMonthDayNanoArray = binary::<
             IntervalMonthDayNanoType,
             IntervalMonthDayNanoType,
@@ -420,7 +633,7 @@ pub fn interval_interval(sign: i32) -> Arc<ScalarUDF> {
 /// `interval * double precision`; fractions of months go to days, of days to time.
 pub fn interval_times(divide: bool) -> Arc<ScalarUDF> {
     let name = if divide { "/" } else { "*" };
-    named(name, "interval float8", &PgType::Interval, move |args| {
+    named(name, "interval float8", &PgType::Interval(None), move |args| {
         let result: IntervalMonthDayNanoArray = binary::<
             IntervalMonthDayNanoType,
             Float64Type,
@@ -468,7 +681,7 @@ fn scale_interval(
 
 /// `- interval`.
 pub fn negate_interval() -> Arc<ScalarUDF> {
-    named("-", "interval", &PgType::Interval, |args| {
+    named("-", "interval", &PgType::Interval(None), |args| {
         map::<IntervalMonthDayNanoType, IntervalMonthDayNanoType>(&args[0], false, |v| {
             let negated = || {
                 Some(IntervalMonthDayNano::new(
@@ -497,24 +710,55 @@ pub fn interval_key() -> Arc<ScalarUDF> {
     infallible("interval_key", "", returns, compute)
 }
 
-/// `AT TIME ZONE` with a constant zone: from local time to an instant, or back.
-pub fn at_time_zone(from: &PgType, zone: TimeZone) -> Arc<ScalarUDF> {
-    let to_instant = *from == PgType::Timestamp;
-    let returns = if to_instant { PgType::Timestamptz } else { PgType::Timestamp };
-    named("timezone", format!("{from:?} {zone:?}"), &returns, move |args| {
-        map::<TimestampMicrosecondType, TimestampMicrosecondType>(&args[0], to_instant, |us| {
-            if to_instant { from_local(us, zone) } else { to_local(us, zone) }
-        })
-    })
+/// `(start, end) OVERLAPS (start, end)` over a type. The ends may be in any order and NULL: what is
+/// known decides if it can.
+pub fn overlaps(of: &PgType) -> Arc<ScalarUDF> {
+    let compute = over_arrays(|args| {
+        let columns: Vec<Vec<Option<i128>>> = args.iter().map(ordered).collect();
+        let rows = columns.first().map_or(0, Vec::len);
+        let row =
+            |n: usize| overlap([columns[0][n], columns[1][n]], [columns[2][n], columns[3][n]]);
+        Ok(Arc::new((0..rows).map(row).collect::<BooleanArray>()))
+    });
+    sees_nulls("overlaps", format!("{of:?}"), DataType::Boolean, false, compute)
 }
 
-/// The calendar date of a number of days since 1970.
-pub fn date_of(days: i32) -> Result<NaiveDate, SqlError> {
-    naive(i64::from(days) * DAY_US).map(|t| t.date())
+/// Numbers that are in the order of the values.
+fn ordered(array: &ArrayRef) -> Vec<Option<i128>> {
+    match array.data_type() {
+        DataType::Time64(_) => {
+            let times = array.as_primitive::<Time64MicrosecondType>();
+            times.iter().map(|us| us.map(i128::from)).collect()
+        }
+        DataType::Timestamp(..) => {
+            let moments = array.as_primitive::<TimestampMicrosecondType>();
+            moments.iter().map(|us| us.map(i128::from)).collect()
+        }
+        _ => timetz_values(array)
+            .map(|time| time.map(|time| i128::from_be_bytes(time.to_bytes())))
+            .collect(),
+    }
 }
 
-/// Days since 1970 of a calendar date.
-#[must_use]
-pub fn days_of(date: NaiveDate) -> i32 {
-    date.num_days_from_ce() - 719_163
+fn overlap(a: [Option<i128>; 2], b: [Option<i128>; 2]) -> Option<bool> {
+    // From, and to where it is known.
+    let sorted = |[start, end]: [Option<i128>; 2]| match (start, end) {
+        (None, None) => None,
+        (Some(start), Some(end)) => Some((start.min(end), Some(start.max(end)))),
+        (Some(one), None) | (None, Some(one)) => Some((one, None)),
+    };
+    let (first, second) = (sorted(a)?, sorted(b)?);
+    match first.0.cmp(&second.0) {
+        std::cmp::Ordering::Equal => (first.1.is_some() && second.1.is_some()).then_some(true),
+        order => {
+            let (early, late) = match order {
+                std::cmp::Ordering::Less => (first, second),
+                _ => (second, first),
+            };
+            if late.0 < early.1? {
+                return Some(true);
+            }
+            late.1.map(|_| false)
+        }
+    }
 }

@@ -63,8 +63,8 @@ fn look(of: &PgType) -> Look {
         | PgType::Float4
         | PgType::Float8
         | PgType::Numeric(_) => Look::Number,
-        PgType::Timestamp => Look::Timestamp,
-        PgType::Timestamptz => Look::Timestamptz,
+        PgType::Timestamp(_) => Look::Timestamp,
+        PgType::Timestamptz(_) => Look::Timestamptz,
         PgType::Array(_) => Look::Array,
         _ => Look::String,
     }

@@ -4,10 +4,12 @@ pub mod aggregate;
 pub mod arithmetic;
 pub mod array;
 pub mod builtin;
+pub mod calendar;
 pub mod cast;
 pub mod comparing;
 pub mod concat;
 pub mod datetime;
+pub mod datetime_format;
 pub mod decimal;
 pub mod digit;
 pub mod format;
@@ -22,6 +24,7 @@ pub mod pattern;
 pub mod row_count;
 pub mod scalar;
 pub mod series;
+pub mod sleep;
 pub mod subquery;
 pub mod to_char;
 
@@ -95,7 +98,7 @@ pub fn grows(name: &str) -> bool {
 /// that it [grows](grows) or that a pattern is searched for in them.
 #[must_use]
 pub fn is_costly(name: &str) -> bool {
-    grows(name) || matches!(name, "textregexeq" | "texticregexeq")
+    grows(name) || matches!(name, "textregexeq" | "texticregexeq" | "pg_sleep")
 }
 
 /// Whether an expression calls a function that [is costly](is_costly).

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     error::{SqlError, sqlstate},
-    types::PgType,
+    types::{PgType, TimeZone},
 };
 
 /// Longest series: it is made as one list.
@@ -156,17 +156,19 @@ pub fn numerics() -> Arc<ScalarUDF> {
 }
 
 /// `generate_series(start, stop, step interval)` over timestamps.
-pub fn timestamps() -> Arc<ScalarUDF> {
-    let returns = list_type(&PgType::Timestamp);
-    let compute = strict_charged(returns.clone(), |args, memory| {
+pub fn timestamps(zone: Option<TimeZone>) -> Arc<ScalarUDF> {
+    let of = if zone.is_some() { PgType::Timestamptz(None) } else { PgType::Timestamp(None) };
+    let returns = list_type(&of);
+    let compute = strict_charged(returns.clone(), move |args, memory| {
         let mut charge = memory.charge();
         let (start, stop) = (
             args[0].as_primitive::<TimestampMicrosecondType>(),
             args[1].as_primitive::<TimestampMicrosecondType>(),
         );
         let step = args[2].as_primitive::<IntervalMonthDayNanoType>();
-        let mut out = ListBuilder::new(TimestampMicrosecondBuilder::new())
-            .with_field(item_field(&PgType::Timestamp));
+        let mut out =
+            ListBuilder::new(TimestampMicrosecondBuilder::new().with_data_type(of.arrow_type()))
+                .with_field(item_field(&of));
         for row in 0..start.len() {
             if start.is_null(row) || stop.is_null(row) || step.is_null(row) {
                 out.append(false);
@@ -188,13 +190,22 @@ pub fn timestamps() -> Arc<ScalarUDF> {
                 given_up::check()?;
                 charge.add(size_of::<i64>() + ROW_BYTES)?;
                 out.values().append_value(next);
-                next = datetime::add_interval(next, step, 1)?;
+                next = match zone {
+                    Some(zone) => datetime::add_interval_local(next, step, 1, zone)?,
+                    None => datetime::add_interval(next, step, 1)?,
+                };
             }
             out.append(true);
         }
         charge.attach(Arc::new(out.finish()))
     });
-    function("generate_series", "timestamp", returns, Volatility::Immutable, compute)
+    function(
+        "generate_series",
+        format!("timestamp {zone:?}"),
+        returns,
+        Volatility::Immutable,
+        compute,
+    )
 }
 
 /// The numbers 1… beside the elements of a list.

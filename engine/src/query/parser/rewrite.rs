@@ -82,12 +82,30 @@ pub(super) fn rewrite(
             "EXCLUDE" if excludes_rows(&tokens, at + 1) => {
                 return Err(SqlError::not_supported("EXCLUDE in a window's frame"));
             }
+            "INTERVAL" if opens(&tokens, at + 1) => interval_precision(&tokens, at, &mut edits),
             "COLLATE" if follows_cast(&tokens, at) => collation(&tokens, at, &mut edits),
             "ROW" if opens(&tokens, at + 1) && has_comma(&tokens, at + 1) => edits.remove(at),
             _ => {}
         }
     }
     Ok(edits.apply(tokens))
+}
+
+/// `INTERVAL(2) '…'` as `INTERVAL '…' (2)`: sqlparser would lose the precision.
+fn interval_precision(tokens: &[TokenWithSpan], at: usize, edits: &mut Edits) {
+    let Some([open, number, close, value, ..]) = tokens.get(at + 1..) else { return };
+    let (Token::Number(..), Token::RParen) = (&number.token, &close.token) else { return };
+    if matches!(
+        value.token,
+        Token::SingleQuotedString(_)
+            | Token::EscapedStringLiteral(_)
+            | Token::DollarQuotedString(_)
+    ) {
+        for (index, token) in [open, number, close].into_iter().enumerate() {
+            edits.remove(at + 1 + index);
+            edits.insert(at + 5, token.token.clone());
+        }
+    }
 }
 
 /// Whether a statement may begin with the token: not `FOR UPDATE`, nor a column of this name.

@@ -250,7 +250,7 @@ impl Planner<'_> {
                 let sum = make(df::sum::sum_udaf(), vec![arg]);
                 return self.convert(Bound::new(sum, PgType::Float8), &PgType::Float4, false);
             }
-            PgType::Interval => return Err(SqlError::not_supported("sum(interval)")),
+            PgType::Interval(_) => return Err(SqlError::not_supported("sum(interval)")),
             PgType::Unknown => return Err(not_unique("sum")),
             _ => return Err(undefined_function("sum", &[bound])),
         };
@@ -264,7 +264,7 @@ impl Planner<'_> {
                 let arg = self.coerce(bound, &PgType::Float8, CastContext::Implicit)?;
                 Ok(Bound::new(make(df::average::avg_udaf(), vec![arg.expr]), PgType::Float8))
             }
-            PgType::Interval => Err(SqlError::not_supported("avg(interval)")),
+            PgType::Interval(_) => Err(SqlError::not_supported("avg(interval)")),
             PgType::Unknown => Err(not_unique("avg")),
             t if is_integer(t) || matches!(t, PgType::Numeric(_)) => {
                 // Sum by count, which is the division of numerics with its number of digits.
@@ -301,7 +301,7 @@ impl Planner<'_> {
                 let udf = aggregate::numeric(name).expect("min and max are there");
                 return Ok(Bound::new(make(udf, vec![bound.expr]), PgType::Numeric(None)));
             }
-            PgType::Interval => {
+            PgType::Interval(_) => {
                 return Err(SqlError::not_supported(format!("{name}(interval)")));
             }
             PgType::Bool

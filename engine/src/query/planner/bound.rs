@@ -72,26 +72,15 @@ pub(super) fn null_of(ty: &PgType) -> Result<ScalarValue, SqlError> {
 /// How a type is called in messages: without its modifier.
 pub(super) fn type_name(ty: &PgType) -> String {
     match ty {
-        PgType::Bpchar(_) => return "character".to_owned(),
-        PgType::Array(of) => return format!("{}[]", type_name(of)),
-        _ => {}
-    }
-    let name = ty.sql_name();
-    match name.split_once('(') {
-        Some((base, _)) => base.to_owned(),
-        None => name,
+        PgType::Bpchar(_) => "character".to_owned(),
+        PgType::Array(of) => format!("{}[]", type_name(of)),
+        ty => ty.without_modifier().sql_name(),
     }
 }
 
 /// The same type without length, precision or scale.
 pub(super) fn base(ty: &PgType) -> PgType {
-    match ty {
-        PgType::Varchar(_) => PgType::Varchar(None),
-        PgType::Numeric(_) => PgType::Numeric(None),
-        PgType::Bpchar(_) => PgType::Bpchar(None),
-        PgType::Array(of) => PgType::Array(std::sync::Arc::new(base(of))),
-        other => other.clone(),
-    }
+    ty.without_modifier()
 }
 
 pub(super) fn same_base(a: &PgType, b: &PgType) -> bool {

@@ -10,7 +10,7 @@ use datafusion::{
 
 use super::{
     Planner,
-    bound::{Bound, base, is_numeric, same_base, type_name, undefined_function},
+    bound::{Bound, base, is_numeric, same_base, undefined_function},
     coerce::{CastContext, can_coerce, is_preferred},
     expanded_array::EXPAND_ARRAY,
     nulls::first_not_null,
@@ -19,10 +19,10 @@ use super::{
 use crate::{
     error::{SqlError, sqlstate},
     query::{
-        functions::{builtin, cast::is_integer, concat, datetime, format, pattern, scalar, series},
+        functions::{builtin, cast::is_integer, concat, format, pattern, scalar, series},
         parser::fold_identifier,
     },
-    types::{PgType, TimeZone},
+    types::PgType,
 };
 
 /// A call's arguments and what comes with them.
@@ -265,10 +265,13 @@ impl Planner<'_> {
         if let Some(bound) = self.json_function(name, &args)? {
             return Ok(bound);
         }
+        if let Some(bound) = self.cast_by_name(name, &args)? {
+            return Ok(bound);
+        }
         self.resolve_call(name, args)
     }
 
-    fn resolve_call(&mut self, name: &str, args: Vec<Bound>) -> Result<Bound, SqlError> {
+    pub(super) fn resolve_call(&mut self, name: &str, args: Vec<Bound>) -> Result<Bound, SqlError> {
         let extra = self.context.functions.extra(name);
         let candidates = builtin::lookup(name)
             .iter()
@@ -538,31 +541,21 @@ impl Planner<'_> {
         if !(2..=3).contains(&args.len()) {
             return Err(undefined_function("generate_series", &args));
         }
-        let has = |ty: &PgType| args.iter().any(|a| a.ty == *ty);
-        if has(&PgType::Timestamp) || has(&PgType::Date) || has(&PgType::Timestamptz) {
+        let has = |ty: &PgType| args.iter().any(|a| same_base(&a.ty, ty));
+        if has(&PgType::Timestamp(None)) || has(&PgType::Date) || has(&PgType::Timestamptz(None)) {
             if args.len() == 2 {
                 return Err(undefined_function("generate_series", &args));
             }
             let mut exprs = Vec::new();
-            let types = [PgType::Timestamp, PgType::Timestamp, PgType::Interval];
             // PostgreSQL takes dates for timestamptz here.
-            let zoned = has(&PgType::Timestamptz) || !has(&PgType::Timestamp);
-            if zoned && self.context.format.time_zone != TimeZone::UTC {
-                let what = "generate_series over dates and times of a zone other than UTC";
-                return Err(SqlError::not_supported(what).hint("Cast the bounds to timestamp."));
-            }
+            let zoned = has(&PgType::Timestamptz(None)) || !has(&PgType::Timestamp(None));
+            let of = if zoned { PgType::Timestamptz(None) } else { PgType::Timestamp(None) };
+            let types = [of.clone(), of.clone(), PgType::Interval(None)];
             for (arg, ty) in args.into_iter().zip(&types) {
-                exprs.push(self.coerce(arg, ty, CastContext::Assignment)?.expr);
+                exprs.push(self.coerce(arg, ty, CastContext::Implicit)?.expr);
             }
-            let list = PgType::Array(Arc::new(PgType::Timestamp));
-            let call = scalar::call(&series::timestamps(), exprs);
-            if zoned {
-                // Local time is UTC.
-                let list = PgType::Array(Arc::new(PgType::Timestamptz));
-                let call = datafusion::logical_expr::cast(call, list.arrow_type());
-                return Ok(Bound::new(call, list));
-            }
-            return Ok(Bound::new(call, list));
+            let udf = series::timestamps(zoned.then_some(self.context.format.time_zone));
+            return Ok(Bound::new(scalar::call(&udf, exprs), PgType::Array(Arc::new(of))));
         }
         if args.iter().any(|a| is_numeric(&a.ty)) {
             return self.numeric_series(args);
@@ -664,32 +657,6 @@ impl Planner<'_> {
             other => Err(self.refuse(other, &format!("expression {other}"))),
         };
         bound.map_err(|e| self.locate(e, expr))
-    }
-
-    pub(super) fn at_time_zone(&mut self, zone: Bound, value: Bound) -> Result<Bound, SqlError> {
-        let Some(name) = zone.constant_text().map(str::to_owned) else {
-            return Err(SqlError::not_supported("AT TIME ZONE with a zone that is no constant"));
-        };
-        let Some(zone) = TimeZone::parse_name(&name) else {
-            let message = format!("time zone \"{name}\" not recognized");
-            return Err(SqlError::new(sqlstate::INVALID_PARAMETER_VALUE, message));
-        };
-        let value = match value.ty {
-            PgType::Timestamp => value,
-            PgType::Unknown | PgType::Timestamptz | PgType::Date => {
-                self.coerce(value, &PgType::Timestamptz, CastContext::Implicit)?
-            }
-            ref other => {
-                return Err(SqlError::not_supported(format!(
-                    "AT TIME ZONE of {}",
-                    type_name(other)
-                )));
-            }
-        };
-        let udf = datetime::at_time_zone(&value.ty, zone);
-        let returns =
-            if value.ty == PgType::Timestamp { PgType::Timestamptz } else { PgType::Timestamp };
-        Ok(Bound::new(scalar::call(&udf, vec![value.expr]), returns))
     }
 }
 

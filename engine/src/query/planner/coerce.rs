@@ -63,8 +63,10 @@ pub(super) fn cast_context(from: &PgType, to: &PgType) -> Option<CastContext> {
         (T::Text | T::Varchar(_), T::Text | T::Varchar(_) | T::Bpchar(_) | T::Name) => Implicit,
         (T::Bpchar(_), T::Name) => Implicit,
         (f, T::Char) if is_text(f) => Assignment,
-        (T::Date, T::Timestamp | T::Timestamptz) | (T::Timestamp, T::Timestamptz) => Implicit,
-        (T::Time, T::Interval) => Implicit,
+        (T::Date, T::Timestamp(_) | T::Timestamptz(_)) | (T::Timestamp(_), T::Timestamptz(_)) => {
+            Implicit
+        }
+        (T::Time(_), T::Interval(_) | T::Timetz(_)) => Implicit,
         (f, t) if datetime::has_cast(f, t) => Assignment,
         (T::Int2vector | T::Oidvector, T::Array(of)) => {
             return (from.vector_item().as_ref() == Some(of)).then_some(Implicit);
@@ -194,11 +196,17 @@ impl Planner<'_> {
                 jsonpath::check_patterns(&crate::types::jsonpath::parse(text)?.path)?;
                 parse_text(text, to, self.context.format)
             }
-            PgType::Timestamptz | PgType::Date | PgType::Timestamp | PgType::Time
+            PgType::Timestamptz(_) | PgType::Date | PgType::Timestamp(_) | PgType::Time(_)
                 if depends_on_now(text) =>
             {
-                self.reusable = false;
-                self.now_literal(text, to)
+                parse_text(text, to, &self.format_with_now())
+            }
+            // Without a zone of its own, it has today's offset.
+            PgType::Timetz(_)
+                if depends_on_now(text)
+                    || self.context.format.time_zone.constant_offset().is_none() =>
+            {
+                parse_text(text, to, &self.format_with_now())
             }
             _ => parse_text(text, to, self.context.format),
         }
@@ -230,6 +238,7 @@ impl Planner<'_> {
             (T::Text, T::Varchar(None)) | (T::Unknown, T::Text) => true,
             (T::Varchar(Some(a)), T::Varchar(Some(b))) => a <= b,
             (T::Int2vector | T::Oidvector, T::Array(_)) => true,
+            (f, t) if datetime::rounds(f, t) => !datetime::must_round(f, t),
             (f, t) if f.arrow_type() == arrow::datatypes::DataType::UInt32 => {
                 t.arrow_type() == arrow::datatypes::DataType::UInt32
             }
@@ -260,7 +269,15 @@ impl Planner<'_> {
             };
             return Ok(Bound::literal(self.constant_of(&text, to, explicit)?, to.clone()));
         }
-        match casts::cast(&from, to, explicit, self.context.format) {
+        // A text may say `now`, and a time without a zone has today's offset.
+        let dated =
+            matches!(to, T::Date | T::Time(_) | T::Timetz(_) | T::Timestamp(_) | T::Timestamptz(_));
+        let settings =
+            match dated && is_text(&from) || matches!((&from, to), (T::Time(_), T::Timetz(_))) {
+                true => self.format_with_now(),
+                false => self.context.format.clone(),
+            };
+        match casts::cast(&from, to, explicit, &settings) {
             Some(udf) => Ok(Bound::new(scalar::call(&udf, vec![bound.expr]), to.clone())),
             None => self.extra_cast(bound, to),
         }
@@ -423,8 +440,12 @@ pub(super) fn category(ty: &PgType) -> char {
         PgType::Text | PgType::Varchar(_) | PgType::Bpchar(_) | PgType::Name => 'S',
         PgType::Char => 'Z',
         PgType::Bytea | PgType::Uuid | PgType::Json | PgType::Jsonb | PgType::Jsonpath => 'U',
-        PgType::Date | PgType::Time | PgType::Timestamp | PgType::Timestamptz => 'D',
-        PgType::Interval => 'T',
+        PgType::Date
+        | PgType::Time(_)
+        | PgType::Timetz(_)
+        | PgType::Timestamp(_)
+        | PgType::Timestamptz(_) => 'D',
+        PgType::Interval(_) => 'T',
         PgType::Void => 'P',
         PgType::Unknown => 'X',
         PgType::Array(_) | PgType::Int2vector | PgType::Oidvector => 'A',
@@ -438,12 +459,13 @@ pub(super) fn is_preferred(ty: &PgType) -> bool {
             | PgType::Float8
             | PgType::Oid
             | PgType::Text
-            | PgType::Timestamptz
-            | PgType::Interval
+            | PgType::Timestamptz(_)
+            | PgType::Interval(_)
     )
 }
 
 /// Whether a date or time literal means the time of the transaction.
 pub(crate) fn depends_on_now(text: &str) -> bool {
-    matches!(text.trim().to_ascii_lowercase().as_str(), "now" | "today" | "tomorrow" | "yesterday")
+    let lower = text.to_ascii_lowercase();
+    ["now", "today", "tomorrow", "yesterday"].iter().any(|word| lower.contains(word))
 }

@@ -255,6 +255,9 @@ impl Planner<'_> {
                 .ok_or_else(|| SqlError::not_supported(format!("operator {name}")))?;
             return self.binary_op(left, &op, right, env);
         }
+        if *op == B::Overlaps {
+            return self.overlaps(left, right, env).map_err(|e| self.locate(e, left));
+        }
         if let Some(comparison) = comparison_operator(op) {
             // They do not associate: `a = b = c` is no expression.
             if is_comparison(left) || is_comparison(right) {

@@ -18,7 +18,7 @@ use crate::{
     query::{functions::decimal::Decimal, type_names},
     types::{
         NumericShape, PgType,
-        text::{IntervalFields, array_elements, canonical_numeric, parse_interval},
+        text::{FormatSettings, IntervalFields, array_elements, canonical_numeric, parse_interval},
     },
 };
 
@@ -142,39 +142,24 @@ impl Planner<'_> {
         let fields = interval_fields(interval).map_err(|text| unexpected(&text))?;
         let style = self.context.format.interval_style;
         let parsed = parse_interval(text, style, fields).map_err(|e| self.locate(e, at))?;
+        let ty = PgType::Interval(fields);
         let value = ScalarValue::IntervalMonthDayNano(Some(parsed));
-        Ok(Bound::literal(value, PgType::Interval))
+        Ok(Bound::literal(value, ty))
     }
 
-    /// `'now'`, `'today'` and kin.
-    pub(super) fn now_literal(&mut self, text: &str, to: &PgType) -> Result<ScalarValue, SqlError> {
-        let now = self.now_as_constant();
-        let local = self.convert(now.clone(), &PgType::Timestamp, true)?;
-        let day = crate::query::functions::datetime::DAY_US;
-        let Some(ScalarValue::TimestampMicrosecond(Some(us), _)) = local.constant() else {
-            return Err(SqlError::internal("the time of the transaction is no constant"));
-        };
-        let midnight = us.div_euclid(day) * day;
-        let us = match text.trim().to_ascii_lowercase().as_str() {
-            "now" if *to == PgType::Timestamptz => match now.constant() {
-                Some(value) => return Ok(value.clone()),
-                None => *us,
-            },
-            "now" => *us,
-            "tomorrow" => midnight + day,
-            "yesterday" => midnight - day,
-            _ => midnight,
-        };
-        let local =
-            Bound::literal(ScalarValue::TimestampMicrosecond(Some(us), None), PgType::Timestamp);
-        let bound = self.convert(local, to, true)?;
-        bound.constant().cloned().ok_or_else(|| SqlError::internal("a date that is no constant"))
+    /// The settings with what `now` means; what is read with them is no plan to keep.
+    pub(super) fn format_with_now(&mut self) -> FormatSettings {
+        self.reusable = false;
+        FormatSettings {
+            now_us: Some(self.context.transaction_start_us),
+            ..self.context.format.clone()
+        }
     }
 
     /// `now()`.
     pub(super) fn now(&mut self) -> Bound {
         if self.context.now_stays_open {
-            return param(super::NOW, PgType::Timestamptz);
+            return param(super::NOW, PgType::Timestamptz(None));
         }
         self.now_as_constant()
     }
@@ -187,7 +172,7 @@ impl Planner<'_> {
     pub(super) fn instant(&self, us: i64) -> Bound {
         Bound::literal(
             ScalarValue::TimestampMicrosecond(Some(us), Some("UTC".into())),
-            PgType::Timestamptz,
+            PgType::Timestamptz(None),
         )
     }
 
@@ -250,9 +235,9 @@ fn number(text: &str) -> Result<Bound, SqlError> {
 fn interval_fields(interval: &ast::Interval) -> Result<Option<IntervalFields>, String> {
     let lower = |field: &ast::DateTimeField| field.to_string().to_lowercase();
     let precision = interval.fractional_seconds_precision.or(interval.leading_precision);
-    let precision = precision.map_or(6, |digits| u32::try_from(digits).unwrap_or(6));
+    let precision = precision.map(|digits| digits.min(6) as u8);
     let Some(first) = interval.leading_field.as_ref().map(lower) else {
-        return Ok(interval.leading_precision.map(|_| IntervalFields::all(precision)));
+        return Ok(precision.map(IntervalFields::all));
     };
     let last = interval.last_field.as_ref().map_or_else(|| first.clone(), lower);
     IntervalFields::new(&first, &last, precision).map(Some).ok_or(last)

@@ -6,6 +6,7 @@ mod arrays;
 mod bound;
 mod calls;
 mod coerce;
+mod date_calls;
 mod decorrelate;
 mod distinct_on;
 mod dml;

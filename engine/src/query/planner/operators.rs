@@ -117,19 +117,20 @@ impl Planner<'_> {
         if matches!(lt, T::Json | T::Jsonpath) {
             return Err(undefined_operator(&symbol(op), Some(&lt), &rt));
         }
+        // Without modifiers: values are not rounded to be compared.
         let target = if lt == rt {
             lt
         } else if can_coerce(&lt, &rt) && !is_text(&lt) {
-            rt
+            super::bound::base(&rt)
         } else if can_coerce(&rt, &lt) && !is_text(&rt) {
-            lt
+            super::bound::base(&lt)
         } else {
             return Err(undefined_operator(&symbol(op), Some(&lt), &rt));
         };
         let left = self.coerce(left, &target, implicit)?;
         let right = self.coerce(right, &target, implicit)?;
         Ok(match target {
-            T::Interval | T::Jsonb => Comparable::Keyed(target, left.expr, right.expr),
+            T::Interval(_) | T::Jsonb => Comparable::Keyed(target, left.expr, right.expr),
             _ => Comparable::Plain(left.expr, right.expr),
         })
     }
@@ -184,7 +185,8 @@ impl Planner<'_> {
             PgType::Numeric(_) => PgType::Numeric(None),
             // They have no operators of their own.
             name if name.is_object_name() => PgType::Oid,
-            other => other.clone(),
+            PgType::Array(_) => known.clone(),
+            other => super::bound::base(other),
         }
     }
 
@@ -243,7 +245,7 @@ impl Planner<'_> {
         right: &Bound,
     ) -> Result<Option<Bound>, SqlError> {
         let days = |b: &Bound| match (&b.ty, b.constant()) {
-            (PgType::Timestamp, Some(ScalarValue::TimestampMicrosecond(Some(us), None))) => {
+            (PgType::Timestamp(_), Some(ScalarValue::TimestampMicrosecond(Some(us), None))) => {
                 (us % datetime::DAY_US == 0)
                     .then(|| i32::try_from(us / datetime::DAY_US).ok())
                     .flatten()
@@ -307,16 +309,16 @@ impl Planner<'_> {
             let target = match known {
                 // PostgreSQL reads the literal in `date + '1 day'` as an interval only for +, and
                 // refuses the others; minus means a difference of equals.
-                T::Date | T::Timestamp | T::Timestamptz | T::Time
+                T::Date | T::Timestamp(_) | T::Timestamptz(_) | T::Time(_) | T::Timetz(_)
                     if operation == Operation::Add =>
                 {
-                    T::Interval
+                    T::Interval(None)
                 }
                 T::Numeric(_) => T::Numeric(None),
-                T::Interval if matches!(operation, Operation::Multiply | Operation::Divide) => {
+                T::Interval(_) if matches!(operation, Operation::Multiply | Operation::Divide) => {
                     T::Float8
                 }
-                other => other.clone(),
+                other => super::bound::base(other),
             };
             let left = if lt == T::Unknown { self.coerce(left, &target, implicit)? } else { left };
             let right =
@@ -389,14 +391,20 @@ impl Planner<'_> {
         let sign = if operation == Add { 1 } else { -1 };
         let (lt, rt) = (left.ty.clone(), right.ty.clone());
         // Addition commutes; put the moment first.
-        if operation == Add && matches!(rt, T::Date | T::Timestamp | T::Timestamptz | T::Time) {
-            let swap =
-                matches!(lt, T::Interval) || is_integer(&lt) || lt == T::Time && rt == T::Date;
+        if operation == Add
+            && matches!(
+                rt,
+                T::Date | T::Timestamp(_) | T::Timestamptz(_) | T::Time(_) | T::Timetz(_)
+            )
+        {
+            let swap = matches!(lt, T::Interval(_))
+                || is_integer(&lt)
+                || matches!(lt, T::Time(_) | T::Timetz(_)) && rt == T::Date;
             if swap {
                 return self.date_arithmetic(right, operation, left);
             }
         }
-        if operation == Multiply && rt == T::Interval && lt != T::Interval {
+        if operation == Multiply && matches!(rt, T::Interval(_)) && !matches!(lt, T::Interval(_)) {
             return self.date_arithmetic(right, operation, left);
         }
         let (udf, result, left_type, right_type) = match (&lt, operation, &rt) {
@@ -406,39 +414,70 @@ impl Planner<'_> {
             (T::Date, Subtract, T::Date) => {
                 (datetime::date_difference(), T::Int4, T::Date, T::Date)
             }
-            (T::Date, Add, T::Time) => (datetime::date_time(), T::Timestamp, T::Date, T::Time),
-            (T::Date | T::Timestamp, Add | Subtract, T::Interval) => (
+            (T::Date, Add, T::Timetz(_)) => {
+                (datetime::date_timetz(), T::Timestamptz(None), T::Date, T::Timetz(None))
+            }
+            (T::Timetz(_), Add | Subtract, T::Interval(_)) => (
+                datetime::timetz_interval(i64::from(sign)),
+                T::Timetz(None),
+                T::Timetz(None),
+                T::Interval(None),
+            ),
+            (T::Date, Add, T::Time(_)) => {
+                (datetime::date_time(), T::Timestamp(None), T::Date, T::Time(None))
+            }
+            (T::Date | T::Timestamp(_), Add, T::Interval(_))
+            | (T::Date | T::Timestamp(_), Subtract, T::Interval(_) | T::Time(_)) => (
                 datetime::timestamp_interval(i64::from(sign)),
-                T::Timestamp,
-                T::Timestamp,
-                T::Interval,
+                T::Timestamp(None),
+                T::Timestamp(None),
+                T::Interval(None),
             ),
-            (T::Timestamptz, Add | Subtract, T::Interval) => (
+            (T::Timestamptz(_), Add, T::Interval(_))
+            | (T::Timestamptz(_), Subtract, T::Interval(_) | T::Time(_)) => (
                 datetime::timestamptz_interval(i64::from(sign), zone),
-                T::Timestamptz,
-                T::Timestamptz,
-                T::Interval,
+                T::Timestamptz(None),
+                T::Timestamptz(None),
+                T::Interval(None),
             ),
-            (T::Time, Add | Subtract, T::Interval) => {
-                (datetime::time_interval(i64::from(sign)), T::Time, T::Time, T::Interval)
+            (T::Time(_), Add | Subtract, T::Interval(_)) => (
+                datetime::time_interval(i64::from(sign)),
+                T::Time(None),
+                T::Time(None),
+                T::Interval(None),
+            ),
+            (T::Time(_), Subtract, T::Time(_)) => {
+                (datetime::time_difference(), T::Interval(None), T::Time(None), T::Time(None))
             }
-            (T::Time, Subtract, T::Time) => {
-                (datetime::time_difference(), T::Interval, T::Time, T::Time)
-            }
-            (T::Timestamptz, Subtract, T::Date | T::Timestamp | T::Timestamptz)
-            | (T::Date | T::Timestamp, Subtract, T::Timestamptz) => {
-                (datetime::timestamp_difference(), T::Interval, T::Timestamptz, T::Timestamptz)
-            }
-            (T::Date | T::Timestamp, Subtract, T::Date | T::Timestamp) => {
-                (datetime::timestamp_difference(), T::Interval, T::Timestamp, T::Timestamp)
-            }
-            (T::Interval, Add | Subtract, T::Interval) => {
-                (datetime::interval_interval(sign), T::Interval, T::Interval, T::Interval)
-            }
-            (T::Interval, Multiply | Divide, r)
+            (T::Timestamptz(_), Subtract, T::Date | T::Timestamp(_) | T::Timestamptz(_))
+            | (T::Date | T::Timestamp(_), Subtract, T::Timestamptz(_)) => (
+                datetime::timestamp_difference(),
+                T::Interval(None),
+                T::Timestamptz(None),
+                T::Timestamptz(None),
+            ),
+            (T::Date | T::Timestamp(_), Subtract, T::Date | T::Timestamp(_)) => (
+                datetime::timestamp_difference(),
+                T::Interval(None),
+                T::Timestamp(None),
+                T::Timestamp(None),
+            ),
+            (T::Interval(_), Add, T::Interval(_))
+            | (T::Interval(_), Subtract, T::Interval(_) | T::Time(_)) => (
+                datetime::interval_interval(sign),
+                T::Interval(None),
+                T::Interval(None),
+                T::Interval(None),
+            ),
+            (T::Interval(_), Multiply | Divide, r)
                 if is_integer(r) || is_float(r) || is_numeric(r) =>
             {
-                (datetime::interval_times(operation == Divide), T::Interval, T::Interval, T::Float8)
+                (
+                    datetime::interval_times(operation == Divide),
+                    T::Interval(None),
+                    T::Interval(None),
+                    T::Float8,
+                )
             }
             _ => return Ok(None),
         };
@@ -462,7 +501,7 @@ impl Planner<'_> {
                 return Ok(Bound::new(call, PgType::Numeric(None)));
             }
             PgType::Numeric(_) => arithmetic::negate(&bound.ty.arrow_type()),
-            PgType::Interval => datetime::negate_interval(),
+            PgType::Interval(_) => datetime::negate_interval(),
             other => return Err(undefined_operator("-", None, other)),
         };
         let ty = bound.ty;
@@ -511,7 +550,7 @@ fn widen(expr: Expr, to: arrow::datatypes::DataType) -> Result<Expr, SqlError> {
 pub(super) fn key_function(ty: &PgType) -> Option<Arc<datafusion::logical_expr::ScalarUDF>> {
     Some(match ty {
         ty if ty.is_unbounded_numeric() => numeric::sort_key(),
-        PgType::Interval => datetime::interval_key(),
+        PgType::Interval(_) => datetime::interval_key(),
         PgType::Float8 => casts::canonical_float(),
         PgType::Float4 => casts::canonical_float4(),
         PgType::Bpchar(None) => casts::blank_trimmed(),

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     error::{SqlError, sqlstate},
-    query::functions::scalar,
+    query::functions::{arithmetic::Operation, scalar, sleep},
     types::PgType,
 };
 
@@ -44,9 +44,22 @@ impl Planner<'_> {
                 self.instant(self.context.statement_start_us)
             }
             ("current_date", 0) => self.current(&PgType::Date)?,
-            ("localtime", 0) => self.current(&PgType::Time)?,
-            ("localtimestamp", 0) => self.current(&PgType::Timestamp)?,
-            ("current_time", 0) => return Err(SqlError::not_supported("type timetz")),
+            ("localtime", 0) => self.current(&PgType::Time(None))?,
+            ("localtimestamp", 0) => self.current(&PgType::Timestamp(None))?,
+            ("current_time", 0) => self.current(&PgType::Timetz(None))?,
+            ("current_time" | "localtime" | "current_timestamp" | "localtimestamp", 1) => {
+                let Some(ScalarValue::Int32(Some(digits))) = args[0].constant() else {
+                    return Err(undefined_function(name, args));
+                };
+                let digits = Some(u8::try_from(*digits).unwrap_or(6).min(6));
+                let ty = match name {
+                    "current_time" => PgType::Timetz(digits),
+                    "localtime" => PgType::Time(digits),
+                    "localtimestamp" => PgType::Timestamp(digits),
+                    _ => PgType::Timestamptz(digits),
+                };
+                self.current(&ty)?
+            }
             ("current_user" | "user" | "current_role", 0) => {
                 self.reusable = false;
                 as_name(self.context.role)
@@ -85,17 +98,39 @@ impl Planner<'_> {
                 Bound::new(Expr::ScalarFunction(call), PgType::Float8)
             }
             ("gen_random_uuid", 0) => Bound::new(random_uuid(), PgType::Uuid),
+            ("pg_sleep", 1) => self.sleep(args[0].clone())?,
+            ("pg_sleep_for", 1) => {
+                let interval = PgType::Interval(None);
+                let wait = self.coerce(args[0].clone(), &interval, CastContext::Implicit)?;
+                let seconds = self.call_builtin("date_part", vec![Bound::text("epoch"), wait])?;
+                self.sleep(seconds)?
+            }
+            ("pg_sleep_until", 1) => {
+                let instant = PgType::Timestamptz(None);
+                let until = self.coerce(args[0].clone(), &instant, CastContext::Implicit)?;
+                let now = self.call_builtin("clock_timestamp", Vec::new())?;
+                let wait = self.arithmetic(until, Operation::Subtract, now)?;
+                let seconds = self.call_builtin("date_part", vec![Bound::text("epoch"), wait])?;
+                self.sleep(seconds)?
+            }
             ("timezone", 2) => {
                 return self.at_time_zone(args[0].clone(), args[1].clone()).map(Some);
             }
             ("age", 1) => {
                 let today = self.current(&PgType::Date)?;
-                let midnight = self.convert(today, &PgType::Timestamp, false)?;
+                let midnight = self.convert(today, &PgType::Timestamp(None), false)?;
                 return self.call_builtin("age", vec![midnight, args[0].clone()]).map(Some);
             }
             _ => return Ok(None),
         };
         Ok(Some(bound))
+    }
+
+    fn sleep(&mut self, seconds: Bound) -> Result<Bound, SqlError> {
+        self.reusable = false;
+        let seconds = self.coerce(seconds, &PgType::Float8, CastContext::Implicit)?;
+        let call = ScalarFunction::new_udf(sleep::pg_sleep(), vec![seconds.expr]);
+        Ok(Bound::new(Expr::ScalarFunction(call), PgType::Void))
     }
 
     /// The schemas of the search path that exist.

@@ -329,7 +329,7 @@ impl Planner<'_> {
                 PgType::Numeric(None)
                     | PgType::Bytea
                     | PgType::Uuid
-                    | PgType::Interval
+                    | PgType::Interval(_)
                     | PgType::Array(_)
                     | PgType::Jsonb
                     | PgType::Jsonpath

@@ -128,10 +128,10 @@ pub(super) fn params(
             | PgType::Int8
             | PgType::Float8
             | PgType::Date
-            | PgType::Time
-            | PgType::Timestamp
-            | PgType::Timestamptz
-            | PgType::Interval
+            | PgType::Time(None)
+            | PgType::Timestamp(None)
+            | PgType::Timestamptz(None)
+            | PgType::Interval(None)
             | PgType::Bytea
             | PgType::Uuid,
         ) if !depends_on_now(text) => parse_text(text, pg_type, format).ok(),

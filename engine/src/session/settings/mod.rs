@@ -334,6 +334,7 @@ fn derive(values: &[String]) -> Result<Derived, SqlError> {
                 "iso_8601" => IntervalStyle::Iso8601,
                 _ => IntervalStyle::Postgres,
             },
+            now_us: None,
             extra_float_digits: number("extra_float_digits")?
                 .map_err(|_| wrong("extra_float_digits"))? as i32,
             bytea_output: match value("bytea_output")? {

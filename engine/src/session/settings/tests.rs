@@ -83,7 +83,7 @@ fn settings_follow_their_transaction() {
     set(&mut s, "timezone", "UTC").expect("a zone");
     s.end(false);
     assert_eq!(s.show("timezone"), Ok("Asia/Tokyo"));
-    assert_eq!(s.derived().format.time_zone, TimeZone::parse("Asia/Tokyo").expect("a zone"));
+    assert_eq!(s.derived().format.time_zone, TimeZone::parse_name("Asia/Tokyo").expect("a zone"));
     s.reset_all().expect("defaults are valid");
     assert_eq!(s.show("TimeZone"), Ok("UTC"));
 }

@@ -22,6 +22,7 @@ use crate::{
         encoding::Encoding,
         jsonb::{self, Jsonb},
         text::{FormatSettings, TextEncoder, write_decimal128, write_decimal256, write_integer},
+        timetz::TimeWithZone,
     },
 };
 
@@ -112,6 +113,7 @@ enum Column<'a> {
     Jsonb(&'a BinaryArray),
     Jsonpath(&'a StringViewArray),
     Uuid(&'a FixedSizeBinaryArray),
+    Timetz(&'a FixedSizeBinaryArray),
     Date(&'a PrimitiveArray<Date32Type>),
     Time(&'a PrimitiveArray<Time64MicrosecondType>),
     Timestamp(&'a PrimitiveArray<TimestampMicrosecondType>),
@@ -198,10 +200,11 @@ impl<'a> Column<'a> {
             PgType::Bpchar(Some(n)) => Self::Bpchar(array.as_string_view(), *n as usize),
             PgType::Bytea => Self::Bytea(array.as_binary()),
             PgType::Uuid => Self::Uuid(array.as_fixed_size_binary()),
+            PgType::Timetz(_) => Self::Timetz(array.as_fixed_size_binary()),
             PgType::Date => Self::Date(array.as_primitive()),
-            PgType::Time => Self::Time(array.as_primitive()),
-            PgType::Timestamp | PgType::Timestamptz => Self::Timestamp(array.as_primitive()),
-            PgType::Interval => Self::Interval(array.as_primitive()),
+            PgType::Time(_) => Self::Time(array.as_primitive()),
+            PgType::Timestamp(_) | PgType::Timestamptz(_) => Self::Timestamp(array.as_primitive()),
+            PgType::Interval(_) => Self::Interval(array.as_primitive()),
             PgType::Numeric(shape) => match shape.and_then(NumericShape::decimal) {
                 None => Self::NumericText(array.as_string_view()),
                 Some((..=38, scale)) => Self::Decimal128(array.as_primitive(), scale),
@@ -256,6 +259,14 @@ impl<'a> Column<'a> {
                 jsonb::write(Jsonb::new(a.value(row)), out);
             }),
             Self::Uuid(a) => bytes(a.is_null(row), || a.value(row), out),
+            Self::Timetz(a) if a.is_null(row) => null(out),
+            Self::Timetz(a) => {
+                let time = TimeWithZone::from_bytes(a.value(row));
+                let mut value = [0; 12];
+                value[..8].copy_from_slice(&time.us.to_be_bytes());
+                value[8..].copy_from_slice(&(-time.east).to_be_bytes());
+                fixed(value, out);
+            }
             Self::Interval(a) => primitive(a, row, out, |v| {
                 let us = (v.nanoseconds / 1000).to_be_bytes();
                 let (days, months) = (v.days.to_be_bytes(), v.months.to_be_bytes());

@@ -11,7 +11,8 @@ use crate::{
     types::{
         PgType,
         encoding::invalid_utf8,
-        text::{FormatSettings, canonical_numeric, parse_text},
+        text::{FormatSettings, canonical_numeric, parse_text, round_timestamp, round_us},
+        timetz::TimeWithZone,
     },
 };
 
@@ -99,23 +100,49 @@ pub fn read_value(
         },
         PgType::Uuid if value.len() == 16 => ScalarValue::FixedSizeBinary(16, Some(value.to_vec())),
         PgType::Date => ScalarValue::Date32(Some(date(fixed(value).ok_or_else(wrong)?)?)),
-        PgType::Time => {
+        PgType::Time(digits) => {
             let us = i64::from_be_bytes(fixed(value).ok_or_else(wrong)?);
             if !(0..=DAY_US).contains(&us) {
                 return Err(out_of_range("time", us));
             }
+            let us = digits.and_then(|digits| round_us(us, digits)).unwrap_or(us);
             ScalarValue::Time64Microsecond(Some(us))
         }
-        PgType::Timestamp => {
+        PgType::Timetz(digits) => {
+            let [us @ .., a, b, c, d]: [u8; 12] = fixed(value).ok_or_else(wrong)?;
+            let (us, west) = (i64::from_be_bytes(us), i32::from_be_bytes([a, b, c, d]));
+            if !(0..=DAY_US).contains(&us) {
+                return Err(out_of_range("time", us));
+            }
+            if !(-57_599..=57_599).contains(&west) {
+                return Err(SqlError::new(
+                    sqlstate::INVALID_TIME_ZONE_DISPLACEMENT_VALUE,
+                    "time zone displacement out of range",
+                ));
+            }
+            let us = digits.and_then(|digits| round_us(us, digits)).unwrap_or(us);
+            let time = TimeWithZone { us, east: -west };
+            ScalarValue::FixedSizeBinary(16, Some(time.to_bytes().to_vec()))
+        }
+        PgType::Timestamp(digits) => {
             let us = timestamp(fixed(value).ok_or_else(wrong)?)?;
+            let us = digits.map_or(us, |digits| round_timestamp(us, digits));
             ScalarValue::TimestampMicrosecond(Some(us), None)
         }
-        PgType::Timestamptz => {
+        PgType::Timestamptz(digits) => {
             let us = timestamp(fixed(value).ok_or_else(wrong)?)?;
+            let us = digits.map_or(us, |digits| round_timestamp(us, digits));
             ScalarValue::TimestampMicrosecond(Some(us), Some("UTC".into()))
         }
-        PgType::Interval => {
-            ScalarValue::IntervalMonthDayNano(Some(interval(fixed(value).ok_or_else(wrong)?)?))
+        PgType::Interval(fields) => {
+            let value = interval(fixed(value).ok_or_else(wrong)?)?;
+            let fitted = match fields {
+                None => Some(value),
+                Some(fields) => fields.fit(value),
+            };
+            let out_of_range =
+                || SqlError::new(sqlstate::DATETIME_FIELD_OVERFLOW, "interval out of range");
+            ScalarValue::IntervalMonthDayNano(Some(fitted.ok_or_else(out_of_range)?))
         }
         PgType::Numeric(shape) => {
             let text = numeric_read::read_binary(value).ok_or_else(wrong)?;

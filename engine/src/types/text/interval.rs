@@ -1,5 +1,6 @@
 //! Intervals as text.
 
+mod fields;
 mod iso8601;
 mod sum;
 mod units;
@@ -8,7 +9,7 @@ mod write;
 use arrow::array::types::IntervalMonthDayNano;
 
 use self::units::parse_units;
-pub use self::{units::IntervalFields, write::write_interval};
+pub use self::{fields::IntervalFields, write::write_interval};
 use super::IntervalStyle;
 use crate::error::{SqlError, sqlstate};
 
@@ -43,8 +44,8 @@ pub fn parse_interval(
             format!("interval field value out of range: \"{text}\""),
         ),
     })?;
-    let sum = fields.map_or(sum, |fields| fields.cut(sum));
     sum.finish()
+        .and_then(|value| fields.map_or(Some(value), |fields| fields.fit(value)))
         .ok_or_else(|| SqlError::new(sqlstate::DATETIME_FIELD_OVERFLOW, "interval out of range"))
 }
 

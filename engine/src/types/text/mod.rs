@@ -10,11 +10,11 @@ mod names;
 mod numeric;
 mod parse;
 mod write;
-mod zone_offset;
 
 pub use array::array_elements;
 pub use datetime::{
-    DAYS, DateOrder, MONTHS, parse_date, parse_time, parse_timestamp, parse_timestamptz,
+    DAYS, DateOrder, MONTHS, civil_from_days, days_from_civil, days_in_month, parse_date,
+    parse_time, parse_timestamp, parse_timestamptz, parse_timetz, parse_zone_offset,
 };
 pub use float::{write_float4, write_float8};
 pub use interval::{IntervalFields, parse_interval, write_interval};
@@ -35,6 +35,9 @@ pub struct FormatSettings {
     pub time_zone: TimeZone,
     pub date_style: DateStyle,
     pub interval_style: IntervalStyle,
+    /// What `now` and `today` mean in a literal, in microseconds since 1970; None where they are
+    /// refused.
+    pub now_us: Option<i64>,
     /// Positive: shortest text that reads back as the same number; else that many digits fewer.
     pub extra_float_digits: i32,
     pub bytea_output: ByteaOutput,
@@ -58,6 +61,7 @@ impl Default for FormatSettings {
             time_zone: TimeZone::UTC,
             date_style: DateStyle { format: DateFormat::Iso, order: DateOrder::Mdy },
             interval_style: IntervalStyle::Postgres,
+            now_us: None,
             extra_float_digits: 1,
             bytea_output: ByteaOutput::Hex,
             names: Names::default(),
@@ -104,4 +108,41 @@ pub enum IntervalStyle {
 pub enum ByteaOutput {
     Hex,
     Escape,
+}
+
+/// Microseconds rounded to `digits` after the point of the seconds, half away from zero; None if
+/// they become too many.
+#[must_use]
+pub fn round_us(us: i64, digits: u8) -> Option<i64> {
+    let unit = 10_i64.pow(6_u32.saturating_sub(u32::from(digits)));
+    let half = if us < 0 { -(unit / 2) } else { unit / 2 };
+    let us = us.checked_add(half)?;
+    Some(us - us % unit)
+}
+
+/// A timestamp in microseconds since 1970, rounded like [`round_us`]. Halves go away from
+/// 2000-01-01, where PostgreSQL counts from. The infinities stay.
+#[must_use]
+pub fn round_timestamp(us: i64, digits: u8) -> i64 {
+    const EPOCH_US: i64 = 946_684_800_000_000;
+    let rounded = || round_us(us.checked_sub(EPOCH_US)?, digits)?.checked_add(EPOCH_US);
+    if us == i64::MAX || us == i64::MIN { us } else { rounded().unwrap_or(us) }
+}
+
+/// What `timeofday()` says at an instant in microseconds since 1970:
+/// `Sun Nov 22 17:29:24.123456 2026 UTC`.
+#[must_use]
+pub fn time_of_day(us: i64, zone: &TimeZone) -> String {
+    let local = us.saturating_add(i64::from(zone.offset_at_instant_us(us)) * 1_000_000);
+    let days = local.div_euclid(datetime::US_PER_DAY);
+    let (year, month, day) = civil_from_days(days);
+    let weekday = &DAYS[(days + 4).rem_euclid(7) as usize][..3];
+    let month = &MONTHS[month as usize - 1][..3];
+    let second = local.rem_euclid(datetime::US_PER_DAY) / 1_000_000;
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    let fraction = local.rem_euclid(1_000_000);
+    let zone = zone.abbreviation_at_instant_us(us).unwrap_or_default();
+    format!(
+        "{weekday} {month} {day:02} {hour:02}:{minute:02}:{second:02}.{fraction:06} {year} {zone}"
+    )
 }

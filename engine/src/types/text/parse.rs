@@ -16,7 +16,7 @@ use datafusion::scalar::ScalarValue;
 
 use super::{
     FormatSettings, array_elements, canonical_numeric, datetime, fit, fit_numeric,
-    interval::parse_interval, numeric, parse_decimal,
+    interval::parse_interval, numeric, parse_decimal, round_timestamp, round_us,
 };
 use crate::{
     error::{SqlError, sqlstate},
@@ -62,6 +62,7 @@ enum Values {
     Bytea(BinaryBuilder),
     Date(Date32Builder),
     Time(Time64MicrosecondBuilder),
+    Timetz(FixedSizeBinaryBuilder),
     Timestamp(TimestampMicrosecondBuilder),
     Timestamptz(TimestampMicrosecondBuilder),
     Interval(IntervalMonthDayNanoBuilder),
@@ -146,14 +147,17 @@ impl ColumnBuilder {
             | PgType::Void => Values::Text(strings()),
             PgType::Bytea => Values::Bytea(BinaryBuilder::with_capacity(capacity, 0)),
             PgType::Date => Values::Date(Date32Builder::with_capacity(capacity)),
-            PgType::Time => Values::Time(Time64MicrosecondBuilder::with_capacity(capacity)),
-            PgType::Timestamp => {
+            PgType::Timetz(_) => {
+                Values::Timetz(FixedSizeBinaryBuilder::with_capacity(capacity, 16))
+            }
+            PgType::Time(_) => Values::Time(Time64MicrosecondBuilder::with_capacity(capacity)),
+            PgType::Timestamp(_) => {
                 Values::Timestamp(TimestampMicrosecondBuilder::with_capacity(capacity))
             }
-            PgType::Timestamptz => Values::Timestamptz(
+            PgType::Timestamptz(_) => Values::Timestamptz(
                 TimestampMicrosecondBuilder::with_capacity(capacity).with_timezone("UTC"),
             ),
-            PgType::Interval => {
+            PgType::Interval(_) => {
                 Values::Interval(IntervalMonthDayNanoBuilder::with_capacity(capacity))
             }
             PgType::Uuid => Values::Uuid(FixedSizeBinaryBuilder::with_capacity(capacity, 16)),
@@ -208,7 +212,7 @@ impl ColumnBuilder {
             Values::Time(b) => b.len(),
             Values::Timestamp(b) | Values::Timestamptz(b) => b.len(),
             Values::Interval(b) => b.len(),
-            Values::Uuid(b) => b.len(),
+            Values::Uuid(b) | Values::Timetz(b) => b.len(),
             Values::Oid(b) => b.len(),
         }
     }
@@ -241,7 +245,7 @@ impl ColumnBuilder {
             Values::Time(b) => b.append_null(),
             Values::Timestamp(b) | Values::Timestamptz(b) => b.append_null(),
             Values::Interval(b) => b.append_null(),
-            Values::Uuid(b) => b.append_null(),
+            Values::Uuid(b) | Values::Timetz(b) => b.append_null(),
             Values::Oid(b) => b.append_null(),
         }
     }
@@ -293,11 +297,35 @@ impl ColumnBuilder {
                 b.append_value(bytes);
             }
             Values::Date(b) => b.append_value(datetime::parse_date(text, settings)?),
-            Values::Time(b) => b.append_value(datetime::parse_time(text, settings)?),
-            Values::Timestamp(b) => b.append_value(datetime::parse_timestamp(text, settings)?),
-            Values::Timestamptz(b) => b.append_value(datetime::parse_timestamptz(text, settings)?),
+            Values::Time(b) => {
+                let us = datetime::parse_time(text, settings)?;
+                let digits = self.pg_type.second_digits();
+                b.append_value(digits.and_then(|d| round_us(us, d)).unwrap_or(us));
+            }
+            Values::Timetz(b) => {
+                let mut time = datetime::parse_timetz(text, settings)?;
+                if let Some(digits) = self.pg_type.second_digits() {
+                    time.us = round_us(time.us, digits).unwrap_or(time.us);
+                }
+                b.append_value(time.to_bytes())
+                    .map_err(|error| SqlError::internal(error.to_string()))?;
+            }
+            Values::Timestamp(b) => {
+                let us = datetime::parse_timestamp(text, settings)?;
+                let digits = self.pg_type.second_digits();
+                b.append_value(digits.map_or(us, |digits| round_timestamp(us, digits)));
+            }
+            Values::Timestamptz(b) => {
+                let us = datetime::parse_timestamptz(text, settings)?;
+                let digits = self.pg_type.second_digits();
+                b.append_value(digits.map_or(us, |digits| round_timestamp(us, digits)));
+            }
             Values::Interval(b) => {
-                b.append_value(parse_interval(text, settings.interval_style, None)?);
+                let fields = match self.pg_type {
+                    PgType::Interval(fields) => fields,
+                    _ => None,
+                };
+                b.append_value(parse_interval(text, settings.interval_style, fields)?);
             }
             Values::Uuid(b) => b
                 .append_value(uuid(text)?)
@@ -369,7 +397,7 @@ impl ColumnBuilder {
             Values::Time(b) => Arc::new(b.finish()),
             Values::Timestamp(b) | Values::Timestamptz(b) => Arc::new(b.finish()),
             Values::Interval(b) => Arc::new(b.finish()),
-            Values::Uuid(b) => Arc::new(b.finish()),
+            Values::Uuid(b) | Values::Timetz(b) => Arc::new(b.finish()),
             Values::Oid(b) => Arc::new(b.finish()),
         }
     }

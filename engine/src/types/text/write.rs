@@ -14,6 +14,7 @@ use super::{ByteaOutput, FormatSettings, datetime, float, interval, numeric};
 use crate::types::{
     PgType,
     jsonb::{self, Jsonb},
+    timetz::TimeWithZone,
 };
 
 /// Writes one value; NULL writes nothing. For many rows, keep a [`TextEncoder`].
@@ -120,6 +121,10 @@ impl<'a> TextEncoder<'a> {
             DataType::BinaryView => self.bytes(array.as_binary_view().value(row), out),
             DataType::FixedSizeBinary(16) if *self.pg_type == PgType::Uuid => {
                 uuid(array.as_fixed_size_binary().value(row), out);
+            }
+            DataType::FixedSizeBinary(16) if matches!(self.pg_type, PgType::Timetz(_)) => {
+                let bytes = array.as_fixed_size_binary().value(row);
+                datetime::write_timetz(TimeWithZone::from_bytes(bytes), out);
             }
             DataType::FixedSizeBinary(_) => {
                 self.bytes(array.as_fixed_size_binary().value(row), out);

@@ -84,16 +84,20 @@ pub(super) fn add(functions: &mut Functions, activities: &Arc<dyn Activities>) {
 fn add_clock(functions: &mut Functions) {
     use PgType::Timestamptz;
     let started = now_us();
-    functions.volatile("clock_timestamp", &[], Timestamptz, |_| Value::Timestamptz(now_us()));
+    functions.volatile("clock_timestamp", &[], Timestamptz(None), |_| Value::Timestamptz(now_us()));
+    functions.volatile("timeofday", &[], PgType::Text, |call| {
+        let zone = &call.context.settings.format.time_zone;
+        Value::Text(glaredb_engine::types::text::time_of_day(now_us(), zone))
+    });
     // The settings of the command line are read at the start and never again.
     for name in ["pg_postmaster_start_time", "pg_conf_load_time"] {
-        functions.strict(name, &[], Timestamptz, move |_| Value::Timestamptz(started));
+        functions.strict(name, &[], Timestamptz(None), move |_| Value::Timestamptz(started));
     }
 }
 
 /// Microseconds since 1970-01-01 UTC.
 pub(in crate::pg_catalog) fn now_us() -> i64 {
-    i64::try_from(SystemClock.now_ms()).unwrap_or(i64::MAX / 1000).saturating_mul(1000)
+    i64::try_from(SystemClock.now_us()).unwrap_or(i64::MAX)
 }
 
 /// The schemas of the search path that exist; `implicit`: with `pg_catalog` where it is searched

@@ -1,7 +1,7 @@
 //! `information_schema`: the standard's views, of what there is here.
 
 use glaredb_catalog::descriptor::{Column, RelationKind, Table};
-use glaredb_engine::types::PgType;
+use glaredb_engine::types::{PgType, text::IntervalFields};
 
 use super::{Source, privileges, standard_lists, types::type_facts};
 use crate::pg_catalog::{
@@ -216,8 +216,13 @@ impl Shape {
                 Self { characters: int(*n), octets: int(octets), ..none() }
             }
             PgType::Date => Self { fraction: int(0), ..none() },
-            PgType::Time | PgType::Timestamp | PgType::Timestamptz | PgType::Interval => {
-                Self { fraction: int(6), ..none() }
+            PgType::Time(digits)
+            | PgType::Timetz(digits)
+            | PgType::Timestamp(digits)
+            | PgType::Timestamptz(digits) => Self { fraction: int(digits.unwrap_or(6)), ..none() },
+            PgType::Interval(fields) => {
+                let digits = fields.and_then(IntervalFields::precision).unwrap_or(6);
+                Self { fraction: int(digits), ..none() }
             }
             _ => none(),
         }

@@ -1,22 +1,31 @@
 //! Functions that make dates, times and intervals of their parts, or bring them in order.
 
 use arrow::datatypes::IntervalMonthDayNano;
-use chrono::NaiveDate;
 
 use super::{
     Builtin, Out,
-    Type::{Date, Float8, Int4, Int8, Interval, Numeric, Text, Time, Timestamp, Timestamptz},
+    Type::{
+        Date, Float8, Int4, Int8, Interval, Numeric, Text, Time, Timestamp, Timestamptz, Timetz,
+    },
     Value, builtin,
-    date::{interval, timestamp},
+    date::{interval, timestamp, timetz},
 };
 use crate::{
     error::{SqlError, sqlstate},
     query::functions::{
         datetime::{self, DAY_US, interval_out_of_range},
+        datetime_format,
         decimal::Decimal,
         from_char, given_up,
     },
-    types::TimeZone,
+    types::{
+        TimeZone,
+        text::{
+            IntervalStyle, days_from_civil, days_in_month, parse_zone_offset, round_timestamp,
+            write_interval,
+        },
+        timetz::TimeWithZone,
+    },
 };
 
 /// Above this a factorial has more digits than a numeric holds.
@@ -36,15 +45,58 @@ pub(super) static TABLE: &[Builtin] = &[
         &[Int4, Int4, Int4, Int4, Int4, Float8, Text],
         Timestamptz,
         |a, _| {
-            let zone = TimeZone::parse(a[6].text()).ok_or_else(|| {
-                let message = format!("time zone \"{}\" not recognized", a[6].text());
-                SqlError::new(sqlstate::INVALID_PARAMETER_VALUE, message)
-            })?;
-            datetime::from_local(moment(a)?, zone).map(Out::Timestamp)
+            let local = moment(a)?;
+            datetime::from_local(local, zone_at_local(a[6].text(), local)?).map(Out::Timestamp)
         },
     ),
     builtin("make_interval", &[Int4, Int4, Int4, Int4, Int4, Int4, Float8], Interval, |a, _| {
         make_interval(a)
+    }),
+    builtin("timestamp", &[Date, Time], Timestamp, |a, _| date_and_time(a).map(Out::Timestamp)),
+    builtin("timestamptz", &[Date, Time], Timestamptz, |a, s| {
+        let local = date_and_time(a)?;
+        datetime::from_local(local, s.time_zone).map(Out::Timestamp)
+    }),
+    builtin("timestamptz", &[Date, Timetz], Timestamptz, |a, _| {
+        let (Value::Date(days), time) = (&a[0], timetz(&a[1])) else { return Ok(Out::Null) };
+        let midnight = datetime::midnight(*days)?;
+        if datetime::is_infinite(midnight) {
+            return Ok(Out::Timestamp(midnight));
+        }
+        let greenwich = time.us - i64::from(time.east) * 1_000_000;
+        datetime::in_range(midnight.checked_add(greenwich)).map(Out::Timestamp)
+    }),
+    builtin("timezone", &[Text, Timestamp], Timestamptz, |a, _| {
+        let (zone, us) = (datetime::named_zone(a[0].text())?, timestamp(&a[1]));
+        datetime::from_local(us, zone.at_local(us)).map(Out::Timestamp)
+    }),
+    builtin("timezone", &[Text, Timestamptz], Timestamp, |a, _| {
+        let (zone, us) = (datetime::named_zone(a[0].text())?, timestamp(&a[1]));
+        datetime::to_local(us, zone.at_instant(us)).map(Out::Timestamp)
+    }),
+    builtin("timezone", &[Text, Timetz, Timestamptz], Timetz, |a, _| {
+        let now = timestamp(&a[2]);
+        let zone = datetime::named_zone(a[0].text())?.at_instant(now);
+        Ok(Out::Timetz(moved(timetz(&a[1]), zone.offset_at_instant_us(now))))
+    }),
+    builtin("timezone", &[Interval, Timestamp], Timestamptz, |a, _| {
+        let east = i64::from(interval_zone(&a[0])?) * 1_000_000;
+        let us = timestamp(&a[1]);
+        if datetime::is_infinite(us) {
+            return Ok(Out::Timestamp(us));
+        }
+        datetime::in_range(us.checked_sub(east)).map(Out::Timestamp)
+    }),
+    builtin("timezone", &[Interval, Timestamptz], Timestamp, |a, _| {
+        let east = i64::from(interval_zone(&a[0])?) * 1_000_000;
+        let us = timestamp(&a[1]);
+        if datetime::is_infinite(us) {
+            return Ok(Out::Timestamp(us));
+        }
+        datetime::in_range(us.checked_add(east)).map(Out::Timestamp)
+    }),
+    builtin("timezone", &[Interval, Timetz, Timestamptz], Timetz, |a, _| {
+        Ok(Out::Timetz(moved(timetz(&a[1]), interval_zone(&a[0])?)))
     }),
     builtin("justify_days", &[Interval], Interval, |a, _| {
         let v = interval(&a[0]);
@@ -68,11 +120,14 @@ pub(super) static TABLE: &[Builtin] = &[
         factorial(a[0].int()).map(|n| Out::Numeric(n.into()))
     }),
     builtin("to_date", &[Text, Text], Date, |a, _| {
-        from_char::date(a[0].text(), a[1].text()).map(Out::Date)
+        datetime_format::date(a[0].text(), a[1].text()).map(Out::Date)
     }),
     builtin("to_timestamp", &[Text, Text], Timestamptz, |a, s| {
-        let local = from_char::timestamp(a[0].text(), a[1].text())?;
-        datetime::from_local(local, s.time_zone).map(Out::Timestamp)
+        let parsed = datetime_format::timestamp(a[0].text(), a[1].text())?;
+        let zone = parsed.east.and_then(TimeZone::fixed).unwrap_or(s.time_zone);
+        let us = datetime::from_local(parsed.us, zone)?;
+        let rounded = parsed.digits.map_or(us, |digits| round_timestamp(us, digits));
+        Ok(Out::Timestamp(rounded))
     }),
     builtin("to_number", &[Text, Text], Numeric, |a, _| {
         from_char::number(a[0].text(), a[1].text()).map(|n| Out::Numeric(n.into()))
@@ -83,17 +138,73 @@ fn overflow(message: impl Into<String>) -> SqlError {
     SqlError::new(sqlstate::DATETIME_FIELD_OVERFLOW, message)
 }
 
+/// The zone of `make_timestamptz`: an offset with its sign, or a name.
+fn zone_at_local(name: &str, local_us: i64) -> Result<TimeZone, SqlError> {
+    if name.starts_with(|c: char| c.is_ascii_digit()) {
+        let message = format!("invalid input syntax for type numeric time zone: \"{name}\"");
+        return Err(SqlError::new(sqlstate::INVALID_PARAMETER_VALUE, message)
+            .hint("Numeric time zones must have \"-\" or \"+\" as first character."));
+    }
+    match parse_zone_offset(name) {
+        Ok(Some(east)) => TimeZone::fixed(east)
+            .ok_or_else(|| SqlError::internal(format!("a zone {east} seconds from Greenwich"))),
+        Ok(None) => datetime::named_zone(name).map(|zone| zone.at_local(local_us)),
+        Err(_) => {
+            let message = format!("numeric time zone \"{name}\" out of range");
+            Err(SqlError::new(sqlstate::INVALID_PARAMETER_VALUE, message))
+        }
+    }
+}
+
+/// A day's local time in microseconds since 1970.
+fn date_and_time(args: &[Value<'_>]) -> Result<i64, SqlError> {
+    let (days, us) = match args {
+        [Value::Date(days), Value::Time(us), ..] => (*days, *us),
+        _ => (0, 0),
+    };
+    let midnight = datetime::midnight(days)?;
+    if datetime::is_infinite(midnight) {
+        return Ok(midnight);
+    }
+    datetime::in_range(midnight.checked_add(us))
+}
+
+/// A time in another zone, given in seconds east.
+fn moved(time: TimeWithZone, east: i32) -> TimeWithZone {
+    let us = time.us + i64::from(east - time.east) * 1_000_000;
+    TimeWithZone { us: us.rem_euclid(DAY_US), east }
+}
+
+/// Seconds east, as an interval.
+fn interval_zone(value: &Value<'_>) -> Result<i32, SqlError> {
+    let v = interval(value);
+    if v.months != 0 || v.days != 0 {
+        let mut text = Vec::new();
+        write_interval(v, IntervalStyle::Postgres, &mut text);
+        let text = String::from_utf8_lossy(&text);
+        let message = format!("interval time zone \"{text}\" must not include months or days");
+        return Err(SqlError::new(sqlstate::INVALID_PARAMETER_VALUE, message));
+    }
+    i32::try_from(v.nanoseconds / 1_000_000_000).map_err(|_| interval_out_of_range())
+}
+
 /// Year, month and day as days.
 fn days(args: &[Value<'_>]) -> Result<i32, SqlError> {
     let (year, month, day) = (args[0].int(), args[1].int(), args[2].int());
     // Negative years are BC, and there is no year zero.
     let astronomical = if year < 0 { year + 1 } else { year };
-    let date = (year != 0)
-        .then(|| NaiveDate::from_ymd_opt(astronomical as i32, month as u32, day as u32))
-        .flatten();
-    date.map(datetime::days_of).ok_or_else(|| {
-        overflow(format!("date field value out of range: {year}-{month:02}-{day:02}"))
-    })
+    let valid = year != 0
+        && (1..=12).contains(&month)
+        && (1..=i64::from(days_in_month(astronomical, month as u32))).contains(&day);
+    if !valid {
+        let message = format!("date field value out of range: {year}-{month:02}-{day:02}");
+        return Err(overflow(message));
+    }
+    let days = days_from_civil(astronomical, month as u32, day as u32);
+    if !(-2_440_588..=2_145_042_905).contains(&days) {
+        return Err(overflow(format!("date out of range: {year}-{month:02}-{day:02}")));
+    }
+    Ok(days as i32)
 }
 
 /// Hour, minute and seconds as microseconds of the day.
@@ -105,7 +216,11 @@ fn time_of_day(args: &[Value<'_>]) -> Result<i64, SqlError> {
         && (0.0..=60.0).contains(&seconds)
         && (hour < 24 || minute == 0 && us == 0.0);
     if !valid {
-        let message = format!("time field value out of range: {hour}:{minute:02}:{seconds:02}");
+        let shown = crate::types::text::write_float8;
+        let mut text = Vec::new();
+        shown(seconds, 1, &mut text);
+        let text = String::from_utf8_lossy(&text);
+        let message = format!("time field value out of range: {hour}:{minute:02}:{text:0>2}");
         return Err(overflow(message));
     }
     Ok((hour * 60 + minute) * 60_000_000 + us as i64)
@@ -193,7 +308,7 @@ fn bin(args: &[Value<'_>]) -> Result<Out, SqlError> {
         return Err(overflow("stride must be greater than zero"));
     }
     let passed = source.checked_sub(origin).ok_or_else(interval_out_of_range)?;
-    Ok(Out::Timestamp(source - passed.rem_euclid(stride)))
+    datetime::in_range(source.checked_sub(passed.rem_euclid(stride))).map(Out::Timestamp)
 }
 
 fn factorial(n: i64) -> Result<Decimal, SqlError> {

@@ -2,6 +2,7 @@
 
 mod construct;
 mod date;
+mod extract;
 mod json;
 mod math;
 mod regex;
@@ -11,9 +12,10 @@ use std::sync::{Arc, LazyLock};
 
 use arrow::{
     array::{
-        Array, ArrayRef, AsArray, BinaryBuilder, BooleanBuilder, Date32Builder, Float64Builder,
-        Int32Builder, Int64Builder, IntervalMonthDayNanoBuilder, ListArray, ListBuilder,
-        StringViewArray, StringViewBuilder, Time64MicrosecondBuilder, TimestampMicrosecondBuilder,
+        Array, ArrayRef, AsArray, BinaryBuilder, BooleanBuilder, Date32Builder,
+        FixedSizeBinaryBuilder, Float64Builder, Int32Builder, Int64Builder,
+        IntervalMonthDayNanoBuilder, ListArray, ListBuilder, StringViewArray, StringViewBuilder,
+        Time64MicrosecondBuilder, TimestampMicrosecondBuilder,
     },
     datatypes::{
         DataType, Date32Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
@@ -32,7 +34,7 @@ use super::{
 };
 use crate::{
     error::SqlError,
-    types::{PgType, TimeZone, jsonb::Jsonb},
+    types::{PgType, TimeZone, jsonb::Jsonb, timetz::TimeWithZone},
 };
 
 /// Types of the table, without modifiers.
@@ -47,6 +49,7 @@ pub enum Type {
     Bytea,
     Date,
     Time,
+    Timetz,
     Timestamp,
     Timestamptz,
     Interval,
@@ -72,10 +75,11 @@ impl Type {
             Self::Text => PgType::Text,
             Self::Bytea => PgType::Bytea,
             Self::Date => PgType::Date,
-            Self::Time => PgType::Time,
-            Self::Timestamp => PgType::Timestamp,
-            Self::Timestamptz => PgType::Timestamptz,
-            Self::Interval => PgType::Interval,
+            Self::Time => PgType::Time(None),
+            Self::Timetz => PgType::Timetz(None),
+            Self::Timestamp => PgType::Timestamp(None),
+            Self::Timestamptz => PgType::Timestamptz(None),
+            Self::Interval => PgType::Interval(None),
             Self::Texts => PgType::Array(Arc::new(PgType::Text)),
             Self::Json => PgType::Json,
             Self::Jsonb => PgType::Jsonb,
@@ -98,6 +102,7 @@ pub enum Value<'a> {
     Date(i32),
     /// Microseconds of the day.
     Time(i64),
+    Timetz(TimeWithZone),
     /// Microseconds; local time for `timestamp`.
     Timestamp(i64),
     Interval(IntervalMonthDayNano),
@@ -157,6 +162,7 @@ pub enum Out {
     Bytes(Vec<u8>),
     Date(i32),
     Time(i64),
+    Timetz(TimeWithZone),
     Timestamp(i64),
     Interval(IntervalMonthDayNano),
     Texts(Vec<Option<String>>),
@@ -219,6 +225,7 @@ static TABLE: LazyLock<HashMap<&'static str, Vec<&'static Builtin>>> = LazyLock:
         .iter()
         .chain(math::TABLE)
         .chain(date::TABLE)
+        .chain(extract::TABLE)
         .chain(construct::TABLE)
         .chain(regex::TABLE)
         .chain(json::TABLE)
@@ -313,6 +320,7 @@ enum Reader<'a> {
     Bytes(&'a arrow::array::BinaryArray),
     Date(&'a arrow::array::Date32Array),
     Time(&'a arrow::array::Time64MicrosecondArray),
+    Timetz(&'a arrow::array::FixedSizeBinaryArray),
     Timestamp(&'a arrow::array::TimestampMicrosecondArray),
     Interval(&'a arrow::array::IntervalMonthDayNanoArray),
     Texts(&'a ListArray, &'a StringViewArray),
@@ -335,6 +343,9 @@ impl<'a> Reader<'a> {
             DataType::Binary => Self::Bytes(array.as_binary::<i32>()),
             DataType::Date32 => Self::Date(array.as_primitive::<Date32Type>()),
             DataType::Time64(_) => Self::Time(array.as_primitive::<Time64MicrosecondType>()),
+            DataType::FixedSizeBinary(16) if ty == Type::Timetz => {
+                Self::Timetz(array.as_fixed_size_binary())
+            }
             DataType::Timestamp(..) => {
                 Self::Timestamp(array.as_primitive::<TimestampMicrosecondType>())
             }
@@ -363,6 +374,7 @@ impl<'a> Reader<'a> {
             Self::Bytes(a) => Value::Bytes(a.value(row)),
             Self::Date(a) => Value::Date(a.value(row)),
             Self::Time(a) => Value::Time(a.value(row)),
+            Self::Timetz(a) => Value::Timetz(TimeWithZone::from_bytes(a.value(row))),
             Self::Timestamp(a) => Value::Timestamp(a.value(row)),
             Self::Interval(a) => Value::Interval(a.value(row)),
             Self::Texts(list, texts) => {
@@ -385,6 +397,7 @@ enum Writer {
     Bytes(BinaryBuilder),
     Date(Date32Builder),
     Time(Time64MicrosecondBuilder),
+    Timetz(FixedSizeBinaryBuilder),
     Timestamp(TimestampMicrosecondBuilder),
     Interval(IntervalMonthDayNanoBuilder),
     Texts(Box<ListBuilder<StringViewBuilder>>),
@@ -404,6 +417,7 @@ impl Writer {
             Type::Bytea | Type::Jsonb => Self::Bytes(BinaryBuilder::new()),
             Type::Date => Self::Date(Date32Builder::with_capacity(rows)),
             Type::Time => Self::Time(Time64MicrosecondBuilder::with_capacity(rows)),
+            Type::Timetz => Self::Timetz(FixedSizeBinaryBuilder::with_capacity(rows, 16)),
             Type::Timestamp | Type::Timestamptz => {
                 Self::Timestamp(TimestampMicrosecondBuilder::with_capacity(rows))
             }
@@ -439,6 +453,10 @@ impl Writer {
             (Self::Date(b), Out::Null) => b.append_null(),
             (Self::Time(b), Out::Time(v)) => b.append_value(v),
             (Self::Time(b), Out::Null) => b.append_null(),
+            (Self::Timetz(b), Out::Timetz(v)) => {
+                b.append_value(v.to_bytes()).map_err(internal)?;
+            }
+            (Self::Timetz(b), Out::Null) => b.append_null(),
             (Self::Timestamp(b), Out::Timestamp(v)) => b.append_value(v),
             (Self::Timestamp(b), Out::Null) => b.append_null(),
             (Self::Interval(b), Out::Interval(v)) => b.append_value(v),
@@ -468,6 +486,7 @@ impl Writer {
             Self::Bytes(mut b) => Arc::new(b.finish()),
             Self::Date(mut b) => Arc::new(b.finish()),
             Self::Time(mut b) => Arc::new(b.finish()),
+            Self::Timetz(mut b) => Arc::new(b.finish()),
             Self::Timestamp(mut b) => Arc::new(b.finish().with_data_type(data_type.clone())),
             Self::Interval(mut b) => Arc::new(b.finish()),
             Self::Texts(mut b) => Arc::new(b.finish()),

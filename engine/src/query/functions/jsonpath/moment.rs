@@ -144,7 +144,9 @@ impl Moment {
             (_, TimestampTz(b, _)) => {
                 let zone = zone_of(self, other)?;
                 let local = self.local();
-                let offset = TimeDelta::seconds(i64::from(zone.offset_at_local(&local)));
+                let offset = TimeDelta::seconds(i64::from(
+                    zone.offset_at_local_us(local.and_utc().timestamp_micros()),
+                ));
                 Ok((local - offset).cmp(b))
             }
             _ => Ok(self.local().cmp(&other.local())),
@@ -154,7 +156,7 @@ impl Moment {
 
 /// The offset of a zone that a time of no day is taken to be in.
 fn now_offset(zone: &TimeZone) -> i32 {
-    zone.offset_at_utc(&NaiveDateTime::default())
+    zone.offset_at_instant_us(0)
 }
 
 /// By the instant, then by the zone, the western one first.

@@ -3,7 +3,10 @@
 use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta};
 
 use super::{NULL, VALUE, numeric};
-use crate::{storage::StorageError, types::PgType};
+use crate::{
+    storage::StorageError,
+    types::{PgType, timetz::TimeWithZone},
+};
 
 /// The values of a key as text, `None` for NULL.
 pub(super) fn decode(types: &[PgType], key: &[u8]) -> Result<Vec<Option<String>>, StorageError> {
@@ -54,15 +57,21 @@ fn decode_value(pg_type: &PgType, input: &[u8]) -> Option<(String, usize)> {
         PgType::Float4 => (f32::from_bits(u32::from_be_bytes(unordered(input)?)).to_string(), 4),
         PgType::Float8 => (f64::from_bits(u64::from_be_bytes(unordered(input)?)).to_string(), 8),
         PgType::Date => (date_text(i32::from_be_bytes(flipped(input)?)), 4),
-        PgType::Time => (time_text(i64::from_be_bytes(flipped(input)?))?, 8),
-        PgType::Timestamp => (timestamp_text(i64::from_be_bytes(flipped(input)?), ""), 8),
-        PgType::Timestamptz => (timestamp_text(i64::from_be_bytes(flipped(input)?), "+00"), 8),
-        PgType::Interval => {
+        PgType::Time(_) => (time_text(i64::from_be_bytes(flipped(input)?))?, 8),
+        PgType::Timestamp(_) => (timestamp_text(i64::from_be_bytes(flipped(input)?), ""), 8),
+        PgType::Timestamptz(_) => (timestamp_text(i64::from_be_bytes(flipped(input)?), "+00"), 8),
+        PgType::Interval(_) => {
             let bytes: [u8; 12] = flipped(input)?;
             let sign = if bytes[0] & 0x80 == 0 { 0 } else { 0xff };
             let mut wide = [sign; 16];
             wide[4..].copy_from_slice(&bytes);
             (interval_text(i128::from_be_bytes(wide)), 12)
+        }
+        PgType::Timetz(_) => {
+            let time = TimeWithZone::from_bytes(input.get(..16)?);
+            let sign = if time.east < 0 { '-' } else { '+' };
+            let (hours, minutes) = (time.east.abs() / 3600, time.east.abs() / 60 % 60);
+            (format!("{}{sign}{hours:02}:{minutes:02}", time_text(time.us)?), 16)
         }
         PgType::Uuid => {
             let bytes: [u8; 16] = input.get(..16)?.try_into().ok()?;

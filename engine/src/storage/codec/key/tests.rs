@@ -61,9 +61,12 @@ fn golden_keys() {
         (PgType::Bpchar(Some(5)), text(&["ab   "])),
         (PgType::Bytea, Arc::new(BinaryArray::from(vec![&b"a\0b"[..]]))),
         (PgType::Date, Arc::new(Date32Array::from(vec![0, 19_000]))),
-        (PgType::Time, Arc::new(Time64MicrosecondArray::from(vec![3_600_000_001]))),
-        (PgType::Timestamp, Arc::new(TimestampMicrosecondArray::from(vec![1_700_000_000_123_456]))),
-        (PgType::Interval, Arc::new(IntervalMonthDayNanoArray::from(vec![day]))),
+        (PgType::Time(None), Arc::new(Time64MicrosecondArray::from(vec![3_600_000_001]))),
+        (
+            PgType::Timestamp(None),
+            Arc::new(TimestampMicrosecondArray::from(vec![1_700_000_000_123_456])),
+        ),
+        (PgType::Interval(None), Arc::new(IntervalMonthDayNanoArray::from(vec![day]))),
         (PgType::Uuid, Arc::new(uuid)),
         (PgType::Oid, Arc::new(UInt32Array::from(vec![16_384]))),
     ];
@@ -104,7 +107,7 @@ fn equal_values_have_equal_keys_whatever_their_form() {
     assert!(padded.windows(2).all(|pair| pair[0] == pair[1]));
     let interval = |months, days, nanoseconds| IntervalMonthDayNano { months, days, nanoseconds };
     let spans = vec![interval(1, 0, 0), interval(0, 30, 0), interval(0, 29, 86_400_000_000_000)];
-    let spans = keys(&PgType::Interval, Arc::new(IntervalMonthDayNanoArray::from(spans)));
+    let spans = keys(&PgType::Interval(None), Arc::new(IntervalMonthDayNanoArray::from(spans)));
     assert!(spans.windows(2).all(|pair| pair[0] == pair[1]));
 }
 
@@ -163,7 +166,10 @@ fn keys_sort_as_their_values() {
     ascending(&keys(&PgType::Date, Arc::new(days)));
     let spans = [(0, -1, 0), (0, 0, -1), (0, 0, 0), (0, 0, 1), (0, 1, 0), (1, 0, 0), (12, 0, 0)]
         .map(|(months, days, nanoseconds)| IntervalMonthDayNano { months, days, nanoseconds });
-    ascending(&keys(&PgType::Interval, Arc::new(IntervalMonthDayNanoArray::from(spans.to_vec()))));
+    ascending(&keys(
+        &PgType::Interval(None),
+        Arc::new(IntervalMonthDayNanoArray::from(spans.to_vec())),
+    ));
 }
 
 #[test]
@@ -213,7 +219,7 @@ fn values_come_back_as_text() {
     assert_eq!(show(PgType::Float8, Arc::new(floats)), ["-1.25", "0", "10000000000"]);
     let stamp = TimestampMicrosecondArray::from(vec![0, 1_500_000, -1]);
     assert_eq!(
-        show(PgType::Timestamp, Arc::new(stamp)),
+        show(PgType::Timestamp(None), Arc::new(stamp)),
         ["1970-01-01 00:00:00", "1970-01-01 00:00:01.500", "1969-12-31 23:59:59.999999"]
     );
 }
@@ -245,9 +251,9 @@ fn arbitrary_bytes_never_panic_the_decoder() {
         PgType::Text,
         PgType::Bytea,
         PgType::Date,
-        PgType::Time,
-        PgType::Timestamptz,
-        PgType::Interval,
+        PgType::Time(None),
+        PgType::Timestamptz(None),
+        PgType::Interval(None),
         PgType::Uuid,
     ];
     let mut random = Seeded(11);

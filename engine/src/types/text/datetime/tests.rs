@@ -1,11 +1,12 @@
 use super::*;
+use crate::types::TimeZone;
 use crate::types::text::{DateFormat, DateStyle};
 
 const ISO: DateStyle = DateStyle { format: DateFormat::Iso, order: DateOrder::Mdy };
 
 fn settings(zone: &str) -> FormatSettings {
     FormatSettings {
-        time_zone: TimeZone::parse(zone).expect("a zone"),
+        time_zone: TimeZone::parse_name(zone).expect("a zone"),
         ..FormatSettings::default()
     }
 }
@@ -21,7 +22,7 @@ fn date(text: &str) -> Result<String, SqlError> {
 fn instant(text: &str, zone: &str) -> Result<String, SqlError> {
     parse_timestamptz(text, &settings(zone)).map(|us| {
         let mut out = Vec::new();
-        write_timestamptz(us, &TimeZone::parse(zone).expect("a zone"), ISO, &mut out);
+        write_timestamptz(us, &TimeZone::parse_name(zone).expect("a zone"), ISO, &mut out);
         String::from_utf8(out).expect("ASCII")
     })
 }
@@ -97,8 +98,8 @@ fn civil_days_go_round() {
 #[test]
 fn prints_in_every_style() {
     let moment = parse_timestamp("0044-03-15 13:01:02.5 BC", &settings("UTC")).expect("a moment");
-    let zone = TimeZone::parse("America/Los_Angeles").expect("a zone");
-    let fixed = TimeZone::parse("+05:30").expect("an offset");
+    let zone = TimeZone::parse_name("America/Los_Angeles").expect("a zone");
+    let fixed = TimeZone::fixed(19_800).expect("an offset");
     let instant = 946_728_000_000_000;
     for (format, order, day, then, now, there) in [
         (

@@ -1,10 +1,10 @@
 //! Dates and times in the session's `DateStyle`.
 
 use super::{
-    super::{DateFormat, DateStyle, zone_offset},
+    super::{DateFormat, DateStyle},
     DAYS, DateOrder, MONTHS, US_PER_DAY, US_PER_SECOND, civil_from_days,
 };
-use crate::types::TimeZone;
+use crate::types::{TimeZone, timetz::TimeWithZone};
 
 /// Decimal digits, with zeros before them up to `width`.
 pub(in crate::types::text) fn push_padded(mut value: u64, width: usize, out: &mut Vec<u8>) {
@@ -92,6 +92,12 @@ pub(in crate::types::text) fn write_time(us: i64, out: &mut Vec<u8>) {
     write_clock(us.max(0) as u64, out);
 }
 
+/// A time of the day and its zone.
+pub(in crate::types::text) fn write_timetz(time: TimeWithZone, out: &mut Vec<u8>) {
+    write_time(time.us, out);
+    write_offset(time.east, out);
+}
+
 /// Microseconds since 1970-01-01 00:00.
 pub(in crate::types::text) fn write_timestamp(us: i64, style: DateStyle, out: &mut Vec<u8>) {
     if !write_infinity(us, out) {
@@ -107,11 +113,11 @@ pub(in crate::types::text) fn write_timestamptz(
     out: &mut Vec<u8>,
 ) {
     if !write_infinity(us, out) {
-        let offset = zone_offset::at_instant(zone, us);
+        let offset = zone.offset_at_instant_us(us);
         let local = us.saturating_add(i64::from(offset) * US_PER_SECOND);
         let abbreviation = match style.format {
             DateFormat::Iso => None,
-            _ => zone_offset::abbreviation(zone, us),
+            _ => zone.abbreviation_at_instant_us(us),
         };
         write_moment(local, Some((offset, abbreviation)), style, out);
     }

@@ -89,6 +89,16 @@ impl Reader<'_> {
         if !body[..end].bytes().any(|b| b.is_ascii_digit()) {
             return Err(Wrong::Syntax);
         }
+        if let Some((amount, length)) = scientific(body, end)? {
+            self.rest = &body[length..];
+            let sign = if negative { -1.0 } else { 1.0 };
+            let whole = (amount * sign).trunc();
+            if whole.abs() >= 9.2e18 {
+                return Err(Wrong::Range);
+            }
+            let fraction = amount * sign - whole;
+            return Ok((Amount { whole: whole as i64, fraction }, usize::MAX));
+        }
         let number: i64 = match &body[..whole] {
             "" => 0,
             digits => digits.parse().map_err(|_| Wrong::Range)?,
@@ -121,6 +131,19 @@ impl Reader<'_> {
         }
         if self.rest.is_empty() { Ok(()) } else { Err(Wrong::Syntax) }
     }
+}
+
+/// A number with an exponent behind its first `end` bytes, and how long it is all in all.
+fn scientific(body: &str, end: usize) -> Result<Option<(f64, usize)>, Wrong> {
+    let Some(exponent) = body[end..].strip_prefix(['e', 'E']) else { return Ok(None) };
+    let sign = usize::from(exponent.starts_with(['+', '-']));
+    let digits = exponent[sign..].bytes().take_while(u8::is_ascii_digit).count();
+    if digits == 0 {
+        return Ok(None);
+    }
+    let length = end + 1 + sign + digits;
+    let value = body[..length].parse().map_err(|_| Wrong::Syntax)?;
+    Ok(Some((value, length)))
 }
 
 fn compact(amount: Amount, sum: &mut Sum, half: &Half) -> Result<(), Wrong> {

@@ -5,74 +5,14 @@
 //! interval's type say, else seconds.
 
 use super::{
-    super::{IntervalStyle, datetime::US_PER_SECOND},
-    Wrong,
+    super::IntervalStyle,
+    IntervalFields, Wrong,
     sum::{Amount, Sum, Unit},
 };
 
-/// The fields of `INTERVAL YEAR TO MONTH` and kin, largest and smallest, and the digits of seconds.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct IntervalFields {
-    first: Unit,
-    last: Unit,
-    /// Digits after the point of the seconds, at most 6.
-    precision: u32,
-}
-
-impl IntervalFields {
-    /// `first` and `last` are names of fields: `year`, `month`, `day`, `hour`, `minute`, `second`.
-    /// None for a pair that SQL does not have.
-    #[must_use]
-    pub fn new(first: &str, last: &str, precision: u32) -> Option<Self> {
-        let (first, last) = (field(first)?, field(last)?);
-        let months = |unit| matches!(unit, Unit::Year | Unit::Month);
-        let fits = first as u8 >= last as u8 && months(first) == months(last);
-        fits.then_some(Self { first, last, precision: precision.min(6) })
-    }
-
-    /// All fields, the seconds with `precision` digits after the point.
-    #[must_use]
-    pub fn all(precision: u32) -> Self {
-        Self { first: Unit::Year, last: Unit::Second, precision: precision.min(6) }
-    }
-
-    /// What a number without a unit counts.
-    fn unit(self) -> Unit {
-        self.last
-    }
-
-    /// Without the parts smaller than the last field.
-    pub(super) fn cut(self, sum: Sum) -> Sum {
-        let to = |us: i64| Sum { us: sum.us - sum.us % us, ..sum };
-        match self.last {
-            Unit::Year => Sum { months: sum.months - sum.months % 12, days: 0, us: 0 },
-            Unit::Month => Sum { days: 0, us: 0, ..sum },
-            Unit::Day => Sum { us: 0, ..sum },
-            Unit::Hour => to(3600 * US_PER_SECOND),
-            Unit::Minute => to(60 * US_PER_SECOND),
-            _ => {
-                let unit = 10_i64.pow(6 - self.precision);
-                let half = if sum.us < 0 { -unit / 2 } else { unit / 2 };
-                let us = sum.us.saturating_add(half);
-                Sum { us: us - us % unit, ..sum }
-            }
-        }
-    }
-}
-
-fn field(name: &str) -> Option<Unit> {
-    Some(match name {
-        "year" => Unit::Year,
-        "month" => Unit::Month,
-        "day" => Unit::Day,
-        "hour" => Unit::Hour,
-        "minute" => Unit::Minute,
-        "second" => Unit::Second,
-        _ => return None,
-    })
-}
-
 fn unit_of(word: &str) -> Option<Unit> {
+    // Only the first ten letters count.
+    let word = word.get(..10).unwrap_or(word);
     Some(match word.to_ascii_lowercase().as_str() {
         "millennium" | "millennia" | "mil" | "mils" => Unit::Millennium,
         "century" | "centuries" | "cent" | "c" => Unit::Century,
@@ -84,12 +24,8 @@ fn unit_of(word: &str) -> Option<Unit> {
         "hour" | "hours" | "hr" | "hrs" | "h" => Unit::Hour,
         "minute" | "minutes" | "min" | "mins" | "m" => Unit::Minute,
         "second" | "seconds" | "sec" | "secs" | "s" => Unit::Second,
-        "millisecond" | "milliseconds" | "msecond" | "mseconds" | "msec" | "msecs" | "ms" => {
-            Unit::Millisecond
-        }
-        "microsecond" | "microseconds" | "usecond" | "useconds" | "usec" | "usecs" | "us" => {
-            Unit::Microsecond
-        }
+        "millisecon" | "msecond" | "mseconds" | "msec" | "msecs" | "ms" => Unit::Millisecond,
+        "microsecon" | "usecond" | "useconds" | "usec" | "usecs" | "us" => Unit::Microsecond,
         _ => return None,
     })
 }
@@ -118,7 +54,18 @@ impl Signed<'_> {
     }
 }
 
-impl Token<'_> {
+impl<'t> Token<'t> {
+    /// The same, below zero.
+    fn negative(&self) -> Self {
+        let minus = |signed: Signed<'t>| Signed { sign: Some(b'-'), ..signed };
+        match *self {
+            Self::Word(word) => Self::Word(word),
+            Self::Number(signed) => Self::Number(minus(signed)),
+            Self::Months(signed) => Self::Months(minus(signed)),
+            Self::Time(signed) => Self::Time(minus(signed)),
+        }
+    }
+
     fn sign(&self) -> Option<u8> {
         match self {
             Self::Word(_) => None,
@@ -172,10 +119,15 @@ pub(super) fn parse_units(
     fields: Option<IntervalFields>,
 ) -> Result<Sum, Wrong> {
     let tokens = tokens(text)?;
+    // SQL's sign counts for everything, if it is the only one.
+    let one_sign = style == IntervalStyle::SqlStandard
+        && tokens.first().is_some_and(|first| first.sign() == Some(b'-'))
+        && tokens[1..].iter().all(|token| token.sign().is_none());
     let mut reader = Reader { sum: Sum::default(), seen: 0, unit: None, fields };
     let mut ago = false;
     for token in tokens.iter().rev() {
-        match *token {
+        let token = if one_sign { token.negative() } else { *token };
+        match token {
             Token::Word(word) if word.eq_ignore_ascii_case("ago") => ago = true,
             Token::Word(word) => reader.unit = Some(unit_of(word).ok_or(Wrong::Syntax)?),
             Token::Number(signed) => reader.number(signed)?,
@@ -186,14 +138,7 @@ pub(super) fn parse_units(
     if reader.seen == 0 {
         return Err(Wrong::Syntax);
     }
-    let mut sum = reader.sum;
-    // SQL's sign counts for everything, if it is the only one.
-    let one_sign = tokens.first().is_some_and(|first| first.sign() == Some(b'-'))
-        && tokens[1..].iter().all(|token| token.sign().is_none());
-    if style == IntervalStyle::SqlStandard && one_sign {
-        let negative = |part: i64| part.saturating_abs().saturating_neg();
-        sum = Sum { months: negative(sum.months), days: negative(sum.days), us: negative(sum.us) };
-    }
+    let sum = reader.sum;
     Ok(if ago { sum.negated() } else { sum })
 }
 
@@ -218,8 +163,15 @@ impl Reader {
 
     fn number(&mut self, signed: Signed<'_>) -> Result<(), Wrong> {
         let unit = self.unit.unwrap_or_else(|| self.fields.map_or(Unit::Second, |f| f.unit()));
+        let amount = amount(signed)?;
         self.see(unit)?;
-        self.sum.add(amount(signed)?, unit)
+        if unit == Unit::Second && amount.fraction != 0.0 {
+            self.see(Unit::Millisecond)?;
+            self.see(Unit::Microsecond)?;
+        }
+        // Before hours, days.
+        self.unit = Some(if unit == Unit::Hour { Unit::Day } else { unit });
+        self.sum.add(amount, unit)
     }
 
     fn months(&mut self, signed: Signed<'_>) -> Result<(), Wrong> {
@@ -238,7 +190,8 @@ impl Reader {
     /// Two numbers are hours and minutes, unless the interval's type or a fraction says that they
     /// are minutes and seconds.
     fn time(&mut self, signed: Signed<'_>) -> Result<(), Wrong> {
-        for unit in [Unit::Hour, Unit::Minute, Unit::Second] {
+        let parts = [Unit::Hour, Unit::Minute, Unit::Second, Unit::Millisecond, Unit::Microsecond];
+        for unit in parts {
             self.see(unit)?;
         }
         // Before a time, days.
@@ -248,8 +201,8 @@ impl Reader {
             None => (signed.digits, 0.0),
         };
         let parts: Vec<&str> = digits.split(':').collect();
-        let minutes_first = signed.digits.contains('.')
-            || self.fields.is_some_and(|f| f.first == Unit::Minute && f.last == Unit::Second);
+        let minutes_first =
+            signed.digits.contains('.') || self.fields.is_some_and(|f| f.minutes_to_seconds());
         let (hours, minutes, seconds) = match *parts.as_slice() {
             [minutes, seconds] if minutes_first => (0, whole(minutes)?, whole(seconds)?),
             [hours, minutes] => (whole(hours)?, whole(minutes)?, 0),
