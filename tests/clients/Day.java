@@ -139,6 +139,25 @@ public class Day {
         fails("23505", () -> any.executeUpdate("insert into jdbc_day (id) values (1)"));
         fails("25P02", () -> any.executeQuery("select 1"));
         db.rollback();
+        any.executeUpdate("insert into jdbc_day (id) values (800)");
+        Savepoint before = db.setSavepoint();
+        fails("23505", () -> any.executeUpdate("insert into jdbc_day (id) values (801), (800)"));
+        db.rollback(before);
+        any.executeUpdate("insert into jdbc_day (id) values (802)");
+        db.releaseSavepoint(before);
+        same("800;802;", rows(any.executeQuery("select id from jdbc_day where id >= 800 order by id")));
+        db.rollback();
+        // A savepoint before every statement: one that fails spoils nothing.
+        try (Connection saving = DriverManager.getConnection(db.getMetaData().getURL() + "&autosave=always")) {
+            saving.setAutoCommit(false);
+            Statement careful = saving.createStatement();
+            for (int id = 900; id < 910; id++) {
+                careful.executeUpdate("insert into jdbc_day (id) values (" + id + ")");
+                fails("23505", () -> careful.executeUpdate("insert into jdbc_day (id) values (950), (900)"));
+            }
+            same("10;", rows(careful.executeQuery("select count(*) from jdbc_day where id >= 900")));
+            saving.rollback();
+        }
         db.setAutoCommit(true);
         Statement few = db.createStatement();
         few.setMaxRows(3);

@@ -97,6 +97,48 @@ with psycopg.connect(DSN) as db:
     fails("22012", lambda: db.execute("select 1/0"))
     fails("25P02", lambda: db.execute("select 1"))
     db.rollback()
+    # Transactions in one another are savepoints.
+    with db.transaction():
+        db.execute("insert into day (id) values (700)")
+        for _ in range(3):
+            try:
+                with db.transaction():
+                    db.execute("insert into day (id) values (701)")
+                    with db.transaction():
+                        db.execute("insert into day (id) values (700)")
+            except psycopg.errors.UniqueViolation:
+                pass
+        with db.transaction():
+            db.execute("insert into day (id) values (702)")
+    kept = db.execute("select id from day where id >= 700 order by id").fetchall()
+    assert kept == [(700,), (702,)], kept
+    # Cursors of the server.
+    numbers = "select n, n::text from generate_series(1, %s) n order by 1"
+    for binary in (False, True):
+        with db.cursor("some of them", binary=binary) as cursor:
+            cursor.execute(numbers, (1000,))
+            assert [column.name for column in cursor.description] == ["n", "n"], cursor.description
+            cursor.itersize = 7
+            assert cursor.fetchone() == (1, "1")
+            assert cursor.fetchmany(3) == [(2, "2"), (3, "3"), (4, "4")]
+            assert sum(row[0] for row in cursor) == 500500 - 10
+        with db.cursor("both ways", scrollable=True) as cursor:
+            cursor.execute(numbers, (10,), binary=binary)
+            cursor.scroll(8)
+            assert cursor.fetchall() == [(9, "9"), (10, "10")]
+            cursor.scroll(-3)
+            assert cursor.fetchone() == (9, "9")
+            cursor.scroll(2, mode="absolute")
+            assert cursor.fetchone() == (3, "3")
+    held = db.cursor("held", withhold=True)
+    held.execute(numbers, (5,))
+    db.commit()
+    assert held.fetchmany(2) == [(1, "1"), (2, "2")]
+    db.commit()
+    assert len(held.fetchall()) == 3
+    held.close()
+    assert db.execute("select count(*) from pg_cursors").fetchone() == (0,)
+    db.commit()
     db.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
     assert db.execute("show transaction_isolation").fetchone() == ("repeatable read",)
     db.rollback()

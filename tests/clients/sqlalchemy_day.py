@@ -11,10 +11,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 
-# hstore is looked for inside a savepoint, which is not there yet.
-engine = create_engine(
-    f"postgresql+psycopg://postgres@127.0.0.1:{sys.argv[1]}/postgres", use_native_hstore=False
-)
+engine = create_engine(f"postgresql+psycopg://postgres@127.0.0.1:{sys.argv[1]}/postgres")
 metadata = MetaData()
 person = Table(
     "person", metadata,
@@ -42,6 +39,20 @@ people = [
 with engine.begin() as db:
     db.execute(insert(person), people)
     db.execute(insert(purchase), [dict(person=p, number=n, note="x") for p in range(1, 4) for n in range(3)])
+
+
+with engine.begin() as db:
+    try:
+        with db.begin_nested():
+            db.execute(insert(person), [dict(id=50, name="nobody"), dict(id=1, name="twice")])
+    except IntegrityError:
+        pass
+    with db.begin_nested() as nested:
+        db.execute(insert(person), [dict(id=51, name="undone")])
+        nested.rollback()
+    assert db.scalar(select(func.count()).where(person.c.id >= 50)) == 0
+    streamed = db.execution_options(yield_per=4).execute(select(person.c.id).order_by(person.c.id))
+    assert [row.id for row in streamed] == list(range(1, 10))
 
 
 def rows(statement, *parameters):

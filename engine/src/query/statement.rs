@@ -70,8 +70,11 @@ pub enum StatementKind {
     Checkpoint,
     /// `UNLISTEN`: nothing listens, so nothing is to be done.
     Unlisten,
-    /// `CLOSE ALL`: there are no cursors, so nothing is to be done.
-    CloseAll,
+    Declare(Box<Declare>),
+    /// FETCH and MOVE.
+    Fetch(Fetch),
+    /// `CLOSE name`, or all for `None`.
+    Close(Option<String>),
     /// Parsed, but refused with 0A000 when executed.
     Unsupported {
         /// What the statement would do, for the message: `PREPARE TRANSACTION`.
@@ -379,6 +382,40 @@ pub struct Execute {
     pub arguments: Vec<ast::Expr>,
 }
 
+#[derive(Clone, Debug)]
+pub struct Declare {
+    pub name: String,
+    /// Its rows come in binary format.
+    pub binary: bool,
+    /// SCROLL or NO SCROLL.
+    pub scroll: Option<bool>,
+    /// WITH HOLD.
+    pub hold: bool,
+    /// A [`StatementKind::Query`].
+    pub query: Statement,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Fetch {
+    pub name: String,
+    pub direction: FetchDirection,
+    /// MOVE: the rows are not given.
+    pub moves: bool,
+}
+
+/// Which rows of a cursor, seen from the one it stands on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FetchDirection {
+    /// So many rows; backward if negative; the row it stands on for 0.
+    Forward(i64),
+    ForwardAll,
+    BackwardAll,
+    /// The row of that number, from the end if negative.
+    Absolute(i64),
+    /// The row so many further.
+    Relative(i64),
+}
+
 /// What kind of thing a statement does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum StatementClass {
@@ -491,7 +528,11 @@ impl Statement {
             K::Deallocate(Some(_)) => "DEALLOCATE",
             K::Checkpoint => "CHECKPOINT",
             K::Unlisten => "UNLISTEN",
-            K::CloseAll => "CLOSE CURSOR ALL",
+            K::Declare(_) => "DECLARE CURSOR",
+            K::Fetch(Fetch { moves: false, .. }) => "FETCH",
+            K::Fetch(_) => "MOVE",
+            K::Close(Some(_)) => "CLOSE CURSOR",
+            K::Close(None) => "CLOSE CURSOR ALL",
             K::Unsupported { .. } => "",
         }
     }

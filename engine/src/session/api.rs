@@ -77,6 +77,8 @@ pub enum Execution {
         fields: Arc<[FieldDescription]>,
         stream: RowStream,
         tag: String,
+        /// They come from a BINARY cursor, which holds where the client says nothing else.
+        binary: bool,
     },
     CopyIn(CopyIn),
     CopyOut(CopyOut),

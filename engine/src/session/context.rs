@@ -12,7 +12,7 @@ use glaredb_catalog::{Catalog, descriptor::Table as TableDescriptor};
 use parking_lot::Mutex;
 
 use super::{
-    Engine, Identity, Settings, StatementContext,
+    Engine, Identity, SessionObjects, Settings, StatementContext,
     engine::SystemTableContext,
     point::turns::Key,
     transaction::{Modes, Transaction},
@@ -21,6 +21,7 @@ use crate::{
     error::{SqlError, sqlstate},
     query::{
         errors::sql_error,
+        functions::given_up::GivenUp,
         planner::{PlanContext, ResolvedColumn, ResolvedKind, ResolvedTable, TableResolver},
         quoting::quote_identifier,
         scan::{StatementView, StoredTable},
@@ -34,6 +35,7 @@ use crate::{
 pub(super) struct ExecutionContext {
     pub engine: Arc<Engine>,
     pub identity: Arc<Identity>,
+    pub objects: Arc<SessionObjects>,
     pub settings: Settings,
     /// DataFusion's, with these settings and this catalog, without the view.
     pub state: Arc<SessionState>,
@@ -84,6 +86,17 @@ impl ExecutionContext {
         // Physical expressions take their options from there.
         state.mark_start_execution();
         Ok(Self { view, catalog, state: Arc::new(state), ..self.clone() })
+    }
+
+    /// From now on the statement is given up by what is returned, and not with the session's others.
+    pub(super) fn give_up_apart(&mut self) -> GivenUp {
+        let given_up = GivenUp::default();
+        let mut state = SessionState::clone(&self.state);
+        state.config_mut().options_mut().extensions.insert(given_up.clone());
+        // Physical expressions take their options from there.
+        state.mark_start_execution();
+        self.state = Arc::new(state);
+        given_up
     }
 
     /// Calls `plan` with what planning needs.
@@ -294,6 +307,7 @@ impl ExecutionContext {
             database: &self.identity.database,
             role: &self.identity.role,
             process_id: self.identity.process_id,
+            objects: &self.objects,
         };
         tables.table(&context, schema, name)
     }

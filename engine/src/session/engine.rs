@@ -29,7 +29,7 @@ use glaredb_txn::ids::TableId;
 use parking_lot::{Mutex, RwLock};
 
 use super::{
-    Identity, PathCounters, PlanCacheCounters, Settings, analyze,
+    Identity, PathCounters, PlanCacheCounters, SessionObjects, Settings, analyze,
     point::turns::Turns,
     settings::PendingSettings,
     statement_context::StatementContext,
@@ -87,6 +87,7 @@ pub struct SystemTableContext<'a> {
     pub database: &'a str,
     pub role: &'a str,
     pub process_id: i32,
+    pub objects: &'a Arc<SessionObjects>,
 }
 
 /// How to build an [`Engine`].

@@ -90,17 +90,19 @@ impl Session {
             StatementKind::Reset(name) => self.reset(name.as_deref()),
             StatementKind::Show(name) => self.show(name.as_deref()),
             StatementKind::Discard(Discard::All) => {
-                self.prepared.clear();
+                self.close_cursor(None)?;
+                self.close_all_prepared();
                 self.settings.reset_all()?;
                 command("DISCARD ALL")
             }
-            StatementKind::Discard(_) | StatementKind::Unlisten | StatementKind::CloseAll => {
-                command(statement.command())
-            }
+            StatementKind::Discard(_) | StatementKind::Unlisten => command(statement.command()),
+            StatementKind::Declare(declare) => self.declare(prepared, declare, params).await,
+            StatementKind::Fetch(fetch) => self.fetch(fetch).await,
+            StatementKind::Close(name) => self.close_cursor(name.as_deref()),
             StatementKind::Prepare(prepare) => {
                 let types: Vec<_> = prepare.param_types.iter().cloned().map(Some).collect();
                 let inner = prepare.statement.clone();
-                let inner = self.prepare_statement(Some(inner), &types).await?;
+                let inner = self.prepare_statement(Some(inner), &types).await?.made_by_prepare();
                 self.store_prepared(&prepare.name, Arc::new(inner))?;
                 command("PREPARE")
             }
@@ -111,7 +113,7 @@ impl Session {
                 self.explain_named(statement, explain).await
             }
             StatementKind::Deallocate(None) => {
-                self.prepared.clear();
+                self.close_all_prepared();
                 command("DEALLOCATE ALL")
             }
             StatementKind::Deallocate(Some(name)) => {
@@ -210,6 +212,7 @@ impl Session {
             state,
             engine: Arc::clone(&self.engine),
             identity: Arc::clone(&self.identity),
+            objects: Arc::clone(&self.objects),
             settings: self.settings.clone(),
             transaction,
             is_last: autocommit,
@@ -298,6 +301,7 @@ async fn run(
                     fields: Arc::clone(&plan.planned.fields),
                     stream,
                     tag: "SELECT {n}".to_owned(),
+                    binary: false,
                 });
             }
             Plan::Dml(operation, plan) => {

@@ -13,6 +13,7 @@ mod analyze;
 mod apart;
 mod context;
 mod copy;
+pub mod cursor;
 mod ddl;
 mod dml;
 pub(crate) mod errors;
@@ -28,7 +29,7 @@ mod transaction;
 mod transaction_control;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -42,6 +43,7 @@ use parking_lot::Mutex;
 
 use self::{
     apart::{PLANNED_HERE_BYTES_MAX, apart},
+    cursor::Cursors,
     plan_cache::PlanCache,
     settings::{Derived, PendingSettings},
     transaction::Transaction,
@@ -53,6 +55,7 @@ pub use self::{
         RowStream, TransactionStatus,
     },
     commit::{CommitPoint, CommitState},
+    cursor::CursorFacts,
     engine::{Engine, EngineOptions},
     plan_cache::PlanCacheCounters,
     point::PathCounters,
@@ -101,9 +104,30 @@ pub struct Session {
     /// What queries set.
     pending: PendingSettings,
     prepared: HashMap<String, Arc<Prepared>>,
+    cursors: Cursors,
+    objects: Arc<SessionObjects>,
     plans: PlanCache,
     /// DataFusion's, for this catalog and these settings.
     state: Option<(Arc<Catalog>, Arc<Derived>, Arc<SessionState>)>,
+}
+
+/// What a session has beside its transaction, for the system tables that show it.
+#[derive(Default, Debug)]
+pub struct SessionObjects {
+    pub cursors: Mutex<Vec<CursorFacts>>,
+    pub prepared: Mutex<BTreeMap<String, PreparedFacts>>,
+}
+
+/// A prepared statement with a name.
+#[derive(Clone, Debug)]
+pub struct PreparedFacts {
+    /// As the client sent it: of PREPARE, that statement.
+    pub text: Arc<str>,
+    /// Microseconds since 1970-01-01 UTC.
+    pub prepared_us: i64,
+    pub parameter_types: Vec<String>,
+    /// By PREPARE, not by the protocol.
+    pub from_sql: bool,
 }
 
 /// What the session computes is given up with it: its client is gone.
@@ -159,6 +183,8 @@ impl Session {
             reported: HashMap::new(),
             pending: PendingSettings::default(),
             prepared: HashMap::new(),
+            cursors: Cursors::default(),
+            objects: Arc::default(),
             plans: PlanCache::default(),
             state: None,
         })
@@ -246,11 +272,7 @@ impl Session {
         }
         let failed = self.failed.load(Relaxed);
         let transaction = self.leave_block();
-        if failed {
-            self.settings.end(false);
-            return Ok(());
-        }
-        self.commit(transaction).await
+        self.end_transaction(transaction, !failed).await
     }
 
     /// The statement just run did not end well, for a reason the session may not have seen (its
@@ -263,8 +285,9 @@ impl Session {
             self.failed.store(true, Relaxed);
         }
         if self.transaction.is_none() {
-            // A commit that was given up before its commit point left its settings.
+            // A commit that was given up before its commit point left its settings and cursors.
             self.settings.end(false);
+            self.undo_held();
         }
     }
 
@@ -351,6 +374,17 @@ impl Session {
                 format!("prepared statement \"{name}\" already exists"),
             ));
         }
+        if !name.is_empty() {
+            let types = prepared.param_types().iter().map(PgType::sql_name);
+            let text = prepared.statement().map(|statement| Arc::clone(&statement.source));
+            let facts = PreparedFacts {
+                text: text.unwrap_or_else(|| "".into()),
+                prepared_us: self.engine.now_us(),
+                parameter_types: types.collect(),
+                from_sql: prepared.is_from_sql(),
+            };
+            self.objects.prepared.lock().insert(name.to_owned(), facts);
+        }
         self.prepared.insert(name.to_owned(), prepared);
         Ok(())
     }
@@ -374,7 +408,15 @@ impl Session {
 
     /// Forgets a prepared statement; no error if there is none.
     pub fn close_prepared(&mut self, name: &str) {
-        self.prepared.remove(name);
+        if self.prepared.remove(name).is_some() {
+            self.objects.prepared.lock().remove(name);
+        }
+    }
+
+    /// Forgets all prepared statements.
+    pub(super) fn close_all_prepared(&mut self) {
+        self.prepared.clear();
+        self.objects.prepared.lock().clear();
     }
 }
 

@@ -41,6 +41,10 @@ pub struct Prepared {
     is_template: bool,
     /// Of EXPLAIN EXECUTE: the statement by that name, and its parameters' values.
     explained: Option<(Arc<Prepared>, Vec<ParamValue>)>,
+    /// Of DECLARE: the query.
+    inner: Option<Arc<Prepared>>,
+    /// PREPARE made it.
+    from_sql: bool,
 }
 
 /// How long `now()` may stand still between planning and executing outside of a block.
@@ -266,6 +270,16 @@ impl Session {
             StatementKind::Show(None) => {
                 Some(["name", "setting", "description"].map(text_field).to_vec())
             }
+            StatementKind::Declare(declare) => {
+                let query = self.prepare_plan(declare.query.clone(), declared).await?;
+                let param_types = query.param_types.clone();
+                let prepared = Prepared::plain(Some(statement), declared, None);
+                return Ok(Prepared { param_types, inner: Some(Arc::new(query)), ..prepared });
+            }
+            StatementKind::Fetch(fetch) if !fetch.moves => {
+                let fields = self.cursor_fields(&fetch.name).cloned();
+                return Ok(Prepared::plain(Some(statement), declared, fields));
+            }
             StatementKind::Execute(execute) => {
                 let fields = self.prepared(&execute.name)?.fields.clone();
                 return Ok(Prepared::plain(Some(statement), declared, fields));
@@ -322,7 +336,22 @@ impl Prepared {
             declared: declared.to_vec(),
             is_template: false,
             explained: None,
+            inner: None,
+            from_sql: false,
         }
+    }
+
+    pub(super) fn made_by_prepare(self) -> Self {
+        Self { from_sql: true, ..self }
+    }
+
+    pub(super) fn is_from_sql(&self) -> bool {
+        self.from_sql
+    }
+
+    /// The query of DECLARE.
+    pub(super) fn inner(&self) -> Option<&Arc<Self>> {
+        self.inner.as_ref()
     }
 
     /// What EXPLAIN EXECUTE explains.
@@ -407,6 +436,8 @@ impl Prepared {
             fresh: Mutex::default(),
             is_template: false,
             explained: None,
+            inner: None,
+            from_sql: false,
         }
     }
 }

@@ -166,5 +166,6 @@ pub(super) fn text_rows(
         fields: fields.into(),
         stream: Box::pin(futures::stream::iter([Ok(batch)])),
         tag: tag.to_owned(),
+        binary: false,
     })
 }

@@ -89,14 +89,9 @@ impl Session {
         self.warn_outside_block();
         let failed = self.failed.load(Relaxed);
         let transaction = self.leave_block();
-        let tag = if failed {
-            self.settings.end(false);
-            "ROLLBACK"
-        } else {
-            self.commit(transaction).await?;
-            "COMMIT"
-        };
+        self.end_transaction(transaction, !failed).await?;
         self.chain(modes)?;
+        let tag = if failed { "ROLLBACK" } else { "COMMIT" };
         Ok(Execution::Command { tag: tag.to_owned() })
     }
 
@@ -104,9 +99,38 @@ impl Session {
         let modes = self.chained_modes(chain, "ROLLBACK AND CHAIN")?;
         self.warn_outside_block();
         self.leave_block();
+        self.undo_held();
         self.settings.end(false);
         self.chain(modes)?;
         Ok(Execution::Command { tag: "ROLLBACK".to_owned() })
+    }
+
+    /// Ends the transaction of a block that was [left](Self::leave_block), and what ends with it.
+    ///
+    /// # Errors
+    /// Those of COMMIT and of the cursors WITH HOLD; the transaction is rolled back then.
+    pub(super) async fn end_transaction(
+        &mut self,
+        transaction: Option<Arc<Mutex<Transaction>>>,
+        commit: bool,
+    ) -> Result<(), SqlError> {
+        let held = if commit { self.hold_cursors().await } else { Ok(()) };
+        let result = match held {
+            Ok(()) if commit => {
+                // What the others read is not to be kept for the time of the commit.
+                self.end_cursors();
+                self.commit(transaction).await
+            }
+            held => {
+                self.settings.end(false);
+                held
+            }
+        };
+        match &result {
+            Ok(()) if commit => self.keep_held(),
+            _ => self.undo_held(),
+        }
+        result
     }
 
     /// The modes that AND CHAIN hands on.
@@ -174,6 +198,7 @@ impl Session {
             self.settings = savepoint.settings.clone();
             let number = savepoint.number;
             self.undone_since = Some(self.undone_since.map_or(number, |n| n.min(number)));
+            self.undo_cursors(number);
         }
         // Streams of statements from before must not fail what goes on.
         self.failed = Arc::new(AtomicBool::new(false));

@@ -132,7 +132,7 @@ impl Client {
         output: &mut Vec<String>,
     ) -> Result<(), SqlError> {
         match execution {
-            Execution::Rows { fields, mut stream, tag } => {
+            Execution::Rows { fields, mut stream, tag, .. } => {
                 let mut count = 0;
                 let format = self.session.settings().derived().format.clone();
                 while let Some(batch) = stream.next().await {

@@ -124,6 +124,7 @@ impl SystemTables for PgCatalog {
             role: context.role.to_owned(),
             search_path: search_path(context),
             settings: (name == "pg_settings").then(|| context.settings.clone()),
+            objects: Arc::clone(context.objects),
             figures: self.figures.clone(),
             activities: self.activities.clone(),
         };

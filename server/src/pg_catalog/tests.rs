@@ -17,7 +17,7 @@ use glaredb_catalog::{
     },
 };
 use glaredb_engine::{
-    session::{Identity, Settings, StatementContext},
+    session::{CursorFacts, Identity, PreparedFacts, SessionObjects, Settings, StatementContext},
     types::PgType,
 };
 use glaredb_txn::ids::{SchemaVersion, TableId};
@@ -142,6 +142,28 @@ fn catalog() -> Catalog {
     catalog.apply(&change).expect("it fits")
 }
 
+/// A cursor and a prepared statement.
+fn objects() -> SessionObjects {
+    let cursor = CursorFacts {
+        name: "c".into(),
+        statement: "DECLARE c CURSOR FOR SELECT 1".into(),
+        is_holdable: false,
+        is_binary: false,
+        is_scrollable: true,
+        created_us: 1,
+    };
+    let prepared = PreparedFacts {
+        text: "PREPARE p(int) AS SELECT $1".into(),
+        prepared_us: 1,
+        parameter_types: vec!["integer".into()],
+        from_sql: true,
+    };
+    let objects = SessionObjects::default();
+    objects.cursors.lock().push(cursor);
+    objects.prepared.lock().insert("p".into(), prepared);
+    objects
+}
+
 fn source(definition: &'static definitions::Definition) -> tables::Source {
     tables::Source {
         definition,
@@ -151,6 +173,7 @@ fn source(definition: &'static definitions::Definition) -> tables::Source {
         role: "postgres".into(),
         search_path: vec!["pg_catalog".into(), "public".into()],
         settings: Some(Settings::new([]).expect("defaults")),
+        objects: Arc::new(objects()),
         figures: Arc::new(Fixed),
         activities: Arc::new(Fixed),
     }

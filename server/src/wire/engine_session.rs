@@ -83,6 +83,10 @@ impl SqlSession for Session {
         Self::status(self)
     }
 
+    fn cursor_fields(&self, name: &str) -> Option<&[FieldDescription]> {
+        Self::cursor_fields(self, name).map(|fields| &fields[..])
+    }
+
     fn savepoints_set(&self) -> u64 {
         Self::savepoints_set(self)
     }

@@ -178,7 +178,9 @@ impl<S: SqlSession, IO: AsyncRead + AsyncWrite + Unpin + Send> Connection<S, IO>
         let portal = Portal { prepared, formats, savepoints, state };
         if bind.portal.is_empty() {
             self.extended.unnamed_portal = Some(portal);
-        } else if self.extended.portals.contains_key(bind.portal) {
+        } else if self.extended.portals.contains_key(bind.portal)
+            || self.session.cursor_fields(bind.portal).is_some()
+        {
             return Err(SqlError::new(
                 sqlstate::DUPLICATE_CURSOR,
                 format!("portal \"{}\" already exists", bind.portal),
@@ -204,6 +206,11 @@ impl<S: SqlSession, IO: AsyncRead + AsyncWrite + Unpin + Send> Connection<S, IO>
                 }
             }
             Target::Portal => {
+                // A cursor is a portal that DECLARE opened.
+                if let Some(fields) = self.session.cursor_fields(name) {
+                    output.row_description(fields, |_| Format::Text);
+                    return Ok(());
+                }
                 let portal = self.extended.portal(name)?;
                 match portal.prepared.fields() {
                     Some(fields) => output.row_description(fields, |i| portal.formats.get(i)),
@@ -263,7 +270,7 @@ impl<S: SqlSession, IO: AsyncRead + AsyncWrite + Unpin + Send> Connection<S, IO>
                 return Ok(());
             }
             Execution::Command { tag } => tag,
-            Execution::Rows { fields, stream, tag } => {
+            Execution::Rows { fields, stream, tag, .. } => {
                 described_as(prepared.fields(), &fields)?;
                 let rows = Rows::new(&fields, formats, stream, tag)?;
                 self.send_rows(name, Box::new(rows), row_limit).await?;

@@ -139,6 +139,11 @@ pub trait SqlSession: Send + 'static {
 
     fn status(&self) -> TransactionStatus;
 
+    /// The columns of a cursor that DECLARE opened.
+    fn cursor_fields(&self, _name: &str) -> Option<&[FieldDescription]> {
+        None
+    }
+
     /// How many savepoints were set so far.
     fn savepoints_set(&self) -> u64 {
         0

@@ -7,7 +7,6 @@ use glaredb_engine::{
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
-    Format,
     connection::{Connection, End, Failure},
     portal::{ResultFormats, Rows},
     session::{PreparedStatement, SqlSession},
@@ -98,9 +97,10 @@ impl<S: SqlSession, IO: AsyncRead + AsyncWrite + Unpin + Send> Connection<S, IO>
                 (None, 0)
             }
             Execution::Command { tag } => (Some(tag), 0),
-            Execution::Rows { fields, stream, tag } => {
-                self.channel.output.row_description(&fields, |_| Format::Text);
-                let formats = ResultFormats::default();
+            Execution::Rows { fields, stream, tag, binary } => {
+                let formats =
+                    if binary { ResultFormats::AllBinary } else { ResultFormats::default() };
+                self.channel.output.row_description(&fields, |index| formats.get(index));
                 let mut rows = Rows::new(&fields, &formats, stream, tag)?;
                 let settings = self.session.settings_for(rows.types());
                 let sent = rows.send(&mut self.channel, &settings, 0).await?;

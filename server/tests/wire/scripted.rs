@@ -173,6 +173,7 @@ impl ScriptedSession {
             fields: prepared.fields.clone().expect("a statement that gives rows"),
             stream,
             tag: "SELECT {n}".to_owned(),
+            binary: false,
         };
         Ok(match words.first().map_or("", String::as_str) {
             "" => Execution::Empty,

@@ -6,6 +6,7 @@
 
 mod alter;
 mod copy;
+mod cursors;
 mod ddl;
 mod rewrite;
 mod tokens;

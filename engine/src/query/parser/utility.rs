@@ -16,9 +16,9 @@ use crate::{
 };
 
 /// Commands of PostgreSQL that are refused as a whole.
-const UNSUPPORTED: [&str; 17] = [
-    "CALL", "CLUSTER", "DECLARE", "DO", "FETCH", "GRANT", "IMPORT", "LISTEN", "LOAD", "LOCK",
-    "MERGE", "MOVE", "NOTIFY", "REASSIGN", "REINDEX", "REVOKE", "SECURITY",
+const UNSUPPORTED: [&str; 14] = [
+    "CALL", "CLUSTER", "DO", "GRANT", "IMPORT", "LISTEN", "LOAD", "LOCK", "MERGE", "NOTIFY",
+    "REASSIGN", "REINDEX", "REVOKE", "SECURITY",
 ];
 
 pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<StatementKind, SqlError> {
@@ -54,15 +54,9 @@ pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<StatementKind, SqlError> 
             cursor.next();
             Ok(StatementKind::Checkpoint)
         },
-        "CLOSE" => |cursor| {
-            // Drivers send CLOSE ALL when a connection goes back to its pool: no cursor is open.
-            cursor.next();
-            if cursor.eat_keyword("ALL") {
-                return Ok(StatementKind::CloseAll);
-            }
-            cursor.identifier()?;
-            Ok(StatementKind::Unsupported { what: "CLOSE".to_owned() })
-        },
+        "DECLARE" => super::cursors::declare,
+        "FETCH" | "MOVE" => super::cursors::fetch,
+        "CLOSE" => super::cursors::close,
         "UNLISTEN" => |cursor| {
             // Drivers send UNLISTEN * when a connection goes back to its pool: nothing to undo.
             cursor.next();

@@ -164,6 +164,7 @@ impl<'a> Change<'a> {
                 fields: Arc::clone(fields),
                 stream: Box::pin(futures::stream::iter(self.returned.into_iter().map(Ok))),
                 tag,
+                binary: false,
             },
         }
     }

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use datafusion::error::Result;
 use glaredb_catalog::{Catalog, descriptor::Table};
-use glaredb_engine::session::Settings;
+use glaredb_engine::session::{SessionObjects, Settings};
 
 use super::{
     Activities, StorageFigures, builtin_routines,
@@ -46,6 +46,7 @@ pub(super) struct Source {
     pub(super) search_path: Vec<String>,
     /// For `pg_settings` only.
     pub(super) settings: Option<Settings>,
+    pub(super) objects: Arc<SessionObjects>,
     pub(super) figures: Arc<dyn StorageFigures>,
     pub(super) activities: Arc<dyn Activities>,
 }
@@ -185,6 +186,8 @@ fn fill(source: &Source, mut rows: Rows) -> Rows {
             "pg_authid" => roles::pg_authid(source, &mut rows),
             "pg_roles" => roles::pg_roles(source, &mut rows),
             "pg_user" | "pg_shadow" => roles::pg_user(source, &mut rows),
+            "pg_cursors" => sessions::pg_cursors(source, &mut rows),
+            "pg_prepared_statements" => sessions::pg_prepared_statements(source, &mut rows),
             "pg_settings" => sessions::pg_settings(source, &mut rows),
             "pg_locks" => sessions::pg_locks(source, &mut rows),
             "pg_stat_database" => sessions::pg_stat_database(source, &mut rows),

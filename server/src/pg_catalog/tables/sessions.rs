@@ -1,4 +1,5 @@
-//! Sessions and what they set and hold: `pg_settings`, `pg_stat_activity`, `pg_locks`; time zones.
+//! Sessions and what they set and hold: `pg_settings`, `pg_cursors`, `pg_prepared_statements`,
+//! `pg_stat_activity`, `pg_locks`; time zones.
 
 use glaredb_engine::types::TimeZone;
 
@@ -94,6 +95,32 @@ pub(super) fn pg_timezone_names(now_us: i64, rows: &mut Rows) {
             ("abbrev", zone.abbreviation.into()),
             ("utc_offset", Cell::Seconds(zone.east_seconds.into())),
             ("is_dst", zone.is_daylight_saving.into()),
+        ]);
+    }
+}
+
+pub(super) fn pg_cursors(source: &Source, rows: &mut Rows) {
+    for cursor in source.objects.cursors.lock().iter() {
+        rows.push([
+            ("name", cursor.name.as_str().into()),
+            ("statement", (&*cursor.statement).into()),
+            ("is_holdable", cursor.is_holdable.into()),
+            ("is_binary", cursor.is_binary.into()),
+            ("is_scrollable", cursor.is_scrollable.into()),
+            ("creation_time", Cell::Timestamptz(cursor.created_us)),
+        ]);
+    }
+}
+
+/// How often plans were made anew is not counted.
+pub(super) fn pg_prepared_statements(source: &Source, rows: &mut Rows) {
+    for (name, prepared) in source.objects.prepared.lock().iter() {
+        rows.push([
+            ("name", name.as_str().into()),
+            ("statement", (&*prepared.text).into()),
+            ("prepare_time", Cell::Timestamptz(prepared.prepared_us)),
+            ("parameter_types", Cell::Texts(prepared.parameter_types.clone())),
+            ("from_sql", prepared.from_sql.into()),
         ]);
     }
 }
