@@ -324,7 +324,8 @@ async fn run(
         None
     };
     let engine = Arc::clone(&context.engine);
-    let running = Running { context, prepared: Arc::clone(prepared), planned, failed };
+    let params = prepared.explained().map(|_| params.to_vec()).unwrap_or_default();
+    let running = Running { context, prepared: Arc::clone(prepared), params, planned, failed };
     let (execution, mut more) = apart(&engine, running.run()).await?;
     notices.append(&mut more);
     Ok(execution)
@@ -334,6 +335,8 @@ async fn run(
 struct Running {
     context: ExecutionContext,
     prepared: Arc<Prepared>,
+    /// Of EXPLAIN.
+    params: Vec<ParamValue>,
     /// Of DML, with its parameters filled in.
     planned: Option<(Operation, Arc<Runnable<PlannedDml>>, LogicalPlan)>,
     failed: Arc<AtomicBool>,
@@ -354,7 +357,8 @@ impl Running {
         let Some(statement) = self.prepared.statement() else { return Ok(Execution::Empty) };
         match &statement.kind {
             StatementKind::Explain(explain) => {
-                explain::execute(context, explain, self.prepared.explained()).await
+                let explained = self.prepared.explained();
+                explain::execute(context, explain, explained, &self.params).await
             }
             StatementKind::Copy(copy) => {
                 copy::execute(context, statement, copy, &self.failed).await

@@ -8,7 +8,7 @@ use futures::StreamExt;
 use super::{
     api::{Execution, ParamValue},
     context::ExecutionContext,
-    prepare::{self, Plan, Prepared, text_field},
+    prepare::{self, Explained, Plan, text_field},
     run,
     set::text_rows,
 };
@@ -23,10 +23,12 @@ use crate::{
 pub(super) async fn execute(
     context: &ExecutionContext,
     explain: &Explain,
-    named: Option<&(Arc<Prepared>, Vec<ParamValue>)>,
+    explained: Option<&Explained>,
+    params: &[ParamValue],
 ) -> Result<Execution, SqlError> {
-    let named_statement = named.and_then(|(prepared, _)| prepared.statement());
-    let params = named.map_or(&[][..], |(_, params)| params);
+    let named = explained.map(|explained| &explained.statement);
+    let named_statement = named.and_then(|prepared| prepared.statement());
+    let params = explained.and_then(|e| e.arguments.as_deref()).unwrap_or(params);
     let statement = match &explain.statement.kind {
         StatementKind::Execute(_) => {
             named_statement.ok_or_else(|| SqlError::not_supported("EXPLAIN of the empty query"))?
@@ -42,7 +44,7 @@ pub(super) async fn execute(
         }
     };
     let plan = match named {
-        Some((prepared, _)) => prepared.plan_in(context)?,
+        Some(prepared) => prepared.plan_in(context)?,
         None => prepare::plan(context, statement, &[])?,
     };
     let (headline, logical, point) = match &plan {

@@ -39,12 +39,19 @@ pub struct Prepared {
     fresh: Mutex<Option<CachedPlan>>,
     /// Stands for statements with other literals: its plan is not made anew.
     is_template: bool,
-    /// Of EXPLAIN EXECUTE: the statement by that name, and its parameters' values.
-    explained: Option<(Arc<Prepared>, Vec<ParamValue>)>,
+    explained: Option<Explained>,
     /// Of DECLARE: the query.
     inner: Option<Arc<Prepared>>,
     /// PREPARE made it.
     from_sql: bool,
+}
+
+/// What EXPLAIN is about, where that is prepared by itself.
+#[derive(Debug)]
+pub(super) struct Explained {
+    pub(super) statement: Arc<Prepared>,
+    /// Values of its parameters in EXPLAIN EXECUTE; else those of EXPLAIN are its own.
+    pub(super) arguments: Option<Vec<ParamValue>>,
 }
 
 /// How long `now()` may stand still between planning and executing outside of a block.
@@ -265,7 +272,24 @@ impl Session {
             | StatementKind::Insert(_)
             | StatementKind::Update(_)
             | StatementKind::Delete(_) => return self.prepare_plan(statement, declared).await,
-            StatementKind::Explain(_) => Some(vec![text_field("QUERY PLAN")]),
+            StatementKind::Explain(explain) => {
+                let fields = Some(Arc::from([text_field("QUERY PLAN")]));
+                let mut prepared = Prepared::plain(Some(statement.clone()), declared, fields);
+                if matches!(
+                    explain.statement.kind,
+                    StatementKind::Query(_)
+                        | StatementKind::Insert(_)
+                        | StatementKind::Update(_)
+                        | StatementKind::Delete(_)
+                ) {
+                    let inner = explain.statement.clone();
+                    let inner = self.prepare_plan(inner, declared).await?;
+                    prepared.param_types.clone_from(&inner.param_types);
+                    let statement = Arc::new(inner);
+                    prepared.explained = Some(Explained { statement, arguments: None });
+                }
+                return Ok(prepared);
+            }
             StatementKind::Show(Some(name)) => Some(vec![text_field(&self.shown_name(name)?)]),
             StatementKind::Show(None) => {
                 Some(["name", "setting", "description"].map(text_field).to_vec())
@@ -354,8 +378,7 @@ impl Prepared {
         self.inner.as_ref()
     }
 
-    /// What EXPLAIN EXECUTE explains.
-    pub(super) fn explained(&self) -> Option<&(Arc<Self>, Vec<ParamValue>)> {
+    pub(super) fn explained(&self) -> Option<&Explained> {
         self.explained.as_ref()
     }
 }
@@ -407,7 +430,7 @@ impl Session {
         let inner = self.prepared(&execute.name)?;
         let params = self.arguments(execute, &inner)?;
         let mut prepared = Prepared::plain(Some(statement.clone()), &[], None);
-        prepared.explained = Some((inner, params));
+        prepared.explained = Some(Explained { statement: inner, arguments: Some(params) });
         self.execute_in_transaction(&Arc::new(prepared), &[]).await
     }
 }

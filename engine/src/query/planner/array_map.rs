@@ -113,6 +113,7 @@ impl Planner<'_> {
             ty: of.as_ref().clone(),
             column: Column::from_name(ELEMENT),
             origin: (0, 0),
+            keeps_modifier: true,
             merged: false,
             hidden: false,
             stored: false,

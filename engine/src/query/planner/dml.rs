@@ -271,6 +271,12 @@ impl Planner<'_> {
         named: &[ast::ObjectName],
         query: &ast::Query,
     ) -> Result<(LogicalPlan, Vec<Expr>), SqlError> {
+        if matches!(*query.body, ast::SetExpr::Select(_)) {
+            let taken = |target: &Target| {
+                super::bound::base(&target.takes(&table.columns[target.column].pg_type))
+            };
+            self.parameter_types = targets.iter().map(taken).collect();
+        }
         let (plan, columns) = self.query(query, None)?;
         if columns.len() > targets.len() {
             let message = "INSERT has more expressions than target columns";
@@ -507,6 +513,7 @@ impl Planner<'_> {
                     ty: c.pg_type.clone(),
                     column: plan_columns[index].clone(),
                     origin: (table.oid, c.number),
+                    keeps_modifier: true,
                     merged: false,
                     hidden: false,
                     stored: false,

@@ -623,8 +623,23 @@ impl Planner<'_> {
     ) -> Result<Bound, SqlError> {
         let mut whens = Vec::with_capacity(conditions.len());
         let mut results = Vec::with_capacity(conditions.len() + 1);
+        // An untyped literal there is text whatever it is compared with.
+        let untyped = match operand.map(|operand| (operand, strip(operand))) {
+            Some((operand, ast::Expr::Value(_))) => {
+                Some(self.expr(operand, env)?).filter(|bound| bound.ty == PgType::Unknown)
+            }
+            _ => None,
+        };
         for when in conditions {
             whens.push(match operand {
+                Some(operand) if let Some(text) = &untyped => {
+                    let text = self.coerce(text.clone(), &PgType::Text, CastContext::Implicit)?;
+                    let right = self.expr(&when.condition, env)?;
+                    let compared = self.compare(text, Operator::Eq, right);
+                    compared
+                        .map_err(|e| self.locate_operator(e, operand, "=", &when.condition))?
+                        .expr
+                }
                 Some(operand) => self.comparison(operand, Operator::Eq, &when.condition, env)?.expr,
                 None => self.boolean(&when.condition, "CASE/WHEN", env)?,
             });
@@ -639,6 +654,11 @@ impl Planner<'_> {
         let (mut values, ty) = self
             .unify(results, "CASE", env.summed)
             .map_err(|e| self.locate_literal(e, of_case, None))?;
+        // Without ELSE there is a NULL, which has no length.
+        let ty = match ty {
+            PgType::Varchar(_) if !has_else => PgType::Varchar(None),
+            ty => ty,
+        };
         let otherwise = if has_else { Some(values.remove(0)) } else { None };
         let whens = whens.into_iter().map(Box::new);
         let pairs = whens.zip(values.into_iter().map(Box::new)).collect();

@@ -248,6 +248,7 @@ impl Planner<'_> {
                 ty,
                 column: Column::new(Some(qualifier.clone()), unique),
                 origin,
+                keeps_modifier: true,
                 merged: false,
                 hidden: index < hidden || unknown,
                 stored: index >= hidden,
@@ -351,6 +352,7 @@ impl Planner<'_> {
                     ty: c.ty.clone(),
                     column: Column::new(Some(qualifier.clone()), &c.internal),
                     origin: c.origin,
+                    keeps_modifier: c.keeps_modifier,
                     merged: false,
                     hidden: false,
                     stored: false,
@@ -449,8 +451,10 @@ impl Planner<'_> {
         let mut condition: Option<Expr> = None;
         let mut merged = Vec::new();
         for name in names {
-            let (l, origin) = using_column(&mut left, name, "left")?;
-            let (r, right_origin) = using_column(&mut right, name, "right")?;
+            let left_column = using_column(&mut left, name, "left")?;
+            let right_column = using_column(&mut right, name, "right")?;
+            let (l, origin) = (left_column.bound.clone(), left_column.origin);
+            let (r, right_origin) = (right_column.bound.clone(), right_column.origin);
             self.note_used(origin);
             self.note_used(right_origin);
             let equal = self.compare(l.clone(), Operator::Eq, r.clone())?.expr;
@@ -458,15 +462,15 @@ impl Planner<'_> {
                 None => equal,
                 Some(before) => binary(before, Operator::And, equal),
             });
-            let (bound, origin) = match join_type {
-                JoinType::Right => (r, right_origin),
-                JoinType::Full => {
-                    let bound = self.call_builtin("coalesce", vec![l, r])?;
-                    (bound, (0, 0))
-                }
-                _ => (l, origin),
-            };
-            merged.push(MergedColumn { name: name.clone(), bound, origin });
+            merged.push(match join_type {
+                JoinType::Right => right_column,
+                JoinType::Full => MergedColumn {
+                    bound: self.call_builtin("coalesce", vec![l, r])?,
+                    origin: (0, 0),
+                    ..left_column
+                },
+                _ => left_column,
+            });
         }
         let plan = join_plans(left_plan, right_plan, join_type, condition)?;
         let mut scope = left.join(right);
@@ -601,6 +605,7 @@ impl Planner<'_> {
             ty,
             column,
             origin: (0, 0),
+            keeps_modifier: true,
             merged: false,
             hidden: false,
             stored: false,
@@ -611,6 +616,7 @@ impl Planner<'_> {
                 ty: PgType::Int8,
                 column,
                 origin: (0, 0),
+                keeps_modifier: true,
                 merged: false,
                 hidden: false,
                 stored: false,
@@ -674,19 +680,14 @@ fn visible_names(scope: &Scope) -> Vec<String> {
     merged.chain(plain).collect()
 }
 
-fn using_column(
-    scope: &mut Scope,
-    name: &str,
-    side: &str,
-) -> Result<(Bound, (u32, i16)), SqlError> {
+fn using_column(scope: &mut Scope, name: &str, side: &str) -> Result<MergedColumn, SqlError> {
     let ambiguous = || {
         let message =
             format!("common column name \"{name}\" appears more than once in {side} table");
         SqlError::new(sqlstate::AMBIGUOUS_COLUMN, message)
     };
     if let Some(index) = scope.merged.iter().position(|m| m.name == name) {
-        let merged = scope.merged.remove(index);
-        return Ok((merged.bound, merged.origin));
+        return Ok(scope.merged.remove(index));
     }
     let mut found = None;
     for table in &mut scope.tables {
@@ -695,8 +696,12 @@ fn using_column(
                 return Err(ambiguous());
             }
             column.merged = true;
-            let bound = Bound::new(Expr::Column(column.column.clone()), column.ty.clone());
-            found = Some((bound, column.origin));
+            found = Some(MergedColumn {
+                name: name.to_owned(),
+                bound: Bound::new(Expr::Column(column.column.clone()), column.ty.clone()),
+                origin: column.origin,
+                keeps_modifier: column.keeps_modifier,
+            });
         }
     }
     found.ok_or_else(|| {

@@ -155,6 +155,9 @@ struct Planner<'a> {
     statement: Option<&'a Statement>,
     params: Vec<Option<PgType>>,
     params_allowed: bool,
+    /// What untyped parameters in the next select list become that are items by themselves: set by
+    /// what a query's columns are for, text where it says nothing.
+    parameter_types: Vec<PgType>,
     reusable: bool,
     /// Names of tables in the plan.
     qualifiers: HashSet<String>,
@@ -193,6 +196,7 @@ impl<'a> Planner<'a> {
             statement,
             params: param_types.to_vec(),
             params_allowed: true,
+            parameter_types: Vec::new(),
             reusable: true,
             qualifiers: HashSet::new(),
             next_id: 0,

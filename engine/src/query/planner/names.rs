@@ -80,10 +80,6 @@ fn weak_name(expr: &Expr) -> Option<String> {
         Expr::TypedString(typed) => type_name(&typed.data_type),
         Expr::Interval(_) => Some("interval".to_owned()),
         Expr::Case { .. } => Some("case".to_owned()),
-        Expr::Value(value) => {
-            use datafusion::sql::sqlparser::ast::Value;
-            matches!(value.value, Value::Boolean(_)).then(|| "bool".to_owned())
-        }
         _ => None,
     }
 }

@@ -10,12 +10,12 @@ use datafusion::{
 
 use super::{
     Planner,
-    bound::{Bound, is_numeric, undefined_operator},
+    bound::{Bound, is_numeric, type_name, undefined_operator},
     coerce::{CastContext, can_coerce, common_shape, shape_of},
     scope::Env,
 };
 use crate::{
-    error::SqlError,
+    error::{SqlError, sqlstate},
     query::functions::{
         arithmetic::{self, Operation},
         cast::{self as casts, is_float, is_integer, is_text},
@@ -299,17 +299,22 @@ impl Planner<'_> {
         let (lt, rt) = (left.ty.clone(), right.ty.clone());
         let undefined = || undefined_operator(operation.symbol(), Some(&lt), &rt);
         if lt == T::Unknown || rt == T::Unknown {
-            if lt == rt {
-                let message =
-                    format!("operator is not unique: unknown {} unknown", operation.symbol());
-                return Err(SqlError::new(crate::error::sqlstate::AMBIGUOUS_FUNCTION, message)
+            // A date takes an integer, an interval or a time.
+            let date = [&lt, &rt].contains(&&T::Date) && operation == Operation::Add;
+            if lt == rt || date {
+                let message = format!(
+                    "operator is not unique: {} {} {}",
+                    type_name(&lt),
+                    operation.symbol(),
+                    type_name(&rt)
+                );
+                return Err(SqlError::new(sqlstate::AMBIGUOUS_FUNCTION, message)
                     .hint("Could not choose a best candidate operator. You might need to add explicit type casts."));
             }
             let known = if lt == T::Unknown { &rt } else { &lt };
             let target = match known {
-                // PostgreSQL reads the literal in `date + '1 day'` as an interval only for +, and
-                // refuses the others; minus means a difference of equals.
-                T::Date | T::Timestamp(_) | T::Timestamptz(_) | T::Time(_) | T::Timetz(_)
+                // An interval for +; minus means a difference of equals.
+                T::Timestamp(_) | T::Timestamptz(_) | T::Time(_) | T::Timetz(_)
                     if operation == Operation::Add =>
                 {
                     T::Interval(None)
@@ -323,7 +328,10 @@ impl Planner<'_> {
             let left = if lt == T::Unknown { self.coerce(left, &target, implicit)? } else { left };
             let right =
                 if rt == T::Unknown { self.coerce(right, &target, implicit)? } else { right };
-            return self.arithmetic(left, operation, right);
+            return self.arithmetic(left, operation, right).map_err(|e| {
+                // It is the literal's missing type that no operator takes.
+                if e.sqlstate == sqlstate::UNDEFINED_FUNCTION { undefined() } else { e }
+            });
         }
         let exact = |t: &T| is_integer(t) || is_numeric(t);
         let number = |t: &T| exact(t) || is_float(t);

@@ -37,6 +37,9 @@ pub(super) struct ScopeColumn {
     pub(super) column: Column,
     /// (table OID, column number) of a table's column shown unchanged.
     pub(super) origin: (u32, i16),
+    /// Whether clients are told the length, precision or scale of its type: not where only we know it,
+    /// from the expression it is made by.
+    pub(super) keeps_modifier: bool,
     /// Merged by USING into another: found only with its table's name, and not by `*`.
     pub(super) merged: bool,
     /// Not part of `*` either: the locator of DML.
@@ -59,6 +62,7 @@ pub(super) struct MergedColumn {
     pub(super) name: String,
     pub(super) bound: Bound,
     pub(super) origin: (u32, i16),
+    pub(super) keeps_modifier: bool,
 }
 
 /// What FROM brings.
@@ -112,6 +116,7 @@ impl<'e> Env<'e> {
 pub(super) struct Found {
     pub(super) bound: Bound,
     pub(super) origin: (u32, i16),
+    pub(super) keeps_modifier: bool,
 }
 
 /// What a query inside writes for an expression over columns of a scope around it.
@@ -174,7 +179,11 @@ impl Planner<'_> {
         while let Some(here) = env {
             let mut found = None;
             for merged in here.scope.merged.iter().filter(|m| m.name == name) {
-                let candidate = Found { bound: merged.bound.clone(), origin: merged.origin };
+                let candidate = Found {
+                    bound: merged.bound.clone(),
+                    origin: merged.origin,
+                    keeps_modifier: merged.keeps_modifier,
+                };
                 if found.replace(candidate).is_some() {
                     return Err(self.ambiguous(&name, ident));
                 }
@@ -182,14 +191,16 @@ impl Planner<'_> {
             }
             for column in here.scope.columns().filter(|c| c.name == name && !c.merged) {
                 let bound = Bound::new(Expr::Column(column.column.clone()), column.ty.clone());
-                if found.replace(Found { bound, origin: column.origin }).is_some() {
+                let candidate =
+                    Found { bound, origin: column.origin, keeps_modifier: column.keeps_modifier };
+                if found.replace(candidate).is_some() {
                     return Err(self.ambiguous(&name, ident));
                 }
                 self.note_column(ident, here.scope, column);
             }
             if let Some(found) = found {
                 let bound = outer_reference(found.bound, levels, here.scope)?;
-                return Ok(Some(Found { bound, origin: found.origin }));
+                return Ok(Some(Found { bound, ..found }));
             }
             env = here.outer;
             levels += 1;
@@ -226,7 +237,7 @@ impl Planner<'_> {
             {
                 let scope = Scope { tables: vec![entry.clone()], merged: Vec::new() };
                 let bound = outer_reference(bound, levels, &scope)?;
-                return Ok(Found { bound, origin: (0, 0) });
+                return Ok(Found { bound, origin: (0, 0), keeps_modifier: true });
             }
             if let Some(refused) = refused_system_column(name) {
                 return Err(self.at(refused, first));
@@ -241,7 +252,11 @@ impl Planner<'_> {
         let bound = Bound::new(Expr::Column(column.column.clone()), column.ty.clone());
         let scope = Scope { tables: vec![entry.clone()], merged: Vec::new() };
         self.note_column(first, &scope, column);
-        Ok(Found { bound: outer_reference(bound, levels, &scope)?, origin: column.origin })
+        Ok(Found {
+            bound: outer_reference(bound, levels, &scope)?,
+            origin: column.origin,
+            keeps_modifier: column.keeps_modifier,
+        })
     }
 
     /// The entry of FROM with this name, and how many queries further out it stands.

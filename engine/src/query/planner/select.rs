@@ -69,6 +69,7 @@ impl Planner<'_> {
             return Err(SqlError::new(sqlstate::SYNTAX_ERROR, "syntax error at or near \"from\""));
         }
         self.check_recursive_aggregates(select, order_by)?;
+        let parameter_types = std::mem::take(&mut self.parameter_types);
         let (mut plan, scope) = self.source(&select.from, outer)?;
         let env = Env::new(&scope, outer, "WHERE");
         if let Some(condition) = &select.selection {
@@ -78,7 +79,7 @@ impl Planner<'_> {
             plan = filter(plan, condition)?;
         }
         self.windows.push(self.named_windows(select)?);
-        let planned = self.select_list(select, order_by, plan, &env);
+        let planned = self.select_list(select, order_by, plan, &env, &parameter_types);
         self.windows.pop();
         planned
     }
@@ -89,12 +90,14 @@ impl Planner<'_> {
         order_by: &[ast::OrderByExpr],
         plan: LogicalPlan,
         env: &Env<'_>,
+        parameter_types: &[PgType],
     ) -> Result<QueryPlan, SqlError> {
         let mut items = Vec::new();
         let select_env = env.clause("SELECT").with(true, true);
         for item in &select.projection {
             self.select_item(item, &select_env, &mut items)?;
         }
+        self.settle_parameters(&mut items, parameter_types)?;
         let grouping = self.group_by(&select.group_by, &items, env)?;
         let having = match &select.having {
             None => None,
@@ -190,6 +193,7 @@ impl Planner<'_> {
         for item in list {
             self.select_item(item, env, &mut items)?;
         }
+        self.settle_parameters(&mut items, &[])?;
         Ok(items.into_iter().map(|i| (i.name, i.bound, i.origin, i.keeps_modifier)).collect())
     }
 
@@ -199,17 +203,29 @@ impl Planner<'_> {
         name: String,
         env: &Env<'_>,
     ) -> Result<Item, SqlError> {
-        let origin = match strip(expr) {
-            ast::Expr::Identifier(ident) => self.find_column(ident, env)?.map(|f| f.origin),
-            ast::Expr::CompoundIdentifier(parts) => Some(self.column(parts, env)?.origin),
+        let found = match strip(expr) {
+            ast::Expr::Identifier(ident) => self.find_column(ident, env)?,
+            ast::Expr::CompoundIdentifier(parts) => Some(self.column(parts, env)?),
             _ => None,
         };
-        let mut bound = self.expr(expr, env)?;
-        if bound.ty == PgType::Unknown && matches!(bound.expr, Expr::Placeholder(_)) {
-            bound = self.coerce(bound, &PgType::Text, super::coerce::CastContext::Implicit)?;
+        let bound = self.expr(expr, env)?;
+        let (origin, keeps_modifier) = match found {
+            Some(found) => (found.origin, found.keeps_modifier),
+            None => ((0, 0), matches!(strip(expr), ast::Expr::Cast { .. })),
+        };
+        Ok(Item { name, bound, origin, keeps_modifier })
+    }
+
+    /// Untyped parameters that are items by themselves become of these types, text by default.
+    fn settle_parameters(&mut self, items: &mut [Item], types: &[PgType]) -> Result<(), SqlError> {
+        for (index, item) in items.iter_mut().enumerate() {
+            if item.bound.ty == PgType::Unknown && matches!(item.bound.expr, Expr::Placeholder(_)) {
+                let ty = types.get(index).unwrap_or(&PgType::Text);
+                let parameter = item.bound.clone();
+                item.bound = self.coerce(parameter, ty, super::coerce::CastContext::Implicit)?;
+            }
         }
-        let keeps_modifier = origin.is_some() || matches!(strip(expr), ast::Expr::Cast { .. });
-        Ok(Item { name, bound, origin: origin.unwrap_or((0, 0)), keeps_modifier })
+        Ok(())
     }
 
     fn order_target(
@@ -357,7 +373,7 @@ fn column_item(column: &ScopeColumn) -> Item {
         name: column.name.clone(),
         bound: Bound::new(Expr::Column(column.column.clone()), column.ty.clone()),
         origin: column.origin,
-        keeps_modifier: true,
+        keeps_modifier: column.keeps_modifier,
     }
 }
 
@@ -367,7 +383,7 @@ fn expand(scope: &Scope) -> Vec<Item> {
         name: m.name.clone(),
         bound: m.bound.clone(),
         origin: m.origin,
-        keeps_modifier: true,
+        keeps_modifier: m.keeps_modifier,
     });
     merged.chain(scope.columns().filter(|c| !c.merged && !c.hidden).map(column_item)).collect()
 }

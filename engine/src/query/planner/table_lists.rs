@@ -39,6 +39,7 @@ impl Planner<'_> {
             ty,
             column: Column::new(Some(qualifier.clone()), unique),
             origin: (0, 0),
+            keeps_modifier: true,
             merged: false,
             hidden: false,
             stored: false,

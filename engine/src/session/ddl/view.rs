@@ -125,7 +125,7 @@ fn columns(
             number,
             name: name.clone(),
             type_oid: field.pg_type.oid(),
-            typmod: field.pg_type.typmod(),
+            typmod: field.typmod(),
             ..Column::default()
         });
     }
