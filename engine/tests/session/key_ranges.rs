@@ -424,6 +424,12 @@ async fn explain_names_the_way_and_its_condition() {
         output.pop();
         assert_eq!(output, lines, "{sql}");
     }
+    client.ok("create table k (k int primary key)").await;
+    client.ok("insert into k select generate_series(1, 5000)").await;
+    client.ok("prepare r (int) as select k from k where k between $1 and $1 + 2").await;
+    let computed = client.ok("explain execute r(7)").await;
+    assert!(computed[0].contains("by key"), "{computed:?}");
+    assert_eq!(client.ok("execute r(7)").await, ["7", "8", "9", "SELECT 3"]);
     let long = client.ok("explain select * from t where a >= 0").await;
     assert!(!long.iter().any(|line| line.contains("by key")), "{long:?}");
     let joined =

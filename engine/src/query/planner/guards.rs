@@ -126,6 +126,31 @@ pub(crate) fn can_fail(expr: &Expr) -> bool {
     visited.is_err() || fails
 }
 
+/// Whether it depends on the row, or on what an operand before says of it, if evaluating an expression
+/// raises an error. `$1 + 99` fails for all rows or for none, which PostgreSQL finds out before it
+/// looks at any: a condition like `key < $1 + 99` stays as it is, for scans to see.
+fn fails_for_a_row(expr: &Expr) -> bool {
+    let mut fails = ordered(expr);
+    let visited = expr.apply(|e| {
+        fails |= matches!(e, Expr::ScalarFunction(call)
+            if scalar::can_fail(&call.func) && !is_constant(e));
+        Ok(match e {
+            _ if fails => TreeNodeRecursion::Stop,
+            Expr::AggregateFunction(_) | Expr::WindowFunction(_) => TreeNodeRecursion::Jump,
+            _ => TreeNodeRecursion::Continue,
+        })
+    });
+    visited.is_err() || fails
+}
+
+/// Whether an expression has one value for a whole statement.
+fn is_constant(expr: &Expr) -> bool {
+    let of_a_row = |e: &Expr| {
+        Ok(matches!(e, Expr::Column(_) | Expr::OuterReferenceColumn(..)) || e.is_volatile_node())
+    };
+    !expr.exists(of_a_row).unwrap_or(true)
+}
+
 /// Whether the optimizer makes a join of a part of the expression.
 fn has_subquery(expr: &Expr) -> bool {
     let subquery = |e: &Expr| {
@@ -177,7 +202,7 @@ impl Guard<'_> {
                 plain.push(conjunct);
                 continue;
             }
-            if !can_fail(&conjunct) {
+            if !fails_for_a_row(&conjunct) {
                 let about = relations(&conjunct);
                 if !joins(&conjunct) {
                     let open = groups.iter_mut().filter(|g| about.is_subset(&g.relations));
