@@ -25,6 +25,10 @@ use crate::{
 pub(super) static TABLE: &[Builtin] = &[
     builtin("date_trunc", &[Text, Timestamp], Timestamp, |a, _| {
         let error = || truncation_error(a[0].text(), "timestamp without time zone");
+        // Whatever the unit is called.
+        if datetime::is_infinite(timestamp(&a[1])) {
+            return Ok(Out::Timestamp(timestamp(&a[1])));
+        }
         let unit = unit_of(a[0].text()).ok_or_else(error)?;
         truncate(unit, timestamp(&a[1])).ok_or_else(error)?.map(Out::Timestamp)
     }),
@@ -155,10 +159,10 @@ fn truncate(unit: Unit, us: i64) -> Option<Result<i64, SqlError>> {
 /// An instant cut to a unit of a zone's local time.
 fn truncate_in(name: &str, us: i64, zone: TimeZone) -> Result<Out, SqlError> {
     let error = || truncation_error(name, "timestamp with time zone");
-    let unit = unit_of(name).ok_or_else(error)?;
     if datetime::is_infinite(us) {
         return Ok(Out::Timestamp(us));
     }
+    let unit = unit_of(name).ok_or_else(error)?;
     let local = truncate(unit, datetime::to_local(us, zone)?).ok_or_else(error)??;
     // Within an hour the offset stays as it is, even if it is one of two.
     let within_hour = matches!(
