@@ -27,6 +27,7 @@ mod numbers;
 mod operator_names;
 mod operators;
 mod outer_aggregates;
+mod parameters;
 mod parts;
 mod positions;
 mod precedence;
