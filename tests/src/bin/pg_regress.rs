@@ -2,9 +2,9 @@
 //! how many of its statements are answered identically, with a clear error, or wrong.
 //!
 //! `pg-regress --sources DIR [--results DIR] [--floor FILE] [SCRIPT …]`: `DIR` holds PostgreSQL's
-//! `sql` and `data` folders (`scripts/install-tools test` fetches them). What is not identical is
+//! `sql` and `data` folders (`scripts/install-tools regress` fetches them). What is not identical is
 //! written to the results folder, a file for each script and verdict, with both answers. `--floor`
-//! writes the counts to a file: what `tests/tests/regress.rs` holds the scripts to.
+//! writes the counts of identical answers to a file.
 
 use std::{fmt::Write, path::PathBuf};
 
