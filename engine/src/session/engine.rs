@@ -152,6 +152,8 @@ impl Engine {
         settings.execution.skip_physical_aggregate_schema_check = true;
         // No table has fields within fields, which is what these rules are for.
         settings.optimizer.enable_leaf_expression_pushdown = false;
+        // Windows give their rows in the order of partitions, as in PostgreSQL.
+        settings.optimizer.repartition_windows = false;
         settings.extensions.insert(QueryMemory(Arc::clone(&runtime.memory_pool)));
         let mut rules = PhysicalOptimizer::new().rules;
         rules.push(Arc::new(TakeTurns));

@@ -437,7 +437,7 @@ where
     Ok(PrimitiveArray::<T>::from_iter(out))
 }
 
-fn named(
+pub(super) fn named(
     name: &str,
     variant: impl Into<String>,
     returns: &PgType,
@@ -648,7 +648,7 @@ pub fn interval_times(divide: bool) -> Arc<ScalarUDF> {
     })
 }
 
-fn scale_interval(
+pub(super) fn scale_interval(
     interval: IntervalMonthDayNano,
     scale: impl Fn(f64) -> f64,
 ) -> Result<IntervalMonthDayNano, SqlError> {

@@ -12,14 +12,18 @@ pub mod datetime;
 pub mod datetime_format;
 pub mod decimal;
 pub mod digit;
+pub mod extreme;
 pub mod format;
 pub mod from_char;
 pub mod given_up;
+pub mod interval_parts;
 pub mod json;
 pub mod json_record;
 pub mod jsonpath;
 pub mod memory;
+pub mod moments;
 pub mod numeric;
+pub mod ordered_list;
 pub mod pattern;
 pub mod row_count;
 pub mod scalar;
@@ -27,6 +31,7 @@ pub mod series;
 pub mod sleep;
 pub mod subquery;
 pub mod to_char;
+pub mod window;
 
 use std::{collections::HashMap, sync::Arc};
 

@@ -8,6 +8,7 @@ mod alter;
 mod copy;
 mod cursors;
 mod ddl;
+mod into;
 mod rewrite;
 mod tokens;
 mod utility;
@@ -23,7 +24,7 @@ use datafusion::sql::sqlparser::{
 };
 
 pub(super) use self::rewrite::PART;
-pub use self::rewrite::{GROUPING_SETS, NO_COLUMNS, SYMMETRIC};
+pub use self::rewrite::{EXCLUSIONS, GROUPING_SETS, NO_COLUMNS, SYMMETRIC};
 use self::tokens::Cursor;
 pub use self::tokens::{fold_identifier, relation_name};
 use super::statement::{Explain, Statement, StatementKind};
@@ -199,7 +200,11 @@ fn statement(source: &Arc<str>, tokens: &[TokenWithSpan], kind: StatementKind) -
 fn parse_statement(source: &Arc<str>, tokens: &[TokenWithSpan]) -> Result<Statement, SqlError> {
     let mut cursor = Cursor::new(source, tokens);
     let kind = parse_kind(&mut cursor)?;
-    Ok(statement(source, tokens, kind))
+    let parsed = statement(source, tokens, kind);
+    match into::target(&parsed)? {
+        Some(target) => Ok(statement(source, tokens, into::create(parsed, target)?)),
+        None => Ok(parsed),
+    }
 }
 
 fn parse_kind(cursor: &mut Cursor<'_>) -> Result<StatementKind, SqlError> {

@@ -20,6 +20,11 @@ pub const GROUPING_SETS: &str = "grouping sets";
 /// does not read one.
 pub const NO_COLUMNS: &str = "no columns";
 
+/// What a frame's EXCLUDE takes out, and the mark that stands for it in front of what the window's
+/// PARTITION BY lists; the planner knows them.
+pub const EXCLUSIONS: [(&str, &str); 3] =
+    [("CURRENT", "exclude current row"), ("GROUP", "exclude group"), ("TIES", "exclude ties")];
+
 /// Rewrites a statement's tokens.
 ///
 /// # Errors
@@ -79,10 +84,9 @@ pub(super) fn rewrite(
             "EXCLUDE" if is(&tokens, at + 1, "NO") && is(&tokens, at + 2, "OTHERS") => {
                 (at..at + 3).for_each(|index| edits.remove(index));
             }
-            "EXCLUDE" if excludes_rows(&tokens, at + 1) => {
-                return Err(SqlError::not_supported("EXCLUDE in a window's frame"));
-            }
             "INTERVAL" if opens(&tokens, at + 1) => interval_precision(&tokens, at, &mut edits),
+            "EXCLUDE" => exclusion(&tokens, at, &mut edits),
+            "PRECEDING" | "FOLLOWING" => frame_offset(&tokens, at, &mut edits),
             "COLLATE" if follows_cast(&tokens, at) => collation(&tokens, at, &mut edits),
             "ROW" if opens(&tokens, at + 1) && has_comma(&tokens, at + 1) => edits.remove(at),
             _ => {}
@@ -323,11 +327,78 @@ fn symmetric(tokens: &[TokenWithSpan], between: usize, edits: &mut Edits) {
     }
 }
 
-/// Whether `CURRENT ROW)`, `GROUP)` or `TIES)` stands there, as behind EXCLUDE at a frame's end.
-fn excludes_rows(tokens: &[TokenWithSpan], at: usize) -> bool {
-    let ends = |at: usize| tokens.get(at).is_some_and(|t| t.token == Token::RParen);
-    is(tokens, at, "CURRENT") && is(tokens, at + 1, "ROW") && ends(at + 2)
-        || (is(tokens, at, "GROUP") || is(tokens, at, "TIES")) && ends(at + 1)
+/// `(… EXCLUDE TIES)` at the end of a window: sqlparser does not know it, so a mark goes to the
+/// window's PARTITION BY.
+fn exclusion(tokens: &[TokenWithSpan], at: usize, edits: &mut Edits) {
+    let found = EXCLUSIONS.iter().find(|(keyword, _)| is(tokens, at + 1, keyword));
+    let Some((keyword, mark)) = found else { return };
+    let last = if *keyword == "CURRENT" { at + 2 } else { at + 1 };
+    let ends = tokens.get(last + 1).is_some_and(|t| t.token == Token::RParen);
+    if !ends || (*keyword == "CURRENT" && !is(tokens, last, "ROW")) {
+        return;
+    }
+    let Some(open) = opening(tokens, at) else { return };
+    (at..=last).for_each(|index| edits.remove(index));
+    let clauses = ["PARTITION", "ORDER", "ROWS", "RANGE", "GROUPS"];
+    // The name of another window comes first.
+    let named = !clauses.iter().any(|clause| is(tokens, open + 1, clause));
+    let place = if named { open + 2 } else { open + 1 };
+    let mark = word(mark, Some('"'));
+    if are(tokens, place, &["PARTITION", "BY"]) {
+        edits.insert(place + 2, mark);
+        edits.insert(place + 2, Token::Comma);
+    } else {
+        edits.insert(place, keyword_token("PARTITION"));
+        edits.insert(place, keyword_token("BY"));
+        edits.insert(place, mark);
+    }
+}
+
+/// `RANGE '1 day'::interval PRECEDING`: sqlparser takes a string there as a whole interval.
+fn frame_offset(tokens: &[TokenWithSpan], at: usize, edits: &mut Edits) {
+    let mut depth = 0_i32;
+    for index in (0..at).rev() {
+        match &tokens[index].token {
+            Token::RParen => depth += 1,
+            Token::LParen => depth -= 1,
+            Token::Word(_) if depth == 0 => {
+                let begins = ["BETWEEN", "AND", "ROWS", "RANGE", "GROUPS"];
+                if begins.iter().any(|keyword| is(tokens, index, keyword)) {
+                    let string = matches!(
+                        tokens[index + 1].token,
+                        Token::SingleQuotedString(_) | Token::EscapedStringLiteral(_)
+                    );
+                    if string {
+                        edits.insert(index + 1, Token::LParen);
+                        edits.insert(at, Token::RParen);
+                    }
+                    return;
+                }
+            }
+            _ => {}
+        }
+        if depth < 0 {
+            return;
+        }
+    }
+}
+
+/// The index of the parenthesis that is open at `at`.
+fn opening(tokens: &[TokenWithSpan], at: usize) -> Option<usize> {
+    let mut depth = 0_usize;
+    for index in (0..at).rev() {
+        match tokens[index].token {
+            Token::RParen => depth += 1,
+            Token::LParen if depth == 0 => return Some(index),
+            Token::LParen => depth -= 1,
+            _ => {}
+        }
+    }
+    None
+}
+
+fn keyword_token(text: &str) -> Token {
+    Token::make_keyword(text)
 }
 
 /// Whether `::type` or `::type(n)` ends in front of `at`.

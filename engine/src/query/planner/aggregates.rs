@@ -5,7 +5,9 @@ use std::sync::Arc;
 use arrow::datatypes::DataType;
 use datafusion::{
     functions_aggregate::{self as df, min_max},
-    logical_expr::{AggregateUDF, Expr, SortExpr, cast, expr::AggregateFunction, lit},
+    logical_expr::{
+        AggregateUDF, Case, Expr, Operator, SortExpr, cast, expr::AggregateFunction, lit,
+    },
     sql::sqlparser::ast,
 };
 
@@ -14,6 +16,7 @@ use super::{
     bound::{Bound, undefined_function},
     calls::Arguments,
     coerce::CastContext,
+    operators::binary,
     query::distinct_key,
     scope::Env,
 };
@@ -21,8 +24,9 @@ use crate::{
     error::{SqlError, sqlstate},
     query::functions::{
         aggregate,
+        arithmetic::Operation,
         cast::{is_float, is_integer, is_text},
-        numeric, scalar,
+        extreme, interval_parts, moments, numeric, ordered_list, scalar,
     },
     types::{NumericShape, PgType},
 };
@@ -103,7 +107,17 @@ impl Planner<'_> {
                 Some(Box::new(self.condition(bound, "FILTER")?))
             }
         };
-        let order_by = self.aggregate_order(args.order_by, &inner)?;
+        if args.distinct {
+            self.check_distinct_order(&args, &inner)?;
+            if matches!(name, "array_agg" | "string_agg") {
+                return self.distinct_list(name, &args, filter, &inner);
+            }
+        }
+        let mut order_by = self.aggregate_order(args.order_by, &inner)?;
+        // The order of its rows means nothing to any other.
+        if !matches!(name, "array_agg" | "string_agg") && !name.starts_with("json") {
+            order_by.clear();
+        }
         let distinct = args.distinct;
         let make = |udf: Arc<AggregateUDF>, exprs: Vec<Expr>| {
             Expr::AggregateFunction(AggregateFunction::new_udf(
@@ -129,6 +143,82 @@ impl Planner<'_> {
             sorts.push(self.sort_expr(item, bound.expr, &bound.ty)?);
         }
         Ok(sorts)
+    }
+
+    /// What an aggregate with DISTINCT is ordered by must be among its arguments.
+    fn check_distinct_order(
+        &mut self,
+        args: &Arguments<'_>,
+        env: &Env<'_>,
+    ) -> Result<(), SqlError> {
+        for item in args.order_by {
+            let key = self.expr(&item.expr, env)?;
+            let mut known = false;
+            for expr in &args.exprs {
+                known |= self.expr(expr, env)?.expr == key.expr;
+            }
+            if !known {
+                let error = SqlError::new(
+                    sqlstate::INVALID_COLUMN_REFERENCE,
+                    "in an aggregate with DISTINCT, ORDER BY expressions must appear in argument \
+                     list",
+                );
+                return Err(self.locate(error, &item.expr));
+            }
+        }
+        Ok(())
+    }
+
+    /// `array_agg(DISTINCT …)` and `string_agg(DISTINCT …, …)`: in order, without equal values.
+    fn distinct_list(
+        &mut self,
+        name: &str,
+        args: &Arguments<'_>,
+        filter: Option<Box<Expr>>,
+        env: &Env<'_>,
+    ) -> Result<Bound, SqlError> {
+        let mut bounds = Vec::with_capacity(args.exprs.len());
+        for expr in &args.exprs {
+            let bound = self.expr(expr, env)?;
+            bounds.push(self.decided_bound(bound)?);
+        }
+        bounds.iter().try_for_each(|b| super::arrays::equality_needed(&b.ty))?;
+        let wanted = if name == "array_agg" { 1 } else { 2 };
+        if bounds.len() != wanted {
+            return Err(undefined_function(name, &bounds));
+        }
+        let value = match name {
+            "string_agg" => self.string_agg_operands(&bounds)?.0,
+            _ if matches!(bounds[0].ty, PgType::Array(_)) => {
+                return Err(SqlError::not_supported("array_agg over arrays"));
+            }
+            _ => bounds[0].clone(),
+        };
+        if name == "string_agg" && bounds[1].constant().is_none() {
+            return Err(SqlError::not_supported(
+                "string_agg(DISTINCT) with a delimiter that is no constant",
+            ));
+        }
+        let key = self.sort_key(&value.ty, value.expr.clone());
+        let given = args.order_by.first();
+        let asc = given.and_then(|item| item.options.asc).unwrap_or(true);
+        let nulls_first = given.and_then(|item| item.options.nulls_first).unwrap_or(!asc);
+        let order = vec![SortExpr::new(key.clone(), asc, nulls_first)];
+        let list = |value: Expr| {
+            let udf = df::array_agg::array_agg_udaf();
+            let (filter, order) = (filter.clone(), order.clone());
+            let call = AggregateFunction::new_udf(udf, vec![value], false, filter, order, None);
+            Expr::AggregateFunction(call)
+        };
+        let ty = PgType::Array(Arc::new(value.ty.clone()));
+        let udf = ordered_list::distinct(ty.arrow_type());
+        let distinct = scalar::call(&udf, vec![list(value.expr), list(key)]);
+        if name == "array_agg" {
+            return Ok(Bound::new(distinct, ty));
+        }
+        let delimiter = self.string_agg_operands(&bounds)?.1;
+        let udf = ordered_list::joined(value.ty == PgType::Bytea);
+        Ok(Bound::new(scalar::call(&udf, vec![distinct, delimiter.expr]), value.ty))
     }
 
     /// An aggregate over its arguments.
@@ -163,6 +253,10 @@ impl Planner<'_> {
         }
         if args.distinct {
             bounds.iter().try_for_each(|b| super::arrays::equality_needed(&b.ty))?;
+            // Months, days and time are summed each by themselves.
+            if summed && matches!(bounds.first(), Some(Bound { ty: PgType::Interval(_), .. })) {
+                return Err(SqlError::not_supported(format!("{name}(DISTINCT interval)")));
+            }
         }
         match (name, bounds.len()) {
             ("count", 1) => {
@@ -250,7 +344,7 @@ impl Planner<'_> {
                 let sum = make(df::sum::sum_udaf(), vec![arg]);
                 return self.convert(Bound::new(sum, PgType::Float8), &PgType::Float4, false);
             }
-            PgType::Interval(_) => return Err(SqlError::not_supported("sum(interval)")),
+            PgType::Interval(_) => return Ok(self.sum_of_intervals(bound, make)),
             PgType::Unknown => return Err(not_unique("sum")),
             _ => return Err(undefined_function("sum", &[bound])),
         };
@@ -264,7 +358,13 @@ impl Planner<'_> {
                 let arg = self.coerce(bound, &PgType::Float8, CastContext::Implicit)?;
                 Ok(Bound::new(make(df::average::avg_udaf(), vec![arg.expr]), PgType::Float8))
             }
-            PgType::Interval(_) => Err(SqlError::not_supported("avg(interval)")),
+            PgType::Interval(_) => {
+                let count = make(df::count::count_udaf(), vec![bound.expr.clone()]);
+                let sum = self.sum_of_intervals(bound, make);
+                let count = datafusion::functions::core::expr_fn::nullif(count, lit(0_i64));
+                let count = Bound::new(cast(count, DataType::Float64), PgType::Float8);
+                self.arithmetic(sum, Operation::Divide, count)
+            }
             PgType::Unknown => Err(not_unique("avg")),
             t if is_integer(t) || matches!(t, PgType::Numeric(_)) => {
                 // Sum by count, which is the division of numerics with its number of digits.
@@ -301,8 +401,14 @@ impl Planner<'_> {
                 let udf = aggregate::numeric(name).expect("min and max are there");
                 return Ok(Bound::new(make(udf, vec![bound.expr]), PgType::Numeric(None)));
             }
-            PgType::Interval(_) => {
-                return Err(SqlError::not_supported(format!("{name}(interval)")));
+            PgType::Interval(_) | PgType::Array(_) => {
+                let key = self.sort_key(&bound.ty, bound.expr.clone());
+                let key_type = super::operators::key_function(&bound.ty)
+                    .ok_or_else(|| SqlError::internal("a key without its function"))?
+                    .return_type(&[bound.ty.arrow_type()])
+                    .map_err(crate::query::errors::sql_error)?;
+                let udf = extreme::by_key(name == "min", bound.ty.arrow_type(), key_type);
+                return Ok(Bound::new(make(udf, vec![bound.expr, key]), bound.ty));
             }
             PgType::Bool
             | PgType::Bytea
@@ -313,33 +419,60 @@ impl Planner<'_> {
             | PgType::Json
             | PgType::Jsonb
             | PgType::Jsonpath => return Err(undefined_function(name, &[bound])),
-            PgType::Array(_) => {
-                return Err(SqlError::not_supported(format!("{name} over arrays")));
-            }
             _ => {}
         }
         let udf = if name == "min" { min_max::min_udaf() } else { min_max::max_udaf() };
         Ok(Bound::new(make(udf, vec![bound.expr]), bound.ty))
     }
 
-    fn string_agg(&mut self, mut bounds: Vec<Bound>, make: Make<'_>) -> Result<Bound, SqlError> {
-        if bounds.iter().any(|b| b.ty == PgType::Bytea) {
-            return Err(SqlError::not_supported("string_agg(bytea, bytea)"));
+    /// Months, days and time each by themselves.
+    fn sum_of_intervals(&mut self, bound: Bound, make: Make<'_>) -> Bound {
+        let wide = PgType::Numeric(Some(NumericShape { precision: 38, scale: 0 })).arrow_type();
+        let part = |part| {
+            let udf = aggregate::sum(DataType::Int64, wide.clone());
+            make(
+                udf,
+                vec![scalar::call(&interval_parts::interval_part(part), vec![bound.expr.clone()])],
+            )
+        };
+        let parts = vec![part(0), part(1), part(2)];
+        Bound::new(
+            scalar::call(&interval_parts::interval_of_parts(), parts),
+            PgType::Interval(None),
+        )
+    }
+
+    /// The operands of `string_agg`: both text, or both bytea.
+    fn string_agg_operands(&mut self, bounds: &[Bound]) -> Result<(Bound, Bound), SqlError> {
+        let [value, delimiter] = bounds else {
+            return Err(undefined_function("string_agg", bounds));
+        };
+        let bytes = bounds.iter().any(|b| b.ty == PgType::Bytea);
+        let ty = if bytes { PgType::Bytea } else { PgType::Text };
+        let fits = |b: &Bound| match bytes {
+            true => matches!(b.ty, PgType::Bytea | PgType::Unknown),
+            false => is_text(&b.ty),
+        };
+        if !bounds.iter().all(fits) {
+            return Err(undefined_function("string_agg", bounds));
         }
-        if !bounds.iter().all(|b| is_text(&b.ty)) {
-            return Err(undefined_function("string_agg", &bounds));
-        }
-        let delimiter = bounds.remove(1);
-        let delimiter = self.coerce(delimiter, &PgType::Text, CastContext::Implicit)?;
-        if delimiter.constant().is_none() {
-            return Err(SqlError::not_supported("string_agg with a delimiter that is no constant"));
+        let value = self.coerce(value.clone(), &ty, CastContext::Implicit)?;
+        Ok((value, self.coerce(delimiter.clone(), &ty, CastContext::Implicit)?))
+    }
+
+    fn string_agg(&mut self, bounds: Vec<Bound>, make: Make<'_>) -> Result<Bound, SqlError> {
+        let (value, delimiter) = self.string_agg_operands(&bounds)?;
+        if value.ty == PgType::Bytea || delimiter.constant().is_none() {
+            let udf = ordered_list::joined(value.ty == PgType::Bytea);
+            let list = |expr| make(df::array_agg::array_agg_udaf(), vec![expr]);
+            let lists = vec![list(value.expr), list(delimiter.expr)];
+            return Ok(Bound::new(scalar::call(&udf, lists), value.ty));
         }
         let delimiter = match delimiter.constant_text() {
             Some(text) => lit(text.to_owned()),
             // A NULL delimiter separates by nothing.
             None => lit(""),
         };
-        let value = self.coerce(bounds.remove(0), &PgType::Text, CastContext::Implicit)?;
         let call = make(df::string_agg::string_agg_udaf(), vec![value.expr, delimiter]);
         Ok(Bound::new(cast(call, PgType::Text.arrow_type()), PgType::Text))
     }
@@ -350,16 +483,8 @@ impl Planner<'_> {
         let root = name.starts_with("stddev");
         if is_float(&bound.ty) {
             let arg = self.coerce(bound, &PgType::Float8, CastContext::Implicit)?;
-            let udf = match (root, sample) {
-                (true, true) => df::stddev::stddev_udaf(),
-                (true, false) => df::stddev::stddev_pop_udaf(),
-                (false, true) => df::variance::var_samp_udaf(),
-                (false, false) => df::variance::var_pop_udaf(),
-            };
-            let spread = make(udf, vec![arg.expr.clone()]);
-            // Of one value it is 0, but of one infinity or NaN it is NaN; of several it is that anyway.
-            let greatest = make(df::min_max::max_udaf(), vec![arg.expr]);
-            return Ok(Bound::new(spread + greatest * lit(0.0_f64), PgType::Float8));
+            let udf = moments::moments(name).ok_or_else(|| undefined_function(name, &[]))?;
+            return Ok(Bound::new(make(udf, vec![arg.expr]), PgType::Float8));
         }
         if !is_integer(&bound.ty) && !matches!(bound.ty, PgType::Numeric(_)) {
             return Err(undefined_function(name, &[bound]));
@@ -376,24 +501,9 @@ impl Planner<'_> {
         bounds: Vec<Bound>,
         make: Make<'_>,
     ) -> Result<Bound, SqlError> {
-        let udf = match name {
-            "corr" => df::correlation::corr_udaf(),
-            "covar_samp" => df::covariance::covar_samp_udaf(),
-            "covar_pop" => df::covariance::covar_pop_udaf(),
-            "regr_slope" => df::regr::regr_slope_udaf(),
-            "regr_intercept" => df::regr::regr_intercept_udaf(),
-            "regr_r2" => df::regr::regr_r2_udaf(),
-            "regr_avgx" => df::regr::regr_avgx_udaf(),
-            "regr_avgy" => df::regr::regr_avgy_udaf(),
-            "regr_sxx" => df::regr::regr_sxx_udaf(),
-            "regr_syy" => df::regr::regr_syy_udaf(),
-            "regr_sxy" => df::regr::regr_sxy_udaf(),
-            "sum" | "avg" | "min" | "max" | "count" | "bool_and" | "bool_or" | "every"
-            | "string_agg" | "array_agg" | "grouping" => {
-                return Err(undefined_function(name, &bounds));
-            }
-            _ => return Err(SqlError::not_supported(format!("aggregate function {name}"))),
-        };
+        if matches!(name, "xmlagg") {
+            return Err(SqlError::not_supported(format!("aggregate function {name}")));
+        }
         if bounds.len() != 2 {
             return Err(undefined_function(name, &bounds));
         }
@@ -401,6 +511,14 @@ impl Planner<'_> {
         for bound in bounds {
             exprs.push(self.coerce(bound, &PgType::Float8, CastContext::Implicit)?.expr);
         }
+        if name == "regr_count" {
+            let both = exprs.into_iter().map(|e| Expr::IsNotNull(Box::new(e)));
+            let both = both.reduce(|a, b| binary(a, Operator::And, b)).unwrap_or(lit(true));
+            let one = Case::new(None, vec![(Box::new(both), Box::new(lit(1_i64)))], None);
+            let count = make(df::count::count_udaf(), vec![Expr::Case(one)]);
+            return Ok(Bound::new(count, PgType::Int8));
+        }
+        let udf = moments::moments(name).ok_or_else(|| undefined_function(name, &[]))?;
         Ok(Bound::new(make(udf, exprs), PgType::Float8))
     }
 }

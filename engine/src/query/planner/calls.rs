@@ -138,14 +138,16 @@ impl Planner<'_> {
         if function.null_treatment.is_some() {
             return Err(self.refuse(&at, "IGNORE NULLS"));
         }
-        if !function.within_group.is_empty() {
-            return Err(self.refuse(&at, &format!("WITHIN GROUP of {name}")));
-        }
         let args = arguments(function)?;
         if !args.named.is_empty() && !super::named_arguments::has_names(&name) {
             return Err(self.refuse(&at, &format!("{name} with named arguments")));
         }
-        let result = if function.over.is_some() {
+        let result = if !function.within_group.is_empty() {
+            self.ordered_set(&name, function, &args, env)
+        } else if super::ordered_sets::needs_order(&name) {
+            let message = format!("WITHIN GROUP is required for ordered-set aggregate {name}");
+            Err(SqlError::new(sqlstate::WRONG_OBJECT_TYPE, message))
+        } else if function.over.is_some() {
             self.window_function(&name, function, args.clone(), env)
         } else if super::aggregates::is_aggregate(&name) {
             self.aggregate_function(&name, function.filter.as_deref(), args.clone(), env)

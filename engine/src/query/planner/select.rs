@@ -495,7 +495,7 @@ fn refuse_clauses(select: &ast::Select) -> Result<(), SqlError> {
         Err(SqlError::new(sqlstate::SYNTAX_ERROR, format!("syntax error at or near \"{what}\"")))
     };
     if select.into.is_some() {
-        return Err(SqlError::not_supported("SELECT INTO").hint("Use CREATE TABLE AS."));
+        return Err(SqlError::new(sqlstate::SYNTAX_ERROR, "SELECT ... INTO is not allowed here"));
     }
     if select.qualify.is_some() {
         return syntax("QUALIFY");

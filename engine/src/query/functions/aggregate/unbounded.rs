@@ -131,7 +131,9 @@ pub(super) struct Extreme {
 impl Accumulator for Extreme {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
         for_each(&values[0], |value| {
-            if self.best.as_ref().is_none_or(|best| value.compare(best) == self.wanted) {
+            // Among equals (1.0, 1.00) the last counts.
+            let lost = self.wanted.reverse();
+            if self.best.as_ref().is_none_or(|best| value.compare(best) != lost) {
                 self.best = Some(value);
             }
             Ok(())
