@@ -85,9 +85,9 @@ impl Session {
     }
 
     pub(super) async fn commit_block(&mut self, chain: bool) -> Result<Execution, SqlError> {
-        let modes = self.chained_modes(chain, "COMMIT AND CHAIN")?;
-        self.warn_outside_block();
         let failed = self.failed.load(Relaxed);
+        let modes = self.chained_modes(chain, "COMMIT AND CHAIN", failed)?;
+        self.warn_outside_block();
         let transaction = self.leave_block();
         self.end_transaction(transaction, !failed).await?;
         self.chain(modes)?;
@@ -96,7 +96,7 @@ impl Session {
     }
 
     pub(super) fn rollback_block(&mut self, chain: bool) -> Result<Execution, SqlError> {
-        let modes = self.chained_modes(chain, "ROLLBACK AND CHAIN")?;
+        let modes = self.chained_modes(chain, "ROLLBACK AND CHAIN", true)?;
         self.warn_outside_block();
         self.leave_block();
         self.undo_held();
@@ -133,20 +133,24 @@ impl Session {
         result
     }
 
-    /// The modes that AND CHAIN hands on.
+    /// The modes that AND CHAIN hands on. As in PostgreSQL, READ ONLY of a sub-transaction ends with
+    /// it if it is `undone`, and goes on if it is committed by the COMMIT itself.
     fn chained_modes(
         &mut self,
         chain: bool,
         what: &str,
+        undone: bool,
     ) -> Result<Option<TransactionModes>, SqlError> {
         if !chain {
             return Ok(None);
         }
         let transaction = self.open_block(what)?;
-        let modes = transaction.lock().modes;
+        let transaction = transaction.lock();
+        let modes = transaction.modes;
+        let read_only = if undone { transaction.is_read_only_outermost() } else { modes.read_only };
         Ok(Some(TransactionModes {
             isolation: Some(modes.isolation),
-            read_only: Some(modes.read_only),
+            read_only: Some(read_only),
             deferrable: Some(modes.deferrable),
         }))
     }

@@ -504,7 +504,8 @@ impl Planner<'_> {
         if matches!(name, "xmlagg") {
             return Err(SqlError::not_supported(format!("aggregate function {name}")));
         }
-        if bounds.len() != 2 {
+        let udf = moments::moments(name).filter(|_| bounds.len() == 2);
+        if udf.is_none() && (name != "regr_count" || bounds.len() != 2) {
             return Err(undefined_function(name, &bounds));
         }
         let mut exprs = Vec::new();
@@ -518,7 +519,7 @@ impl Planner<'_> {
             let count = make(df::count::count_udaf(), vec![Expr::Case(one)]);
             return Ok(Bound::new(count, PgType::Int8));
         }
-        let udf = moments::moments(name).ok_or_else(|| undefined_function(name, &[]))?;
+        let udf = udf.ok_or_else(|| SqlError::internal(format!("{name} without a function")))?;
         Ok(Bound::new(make(udf, exprs), PgType::Float8))
     }
 }

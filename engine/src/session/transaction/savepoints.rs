@@ -59,6 +59,11 @@ impl Transaction {
         })
     }
 
+    /// Whether the transaction is read-only apart from its sub-transactions.
+    pub(in crate::session) fn is_read_only_outermost(&self) -> bool {
+        self.savepoints.first().map_or(self.modes.read_only, |outermost| outermost.read_only)
+    }
+
     /// RELEASE SAVEPOINT: forgets it and those inside of it, keeps what was done.
     pub(in crate::session) fn release_savepoint(&mut self, index: usize) {
         if let Some(first) = self.savepoints.get(index) {
