@@ -309,6 +309,18 @@ impl Decimal {
         }
     }
 
+    /// `d.ddde+xx`, with as many digits behind the point as wanted.
+    #[must_use]
+    pub fn scientific(&self, places: u32) -> String {
+        if self.is_zero() {
+            return format!("{}e+00", Self::new(0, places));
+        }
+        let shift = decimal_digits(self.digits.magnitude()) - 1;
+        let exponent = shift as i64 - i64::from(self.scale);
+        let significand = Self { digits: self.digits.clone(), scale: shift as u32 };
+        format!("{}e{exponent:+03}", significand.round(i64::from(places)))
+    }
+
     #[must_use]
     pub fn compare(&self, other: &Self) -> Ordering {
         let scale = self.scale.max(other.scale);

@@ -238,8 +238,14 @@ impl Planner<'_> {
             {
                 return self.sha(name, args[0].clone());
             }
-            "md5" if args.len() == 1 && can_coerce(&args[0].ty, &PgType::Text) => {
-                let text = self.text_operand(args[0].clone())?;
+            "md5"
+                if args.len() == 1
+                    && (args[0].ty == PgType::Bytea || can_coerce(&args[0].ty, &PgType::Text)) =>
+            {
+                let text = match args[0].ty {
+                    PgType::Bytea => args[0].expr.clone(),
+                    _ => self.text_operand(args[0].clone())?,
+                };
                 let digest = datafusion::functions::crypto::expr_fn::md5(text);
                 let digest = datafusion::logical_expr::cast(digest, PgType::Text.arrow_type());
                 return Ok(Bound::new(digest, PgType::Text));

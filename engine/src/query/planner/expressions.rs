@@ -318,12 +318,32 @@ impl Planner<'_> {
             .map_err(|e| self.locate_operator(e, left, operation.symbol(), right))
     }
 
+    /// `<<` and `>>`: by the bits that a number of the type has, at most.
+    fn bits_shifted(&mut self, l: Bound, op: &B, r: Bound) -> Result<Bound, SqlError> {
+        let known = |ty: &PgType| is_integer(ty) || *ty == PgType::Unknown;
+        if !is_integer(&l.ty) || !known(&r.ty) || r.ty == PgType::Int8 {
+            return Err(undefined_operator(&op.to_string(), Some(&l.ty), &r.ty));
+        }
+        let left = *op == B::PGBitwiseShiftLeft;
+        let count = self.coerce(r, &PgType::Int4, CastContext::Implicit)?;
+        let name = match (&l.ty, left) {
+            (PgType::Int8, true) => "int8shl",
+            (PgType::Int8, false) => "int8shr",
+            (PgType::Int2, true) => "int2shl",
+            (_, true) => "int4shl",
+            (_, false) => "int4shr",
+        };
+        let ty = l.ty.clone();
+        let result = self.call_builtin(name, vec![l, count])?;
+        self.convert(result, &ty, false)
+    }
+
     fn bitwise(&mut self, l: Bound, op: &B, r: Bound) -> Result<Bound, SqlError> {
         let operator = match op {
             B::BitwiseAnd => Operator::BitwiseAnd,
             B::BitwiseOr => Operator::BitwiseOr,
             B::PGBitwiseXor => Operator::BitwiseXor,
-            _ => return Err(SqlError::not_supported(format!("operator {op}"))),
+            _ => return self.bits_shifted(l, op, r),
         };
         let (lt, rt) = (l.ty.clone(), r.ty.clone());
         let ty = match (is_integer(&lt), is_integer(&rt)) {

@@ -35,6 +35,10 @@ impl Planner<'_> {
                 let udf = arithmetic::absolute(&x.ty.arrow_type());
                 Some(Bound::new(scalar::call(&udf, vec![x.expr.clone()]), x.ty.clone()))
             }
+            ("to_char", [x, pattern]) if x.ty == PgType::Float4 => {
+                let x = self.coerce(x.clone(), &PgType::Float8, CastContext::Implicit)?;
+                Some(self.call_builtin("float4_to_char", vec![x, pattern.clone()])?)
+            }
             ("trim_scale", [x]) if is_integer(&x.ty) => {
                 Some(self.convert(x.clone(), &PgType::Numeric(None), false)?)
             }

@@ -16,7 +16,7 @@ use crate::{
         datetime::{self, DAY_US, interval_out_of_range},
         datetime_format,
         decimal::Decimal,
-        from_char, given_up,
+        given_up, number_format,
     },
     types::{
         TimeZone,
@@ -130,7 +130,8 @@ pub(super) static TABLE: &[Builtin] = &[
         Ok(Out::Timestamp(rounded))
     }),
     builtin("to_number", &[Text, Text], Numeric, |a, _| {
-        from_char::number(a[0].text(), a[1].text()).map(|n| Out::Numeric(n.into()))
+        let number = number_format::to_number(a[0].text(), a[1].text())?;
+        Ok(number.map_or(Out::Null, Out::Numeric))
     }),
 ];
 

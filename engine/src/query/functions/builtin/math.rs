@@ -9,7 +9,8 @@ use crate::{
     error::{SqlError, sqlstate},
     query::functions::{
         decimal::{Decimal, division_by_zero},
-        numeric, to_char,
+        number_format::{Number, to_char},
+        numeric,
     },
 };
 
@@ -88,11 +89,22 @@ pub(super) static TABLE: &[Builtin] = &[
     }),
     builtin("scale", &[Numeric], Int4, |a, _| scale(numeric(&a[0]), Decimal::scale)),
     builtin("min_scale", &[Numeric], Int4, |a, _| scale(numeric(&a[0]), Decimal::min_scale)),
-    builtin("to_char", &[Numeric, Text], Text, |a, _| match &a[0] {
-        Value::Numeric(numeric::Numeric::Finite(value)) => {
-            to_char::numeric(value, a[1].text()).map(Out::Text)
-        }
-        _ => Err(SqlError::not_supported("to_char of NaN and infinity")),
+    builtin("to_char", &[Numeric, Text], Text, |a, _| {
+        to_char(&Number::Exact(numeric(&a[0]).clone()), a[1].text()).map(Out::Text)
+    }),
+    builtin("to_char", &[Int4, Text], Text, |a, _| {
+        to_char(&Number::Int4(a[0].int() as i32), a[1].text()).map(Out::Text)
+    }),
+    builtin("to_char", &[Int8, Text], Text, |a, _| {
+        let number = Number::Exact(Decimal::new(a[0].int(), 0).into());
+        to_char(&number, a[1].text()).map(Out::Text)
+    }),
+    builtin("to_char", &[Float8, Text], Text, |a, _| {
+        to_char(&Number::Double(a[0].float()), a[1].text()).map(Out::Text)
+    }),
+    // `to_char` of real comes here.
+    builtin("float4_to_char", &[Float8, Text], Text, |a, _| {
+        to_char(&Number::Single(a[0].float() as f32), a[1].text()).map(Out::Text)
     }),
     builtin("numeric_inc", &[Numeric], Numeric, |a, _| {
         numeric(&a[0]).add(&Decimal::new(1, 0).into()).map(Out::Numeric)

@@ -1,5 +1,6 @@
 //! Scalar functions computed value by value: a table of name, argument types, result type and code.
 
+mod bytes;
 mod construct;
 mod date;
 mod extract;
@@ -223,6 +224,7 @@ static TABLE: LazyLock<HashMap<&'static str, Vec<&'static Builtin>>> = LazyLock:
     let mut table: HashMap<&'static str, Vec<&'static Builtin>> = HashMap::new();
     for function in text::TABLE
         .iter()
+        .chain(bytes::TABLE)
         .chain(math::TABLE)
         .chain(date::TABLE)
         .chain(extract::TABLE)

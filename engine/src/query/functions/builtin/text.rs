@@ -37,7 +37,8 @@ pub(super) static TABLE: &[Builtin] = &[
         let regex = crate::query::functions::pattern::compiled(a[1].text(), false)?;
         Ok(match regex.captures(a[0].text()) {
             None => Out::Null,
-            Some(found) => match found.get(1).or_else(|| found.get(0)) {
+            // The first group, if there is one; it may have matched nothing.
+            Some(found) => match found.get(usize::from(regex.captures_len() > 1)) {
                 Some(part) => Out::Text(part.as_str().to_owned()),
                 None => Out::Null,
             },
@@ -319,6 +320,33 @@ fn from_base64(text: &str) -> Result<Vec<u8>, SqlError> {
     Ok(out)
 }
 
+/// Bytes from the `escape` format: `\\` and three octal digits behind a backslash.
+fn unescape(text: &str) -> Result<Vec<u8>, SqlError> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        (out, rest) = match (first, after) {
+            (b'\\', [b'\\', after @ ..]) => {
+                out.push(b'\\');
+                (out, after)
+            }
+            (b'\\', [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', after @ ..]) => {
+                out.push((a - b'0') << 6 | (b - b'0') << 3 | (c - b'0'));
+                (out, after)
+            }
+            (b'\\', _) => {
+                let message = "invalid input syntax for type bytea";
+                return Err(SqlError::new(sqlstate::INVALID_TEXT_REPRESENTATION, message));
+            }
+            (byte, after) => {
+                out.push(*byte);
+                (out, after)
+            }
+        };
+    }
+    Ok(out)
+}
+
 /// A byte in the `escape` format.
 fn escaped(byte: u8) -> String {
     match byte {
@@ -348,7 +376,7 @@ fn decode(text: &str, encoding: &str) -> Result<Out, SqlError> {
             digits.chunks(2).map(pair).collect::<Result<Vec<_>, SqlError>>().map(Out::Bytes)
         }
         "base64" => from_base64(text).map(Out::Bytes),
-        "escape" => Err(SqlError::not_supported("decoding from escape")),
+        "escape" => unescape(text).map(Out::Bytes),
         _ => Err(unknown_encoding(encoding)),
     }
 }
