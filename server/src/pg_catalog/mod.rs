@@ -11,6 +11,7 @@
 //! that are always empty describe things that cannot exist here yet (triggers, publications, …).
 
 mod builtin_routines;
+mod column_builder;
 mod definitions;
 mod functions;
 mod object_names;

@@ -1,23 +1,16 @@
 //! Rows of system tables: built cell by cell, or read from PostgreSQL's own initial data.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
-use arrow::{
-    array::{
-        ArrayRef, BooleanBuilder, Float32Builder, Int16Builder, Int32Builder, Int64Builder,
-        IntervalMonthDayNanoBuilder, ListBuilder, RecordBatch, RecordBatchOptions,
-        StringViewBuilder, TimestampMicrosecondBuilder, UInt32Builder, new_null_array,
-    },
-    datatypes::{FieldRef, IntervalMonthDayNano},
-};
+use arrow::array::{RecordBatch, RecordBatchOptions};
 use datafusion::error::{DataFusionError, Result};
 use glaredb_engine::types::PgType;
 
-use super::definitions::Definition;
+use super::{column_builder::ColumnBuilder, definitions::Definition};
 
 /// A value of a system column.
 #[derive(Clone, PartialEq, Debug)]
-pub(super) enum Cell {
+pub(super) enum Cell<'a> {
     Null,
     Bool(bool),
     /// For int2, int4 and int8 columns.
@@ -25,7 +18,7 @@ pub(super) enum Cell {
     Oid(u32),
     Float4(f32),
     /// For text, name, `"char"` and what else is carried as text.
-    Text(String),
+    Text(Cow<'a, str>),
     /// Microseconds since 1970-01-01 UTC.
     Timestamptz(i64),
     /// An interval.
@@ -35,38 +28,38 @@ pub(super) enum Cell {
     Texts(Vec<String>),
 }
 
-impl From<bool> for Cell {
+impl From<bool> for Cell<'_> {
     fn from(value: bool) -> Self {
         Self::Bool(value)
     }
 }
 
-impl From<&str> for Cell {
-    fn from(value: &str) -> Self {
-        Self::Text(value.to_owned())
+impl<'a> From<&'a str> for Cell<'a> {
+    fn from(value: &'a str) -> Self {
+        Self::Text(Cow::Borrowed(value))
     }
 }
 
-impl From<String> for Cell {
+impl From<String> for Cell<'_> {
     fn from(value: String) -> Self {
-        Self::Text(value)
+        Self::Text(Cow::Owned(value))
     }
 }
 
-impl From<u32> for Cell {
+impl From<u32> for Cell<'_> {
     fn from(value: u32) -> Self {
         Self::Oid(value)
     }
 }
 
-impl<T: Into<Self>> From<Option<T>> for Cell {
+impl<T: Into<Self>> From<Option<T>> for Cell<'_> {
     fn from(value: Option<T>) -> Self {
         value.map_or(Self::Null, Into::into)
     }
 }
 
 /// Shorthand for the integer columns.
-pub(super) fn int(value: impl Into<i64>) -> Cell {
+pub(super) fn int(value: impl Into<i64>) -> Cell<'static> {
     Cell::Int(value.into())
 }
 
@@ -74,10 +67,12 @@ pub(super) fn int(value: impl Into<i64>) -> Cell {
 pub(super) struct Rows {
     definition: &'static Definition,
     /// By place in the table; `None` for those nobody wants.
-    columns: Vec<Option<Vec<Cell>>>,
+    columns: Vec<Option<ColumnBuilder>>,
     /// Places of the wanted ones, in their order.
     wanted: Vec<usize>,
     count: usize,
+    /// The column of the first value that is not of its type.
+    wrong: Option<&'static str>,
 }
 
 impl Rows {
@@ -85,11 +80,12 @@ impl Rows {
     pub(super) fn new(definition: &'static Definition, wanted: Option<&[usize]>) -> Self {
         let wanted =
             wanted.map_or_else(|| (0..definition.columns.len()).collect(), <[usize]>::to_vec);
-        let mut columns = vec![None; definition.columns.len()];
+        let mut columns: Vec<_> = definition.columns.iter().map(|_| None).collect();
         for place in &wanted {
-            columns[*place] = Some(Vec::new());
+            let (column, field) = (&definition.columns[*place], definition.arrow.field(*place));
+            columns[*place] = Some(ColumnBuilder::new(&column.pg_type, field));
         }
-        Self { definition, columns, wanted, count: 0 }
+        Self { definition, columns, wanted, count: 0, wrong: None }
     }
 
     /// Whether a column's values are looked at, for those that cost something.
@@ -98,15 +94,14 @@ impl Rows {
     }
 
     /// A row by column names; what is not named is null.
-    pub(super) fn push<const N: usize>(&mut self, cells: [(&'static str, Cell); N]) {
-        for column in self.columns.iter_mut().flatten() {
-            column.push(Cell::Null);
-        }
-        self.count += 1;
+    pub(super) fn push<const N: usize>(&mut self, cells: [(&'static str, Cell<'_>); N]) {
+        let all = &self.definition.columns;
         // They are named in their order, some left out.
-        let mut next = 0;
+        let (mut next, mut named) = (0, 0);
         for (name, cell) in cells {
-            let all = &self.definition.columns;
+            if named == self.wanted.len() {
+                break;
+            }
             let ahead = all[next..].iter().position(|c| c.name == name).map(|at| next + at);
             let position = ahead.or_else(|| all.iter().position(|c| c.name == name));
             let position = position.unwrap_or_else(|| {
@@ -114,7 +109,16 @@ impl Rows {
             });
             next = position + 1;
             if let Some(column) = &mut self.columns[position] {
-                *column.last_mut().expect("pushed above") = cell;
+                named += 1;
+                if !column.append(cell) {
+                    self.wrong.get_or_insert(name);
+                }
+            }
+        }
+        self.count += 1;
+        if named < self.wanted.len() {
+            for column in self.columns.iter_mut().flatten() {
+                column.fill(self.count);
             }
         }
     }
@@ -125,34 +129,30 @@ impl Rows {
             self.count += 1;
             for (n, field) in line.split('\t').enumerate() {
                 if let Some(column) = &mut self.columns[n] {
-                    column.push(parse(field, &self.definition.columns[n].pg_type));
+                    let described = &self.definition.columns[n];
+                    if !column.append(parse(field, &described.pg_type)) {
+                        self.wrong.get_or_insert(described.name);
+                    }
                 }
             }
         }
     }
 
-    pub(super) fn into_batch(self) -> Result<RecordBatch> {
+    pub(super) fn into_batch(mut self) -> Result<RecordBatch> {
+        if let Some(name) = self.wrong {
+            let table = self.definition.name;
+            return Err(DataFusionError::Internal(format!("a wrong value for {table}.{name}")));
+        }
         let schema = Arc::new(self.definition.arrow.project(&self.wanted)?);
-        let arrays = self
-            .wanted
-            .iter()
-            .zip(schema.fields())
-            .map(|(place, field)| {
-                let column = &self.definition.columns[*place];
-                let cells = self.columns[*place].as_deref().unwrap_or_default();
-                array(cells, &column.pg_type, field).ok_or_else(|| {
-                    let (table, name) = (self.definition.name, column.name);
-                    DataFusionError::Internal(format!("a wrong value for {table}.{name}"))
-                })
-            })
-            .collect::<Result<Vec<_>>>()?;
+        let built = self.wanted.iter().filter_map(|place| self.columns[*place].take());
+        let arrays = built.map(ColumnBuilder::finish).collect();
         let options = RecordBatchOptions::new().with_row_count(Some(self.count));
         Ok(RecordBatch::try_new_with_options(schema, arrays, &options)?)
     }
 }
 
 /// The cell a field of COPY's text form means; what does not parse is a null.
-fn parse(field: &str, pg_type: &PgType) -> Cell {
+fn parse<'a>(field: &'a str, pg_type: &PgType) -> Cell<'a> {
     if field == "\\N" {
         return Cell::Null;
     }
@@ -171,85 +171,8 @@ fn parse(field: &str, pg_type: &PgType) -> Cell {
             _ => Some(Cell::Texts(words().map(str::to_owned).collect())),
         },
         t if t.arrow_type() == PgType::Oid.arrow_type() => field.parse().ok().map(Cell::Oid),
-        _ => Some(Cell::Text(field.replace("\\\\", "\\"))),
+        _ if field.contains('\\') => Some(field.replace("\\\\", "\\").into()),
+        _ => Some(field.into()),
     };
     cell.unwrap_or(Cell::Null)
-}
-
-macro_rules! build {
-    ($builder:expr, $cells:expr, $pattern:pat => $value:expr) => {{
-        let mut builder = $builder;
-        for cell in $cells {
-            match cell {
-                Cell::Null => builder.append_null(),
-                $pattern => builder.append_value($value),
-                _ => return None,
-            }
-        }
-        Arc::new(builder.finish()) as ArrayRef
-    }};
-}
-
-/// The column's array; `None` if a cell is not of its type.
-fn array(cells: &[Cell], pg_type: &PgType, field: &FieldRef) -> Option<ArrayRef> {
-    use arrow::datatypes::DataType;
-    if cells.iter().all(|cell| *cell == Cell::Null) {
-        return Some(new_null_array(field.data_type(), cells.len()));
-    }
-    Some(match pg_type {
-        PgType::Bool => build!(BooleanBuilder::new(), cells, Cell::Bool(v) => *v),
-        PgType::Int2 => {
-            build!(Int16Builder::new(), cells, Cell::Int(v) => i16::try_from(*v).ok()?)
-        }
-        PgType::Int4 => {
-            build!(Int32Builder::new(), cells, Cell::Int(v) => i32::try_from(*v).ok()?)
-        }
-        PgType::Int8 => build!(Int64Builder::new(), cells, Cell::Int(v) => *v),
-        PgType::Float4 => build!(Float32Builder::new(), cells, Cell::Float4(v) => *v),
-        PgType::Timestamptz(_) => {
-            let builder = TimestampMicrosecondBuilder::new().with_timezone("UTC");
-            build!(builder, cells, Cell::Timestamptz(v) => *v)
-        }
-        PgType::Interval(_) => {
-            let interval = |seconds: i64| IntervalMonthDayNano::new(0, 0, seconds * 1_000_000_000);
-            build!(IntervalMonthDayNanoBuilder::new(), cells, Cell::Seconds(v) => interval(*v))
-        }
-        PgType::Array(_) | PgType::Int2vector | PgType::Oidvector => list(cells, field)?,
-        _ => match field.data_type() {
-            DataType::UInt32 => build!(UInt32Builder::new(), cells, Cell::Oid(v) => *v),
-            DataType::Utf8View => build!(StringViewBuilder::new(), cells, Cell::Text(v) => v),
-            _ => return None,
-        },
-    })
-}
-
-fn list(cells: &[Cell], field: &FieldRef) -> Option<ArrayRef> {
-    use arrow::datatypes::DataType;
-    let DataType::List(item) = field.data_type() else { return None };
-    macro_rules! lists {
-        ($builder:expr, $pattern:pat => $values:expr, $value:ident => $converted:expr) => {{
-            let mut builder = ListBuilder::new($builder).with_field(item.clone());
-            for cell in cells {
-                match cell {
-                    Cell::Null => builder.append_null(),
-                    $pattern => {
-                        for $value in $values {
-                            builder.values().append_value($converted);
-                        }
-                        builder.append(true);
-                    }
-                    _ => return None,
-                }
-            }
-            Arc::new(builder.finish()) as ArrayRef
-        }};
-    }
-    Some(match item.data_type() {
-        DataType::Int16 => {
-            lists!(Int16Builder::new(), Cell::Ints(v) => v, n => i16::try_from(*n).ok()?)
-        }
-        DataType::UInt32 => lists!(UInt32Builder::new(), Cell::Oids(v) => v, n => *n),
-        DataType::Utf8View => lists!(StringViewBuilder::new(), Cell::Texts(v) => v, t => t),
-        _ => return None,
-    })
 }

@@ -133,6 +133,11 @@ impl KeyCondition {
         self.alternatives.iter().any(|alternative| !alternative.says_something())
     }
 
+    /// Whether it lists whole keys of so many columns.
+    pub(super) fn lists_keys(&self, columns: usize) -> bool {
+        self.alternatives.iter().all(|alternative| alternative.prefix.len() == columns)
+    }
+
     /// How many of the key's first columns have one value each.
     pub(super) fn columns_pinned(&self) -> usize {
         let [alternative] = self.alternatives.as_slice() else { return 0 };

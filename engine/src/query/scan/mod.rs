@@ -293,6 +293,14 @@ impl StoredTable {
         Ok((reader.examined() <= worth).then_some(batches))
     }
 
+    /// Whether only rows of a list of primary keys pass the filters.
+    pub(crate) fn keys_are_listed(&self, filters: &[Expr]) -> bool {
+        let conjuncts: Vec<&Expr> = filters.iter().flat_map(split_conjunction).collect();
+        let columns = self.schema.key().map_or(0, <[usize]>::len);
+        KeyCondition::of(self, &conjuncts, &ExecutionProps::new())
+            .is_some_and(|found| found.condition.lists_keys(columns))
+    }
+
     /// Columns in front of the table's own.
     fn hidden_columns(&self) -> usize {
         if self.hidden { LOCATOR_COLUMNS.len() } else { 0 }

@@ -12,9 +12,9 @@ const HEAP: u32 = 2;
 const BTREE: u32 = 403;
 
 /// What rows of `pg_class` differ in.
-struct Relation {
+struct Relation<'a> {
     oid: u32,
-    name: String,
+    name: &'a str,
     schema_oid: u32,
     row_type_oid: u32,
     owner: u32,
@@ -40,7 +40,7 @@ pub(super) fn pg_class(source: &Source, rows: &mut Rows) {
             rows,
             Relation {
                 oid: definition.oid,
-                name: definition.name.to_owned(),
+                name: definition.name,
                 schema_oid,
                 row_type_oid: definition.row_type_oid,
                 owner: builtin::ROLE_POSTGRES,
@@ -62,7 +62,7 @@ pub(super) fn pg_class(source: &Source, rows: &mut Rows) {
             rows,
             Relation {
                 oid: table.oid,
-                name: table.name.clone(),
+                name: &table.name,
                 schema_oid: table.schema_oid,
                 row_type_oid: table.row_type_oid,
                 owner: table.owner,
@@ -81,7 +81,7 @@ pub(super) fn pg_class(source: &Source, rows: &mut Rows) {
             rows,
             Relation {
                 oid: key.oid,
-                name: key.name.clone(),
+                name: &key.name,
                 schema_oid: table.schema_oid,
                 row_type_oid: 0,
                 owner: table.owner,
@@ -115,7 +115,7 @@ pub(super) fn system_schema_oid(name: &str) -> u32 {
 }
 
 #[allow(clippy::cast_precision_loss)]
-fn push_relation(rows: &mut Rows, relation: Relation) {
+fn push_relation(rows: &mut Rows, relation: Relation<'_>) {
     let no = || Cell::Bool(false);
     rows.push([
         ("oid", relation.oid.into()),

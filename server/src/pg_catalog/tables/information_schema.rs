@@ -133,7 +133,7 @@ struct ColumnRow<'a> {
     updatable: bool,
 }
 
-fn yes_or_no(yes: bool) -> Cell {
+fn yes_or_no(yes: bool) -> Cell<'static> {
     if yes { "YES" } else { "NO" }.into()
 }
 
@@ -174,13 +174,13 @@ fn push_column(source: &Source, rows: &mut Rows, column: &ColumnRow<'_>) {
 
 /// The columns of `columns` that say how large a type is.
 struct Shape {
-    characters: Cell,
-    octets: Cell,
-    precision: Cell,
-    radix: Cell,
-    scale: Cell,
+    characters: Cell<'static>,
+    octets: Cell<'static>,
+    precision: Cell<'static>,
+    radix: Cell<'static>,
+    scale: Cell<'static>,
     /// Digits of seconds.
-    fraction: Cell,
+    fraction: Cell<'static>,
 }
 
 impl Shape {
@@ -193,8 +193,12 @@ impl Shape {
             scale: Cell::Null,
             fraction: Cell::Null,
         };
-        let binary =
-            |bits: i64, scale: Cell| Self { precision: int(bits), radix: int(2), scale, ..none() };
+        let binary = |bits: i64, scale: Cell<'static>| Self {
+            precision: int(bits),
+            radix: int(2),
+            scale,
+            ..none()
+        };
         let Some(pg_type) = pg_type else { return none() };
         match pg_type {
             PgType::Int2 => binary(16, int(0)),

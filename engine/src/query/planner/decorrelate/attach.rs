@@ -22,7 +22,7 @@ use datafusion::{
 use super::{
     super::{Planner, operators::binary},
     SINGLE_VALUE,
-    dependent::{Domain, of_nothing, when_found},
+    dependent::{Domain, are_few, of_nothing, when_found},
     exists, is_subquery, joined, keyed, narrowed, not,
     outer::{among, as_own, outer_columns},
     project, rows_that_matter, subquery,
@@ -157,7 +157,9 @@ impl Planner<'_> {
             (plan, Column::from_name(value), Some(Column::from_name(count)))
         };
         let ours = among(outer.clone(), input.schema());
-        let (plan, value) = match self.keyed(plan.clone(), &ours)? {
+        let few = !outer.is_empty() && are_few(&input, &ours)?;
+        let keyed = if few { None } else { self.keyed(plan.clone(), &ours)? };
+        let (plan, value) = match keyed {
             // One row for all.
             Some(keyed) if outer.is_empty() => {
                 let plan = joined(input, keyed.plan, JoinType::Inner, Vec::new(), None, false)?;

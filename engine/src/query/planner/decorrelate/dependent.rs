@@ -23,6 +23,7 @@ use hashbrown::HashMap;
 use super::{
     super::{Planner, from::join_plans, nulls::first_not_null, select::filter},
     SINGLE_VALUE,
+    few::is_found_by_key,
     keyed::values_of_nothing,
     outer::{named_as, refers, replace_outer},
     pulled::aliased_columns,
@@ -176,6 +177,12 @@ fn narrowest<'p>(plan: &'p LogicalPlan, ours: &HashSet<Column>) -> &'p LogicalPl
         Some(index) => narrowest(plan.inputs()[index], ours),
         None => plan,
     }
+}
+
+/// Whether the bindings are few, and looking for them again costs little and gives the same.
+pub(super) fn are_few(input: &LogicalPlan, ours: &HashSet<Column>) -> Result<bool, SqlError> {
+    let source = narrowest(input, ours);
+    Ok(is_found_by_key(source)? && is_repeatable(source)?)
 }
 
 /// The plan with that part shared, and the part.

@@ -22,6 +22,7 @@
 
 mod attach;
 mod dependent;
+mod few;
 mod keyed;
 mod outer;
 mod outer_join;
@@ -33,7 +34,10 @@ pub(super) use self::{dependent::is_repeatable, recursion::WorkTable};
 
 use std::{collections::HashSet, sync::Arc};
 
-use self::outer::{among, as_outer, as_own, named_as, outer_columns, replace_outer};
+use self::{
+    dependent::are_few,
+    outer::{among, as_outer, as_own, named_as, outer_columns, replace_outer},
+};
 use super::{Planner, bound::Bound, from::join_plans, operators::binary, select::filter};
 use crate::{
     error::SqlError,
@@ -542,7 +546,10 @@ impl Planner<'_> {
                 (left, right)
             }
             None => {
-                let keyed = self.keyed(right.clone(), &ours)?.filter(|k| k.empty.is_none());
+                let keyed = match are_few(&left, &ours)? {
+                    true => None,
+                    false => self.keyed(right.clone(), &ours)?.filter(|k| k.empty.is_none()),
+                };
                 let (left, right, keys) = match keyed {
                     Some(keyed) => {
                         let mut keys = Vec::with_capacity(keyed.keys.len());
