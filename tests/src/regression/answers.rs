@@ -18,6 +18,9 @@ pub enum Verdict {
     Follows,
     /// EXPLAIN's plans are each system's own.
     Plan,
+    /// The same rows in another order though the statement asks for one: rows that are equal by
+    /// what is asked for may come as they like, but nothing here knows whether these are.
+    Order,
     /// Anything else: other rows, success instead of an error, an internal error, no answer.
     Wrong,
 }
@@ -87,7 +90,7 @@ impl Judge {
         {
             return Verdict::Follows;
         }
-        Verdict::Wrong
+        if sorted(expected) == sorted(found) { Verdict::Order } else { Verdict::Wrong }
     }
 }
 
@@ -125,7 +128,8 @@ mod tests {
     fn answers_are_told_apart() {
         assert_eq!(verdict("select 1", " 1", " 1"), Verdict::Identical);
         assert_eq!(verdict("select x from t", "1\n2", "2\n1"), Verdict::Identical);
-        assert_eq!(verdict("select x from t order by x", "1\n2", "2\n1"), Verdict::Wrong);
+        assert_eq!(verdict("select x from t order by x", "1\n2", "2\n1"), Verdict::Order);
+        assert_eq!(verdict("select x from t order by x", "1\n2", "2\n3"), Verdict::Wrong);
         assert_eq!(verdict("select 1", "1", "ERROR:  0A000: no"), Verdict::ClearError);
         assert_eq!(verdict("select 1", "1", "ERROR:  XX000: no"), Verdict::Wrong);
         assert_eq!(verdict("select 1", "ERROR:  22012: no", "1"), Verdict::Wrong);

@@ -129,13 +129,14 @@ impl Counts {
     #[must_use]
     pub fn heading() -> String {
         format!(
-            "{:<20} {:>10} {:>10} {:>6} {:>12} {:>8} {:>6} {:>6} {:>6}",
+            "{:<20} {:>10} {:>10} {:>6} {:>12} {:>8} {:>6} {:>6} {:>6} {:>6}",
             "script",
             "statements",
             "identical",
             "%",
             "clear error",
             "follows",
+            "order",
             "wrong",
             "%",
             "plans"
@@ -145,14 +146,15 @@ impl Counts {
     #[must_use]
     pub fn line(&self, name: &str) -> String {
         format!(
-            "{name:<20} {:>10} {:>10} {:>6.1} {:>12} {:>8} {:>6} {:>6.1} {:>6}",
+            "{name:<20} {:>10} {:>10} {:>6.1} {:>12} {:>8} {:>6} {:>6} {:>6.1} {:>6}",
             self.all(),
             self.of(Verdict::Identical),
             self.percent(Verdict::Identical),
             self.of(Verdict::ClearError),
             self.of(Verdict::Follows),
+            self.of(Verdict::Order),
             self.of(Verdict::Wrong),
-            self.percent(Verdict::Wrong),
+            self.percent(Verdict::Wrong) + self.percent(Verdict::Order),
             self.of(Verdict::Plan),
         )
     }
@@ -235,6 +237,7 @@ impl Suite {
     ) {
         for (verdict, name) in [
             (Verdict::Wrong, "wrong"),
+            (Verdict::Order, "order"),
             (Verdict::ClearError, "clear-error"),
             (Verdict::Follows, "follows"),
         ] {
