@@ -34,6 +34,8 @@ pub struct Catalog {
     storages: SharedMap<TableId, Oid>,
     /// By schema, then by name of table or index.
     names: Arc<BTreeMap<Oid, NamesInSchema>>,
+    /// See [`temporary_schema`](Self::temporary_schema).
+    temporary: Option<Oid>,
     next_oid: Oid,
     next_table_id: TableId,
 }
@@ -46,6 +48,9 @@ enum Named {
     /// The index of the primary key of the table with this OID.
     KeyOf(Oid),
 }
+
+/// What sessions call the schema of their temporary objects.
+pub const TEMPORARY_SCHEMA: &str = "pg_temp";
 
 /// What a name in a schema stands for.
 #[derive(Clone, Copy, Debug)]
@@ -74,6 +79,7 @@ impl Catalog {
             inner_oids: SharedMap::default(),
             storages: SharedMap::default(),
             names: Arc::default(),
+            temporary: None,
             next_oid: builtin::FIRST_USER_OID,
             next_table_id: TableId::CATALOG.next(),
         }
@@ -115,12 +121,29 @@ impl Catalog {
 
     #[must_use]
     pub fn schema(&self, name: &str) -> Option<&Arc<Schema>> {
+        if name == TEMPORARY_SCHEMA {
+            return self.temporary_schema();
+        }
         self.schemas.values().find(|schema| schema.name == name)
     }
 
     #[must_use]
     pub fn schema_by_oid(&self, oid: Oid) -> Option<&Arc<Schema>> {
         self.schemas.get(&oid)
+    }
+
+    /// The schema of temporary objects, in the catalog that one session sees: called
+    /// [`TEMPORARY_SCHEMA`] and a number, and found under the bare [`TEMPORARY_SCHEMA`] too. No
+    /// other session's catalog has it, and nothing of it is ever written down.
+    #[must_use]
+    pub fn temporary_schema(&self) -> Option<&Arc<Schema>> {
+        self.schemas.get(&self.temporary?)
+    }
+
+    /// Whether a relation stands in the schema of temporary objects.
+    #[must_use]
+    pub fn is_temporary(&self, table: &Table) -> bool {
+        self.temporary == Some(table.schema_oid)
     }
 
     /// A table by names of schema and table.

@@ -21,6 +21,6 @@ pub mod metastore;
 mod shared_map;
 
 pub use allocator::Allocator;
-pub use catalog::{Catalog, Relation};
+pub use catalog::{Catalog, Relation, TEMPORARY_SCHEMA};
 pub use change::{CatalogChange, ChangeError, ObjectKind};
 pub use history::{History, HistoryError};

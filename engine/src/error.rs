@@ -88,6 +88,7 @@ impl std::error::Error for SqlError {}
 /// SQLSTATE codes in use, by PostgreSQL's condition names.
 pub mod sqlstate {
     pub const SUCCESSFUL_COMPLETION: &str = "00000";
+    pub const WARNING: &str = "01000";
     pub const PROTOCOL_VIOLATION: &str = "08P01";
     pub const TRANSACTION_RESOLUTION_UNKNOWN: &str = "08007";
     pub const FEATURE_NOT_SUPPORTED: &str = "0A000";

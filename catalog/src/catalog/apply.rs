@@ -5,7 +5,7 @@ use std::{collections::HashSet, sync::Arc};
 
 use glaredb_txn::ids::TableId;
 
-use super::{Catalog, Named};
+use super::{Catalog, Named, TEMPORARY_SCHEMA};
 use crate::{
     CatalogChange, ChangeError, ObjectKind,
     descriptor::{
@@ -41,6 +41,7 @@ impl Catalog {
             let schema = Arc::make_mut(&mut self.schemas)
                 .remove(oid)
                 .ok_or_else(|| missing(ObjectKind::Schema, oid))?;
+            self.temporary = self.temporary.filter(|temporary| temporary != oid);
             if let Some(names) = Arc::make_mut(&mut self.names).remove(oid)
                 && let Some(relation) = names.keys().next()
             {
@@ -106,6 +107,9 @@ impl Catalog {
             let kind = ObjectKind::Schema;
             self.check_oid(kind, new.oid, created, self.schemas.contains_key(&new.oid))?;
             check_name(kind, &new.name)?;
+            if new.name.strip_prefix(TEMPORARY_SCHEMA).is_some_and(|rest| rest.starts_with('_')) {
+                self.temporary = Some(new.oid);
+            }
             Arc::make_mut(&mut self.schemas).insert(new.oid, Arc::new(new.clone()));
         }
         check_unique(

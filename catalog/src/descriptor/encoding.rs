@@ -9,7 +9,7 @@ use glaredb_txn::ids::{SchemaVersion, TableId};
 use prost::Message;
 
 use super::{
-    Column, Database, DroppedColumn, PrimaryKey, RelationKind, Role, Schema, Table, View,
+    Column, Database, DroppedColumn, OnCommit, PrimaryKey, RelationKind, Role, Schema, Table, View,
     ViewColumn, ViewRelation,
 };
 use crate::change::CatalogChange;
@@ -440,6 +440,7 @@ impl TryFrom<TableMessage> for Table {
             },
             view: m.view.map(View::from),
             unpopulated: m.unpopulated,
+            on_commit: OnCommit::default(),
             dropped: m
                 .dropped
                 .into_iter()

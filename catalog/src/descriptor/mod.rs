@@ -79,6 +79,15 @@ pub enum RelationKind {
     MaterializedView,
 }
 
+/// What a commit does to a temporary table.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum OnCommit {
+    #[default]
+    PreserveRows,
+    DeleteRows,
+    Drop,
+}
+
 /// A table, or what is read like one.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Table {
@@ -108,6 +117,8 @@ pub struct Table {
     pub options: BTreeMap<String, String>,
     /// Of a view, materialized or not.
     pub view: Option<View>,
+    /// Of a temporary table. Nothing of those is written down, so no encoding has it.
+    pub on_commit: OnCommit,
     /// A materialized view that was never filled.
     pub unpopulated: bool,
     /// Columns that rows in this storage still hold, by id.

@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use datafusion::sql::sqlparser::{ast, tokenizer::Location};
 
+use glaredb_catalog::descriptor::OnCommit;
+
 use crate::types::PgType;
 
 /// One statement of a query string.
@@ -22,9 +24,9 @@ pub struct Statement {
 #[derive(Clone, Debug)]
 pub enum StatementKind {
     Query(Box<ast::Query>),
-    Insert(Box<ast::Insert>),
-    Update(Box<ast::Update>),
-    Delete(Box<ast::Delete>),
+    Insert(Box<Dml<ast::Insert>>),
+    Update(Box<Dml<ast::Update>>),
+    Delete(Box<Dml<ast::Delete>>),
     CreateTable(Box<CreateTable>),
     CreateTableAs(Box<CreateTableAs>),
     CreateSchema(CreateSchema),
@@ -82,6 +84,13 @@ pub enum StatementKind {
     },
 }
 
+/// A statement that changes rows, with the WITH in front of it.
+#[derive(Clone, Debug)]
+pub struct Dml<T> {
+    pub with: Option<ast::With>,
+    pub change: T,
+}
+
 /// `[schema.]name`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RelationName {
@@ -94,10 +103,31 @@ pub struct RelationName {
 #[derive(Clone, Debug)]
 pub struct CreateTable {
     pub name: RelationName,
+    pub temporary: Option<Temporary>,
+    pub on_commit: Option<OnCommit>,
     pub if_not_exists: bool,
     pub columns: Vec<ColumnDefinition>,
+    pub like: Vec<LikeClause>,
     pub primary_key: Option<PrimaryKeyDefinition>,
     pub options: Vec<StorageOption>,
+}
+
+/// How a statement says that what it creates is temporary.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Temporary {
+    /// GLOBAL, which is deprecated.
+    pub global: bool,
+}
+
+/// `LIKE table INCLUDING …`. NOT NULL is always copied.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LikeClause {
+    /// How many columns stand in front of it.
+    pub at: usize,
+    pub source: RelationName,
+    pub defaults: bool,
+    pub indexes: bool,
+    pub comments: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -125,10 +155,12 @@ pub struct StorageOption {
 #[derive(Clone, Debug)]
 pub struct CreateTableAs {
     pub name: RelationName,
+    pub temporary: Option<Temporary>,
+    pub on_commit: Option<OnCommit>,
     pub if_not_exists: bool,
     /// Names for the first columns; the rest keep the query's.
     pub column_names: Vec<String>,
-    /// A [`StatementKind::Query`].
+    /// A [`StatementKind::Query`], or a [`StatementKind::Execute`] of one.
     pub query: Statement,
     /// False for `WITH NO DATA`.
     pub with_data: bool,
@@ -145,6 +177,7 @@ pub struct CreateSchema {
 #[derive(Clone, Debug)]
 pub struct CreateView {
     pub name: RelationName,
+    pub temporary: Option<Temporary>,
     pub or_replace: bool,
     /// Names for the first columns; the rest keep the query's.
     pub column_names: Vec<String>,

@@ -89,8 +89,8 @@ async fn analyze_tables(
     tables: &[Arc<TableDescriptor>],
 ) -> Result<(), SqlError> {
     for table in tables {
-        let Some(storage) = context.view.database.table(table.storage) else { continue };
-        let facts = sample(&storage, context.view.snapshot.timestamp()).await?;
+        let Some((storage, at)) = context.view.storage(table.storage) else { continue };
+        let facts = sample(&storage, at).await?;
         context.engine.set_facts(table.storage, facts);
     }
     Ok(())

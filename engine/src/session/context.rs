@@ -8,7 +8,10 @@ use datafusion::{
     logical_expr::{TableSource, execution_props::ExecutionProps},
     scalar::ScalarValue,
 };
-use glaredb_catalog::{Catalog, descriptor::Table as TableDescriptor};
+use glaredb_catalog::{
+    Catalog, TEMPORARY_SCHEMA,
+    descriptor::{Table as TableDescriptor, builtin},
+};
 use parking_lot::Mutex;
 
 use super::{
@@ -178,15 +181,54 @@ impl ExecutionContext {
         })
     }
 
-    /// The schema a new object goes to.
+    /// The same statement with a schema for the session's temporary objects.
+    pub(super) fn with_temporary_schema(&self) -> Result<Self, SqlError> {
+        if self.catalog.temporary_schema().is_some() {
+            return Ok(self.clone());
+        }
+        let owner = self.catalog.role(&self.identity.role);
+        let owner = owner.map_or(builtin::ROLE_POSTGRES, |role| role.oid);
+        let mut transaction = self.transaction.lock();
+        transaction.create_temporary_schema(&self.view, &self.catalog, owner)?;
+        drop(transaction);
+        self.after_change()
+    }
+
+    /// Whether a new object of that name is temporary: it says so, or its schema does.
+    ///
+    /// # Errors
+    /// 42P16 if one says so and the other does not.
+    pub(super) fn creates_temporary(
+        &self,
+        name: &RelationName,
+        temporary: bool,
+    ) -> Result<bool, SqlError> {
+        let own = self.catalog.temporary_schema().map(|schema| schema.name.as_str());
+        match name.schema.as_deref() {
+            Some(schema) if schema == TEMPORARY_SCHEMA || Some(schema) == own => Ok(true),
+            Some(_) if temporary => Err(SqlError::new(
+                sqlstate::INVALID_TABLE_DEFINITION,
+                "cannot create temporary relation in non-temporary schema",
+            )),
+            Some(_) => Ok(temporary),
+            None => {
+                let mut path = self.settings.derived().search_path.iter();
+                Ok(temporary || path.next().is_some_and(|first| first == TEMPORARY_SCHEMA))
+            }
+        }
+    }
+
+    /// The schema a new object goes to, which exists already if that is the one for temporary objects.
     ///
     /// # Errors
     /// 3F000.
     pub(super) fn creation_schema(
         &self,
         name: &RelationName,
+        temporary: bool,
     ) -> Result<Arc<glaredb_catalog::descriptor::Schema>, SqlError> {
         match &name.schema {
+            _ if temporary => self.schema(TEMPORARY_SCHEMA),
             Some(schema) => self.schema(schema),
             None => self
                 .search_path()
@@ -253,8 +295,17 @@ impl ExecutionContext {
     pub(super) fn find_table(&self, name: &RelationName) -> Option<&Arc<TableDescriptor>> {
         match &name.schema {
             Some(schema) => self.catalog.table(schema, &name.name),
-            None => self.search_path().find_map(|schema| self.catalog.table(schema, &name.name)),
+            None => {
+                self.tables_searched().find_map(|schema| self.catalog.table(schema, &name.name))
+            }
         }
+    }
+
+    /// Where tables are looked for: the search path, behind the schema of temporary objects unless that
+    /// is listed.
+    fn tables_searched(&self) -> impl Iterator<Item = &str> {
+        let listed = self.settings.derived().search_path.iter().any(|s| s == TEMPORARY_SCHEMA);
+        (!listed).then_some(TEMPORARY_SCHEMA).into_iter().chain(self.search_path())
     }
 
     /// A user table by name.
@@ -310,6 +361,18 @@ impl ExecutionContext {
             objects: &self.objects,
         };
         tables.table(&context, schema, name)
+    }
+
+    /// As [`check_writable`](Self::check_writable) for a statement that changes rows of a table: those
+    /// of temporary tables are nobody else's.
+    ///
+    /// # Errors
+    /// 25006, 0A000.
+    pub(super) fn check_writes_rows(&self, command: &str, table: u32) -> Result<(), SqlError> {
+        match self.catalog.table_by_oid(table) {
+            Some(table) if self.catalog.is_temporary(table) => Ok(()),
+            _ => self.check_writable(command),
+        }
     }
 
     /// Refuses to write in a READ ONLY transaction, and in a SERIALIZABLE one.
@@ -384,6 +447,10 @@ impl TableResolver for ExecutionContext {
 
     fn schema_exists(&self, schema: &str) -> bool {
         self.engine.system_tables().has_schema(schema) || self.catalog.schema(schema).is_some()
+    }
+
+    fn temporary_schema(&self) -> Option<&str> {
+        self.catalog.temporary_schema().map(|schema| schema.name.as_str())
     }
 
     fn dml_source(&self, table: &ResolvedTable) -> Result<Arc<dyn TableSource>, SqlError> {

@@ -309,6 +309,14 @@ impl Engine {
         Ok(table)
     }
 
+    /// Lets go of what is known of tables that are gone.
+    pub(super) fn forget<'t>(&self, tables: impl Iterator<Item = &'t Arc<TableDescriptor>>) {
+        for table in tables {
+            self.resolved.lock().remove(&table.oid);
+            self.facts.write().remove(&table.storage);
+        }
+    }
+
     /// What ANALYZE found out about a table.
     #[must_use]
     pub fn facts(&self, table: TableId) -> Option<Arc<TableFacts>> {

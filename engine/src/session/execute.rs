@@ -93,9 +93,11 @@ impl Session {
                 self.close_cursor(None)?;
                 self.close_all_prepared();
                 self.settings.reset_all()?;
-                command("DISCARD ALL")
+                // Drops the temporary objects.
+                self.execute_in_transaction(prepared, params).await
             }
-            StatementKind::Discard(_) | StatementKind::Unlisten => command(statement.command()),
+            StatementKind::Discard(Discard::Plans | Discard::Sequences)
+            | StatementKind::Unlisten => command(statement.command()),
             StatementKind::Declare(declare) => self.declare(prepared, declare, params).await,
             StatementKind::Fetch(fetch) => self.fetch(fetch).await,
             StatementKind::Close(name) => self.close_cursor(name.as_deref()),
@@ -107,6 +109,11 @@ impl Session {
                 command("PREPARE")
             }
             StatementKind::Execute(execute) => self.execute_named(execute).await,
+            StatementKind::CreateTableAs(create)
+                if matches!(create.query.kind, StatementKind::Execute(_)) =>
+            {
+                self.create_table_as_execute(statement, create).await
+            }
             StatementKind::Explain(explain)
                 if matches!(explain.statement.kind, StatementKind::Execute(_)) =>
             {
@@ -193,7 +200,8 @@ impl Session {
             _ => {
                 let modes = Modes::default_in(self.settings.derived());
                 let database = self.engine.database();
-                let transaction = Transaction::new(database, &self.commit_point, modes, now_us);
+                let transaction =
+                    Transaction::new(database, &self.commit_point, &self.temporary, modes, now_us);
                 let transaction = Arc::new(Mutex::new(transaction));
                 if !autocommit {
                     self.settings.begin();
@@ -305,7 +313,8 @@ async fn run(
                 });
             }
             Plan::Dml(operation, plan) => {
-                context.check_writable(operation.command())?;
+                let table = plan.planned.table.oid;
+                context.check_writes_rows(operation.command(), table)?;
                 let point = plan.point(&context);
                 if operation != Operation::Insert {
                     let keys = point.map(|point| point.keys(params, TURNS_TAKEN_MAX));
@@ -365,9 +374,12 @@ impl Running {
             }
             StatementKind::Vacuum(vacuum) => analyze::vacuum(context, vacuum).await,
             StatementKind::Analyze(vacuum) => analyze::analyze(context, vacuum).await,
+            StatementKind::Discard(_) => ddl::discard_temporary(context, statement),
             _ => {
                 context.check_writable(statement.command())?;
-                ddl::execute(context, statement, notices).await
+                let execution =
+                    ddl::execute(context, statement, self.prepared.explained(), notices);
+                execution.await
             }
         }
     }

@@ -33,6 +33,11 @@ pub(super) async fn execute(
         StatementKind::Execute(_) => {
             named_statement.ok_or_else(|| SqlError::not_supported("EXPLAIN of the empty query"))?
         }
+        StatementKind::CreateTableAs(create)
+            if matches!(create.query.kind, StatementKind::Execute(_)) =>
+        {
+            return Err(SqlError::not_supported("EXPLAIN CREATE TABLE AS EXECUTE"));
+        }
         StatementKind::CreateTableAs(create) => &create.query,
         StatementKind::Query(_)
         | StatementKind::Insert(_)

@@ -25,6 +25,7 @@ mod prepare;
 mod run;
 mod set;
 mod table_schema;
+mod temporary;
 mod transaction;
 mod transaction_control;
 
@@ -46,6 +47,7 @@ use self::{
     cursor::Cursors,
     plan_cache::PlanCache,
     settings::{Derived, PendingSettings},
+    temporary::Temporary,
     transaction::Transaction,
     transaction_control::SavepointOfSession,
 };
@@ -106,6 +108,7 @@ pub struct Session {
     prepared: HashMap<String, Arc<Prepared>>,
     cursors: Cursors,
     objects: Arc<SessionObjects>,
+    temporary: Arc<Temporary>,
     plans: PlanCache,
     /// DataFusion's, for this catalog and these settings.
     state: Option<(Arc<Catalog>, Arc<Derived>, Arc<SessionState>)>,
@@ -166,6 +169,7 @@ impl Session {
         let role = [("session_authorization", identity.role.as_str())];
         let startup = startup.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let settings = Settings::new(role.into_iter().chain(startup))?;
+        let temporary = Temporary::new(&engine, identity.process_id);
         Ok(Self {
             engine,
             identity: Arc::new(identity),
@@ -185,6 +189,7 @@ impl Session {
             prepared: HashMap::new(),
             cursors: Cursors::default(),
             objects: Arc::default(),
+            temporary,
             plans: PlanCache::default(),
             state: None,
         })
@@ -298,7 +303,8 @@ impl Session {
             Some(transaction) => transaction.lock().view().ok().map(|(_, catalog)| catalog),
             None => {
                 let snapshot = self.engine.database().snapshots().register();
-                Some(self.engine.database().catalog_at(&snapshot.snapshot()))
+                let catalog = self.engine.database().catalog_at(&snapshot.snapshot());
+                self.temporary.over(catalog).ok()
             }
         };
         let Some(catalog) = catalog else { return Names::default() };

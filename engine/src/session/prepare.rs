@@ -20,7 +20,7 @@ use crate::{
     error::{SqlError, sqlstate},
     query::{
         planner::{self, Planned, PlannedDml},
-        statement::{Execute, Explain, Statement, StatementKind},
+        statement::{CreateTableAs, Execute, Explain, Statement, StatementKind},
     },
     types::PgType,
 };
@@ -46,11 +46,11 @@ pub struct Prepared {
     from_sql: bool,
 }
 
-/// What EXPLAIN is about, where that is prepared by itself.
+/// What EXPLAIN is about, or CREATE TABLE AS EXECUTE, where that is prepared by itself.
 #[derive(Debug)]
 pub(super) struct Explained {
     pub(super) statement: Arc<Prepared>,
-    /// Values of its parameters in EXPLAIN EXECUTE; else those of EXPLAIN are its own.
+    /// Values of its parameters where that is an EXECUTE; else those of EXPLAIN are its own.
     pub(super) arguments: Option<Vec<ParamValue>>,
 }
 
@@ -416,6 +416,26 @@ impl Session {
             planner::plan_execute_arguments(plan, &execute.name, &execute.arguments, types)
         })?;
         planned.iter().map(|planned| constant(&context, planned)).collect()
+    }
+
+    /// CREATE TABLE AS EXECUTE.
+    pub(super) async fn create_table_as_execute(
+        &mut self,
+        statement: &Statement,
+        create: &CreateTableAs,
+    ) -> Result<Execution, SqlError> {
+        let StatementKind::Execute(execute) = &create.query.kind else {
+            return Err(SqlError::internal("CREATE TABLE AS EXECUTE without EXECUTE"));
+        };
+        let inner = self.prepared(&execute.name)?;
+        if !inner.statement().is_some_and(|inner| matches!(inner.kind, StatementKind::Query(_))) {
+            let message = "prepared statement is not a SELECT";
+            return Err(SqlError::new(sqlstate::WRONG_OBJECT_TYPE, message));
+        }
+        let params = self.arguments(execute, &inner)?;
+        let mut prepared = Prepared::plain(Some(statement.clone()), &[], None);
+        prepared.explained = Some(Explained { statement: inner, arguments: Some(params) });
+        self.execute_in_transaction(&Arc::new(prepared), &[]).await
     }
 
     /// EXPLAIN EXECUTE.

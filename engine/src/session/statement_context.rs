@@ -12,7 +12,7 @@ use super::{
     Identity, Settings,
     settings::{Derived, PendingSetting, PendingSettings, parameters},
 };
-use crate::query::option_extension::option_extension;
+use crate::query::{option_extension::option_extension, planner::effective_search_path};
 
 /// Of one statement; stands among the extensions of the `ConfigOptions` it is planned and executed
 /// with, where scalar functions find it ([`StatementContext::of`]). Cheap to clone.
@@ -87,16 +87,9 @@ impl StatementContext {
         })
     }
 
-    /// The search path as it is used: `pg_catalog` in front unless it is listed, `$user` replaced.
+    /// See [`effective_search_path`].
     pub fn search_path(&self) -> impl Iterator<Item = &str> {
-        let listed = &self.settings.search_path;
-        let implicit = !listed.iter().any(|schema| schema == "pg_catalog");
-        implicit.then_some("pg_catalog").into_iter().chain(
-            listed
-                .iter()
-                .map(|schema| if schema == "$user" { &self.identity.role } else { schema })
-                .map(String::as_str),
-        )
+        effective_search_path(&self.settings.search_path, &self.identity.role)
     }
 }
 

@@ -6,6 +6,7 @@
 //! read: among themselves those are serializable under snapshots, and the first write is refused.
 
 mod savepoints;
+mod temporary;
 
 use std::sync::Arc;
 
@@ -24,6 +25,7 @@ use super::{
     errors::{self, serialization_failure},
     point::turns::{Holder, Key, TURNS_MAX, Turn},
     settings::Derived,
+    temporary::Temporary,
 };
 use crate::{
     error::{SqlError, sqlstate},
@@ -33,6 +35,7 @@ use crate::{
     },
     storage::{
         database::Database,
+        temporary::TemporaryCommit,
         write_set::{self, WriteSet},
     },
 };
@@ -50,6 +53,10 @@ pub(super) struct Transaction {
     /// REPEATABLE READ's only one.
     snapshot: Option<Arc<SnapshotGuard>>,
     writes: Option<Arc<Mutex<WriteSet>>>,
+    /// The session's.
+    temporary: Arc<Temporary>,
+    /// Parts of a bulk load into a temporary table.
+    temporary_parts: Option<TemporaryCommit>,
     /// Shared with savepoints until it changes.
     ddl: Arc<Ddl>,
     /// Outermost first.
@@ -107,6 +114,8 @@ struct Savepoint {
 #[derive(Clone, Default)]
 struct Ddl {
     change: CatalogChange,
+    /// What the transaction does to the session's temporary objects, beside those committed.
+    temporary: CatalogChange,
     writes: Vec<KeyWrite>,
     assertions: Vec<Assertion>,
     /// The catalog it was last applied to, and the result.
@@ -120,11 +129,14 @@ impl Transaction {
     pub(super) fn new(
         database: &Arc<Database>,
         point: &CommitPoint,
+        temporary: &Arc<Temporary>,
         modes: Modes,
         start_us: i64,
     ) -> Self {
         Self {
             database: Arc::clone(database),
+            temporary: Arc::clone(temporary),
+            temporary_parts: None,
             point: point.clone(),
             modes,
             start_us,
@@ -141,7 +153,7 @@ impl Transaction {
 
     /// A new transaction with the same modes.
     pub(super) fn empty(&self) -> Self {
-        Self::new(&self.database, &self.point, self.modes, self.start_us)
+        Self::new(&self.database, &self.point, &self.temporary, self.modes, self.start_us)
     }
 
     /// Whether a statement that changes the row with this key waits for its turn: not if the turn is
@@ -222,6 +234,7 @@ impl Transaction {
             database: Arc::clone(&self.database),
             snapshot,
             own: self.writes.clone(),
+            temporary: self.temporary.read(),
         };
         Ok((Arc::new(view), catalog))
     }
@@ -235,7 +248,8 @@ impl Transaction {
         let catalog = self.own_catalog(self.database.catalog_at(&snapshot.snapshot()))?;
         let database = Arc::clone(&self.database);
         let own = self.writes.clone();
-        Ok((Arc::new(StatementView { database, snapshot, own }), catalog))
+        let temporary = view.temporary.clone();
+        Ok((Arc::new(StatementView { database, snapshot, own, temporary }), catalog))
     }
 
     /// The write set, made at the first write.
@@ -254,6 +268,7 @@ impl Transaction {
         let position = view.snapshot.snapshot().position;
         let changed =
             catalog.apply(&change).map_err(|error| SqlError::internal(error.to_string()))?;
+        let (change, temporary) = temporary::split(catalog, &changed, change);
         let claims = conflict::claims(catalog, position, &change);
         let base = self.database.catalog_at(&view.snapshot.snapshot());
         let ddl = Arc::make_mut(&mut self.ddl);
@@ -265,12 +280,16 @@ impl Transaction {
         }
         ddl.assertions.extend(claims.assertions);
         ddl.change = std::mem::take(&mut ddl.change).then(change);
+        ddl.temporary = std::mem::take(&mut ddl.temporary).then(temporary);
         ddl.applied = Some((base, Arc::new(changed)));
         Ok(())
     }
 
     /// The commit is refused if another wrote `scope` of the table after `view` was taken.
     pub(super) fn assert_unchanged(&mut self, view: &StatementView, table: TableId, scope: Scope) {
+        if self.is_temporary(table) {
+            return;
+        }
         let base = view.snapshot.snapshot().position;
         Arc::make_mut(&mut self.ddl).assertions.push(Assertion { table, scope, base });
     }
@@ -288,6 +307,11 @@ impl Transaction {
         let (database, requests) = {
             let mut this = transaction.lock();
             let Some(writes) = this.writes.clone() else { return Ok(()) };
+            // It has one statement, which writes to one table.
+            let table = writes.lock().tables().next();
+            if table.is_some_and(|table| this.is_temporary(table)) {
+                return this.stream_temporary(&writes);
+            }
             let parts = writes.lock().drain_parts().map_err(errors::storage_error)?;
             let requests: Vec<Request> = parts.into_iter().map(|part| this.part(part)).collect();
             (Arc::clone(&this.database), requests)
@@ -314,11 +338,16 @@ impl Transaction {
     /// # Errors
     /// See [`commit`].
     pub(super) async fn commit(mut self) -> Result<(), SqlError> {
-        if !self.wrote() {
-            return Ok(());
+        let temporary = self.prepare_temporary().await?;
+        if self.wrote() {
+            let request = self.request().await?;
+            let large = self.large.take();
+            commit::commit(&self.database, &self.point, request, large).await?;
         }
-        let request = self.request().await?;
-        commit::commit(&self.database, &self.point, request, self.large.take()).await
+        match temporary {
+            Some(prepared) => self.commit_temporary(prepared),
+            None => Ok(()),
+        }
     }
 
     /// Encodes what was gathered and sends what of it goes in parts.
@@ -359,17 +388,18 @@ impl Transaction {
 
     /// `base` with the transaction's changes.
     fn own_catalog(&mut self, base: Arc<Catalog>) -> Result<Arc<Catalog>, SqlError> {
-        if self.ddl.change.is_empty() {
-            return Ok(base);
+        if self.ddl.change.is_empty() && self.ddl.temporary.is_empty() {
+            return self.temporary.over(base);
         }
         if let Some((known, applied)) = &self.ddl.applied
             && Arc::ptr_eq(known, &base)
         {
             return Ok(Arc::clone(applied));
         }
-        let applied = base.apply(&self.ddl.change).map(Arc::new).map_err(|error| {
+        let applied = base.apply(&self.ddl.change).map_err(|error| {
             serialization_failure(format!("Another transaction changed the same object: {error}."))
         })?;
+        let applied = Arc::new(self.temporary.over_with(&applied, &self.ddl.temporary)?);
         Arc::make_mut(&mut self.ddl).applied = Some((base, Arc::clone(&applied)));
         Ok(applied)
     }

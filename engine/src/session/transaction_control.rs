@@ -54,7 +54,8 @@ impl Session {
         }
         let modes = Modes::default_in(self.settings.derived());
         let (database, now_us) = (self.engine.database(), self.engine.now_us());
-        let transaction = Transaction::new(database, &self.commit_point, modes, now_us);
+        let transaction =
+            Transaction::new(database, &self.commit_point, &self.temporary, modes, now_us);
         let transaction = Arc::new(Mutex::new(transaction));
         self.transaction = Some(Arc::clone(&transaction));
         self.settings.begin();

@@ -26,6 +26,7 @@ mod simulation;
 pub mod state;
 pub mod state_hash;
 pub mod table;
+pub mod temporary;
 #[cfg(test)]
 mod testing;
 pub mod write_set;

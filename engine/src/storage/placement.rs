@@ -71,6 +71,12 @@ impl StoragePlacement {
     #[must_use]
     pub fn new(state: Arc<State>) -> Self {
         state.budget().tail_dropped();
+        Self::beside(state)
+    }
+
+    /// The same for a state whose budget counts the tails of others too.
+    #[must_use]
+    pub fn beside(state: Arc<State>) -> Self {
         let tables = state.tables().into_iter().map(|table| {
             let open = table.open_chunk();
             let (open, open_bytes) = open.map_or((None, 0), |(at, bytes)| (Some(at), bytes));

@@ -257,6 +257,30 @@ impl WriteSet {
         Ok(parts)
     }
 
+    /// The tables it holds writes of, those it created among them.
+    pub fn tables(&self) -> impl Iterator<Item = TableId> + '_ {
+        let written = self.tables.iter().filter(|(_, writes)| !writes.is_empty());
+        written.map(|(table, _)| *table).chain(self.created.keys().copied())
+    }
+
+    /// Takes out what was written to the tables that `chosen` names, as a write set of its own.
+    #[must_use]
+    pub fn split_off(&mut self, chosen: impl Fn(TableId) -> bool) -> Self {
+        let mut other = Self::new(Arc::clone(self.budget()));
+        for (table, writes) in std::mem::take(&mut self.tables) {
+            let side = if chosen(table) { &mut other } else { &mut *self };
+            side.tables.insert(table, writes);
+        }
+        for (table, schema) in std::mem::take(&mut self.created) {
+            let side = if chosen(table) { &mut other } else { &mut *self };
+            side.created.insert(table, schema);
+        }
+        let bytes = other.tables.values().map(TableWrites::memory_bytes).sum();
+        other.reservation.resize_from_reserve(bytes);
+        self.reservation.shrink(self.reservation.bytes().saturating_sub(bytes));
+        other
+    }
+
     /// Encode the rest.
     pub fn finish(mut self) -> Result<EncodedWriteSet, StorageError> {
         let mut parts = Vec::new();

@@ -27,7 +27,10 @@ use std::sync::Arc;
 
 use glaredb_catalog::Catalog;
 use glaredb_engine::{
-    query::{functions::ExtraFunction, planner::FUNCTIONS_SCHEMA},
+    query::{
+        functions::ExtraFunction,
+        planner::{FUNCTIONS_SCHEMA, effective_search_path},
+    },
     session::{
         StatementContext,
         engine::{SystemTable, SystemTableContext, SystemTables},
@@ -104,9 +107,7 @@ impl PgCatalog {
 /// The schemas searched, as in [`StatementContext::search_path`].
 fn search_path(context: &SystemTableContext<'_>) -> Vec<String> {
     let listed = &context.settings.derived().search_path;
-    let implicit = !listed.iter().any(|schema| schema == "pg_catalog");
-    let path = listed.iter().map(|schema| if schema == "$user" { context.role } else { schema });
-    implicit.then_some("pg_catalog").into_iter().chain(path).map(str::to_owned).collect()
+    effective_search_path(listed, context.role).map(str::to_owned).collect()
 }
 
 impl SystemTables for PgCatalog {

@@ -136,6 +136,9 @@ fn add(cursor: &mut Cursor<'_>, table: &RelationName) -> Result<AlterTableAction
     let if_not_exists = super::ddl::if_not_exists(cursor);
     // A column as in CREATE TABLE.
     let mut scratch = CreateTable {
+        temporary: None,
+        on_commit: None,
+        like: Vec::new(),
         name: table.clone(),
         if_not_exists: false,
         columns: Vec::new(),

@@ -1,6 +1,7 @@
 //! CREATE, DROP, ALTER and TRUNCATE of what the catalog knows; the rest is refused by name.
 
 use datafusion::sql::sqlparser::tokenizer::Token;
+use glaredb_catalog::descriptor::OnCommit;
 
 use super::{alter, tokens::Cursor, views};
 use crate::{
@@ -8,8 +9,8 @@ use crate::{
     query::{
         statement::{
             AlteredKind, ColumnDefinition, CreateSchema, CreateTable, CreateTableAs, DropObjects,
-            PrimaryKeyDefinition, RelationName, StatementClass, StatementKind, StorageOption,
-            Truncate,
+            LikeClause, PrimaryKeyDefinition, RelationName, StatementClass, StatementKind,
+            StorageOption, Temporary, Truncate,
         },
         type_names,
     },
@@ -122,16 +123,56 @@ fn create_schema(cursor: &mut Cursor<'_>) -> Result<StatementKind, SqlError> {
     Ok(StatementKind::CreateSchema(CreateSchema { name, if_not_exists, authorization }))
 }
 
+/// `[GLOBAL | LOCAL] TEMPORARY` at the `n`th word from here, and how many words it is.
+pub(super) fn temporary_at(cursor: &Cursor<'_>, n: usize) -> (Option<Temporary>, usize) {
+    let is = |n: usize, words: &[&str]| words.iter().any(|word| cursor.is_keyword_at(n, word));
+    let scope = usize::from(is(n, &["GLOBAL", "LOCAL"]));
+    if is(n + scope, &["TEMP", "TEMPORARY"]) {
+        (Some(Temporary { global: is(n, &["GLOBAL"]) }), scope + 1)
+    } else {
+        (None, 0)
+    }
+}
+
+/// `ON COMMIT …`.
+fn on_commit(cursor: &mut Cursor<'_>) -> Result<Option<OnCommit>, SqlError> {
+    if !cursor.eat_keywords(&["ON", "COMMIT"]) {
+        return Ok(None);
+    }
+    if cursor.eat_keyword("DROP") {
+        Ok(Some(OnCommit::Drop))
+    } else if cursor.eat_keywords(&["DELETE", "ROWS"]) {
+        Ok(Some(OnCommit::DeleteRows))
+    } else if cursor.eat_keywords(&["PRESERVE", "ROWS"]) {
+        Ok(Some(OnCommit::PreserveRows))
+    } else {
+        Err(cursor.unexpected())
+    }
+}
+
+/// `WITH (…)`, `WITHOUT OIDS`, `ON COMMIT …`.
+fn table_options(
+    cursor: &mut Cursor<'_>,
+) -> Result<(Vec<StorageOption>, Option<OnCommit>), SqlError> {
+    let options = if cursor.eat_keyword("WITH") { storage_options(cursor)? } else { Vec::new() };
+    if cursor.is_keyword_at(0, "WITHOUT") && cursor.is_keyword_at(1, "OIDS") {
+        cursor.eat_keywords(&["WITHOUT", "OIDS"]);
+    }
+    let on_commit = on_commit(cursor)?;
+    if cursor.is_keyword_at(0, "TABLESPACE") {
+        return Err(SqlError::not_supported("CREATE TABLE with TABLESPACE"));
+    }
+    Ok((options, on_commit))
+}
+
 fn create_table(cursor: &mut Cursor<'_>) -> Result<StatementKind, SqlError> {
-    if !cursor.is_keyword_at(1, "TABLE") {
+    let (temporary, words) = temporary_at(cursor, 1);
+    if !cursor.is_keyword_at(1 + words, "TABLE") {
         return unsupported(cursor);
     }
-    cursor.eat_keywords(&["CREATE", "TABLE"]);
+    cursor.skip(words + 2);
     let if_not_exists = if_not_exists(cursor);
     let name = cursor.relation_name()?;
-    if name.schema.as_deref() == Some("pg_temp") {
-        return Err(SqlError::not_supported("CREATE TEMPORARY TABLE"));
-    }
     for clause in ["PARTITION", "OF", "INHERITS", "USING"] {
         if cursor.is_keyword_at(0, clause) {
             return Err(SqlError::not_supported(format!("CREATE TABLE with {clause}")));
@@ -141,13 +182,16 @@ fn create_table(cursor: &mut Cursor<'_>) -> Result<StatementKind, SqlError> {
     let names_only = cursor.peek_is(&Token::LParen)
         && matches!(cursor.peek_nth(1), Some(Token::Word(_)))
         && matches!(cursor.peek_nth(2), Some(Token::Comma | Token::RParen));
-    if names_only || cursor.is_keyword_at(0, "AS") || cursor.is_keyword_at(0, "WITH") {
-        return create_table_as(cursor, name, if_not_exists);
+    if names_only || ["AS", "WITH", "ON"].iter().any(|word| cursor.is_keyword_at(0, word)) {
+        return create_table_as(cursor, name, temporary, if_not_exists);
     }
     let mut table = CreateTable {
         name,
+        temporary,
+        on_commit: None,
         if_not_exists,
         columns: Vec::new(),
+        like: Vec::new(),
         primary_key: None,
         options: Vec::new(),
     };
@@ -161,17 +205,12 @@ fn create_table(cursor: &mut Cursor<'_>) -> Result<StatementKind, SqlError> {
         }
         cursor.expect(&Token::RParen)?;
     }
-    for clause in ["INHERITS", "PARTITION", "USING", "ON", "TABLESPACE"] {
+    for clause in ["INHERITS", "PARTITION", "USING"] {
         if cursor.is_keyword_at(0, clause) {
             return Err(SqlError::not_supported(format!("CREATE TABLE with {clause}")));
         }
     }
-    if cursor.eat_keyword("WITH") {
-        table.options = storage_options(cursor)?;
-    }
-    if cursor.is_keyword_at(0, "TABLESPACE") {
-        return Err(SqlError::not_supported("CREATE TABLE with TABLESPACE"));
-    }
+    (table.options, table.on_commit) = table_options(cursor)?;
     check_table(&mut table)?;
     Ok(StatementKind::CreateTable(Box::new(table)))
 }
@@ -179,22 +218,25 @@ fn create_table(cursor: &mut Cursor<'_>) -> Result<StatementKind, SqlError> {
 fn create_table_as(
     cursor: &mut Cursor<'_>,
     name: RelationName,
+    temporary: Option<Temporary>,
     if_not_exists: bool,
 ) -> Result<StatementKind, SqlError> {
     let column_names =
         if cursor.peek_is(&Token::LParen) { cursor.identifier_list()? } else { Vec::new() };
-    let options = if cursor.eat_keyword("WITH") { storage_options(cursor)? } else { Vec::new() };
+    let (options, on_commit) = table_options(cursor)?;
     cursor.expect_keyword("AS")?;
     let (query, with_data) = cursor.query_with_data()?;
-    if query.class() != StatementClass::Query {
+    let is_query = query.class() == StatementClass::Query;
+    if !is_query && !matches!(query.kind, StatementKind::Execute(_)) {
         return Err(match query.kind {
-            StatementKind::Execute(_) => SqlError::not_supported("CREATE TABLE AS EXECUTE"),
             StatementKind::Unsupported { what } => SqlError::not_supported(what),
             _ => cursor.unexpected(),
         });
     }
     Ok(StatementKind::CreateTableAs(Box::new(CreateTableAs {
         name,
+        temporary,
+        on_commit,
         if_not_exists,
         column_names,
         query,
@@ -219,7 +261,7 @@ pub(super) fn table_element(
         return Err(cursor.unexpected());
     }
     if cursor.is_keyword_at(0, "LIKE") && !matches!(cursor.peek_nth(1), Some(Token::LParen)) {
-        return Err(SqlError::not_supported("CREATE TABLE with LIKE"));
+        return like(cursor, table);
     }
     let name = cursor.identifier()?;
     let pg_type = type_names::pg_type(&cursor.data_type()?)?;
@@ -265,6 +307,36 @@ pub(super) fn table_element(
         return Err(SqlError::new(sqlstate::SYNTAX_ERROR, message));
     }
     table.columns.push(column);
+    Ok(())
+}
+
+/// `LIKE table INCLUDING … EXCLUDING …`: the last word on each kind of property counts.
+fn like(cursor: &mut Cursor<'_>, table: &mut CreateTable) -> Result<(), SqlError> {
+    cursor.expect_keyword("LIKE")?;
+    let (at, source) = (table.columns.len(), cursor.relation_name()?);
+    let mut clause = LikeClause { at, source, defaults: false, indexes: false, comments: false };
+    loop {
+        let including = cursor.eat_keyword("INCLUDING");
+        if !including && !cursor.eat_keyword("EXCLUDING") {
+            break;
+        }
+        let property = cursor.peek_word().unwrap_or_default().to_ascii_uppercase();
+        match property.as_str() {
+            "ALL" => {
+                (clause.defaults, clause.indexes, clause.comments) =
+                    (including, including, including);
+            }
+            "DEFAULTS" => clause.defaults = including,
+            "INDEXES" => clause.indexes = including,
+            "COMMENTS" => clause.comments = including,
+            // What no table here has.
+            "COMPRESSION" | "CONSTRAINTS" | "GENERATED" | "IDENTITY" | "STATISTICS" | "STORAGE" => {
+            }
+            _ => return Err(cursor.unexpected()),
+        }
+        cursor.next();
+    }
+    table.like.push(clause);
     Ok(())
 }
 
@@ -353,6 +425,8 @@ fn check_table(table: &mut CreateTable) -> Result<(), SqlError> {
         }
         match table.columns.iter_mut().find(|c| &c.name == name) {
             Some(column) => column.not_null = true,
+            // It may come with a LIKE.
+            None if !table.like.is_empty() => {}
             None => {
                 let message = format!("column \"{name}\" named in key does not exist");
                 return Err(SqlError::new(sqlstate::UNDEFINED_COLUMN, message));

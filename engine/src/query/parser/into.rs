@@ -5,7 +5,7 @@ use datafusion::sql::sqlparser::ast::{self, SetExpr};
 use super::{Statement, fold_identifier, relation_name};
 use crate::{
     error::SqlError,
-    query::statement::{CreateTableAs, RelationName, StatementKind},
+    query::statement::{CreateTableAs, RelationName, StatementKind, Temporary},
 };
 
 /// The table that a statement selects into, if it does.
@@ -14,9 +14,6 @@ pub(super) fn target(statement: &Statement) -> Result<Option<RelationName>, SqlE
     let Some(into) = first_select(&query.body).and_then(|select| select.into.as_ref()) else {
         return Ok(None);
     };
-    if into.temporary {
-        return Err(SqlError::not_supported("SELECT INTO TEMPORARY"));
-    }
     let mut parts = Vec::with_capacity(into.name.0.len());
     let mut position = None;
     for part in &into.name.0 {
@@ -31,13 +28,17 @@ pub(super) fn target(statement: &Statement) -> Result<Option<RelationName>, SqlE
 
 /// The statement that makes the table of the query's rows.
 pub(super) fn create(mut query: Statement, name: RelationName) -> Result<StatementKind, SqlError> {
+    let mut temporary = None;
     if let StatementKind::Query(ast) = &mut query.kind
         && let Some(select) = first_select_mut(&mut ast.body)
+        && let Some(into) = select.into.take()
     {
-        select.into = None;
+        temporary = into.temporary.then_some(Temporary { global: false });
     }
     Ok(StatementKind::CreateTableAs(Box::new(CreateTableAs {
         name,
+        temporary,
+        on_commit: None,
         if_not_exists: false,
         column_names: Vec::new(),
         query,

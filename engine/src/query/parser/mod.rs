@@ -27,7 +27,7 @@ pub(super) use self::rewrite::PART;
 pub use self::rewrite::{EXCLUSIONS, GROUPING_SETS, NO_COLUMNS, SYMMETRIC};
 use self::tokens::Cursor;
 pub use self::tokens::{fold_identifier, relation_name};
-use super::statement::{Explain, Statement, StatementKind};
+use super::statement::{Dml, Explain, Statement, StatementKind};
 use crate::error::{SqlError, sqlstate};
 
 static DIALECT: PostgreSqlDialect = PostgreSqlDialect {};
@@ -227,30 +227,47 @@ fn parse_kind(cursor: &mut Cursor<'_>) -> Result<StatementKind, SqlError> {
 
 /// `WITH … SELECT`, or `WITH … INSERT` and kin, which sqlparser puts inside a query.
 fn parse_with(cursor: &mut Cursor<'_>) -> Result<StatementKind, SqlError> {
-    let query = cursor.query_to_end()?;
-    let is_dml = matches!(
-        query.body.as_ref(),
-        ast::SetExpr::Insert(_)
-            | ast::SetExpr::Update(_)
-            | ast::SetExpr::Delete(_)
-            | ast::SetExpr::Merge(_)
-    );
-    Ok(if is_dml {
-        StatementKind::Unsupported { what: "WITH before INSERT, UPDATE or DELETE".to_owned() }
-    } else {
-        StatementKind::Query(query)
-    })
+    if let Some(unsupported) = where_current_of(cursor) {
+        return Ok(unsupported);
+    }
+    let mut query = cursor.query_to_end()?;
+    let with = query.with.take();
+    match *query.body {
+        ast::SetExpr::Insert(change)
+        | ast::SetExpr::Update(change)
+        | ast::SetExpr::Delete(change)
+        | ast::SetExpr::Merge(change) => dml(cursor, with, change),
+        body => {
+            query.with = with;
+            *query.body = body;
+            Ok(StatementKind::Query(query))
+        }
+    }
 }
 
 fn parse_dml(cursor: &mut Cursor<'_>) -> Result<StatementKind, SqlError> {
-    if let Some(position) = cursor.find_keywords(&["CURRENT", "OF"]) {
-        let _ = position;
-        return Ok(StatementKind::Unsupported { what: "WHERE CURRENT OF".to_owned() });
+    if let Some(unsupported) = where_current_of(cursor) {
+        return Ok(unsupported);
     }
-    match cursor.sqlparser_to_end(|parser| parser.parse_statement())? {
-        ast::Statement::Insert(insert) => Ok(StatementKind::Insert(Box::new(insert))),
-        ast::Statement::Update(update) => Ok(StatementKind::Update(Box::new(update))),
-        ast::Statement::Delete(delete) => Ok(StatementKind::Delete(Box::new(delete))),
+    let change = cursor.sqlparser_to_end(|parser| parser.parse_statement())?;
+    dml(cursor, None, change)
+}
+
+fn where_current_of(cursor: &Cursor<'_>) -> Option<StatementKind> {
+    cursor.find_keywords(&["CURRENT", "OF"])?;
+    Some(StatementKind::Unsupported { what: "WHERE CURRENT OF".to_owned() })
+}
+
+fn dml(
+    cursor: &Cursor<'_>,
+    with: Option<ast::With>,
+    change: ast::Statement,
+) -> Result<StatementKind, SqlError> {
+    match change {
+        ast::Statement::Insert(change) => Ok(StatementKind::Insert(Box::new(Dml { with, change }))),
+        ast::Statement::Update(change) => Ok(StatementKind::Update(Box::new(Dml { with, change }))),
+        ast::Statement::Delete(change) => Ok(StatementKind::Delete(Box::new(Dml { with, change }))),
+        ast::Statement::Merge { .. } => Ok(StatementKind::Unsupported { what: "MERGE".to_owned() }),
         _ => Err(cursor.unexpected()),
     }
 }

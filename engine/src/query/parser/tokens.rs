@@ -93,6 +93,11 @@ impl<'a> Cursor<'a> {
         token
     }
 
+    /// Moves over `n` tokens that were looked at.
+    pub(super) fn skip(&mut self, n: usize) {
+        self.at = (self.at + n).min(self.tokens.len());
+    }
+
     pub(super) fn eat(&mut self, token: &Token) -> bool {
         let found = self.peek_is(token);
         self.at += usize::from(found);

@@ -3,14 +3,14 @@
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::{
-    ddl::{if_not_exists, storage_options},
+    ddl::{if_not_exists, storage_options, temporary_at},
     tokens::Cursor,
 };
 use crate::{
     error::SqlError,
     query::statement::{
         Comment, CommentTarget, CreateMaterializedView, CreateView, RefreshView, Statement,
-        StatementClass, StatementKind,
+        StatementClass, StatementKind, Temporary,
     },
 };
 
@@ -20,14 +20,21 @@ pub(super) fn create(cursor: &mut Cursor<'_>) -> Result<Option<StatementKind>, S
     if cursor.eat_keywords(&["CREATE", "MATERIALIZED", "VIEW"]) {
         return materialized(cursor).map(Some);
     }
-    let or_replace = cursor.eat_keywords(&["CREATE", "OR", "REPLACE", "VIEW"]);
-    if or_replace || cursor.eat_keywords(&["CREATE", "VIEW"]) {
-        return view(cursor, or_replace).map(Some);
+    let or_replace = cursor.is_keyword_at(1, "OR") && cursor.is_keyword_at(2, "REPLACE");
+    let at = if or_replace { 3 } else { 1 };
+    let (temporary, words) = temporary_at(cursor, at);
+    if cursor.is_keyword_at(0, "CREATE") && cursor.is_keyword_at(at + words, "VIEW") {
+        cursor.skip(at + words + 1);
+        return view(cursor, or_replace, temporary).map(Some);
     }
     Ok(None)
 }
 
-fn view(cursor: &mut Cursor<'_>, or_replace: bool) -> Result<StatementKind, SqlError> {
+fn view(
+    cursor: &mut Cursor<'_>,
+    or_replace: bool,
+    temporary: Option<Temporary>,
+) -> Result<StatementKind, SqlError> {
     let name = cursor.relation_name()?;
     let column_names =
         if cursor.peek_is(&Token::LParen) { cursor.identifier_list()? } else { Vec::new() };
@@ -40,7 +47,13 @@ fn view(cursor: &mut Cursor<'_>, or_replace: bool) -> Result<StatementKind, SqlE
     }
     let query = cursor.statement_to_end()?;
     check_query(cursor, &query)?;
-    Ok(StatementKind::CreateView(Box::new(CreateView { name, or_replace, column_names, query })))
+    Ok(StatementKind::CreateView(Box::new(CreateView {
+        name,
+        temporary,
+        or_replace,
+        column_names,
+        query,
+    })))
 }
 
 fn materialized(cursor: &mut Cursor<'_>) -> Result<StatementKind, SqlError> {

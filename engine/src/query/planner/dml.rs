@@ -74,6 +74,11 @@ impl Planner<'_> {
         }
     }
 
+    /// The items of a WITH in front of the statement, which all of it sees.
+    pub(super) fn with_of_dml(&mut self, with: Option<&ast::With>) -> Result<(), SqlError> {
+        with.map_or(Ok(()), |with| self.with_clause(with, None))
+    }
+
     pub(super) fn insert(&mut self, insert: &ast::Insert) -> Result<PlannedDml, SqlError> {
         refuse_insert_clauses(insert)?;
         let ast::TableObject::TableName(name) = &insert.table else {

@@ -63,7 +63,7 @@ pub(crate) use self::coerce::depends_on_now;
 pub(crate) use self::guards::can_fail;
 pub use self::resolver::{
     FUNCTIONS_SCHEMA, LOCATOR_COLUMNS, ROW_COLUMN, ROW_ID_COLUMN, ResolvedColumn, ResolvedKind,
-    ResolvedTable, SEGMENT_COLUMN, TableResolver,
+    ResolvedTable, SEGMENT_COLUMN, TableResolver, effective_search_path,
 };
 pub use self::session_functions::VERSION;
 pub(crate) use self::views::StarColumn;
@@ -309,9 +309,15 @@ pub fn plan_dml(
 ) -> Result<PlannedDml, SqlError> {
     let mut planner = Planner::new(context, Some(statement), &declared(param_types));
     let mut planned = match &statement.kind {
-        StatementKind::Insert(insert) => planner.insert(insert),
-        StatementKind::Update(update) => planner.update(update),
-        StatementKind::Delete(delete) => planner.delete(delete),
+        StatementKind::Insert(insert) => {
+            planner.with_of_dml(insert.with.as_ref()).and_then(|()| planner.insert(&insert.change))
+        }
+        StatementKind::Update(update) => {
+            planner.with_of_dml(update.with.as_ref()).and_then(|()| planner.update(&update.change))
+        }
+        StatementKind::Delete(delete) => {
+            planner.with_of_dml(delete.with.as_ref()).and_then(|()| planner.delete(&delete.change))
+        }
         _ => Err(SqlError::internal(format!("{} planned as DML", statement.command()))),
     }?;
     planned.plan = guards::guard(planner.decorrelate(planned.plan)?)?;

@@ -103,6 +103,7 @@ impl Planner<'_> {
             {
                 (ident, steps(part)?)
             }
+            [ast::ObjectNamePart::Identifier(ident), ..] => (ident, Vec::new()),
             _ => return Err(SqlError::not_supported(format!("assignment to {name}"))),
         };
         let wanted = fold_identifier(ident);
@@ -111,8 +112,19 @@ impl Planner<'_> {
                 format!("column \"{wanted}\" of relation \"{}\" does not exist", table.name);
             self.at(SqlError::new(sqlstate::UNDEFINED_COLUMN, message), ident)
         })?;
-        let target = Target { column, steps, name: name.clone() };
         let ty = &table.columns[column].pg_type;
+        if let Some(field) = name.0.get(1).filter(|_| steps.is_empty()) {
+            // No column is of a composite type.
+            let message = format!(
+                "cannot assign to field \"{}\" of column \"{wanted}\" because its type {} is not a \
+                 composite type",
+                field.as_ident().map(fold_identifier).unwrap_or_default(),
+                type_name(ty)
+            );
+            let error = SqlError::new(sqlstate::DATATYPE_MISMATCH, message);
+            return Err(self.at(error, ident));
+        }
+        let target = Target { column, steps, name: name.clone() };
         let error = match ty {
             _ if target.is_whole() => return Ok(target),
             PgType::Array(_) if target.steps.len() == 1 => return Ok(target),

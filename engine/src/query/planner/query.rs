@@ -162,7 +162,9 @@ impl Planner<'_> {
                 let parts = table.schema_name.iter().chain(&table.table_name).map(ident).collect();
                 self.table_command(&ast::ObjectName(parts))
             }
-            other => Err(SqlError::not_supported(format!("{other} in a query"))),
+            SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_) => {
+                Err(SqlError::not_supported("INSERT, UPDATE or DELETE in WITH"))
+            }
         }
     }
 

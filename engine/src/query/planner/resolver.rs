@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use datafusion::logical_expr::TableSource;
+use glaredb_catalog::TEMPORARY_SCHEMA;
 
 use super::{PlanContext, views::ViewQuery};
 use crate::{
@@ -29,6 +30,11 @@ pub trait TableResolver: Send + Sync {
     fn table_by_oid(&self, oid: u32) -> Result<Option<ResolvedTable>, SqlError>;
 
     fn schema_exists(&self, schema: &str) -> bool;
+
+    /// What the schema of the session's temporary objects is called, if it has one.
+    fn temporary_schema(&self) -> Option<&str> {
+        None
+    }
 
     /// The source of a user table with [`LOCATOR_COLUMNS`] in front of its columns. Only plans of
     /// UPDATE and DELETE refer to it.
@@ -108,12 +114,19 @@ pub(super) fn resolve(
 }
 
 impl PlanContext<'_> {
-    /// The search path with `pg_catalog` in front unless it is listed, `$user` replaced.
+    /// See [`effective_search_path`].
     pub fn effective_search_path(&self) -> impl Iterator<Item = &str> {
-        let implicit = !self.search_path.iter().any(|s| s == "pg_catalog");
-        implicit
-            .then_some("pg_catalog")
-            .into_iter()
-            .chain(self.search_path.iter().map(|s| if s == "$user" { self.role } else { s }))
+        effective_search_path(self.search_path, self.role)
     }
+}
+
+/// The schemas in which relations are looked for: those listed, `$user` replaced; in front of them
+/// [`TEMPORARY_SCHEMA`] and `pg_catalog`, unless they are listed. Not all of them need exist.
+pub fn effective_search_path<'a>(
+    listed: &'a [String],
+    role: &'a str,
+) -> impl Iterator<Item = &'a str> {
+    let implicit = [TEMPORARY_SCHEMA, "pg_catalog"];
+    let implicit = implicit.into_iter().filter(|name| !listed.iter().any(|s| s == name));
+    implicit.chain(listed.iter().map(move |s| if s == "$user" { role } else { s }))
 }

@@ -5,6 +5,8 @@ use datafusion::{
     scalar::ScalarValue,
 };
 
+use glaredb_catalog::TEMPORARY_SCHEMA;
+
 use super::{
     Planner,
     bound::{Bound, undefined_function},
@@ -135,12 +137,24 @@ impl Planner<'_> {
 
     /// The schemas of the search path that exist.
     fn schemas(&self, implicit: bool) -> Vec<String> {
-        let listed = self.context.search_path.iter().any(|s| s == "pg_catalog");
+        let tables = self.context.tables;
+        let listed = self.context.search_path;
+        let left_out = ["pg_catalog", TEMPORARY_SCHEMA]
+            .iter()
+            .filter(|name| !implicit && !listed.iter().any(|listed| listed == **name))
+            .count();
         self.context
             .effective_search_path()
-            .filter(|s| implicit || listed || *s != "pg_catalog")
-            .filter(|s| *s == "pg_catalog" || self.context.tables.schema_exists(s))
-            .map(str::to_owned)
+            .skip(left_out)
+            .filter_map(|schema| match schema {
+                // The first of the path is where things are created: it is made when it is needed.
+                TEMPORARY_SCHEMA => tables.temporary_schema().map(str::to_owned).or_else(|| {
+                    let first = listed.first().is_some_and(|first| first == TEMPORARY_SCHEMA);
+                    first.then(|| format!("{TEMPORARY_SCHEMA}_{}", self.context.process_id))
+                }),
+                "pg_catalog" => Some(schema.to_owned()),
+                _ => tables.schema_exists(schema).then(|| schema.to_owned()),
+            })
             .collect()
     }
 

@@ -15,7 +15,7 @@ use datafusion::{
     logical_expr::TableSource,
     sql::sqlparser::{ast, tokenizer::Location},
 };
-use glaredb_catalog::descriptor::ViewRelation;
+use glaredb_catalog::{TEMPORARY_SCHEMA, descriptor::ViewRelation};
 
 use super::{
     PlanContext, Planned, Planner, ResolvedKind, ResolvedTable, TableResolver,
@@ -49,7 +49,14 @@ impl TableResolver for ViewTables<'_> {
             relation.name == name
                 && (written == Some(schema) || written.is_none() && schema == "pg_catalog")
         });
-        let Some(known) = known else { return self.tables.table(schema, name) };
+        let Some(known) = known else {
+            // A temporary table that came later does not hide what the view reads.
+            return if schema == TEMPORARY_SCHEMA {
+                Ok(None)
+            } else {
+                self.tables.table(schema, name)
+            };
+        };
         let Some(mut table) = self.tables.table_by_oid(known.oid)? else { return Ok(None) };
         known.name.clone_into(&mut table.name);
         for column in &mut table.columns {

@@ -210,10 +210,9 @@ pub(super) fn lookup(
             batch_of(read, read_own(batch, &(row..row + 1), read.all()))
         }
         OwnKey::Untouched => {
-            let Some(storage) = view.database.table(table.id) else {
+            let Some((storage, at)) = view.storage(table.id) else {
                 return Ok(RecordBatch::new_empty(Arc::clone(read.schema())));
             };
-            let at = view.snapshot.timestamp();
             let locator = match writes {
                 Some(writes) => writes.find(&storage, key, at),
                 None => storage.lookup(key, at),

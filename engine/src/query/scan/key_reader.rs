@@ -108,12 +108,12 @@ impl<'a> KeyReader<'a> {
     pub(crate) fn next(&mut self, rows_max: usize) -> Result<Option<RecordBatch>, StorageError> {
         let own = self.view.own.as_ref().map(|own| own.lock());
         let writes = own.as_ref().and_then(|own| own.table(self.table.id));
-        let storage = self.view.database.table(self.table.id);
+        let (storage, at) = self.view.storage(self.table.id).unzip();
         let index = storage.as_ref().and_then(|storage| match writes {
             Some(writes) => writes.key_index(storage),
             None => storage.key_index(),
         });
-        let at = self.view.snapshot.timestamp();
+        let at = at.unwrap_or_default();
         let source = Source { storage, index, writes, at };
         let mut found: Vec<Place> = Vec::from(std::mem::take(&mut self.found));
         if let KeyOrder::Stored(keys_max) = self.order {

@@ -39,7 +39,10 @@ use datafusion::{
     physical_plan::ExecutionPlan,
     scalar::ScalarValue,
 };
-use glaredb_txn::{commit::snapshots::SnapshotGuard, ids::TableId};
+use glaredb_txn::{
+    commit::snapshots::SnapshotGuard,
+    ids::{TableId, Timestamp},
+};
 use parking_lot::Mutex;
 
 use self::{exec::ReadColumns, key_condition::KeyCondition, morsel::Morsel};
@@ -58,7 +61,10 @@ use crate::{
         planner::{self, LOCATOR_COLUMNS},
     },
     session::{StatementContext, errors::storage_error},
-    storage::{StorageError, database::Database, schema::TableSchema, write_set::WriteSet},
+    storage::{
+        StorageError, database::Database, schema::TableSchema, table::Table,
+        temporary::TemporarySnapshot, write_set::WriteSet,
+    },
 };
 
 /// Reading one row by its primary key, whose values may be parameters.
@@ -192,6 +198,25 @@ pub struct StatementView {
     pub snapshot: Arc<SnapshotGuard>,
     /// What the transaction wrote before this statement, if it wrote anything.
     pub own: Option<Arc<Mutex<WriteSet>>>,
+    /// The session's temporary tables, if it has any.
+    pub temporary: Option<Arc<TemporarySnapshot>>,
+}
+
+impl StatementView {
+    /// The storage of a table, and the time at which it is read; `None` for one that the transaction
+    /// created.
+    #[must_use]
+    pub fn storage(&self, table: TableId) -> Option<(Arc<Table>, Timestamp)> {
+        match self.database.table(table) {
+            Some(storage) => Some((storage, self.snapshot.timestamp())),
+            None => self.temporary.as_ref()?.table(table),
+        }
+    }
+
+    /// About how many rows a table has, without those of the transaction.
+    fn rows_estimate(&self, table: TableId) -> u64 {
+        self.storage(table).map_or(0, |(storage, _)| storage.row_count_estimate())
+    }
 }
 
 /// A table of the database. Which of its rows a scan sees is up to the [`StatementView`].
@@ -275,7 +300,7 @@ impl StoredTable {
         let conjuncts: Vec<&Expr> = filters.iter().flat_map(split_conjunction).collect();
         let Some(found) = KeyCondition::of(self, &conjuncts, props) else { return Ok(None) };
         let Some(spans) = found.condition.spans(self, &[]) else { return Ok(None) };
-        let rows = view.database.table(self.id).map_or(0, |table| table.row_count_estimate());
+        let rows = view.rows_estimate(self.id);
         // Beyond that a scan by columns is faster.
         let worth = (rows / 16).clamp(FEW_MIN, FEW_MAX) as usize;
         let order = KeyOrder::Stored(worth);
@@ -310,9 +335,9 @@ impl StoredTable {
     /// the statement itself deletes does not change what it reads.
     fn morsels(&self, view: &StatementView, threads: usize) -> Vec<Morsel> {
         // A table that the transaction created has no storage yet.
-        let stored = view.database.table(self.id).map(|table| {
+        let stored = view.storage(self.id).map(|(table, at)| {
             // Its own columns: the storage may have gained some, or be about to.
-            table.view_as(&self.schema, view.snapshot.timestamp())
+            table.view_as(&self.schema, at)
         });
         let units = stored.as_ref().map_or(&[][..], |stored| stored.units());
         let own = view.own.as_ref().map(|own| own.lock());
@@ -399,8 +424,7 @@ impl TableProvider for StoredTable {
                 (batches.into_iter().map(Morsel::Rows).collect(), statistics)
             }
             None => {
-                let rows =
-                    view.database.table(self.id).map_or(0, |table| table.row_count_estimate());
+                let rows = view.rows_estimate(self.id);
                 let statistics =
                     statistics::estimate(self.facts.as_deref(), rows, &read, &physical)?;
                 (self.morsels(&view, threads), statistics)

@@ -97,7 +97,7 @@ fn source(
     columns: &[String],
 ) -> Result<(Response, input::CopySource), SqlError> {
     let table = context.plan(|plan| planner::resolve_table(plan, name))?;
-    context.check_writable("COPY FROM")?;
+    context.check_writes_rows("COPY FROM", table.oid)?;
     let options = Options::new(copy)?;
     if let Some(kind) = refused_kind(&table) {
         let message = format!("cannot copy to {kind} \"{}\"", table.name);
@@ -126,7 +126,9 @@ fn source(
 fn check_freezable(context: &ExecutionContext, table: &ResolvedTable) -> Result<(), SqlError> {
     let before = context.view.database.catalog_at(&context.view.snapshot.snapshot());
     let storage = |catalog: &Catalog| catalog.table_by_oid(table.oid).map(|table| table.storage);
-    if storage(&before) != storage(&context.catalog) {
+    let made = storage(&context.catalog);
+    let is_new = |made| context.transaction.lock().is_of_innermost(made);
+    if storage(&before) != made && made.is_some_and(is_new) {
         return Ok(());
     }
     Err(SqlError::new(
@@ -152,8 +154,8 @@ async fn rows(
         StatementKind::Update(_) => Operation::Update,
         _ => Operation::Delete,
     };
-    context.check_writable(operation.command())?;
     let planned = context.plan(|plan| planner::plan_dml(plan, query, &[]))?;
+    context.check_writes_rows(operation.command(), planned.table.oid)?;
     if planned.fields.is_none() {
         let message = "COPY query must have a RETURNING clause";
         return Err(SqlError::new(sqlstate::FEATURE_NOT_SUPPORTED, message));

@@ -54,9 +54,8 @@ pub(super) async fn add_key(
     new.primary_key = Some(key);
     // Refuses key types that have no order.
     let schema = Arc::new(table_schema(new)?);
-    let at = context.view.snapshot.timestamp();
     let mut index = None;
-    if let Some(storage) = context.engine.database().table(table.storage) {
+    if let Some((storage, at)) = context.view.storage(table.storage) {
         let schema = Arc::clone(&schema);
         // Beside apply, where all commits would wait for it.
         let built = tokio::task::spawn_blocking(move || storage.prepare_index(&schema, at))

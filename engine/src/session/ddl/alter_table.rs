@@ -198,6 +198,11 @@ fn set_schema(context: &ExecutionContext, table: &mut Table, name: &str) -> Resu
     if schema.oid == table.schema_oid {
         return Ok(());
     }
+    let temporary = context.catalog.temporary_schema().map(|schema| schema.oid);
+    if [schema.oid, table.schema_oid].into_iter().any(|oid| Some(oid) == temporary) {
+        let message = "cannot move objects into or out of temporary schemas";
+        return Err(SqlError::new(sqlstate::FEATURE_NOT_SUPPORTED, message));
+    }
     let names = std::iter::once(&table.name).chain(table.primary_key.iter().map(|key| &key.name));
     for taken in names {
         if context.catalog.relation(schema.oid, taken).is_some() {

@@ -2,20 +2,22 @@
 
 use std::{collections::HashSet, sync::Arc};
 
+use datafusion::logical_expr::LogicalPlan;
 use glaredb_catalog::{
     CatalogChange,
-    descriptor::{COLUMNS_MAX, Column, PrimaryKey, Schema, Table},
+    descriptor::{COLUMNS_MAX, Column, OnCommit, PrimaryKey, Schema, Table},
 };
 use glaredb_txn::ids::SchemaVersion;
 
 use super::{
     super::{
-        api::{Execution, Notice},
+        api::{Execution, FieldDescription, Notice},
         context::ExecutionContext,
+        prepare::{Explained, Plan},
         run,
         table_schema::table_schema,
     },
-    storage_options,
+    like, note_global, storage_options,
     view::fill,
 };
 use crate::{
@@ -24,6 +26,7 @@ use crate::{
         planner,
         statement::{
             ColumnDefinition, CreateTable, CreateTableAs, PrimaryKeyDefinition, RelationName,
+            Temporary,
         },
     },
     types::PgType,
@@ -34,14 +37,21 @@ pub(super) fn create(
     create: &CreateTable,
     notices: &mut Vec<Notice>,
 ) -> Result<(), SqlError> {
-    let schema = context.creation_schema(&create.name)?;
-    if exists(context, &schema, &create.name, create.if_not_exists, notices)? {
+    let temporary = create.temporary;
+    let place = place(context, &create.name, temporary, create.on_commit, notices)?;
+    let (context, schema) = (&place.context, &place.schema);
+    if exists(context, schema, &create.name, create.if_not_exists, notices)? {
         return Ok(());
     }
-    let mut table = new_table(context, &schema, &create.name.name, &create.columns)?;
+    let like::Expanded { create, comments } = like::expanded(context, create)?;
+    let mut table = new_table(context, schema, &create.name.name, &create.columns)?;
+    for column in &mut table.columns {
+        column.comment = comments.get(&column.name).cloned();
+    }
     table.options = storage_options(&create.options)?;
+    table.on_commit = place.on_commit;
     if let Some(key) = &create.primary_key {
-        let key = primary_key(context, &schema, &table, key)?;
+        let key = primary_key(context, schema, &table, key)?;
         for column in &mut table.columns {
             column.not_null |= key.columns.contains(&column.id);
         }
@@ -50,22 +60,49 @@ pub(super) fn create(
     add(context, table).map(drop)
 }
 
+/// Where a new table goes.
+struct Place {
+    /// With the schema.
+    context: ExecutionContext,
+    schema: Arc<Schema>,
+    on_commit: OnCommit,
+}
+
+fn place(
+    context: &ExecutionContext,
+    name: &RelationName,
+    temporary: Option<Temporary>,
+    on_commit: Option<OnCommit>,
+    notices: &mut Vec<Notice>,
+) -> Result<Place, SqlError> {
+    note_global(temporary, notices);
+    let is_temporary = context.creates_temporary(name, temporary.is_some())?;
+    if on_commit.is_some() && !is_temporary {
+        let message = "ON COMMIT can only be used on temporary tables";
+        return Err(SqlError::new(sqlstate::INVALID_TABLE_DEFINITION, message));
+    }
+    let context = if is_temporary { context.with_temporary_schema()? } else { context.clone() };
+    let schema = context.creation_schema(name, is_temporary)?;
+    Ok(Place { context, schema, on_commit: on_commit.unwrap_or_default() })
+}
+
 pub(super) async fn create_as(
     context: &ExecutionContext,
     create: &CreateTableAs,
+    executed: Option<&Explained>,
     notices: &mut Vec<Notice>,
 ) -> Result<Execution, SqlError> {
     let command = |tag: &str| Ok(Execution::Command { tag: tag.to_owned() });
-    let schema = context.creation_schema(&create.name)?;
-    if exists(context, &schema, &create.name, create.if_not_exists, notices)? {
+    let place = place(context, &create.name, create.temporary, create.on_commit, notices)?;
+    let (context, schema) = (&place.context, &place.schema);
+    if exists(context, schema, &create.name, create.if_not_exists, notices)? {
         return command("CREATE TABLE AS");
     }
-    let planned = context.plan(|plan| planner::plan_create_table_as(plan, &create.query, &[]))?;
-    if create.column_names.len() > planned.fields.len() {
+    let (plan, fields) = query_of(context, create, executed)?;
+    if create.column_names.len() > fields.len() {
         return Err(SqlError::new(sqlstate::SYNTAX_ERROR, "too many column names were specified"));
     }
-    let columns: Vec<ColumnDefinition> = planned
-        .fields
+    let columns: Vec<ColumnDefinition> = fields
         .iter()
         .enumerate()
         .map(|(index, field)| ColumnDefinition {
@@ -78,16 +115,36 @@ pub(super) async fn create_as(
             default: None,
         })
         .collect();
-    let mut table = new_table(context, &schema, &create.name.name, &columns)?;
+    let mut table = new_table(context, schema, &create.name.name, &columns)?;
     table.options = storage_options(&create.options)?;
+    table.on_commit = place.on_commit;
     let rows = match create.with_data {
-        true => Some(run::start(context, planned.plan).await?),
+        true => Some(run::start(context, plan).await?),
         false => None,
     };
     let table = add(context, table)?;
     let Some(rows) = rows else { return command("CREATE TABLE AS") };
     let count = fill(context, &table, rows).await?;
     command(&format!("SELECT {count}"))
+}
+
+/// The rows that a table is made of, and their columns. `executed`: of AS EXECUTE.
+fn query_of(
+    context: &ExecutionContext,
+    create: &CreateTableAs,
+    executed: Option<&Explained>,
+) -> Result<(LogicalPlan, Arc<[FieldDescription]>), SqlError> {
+    let Some(executed) = executed else {
+        let planned =
+            context.plan(|plan| planner::plan_create_table_as(plan, &create.query, &[]))?;
+        return Ok((planned.plan, planned.fields));
+    };
+    let Plan::Query(plan) = executed.statement.plan_in(context)? else {
+        return Err(SqlError::internal("CREATE TABLE AS EXECUTE of no query"));
+    };
+    let params = executed.arguments.as_deref().unwrap_or_default();
+    let bound = run::bind(context, &plan.planned.plan, params)?;
+    Ok((bound, Arc::clone(&plan.planned.fields)))
 }
 
 /// Whether the name is taken, which with IF NOT EXISTS is only a notice.

@@ -120,7 +120,13 @@ pub(super) fn schemas(
                 ),
             ));
         }
-        let Some(schema) = context.catalog.schema(&name.name) else {
+        let own = context.catalog.temporary_schema();
+        if own.is_some_and(|own| own.name == name.name) {
+            return Err(SqlError::not_supported("DROP SCHEMA of temporary objects")
+                .hint("Use DISCARD TEMP to drop what is in it."));
+        }
+        let schema = context.catalog.schema(&name.name);
+        let Some(schema) = schema.filter(|schema| schema.name == name.name) else {
             let message = format!("schema \"{}\" does not exist", name.name);
             if !drop.if_exists {
                 return Err(SqlError::new(sqlstate::INVALID_SCHEMA_NAME, message));

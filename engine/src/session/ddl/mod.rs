@@ -8,30 +8,36 @@ mod comment;
 mod create_table;
 mod dependents;
 mod drop;
+mod like;
 mod schema;
 mod truncate;
 mod view;
 
-use glaredb_catalog::descriptor::{RelationKind, Table};
+use glaredb_catalog::{
+    CatalogChange,
+    descriptor::{RelationKind, Table},
+};
 
 use super::{
     api::{Execution, Notice},
     context::ExecutionContext,
+    prepare::Explained,
 };
 use crate::{
     error::SqlError,
-    query::statement::{RelationName, Statement, StatementKind, StorageOption},
+    query::statement::{RelationName, Statement, StatementKind, StorageOption, Temporary},
 };
 
 pub(super) async fn execute(
     context: &ExecutionContext,
     statement: &Statement,
+    executed: Option<&Explained>,
     notices: &mut Vec<Notice>,
 ) -> Result<Execution, SqlError> {
     match &statement.kind {
         StatementKind::CreateTable(create) => create_table::create(context, create, notices)?,
         StatementKind::CreateTableAs(create) => {
-            return create_table::create_as(context, create, notices).await;
+            return create_table::create_as(context, create, executed, notices).await;
         }
         StatementKind::CreateSchema(create) => schema::create(context, create, notices)?,
         StatementKind::CreateView(create) => view::create(context, create, notices)?,
@@ -57,6 +63,27 @@ pub(super) async fn execute(
         _ => return Err(SqlError::not_supported(statement.command())),
     }
     Ok(Execution::Command { tag: statement.command().to_owned() })
+}
+
+/// DISCARD TEMP, and what DISCARD ALL does beside the session's own.
+pub(super) fn discard_temporary(
+    context: &ExecutionContext,
+    statement: &Statement,
+) -> Result<Execution, SqlError> {
+    let mut change = CatalogChange::default();
+    if let Some(schema) = context.catalog.temporary_schema() {
+        context.catalog.tables_in(schema.oid).for_each(|table| change.drop_table(table.oid));
+    }
+    drop::apply(context, change)?;
+    Ok(Execution::Command { tag: statement.command().to_owned() })
+}
+
+/// Notes that a word is out of use.
+fn note_global(temporary: Option<Temporary>, notices: &mut Vec<Notice>) {
+    if temporary.is_some_and(|temporary| temporary.global) {
+        let message = "GLOBAL is deprecated in temporary table creation";
+        notices.push(Notice::warning(crate::error::sqlstate::WARNING, message));
+    }
 }
 
 /// What a relation is, as messages say it.

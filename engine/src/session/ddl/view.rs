@@ -21,7 +21,7 @@ use super::{
         transaction::Transaction,
     },
     create_table::{add, exists, new_table},
-    relation_kind, storage_options,
+    note_global, relation_kind, storage_options,
 };
 use crate::{
     error::{SqlError, sqlstate},
@@ -39,8 +39,20 @@ pub(super) fn create(
     create: &CreateView,
     notices: &mut Vec<Notice>,
 ) -> Result<(), SqlError> {
-    let schema = context.creation_schema(&create.name)?;
+    note_global(create.temporary, notices);
     let (planned, names, query) = plan(context, &create.query)?;
+    let mut temporary = context.creates_temporary(&create.name, create.temporary.is_some())?;
+    if !temporary && reads_temporary(context, &names) {
+        if create.name.schema.is_some() {
+            let message = "cannot create temporary relation in non-temporary schema";
+            return Err(SqlError::new(sqlstate::INVALID_TABLE_DEFINITION, message));
+        }
+        let name = &create.name.name;
+        notices.push(Notice::note(format!("view \"{name}\" will be a temporary view")));
+        temporary = true;
+    }
+    let context = &if temporary { context.with_temporary_schema()? } else { context.clone() };
+    let schema = context.creation_schema(&create.name, temporary)?;
     let columns = columns(&planned.fields, &create.column_names, "CREATE VIEW specifies")?;
     let existing = context.catalog.relation(schema.oid, &create.name.name);
     let old = match existing {
@@ -81,6 +93,14 @@ pub(super) fn create(
         }
     }
     context.transaction.lock().change_catalog(&context.view, &context.catalog, change)
+}
+
+/// Whether a query reads something temporary.
+fn reads_temporary(context: &ExecutionContext, names: &QueryNames) -> bool {
+    names.relations.iter().any(|(_, _, table)| {
+        let table = context.catalog.table_by_oid(table.oid);
+        table.is_some_and(|table| context.catalog.is_temporary(table))
+    })
 }
 
 /// Plans a view's query as it stands alone.
@@ -235,11 +255,19 @@ pub(super) async fn create_materialized(
     notices: &mut Vec<Notice>,
 ) -> Result<Execution, SqlError> {
     let command = |tag: &str| Ok(Execution::Command { tag: tag.to_owned() });
-    let schema = context.creation_schema(&create.name)?;
+    if context.creates_temporary(&create.name, false)? {
+        let message = "materialized views may not be temporary";
+        return Err(SqlError::not_supported(message));
+    }
+    let schema = context.creation_schema(&create.name, false)?;
     if exists(context, &schema, &create.name, create.if_not_exists, notices)? {
         return command("CREATE MATERIALIZED VIEW");
     }
     let (planned, names, query) = plan(context, &create.query)?;
+    if reads_temporary(context, &names) {
+        let message = "materialized views must not use temporary tables or views";
+        return Err(SqlError::new(sqlstate::FEATURE_NOT_SUPPORTED, message));
+    }
     if create.column_names.len() > planned.fields.len() {
         return Err(SqlError::new(sqlstate::SYNTAX_ERROR, "too many column names were specified"));
     }

@@ -6,7 +6,7 @@ use arrow::{
     array::{Array, ArrayRef, RecordBatch, new_null_array},
     datatypes::SchemaRef,
 };
-use glaredb_txn::ids::{Position, RowId, TableId};
+use glaredb_txn::ids::{Position, RowId, TableId, Timestamp};
 use hashbrown::HashSet;
 use parking_lot::Mutex;
 
@@ -35,7 +35,8 @@ pub(in crate::session) struct TableSink {
     table: ResolvedTable,
     key_name: String,
     schema: Arc<TableSchema>,
-    storage: Option<Arc<Table>>,
+    /// With the time at which it is read.
+    storage: Option<(Arc<Table>, Timestamp)>,
     view: Arc<StatementView>,
     writes: Arc<Mutex<WriteSet>>,
     format: FormatSettings,
@@ -53,7 +54,7 @@ impl TableSink {
             id: stored.id,
             key_name: key.map(|key| key.name.clone()).unwrap_or_default(),
             schema: Arc::clone(&stored.schema),
-            storage: context.view.database.table(stored.id),
+            storage: context.view.storage(stored.id),
             view: Arc::clone(&context.view),
             writes: Arc::clone(context.transaction.lock().writes()),
             format: context.settings.derived().format.clone(),
@@ -125,7 +126,6 @@ impl TableSink {
         keys: &EncodedKeys,
     ) -> Result<(), SqlError> {
         let own = writes.table(self.id);
-        let at = self.view.snapshot.timestamp();
         let mut batch: HashSet<&[u8], foldhash::fast::RandomState> = HashSet::default();
         // Keys in ascending order, the usual load, do not repeat.
         let may_repeat = !keys.iter().is_sorted_by(|a, b| a < b);
@@ -133,10 +133,10 @@ impl TableSink {
             let taken = match own.map_or(OwnKey::Untouched, |own| own.own_key(key)) {
                 OwnKey::Row(_) => true,
                 OwnKey::Removed => false,
-                OwnKey::Untouched => self.storage.as_ref().is_some_and(|table| {
+                OwnKey::Untouched => self.storage.as_ref().is_some_and(|(table, at)| {
                     let row = match own {
-                        Some(own) => own.find(table, key, at),
-                        None => table.lookup(key, at),
+                        Some(own) => own.find(table, key, *at),
+                        None => table.lookup(key, *at),
                     };
                     row.is_some()
                 }),

@@ -14,6 +14,7 @@
 
 use std::sync::Arc;
 
+use glaredb_txn::ids::TableId;
 use parking_lot::Mutex;
 
 use super::{Savepoint, Transaction};
@@ -57,6 +58,18 @@ impl Transaction {
                 format!("savepoint \"{name}\" does not exist"),
             )
         })
+    }
+
+    /// Whether the transaction made a storage since its newest savepoint.
+    pub(in crate::session) fn is_of_innermost(&self, storage: TableId) -> bool {
+        let has = |ddl: &super::Ddl| {
+            let mut tables = ddl.change.upsert_tables.iter().chain(&ddl.temporary.upsert_tables);
+            tables.any(|table| table.is_stored() && table.storage == storage)
+        };
+        // What was committed stands in a change too, if the transaction altered it.
+        has(&self.ddl)
+            && !self.savepoints.last().is_some_and(|savepoint| has(&savepoint.ddl))
+            && !self.temporary.has_storage(storage)
     }
 
     /// Whether the transaction is read-only apart from its sub-transactions.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use glaredb_catalog::TEMPORARY_SCHEMA;
 use glaredb_engine::{
     error::{SqlError, sqlstate},
     session::StatementContext,
@@ -62,7 +63,11 @@ pub(super) fn add(functions: &mut Functions, activities: &Arc<dyn Activities>) {
     let numbers = PgType::Array(Arc::new(Int4));
     functions.strict("pg_blocking_pids", &[Int4], numbers, |_| Value::Ints(Vec::new()));
     functions.strict("pg_is_in_recovery", &[], Bool, |_| false);
-    functions.strict("pg_my_temp_schema", &[], Oid, |_| Value::Oid(0));
+    functions.strict("pg_my_temp_schema", &[], Oid, |call| {
+        let schema = call.context.catalog.temporary_schema();
+        Value::Oid(schema.map_or(0, |schema| schema.oid))
+    });
+    // Sessions do not see each other's.
     functions.strict("pg_is_other_temp_schema", &[Oid], Bool, |_| false);
     functions.strict("pg_encoding_to_char", &[Int4], Name, |call| match call.int(0) {
         Some(6) => "UTF8",
@@ -103,9 +108,14 @@ pub(in crate::pg_catalog) fn now_us() -> i64 {
 /// The schemas of the search path that exist; `implicit`: with `pg_catalog` where it is searched
 /// without being listed.
 fn existing_schemas(context: &StatementContext, implicit: bool) -> impl Iterator<Item = &str> {
-    let listed = context.settings.search_path.iter().any(|schema| schema == "pg_catalog");
+    let listed = &context.settings.search_path;
+    let left_out = ["pg_catalog", TEMPORARY_SCHEMA]
+        .iter()
+        .filter(|name| !implicit && !listed.iter().any(|listed| listed == **name))
+        .count();
     context
         .search_path()
-        .skip(usize::from(!listed && !implicit))
-        .filter(|schema| context.catalog.schema(schema).is_some())
+        .skip(left_out)
+        .filter_map(|schema| context.catalog.schema(schema))
+        .map(|schema| schema.name.as_str())
 }

@@ -26,6 +26,7 @@ struct Relation<'a> {
     populated: bool,
     columns: usize,
     options: Option<Vec<String>>,
+    temporary: bool,
 }
 
 pub(super) fn pg_class(source: &Source, rows: &mut Rows) {
@@ -52,6 +53,7 @@ pub(super) fn pg_class(source: &Source, rows: &mut Rows) {
                 populated: true,
                 columns: definition.columns.len(),
                 options: None,
+                temporary: false,
             },
         );
     }
@@ -74,6 +76,7 @@ pub(super) fn pg_class(source: &Source, rows: &mut Rows) {
                 populated: !table.unpopulated,
                 columns: table.columns.len(),
                 options: Some(options).filter(|options| !options.is_empty()),
+                temporary: source.catalog.is_temporary(table),
             },
         );
         let Some(key) = &table.primary_key else { continue };
@@ -93,6 +96,7 @@ pub(super) fn pg_class(source: &Source, rows: &mut Rows) {
                 populated: true,
                 columns: key.columns.len(),
                 options: None,
+                temporary: source.catalog.is_temporary(table),
             },
         );
     }
@@ -133,7 +137,7 @@ fn push_relation(rows: &mut Rows, relation: Relation<'_>) {
         ("reltoastrelid", Cell::Oid(0)),
         ("relhasindex", relation.has_index.into()),
         ("relisshared", no()),
-        ("relpersistence", "p".into()),
+        ("relpersistence", if relation.temporary { "t" } else { "p" }.into()),
         ("relkind", relation.kind.to_string().into()),
         ("relnatts", Cell::Int(relation.columns as i64)),
         ("relchecks", int(0)),

@@ -70,6 +70,9 @@ fn tables(source: &Source, rows: &mut Rows) {
     }
     for (schema, table) in source.tables() {
         match table.kind {
+            RelationKind::Table if source.catalog.is_temporary(table) => {
+                push(schema, &table.name, "LOCAL TEMPORARY", "YES");
+            }
             RelationKind::Table => push(schema, &table.name, "BASE TABLE", "YES"),
             RelationKind::View => push(schema, &table.name, "VIEW", "NO"),
             // The standard knows none.
