@@ -9,6 +9,7 @@
 //! the casts PostgreSQL would, and emits DataFusion expressions whose evaluation errs and rounds as
 //! PostgreSQL does. What it does not know it refuses with 0A000; nothing is ignored.
 
+pub mod append;
 pub mod errors;
 pub mod functions;
 pub mod optimizer;

@@ -38,6 +38,7 @@ use super::{
 use crate::{
     error::SqlError,
     query::{
+        append::AsTheyCome,
         errors::sql_error,
         functions::{Functions, given_up::GivenUp, memory::QueryMemory},
         optimizer, parser,
@@ -156,6 +157,8 @@ impl Engine {
         settings.optimizer.repartition_windows = false;
         settings.extensions.insert(QueryMemory(Arc::clone(&runtime.memory_pool)));
         let mut rules = PhysicalOptimizer::new().rules;
+        rules.insert(0, Arc::new(AsTheyCome::Before));
+        rules.push(Arc::new(AsTheyCome::After));
         rules.push(Arc::new(TakeTurns));
         let template = SessionStateBuilder::new()
             .with_config(config)

@@ -11,6 +11,7 @@ use datafusion::{
         DFSchema,
         tree_node::{TreeNode, TreeNodeRecursion},
     },
+    datasource::source_as_provider,
     execution::SendableRecordBatchStream,
     logical_expr::{Expr, LogicalPlan, physical_planning_context::PhysicalPlanningContext},
     physical_expr::{PhysicalExpr, ScalarFunctionExpr, create_physical_expr},
@@ -31,10 +32,11 @@ use super::{
 use crate::{
     error::SqlError,
     query::{
+        append::AppendExec,
         errors::sql_error,
         functions::{calls_costly, is_costly},
         planner::{self, PlannedExpr},
-        scan::TableScanExec,
+        scan::{StoredTable, TableScanExec},
         series_rows::SeriesExec,
     },
 };
@@ -136,8 +138,12 @@ pub(super) async fn query(
     plan: LogicalPlan,
     failed: &Arc<AtomicBool>,
 ) -> Result<RowStream, SqlError> {
-    let state = context.session_state();
+    let mut state = context.session_state();
     let physical = if is_planned_here(context, &plan) {
+        if rows_paired(context, &plan) <= ROWS_HERE_MAX {
+            // Threads of its own would cost more than they do.
+            state.config_mut().options_mut().execution.target_partitions = 1;
+        }
         state.create_physical_plan(&plan).await.map_err(sql_error)?
     } else {
         let state = state.clone();
@@ -220,6 +226,40 @@ fn is_planned_here(context: &ExecutionContext, plan: &LogicalPlan) -> bool {
     walked.is_ok() && is_little
 }
 
+/// The same of a logical plan: of rows of tables paired each with each. More where nobody knows.
+fn rows_paired(context: &ExecutionContext, plan: &LogicalPlan) -> usize {
+    match plan {
+        LogicalPlan::TableScan(scan) => {
+            let table = source_as_provider(&scan.source).ok();
+            let table = table.as_ref().and_then(|table| table.downcast_ref::<StoredTable>());
+            let Some(table) = table else { return usize::MAX };
+            let rows = context.view.database.table(table.id).map_or(0, |t| t.row_count_estimate());
+            usize::try_from(rows).unwrap_or(usize::MAX).max(1)
+        }
+        LogicalPlan::Values(values) => values.values.len(),
+        LogicalPlan::EmptyRelation(_) => 1,
+        LogicalPlan::Unnest(_) | LogicalPlan::RecursiveQuery(_) | LogicalPlan::Extension(_) => {
+            usize::MAX
+        }
+        LogicalPlan::Union(union) => {
+            let rows = union.inputs.iter().map(|input| rows_paired(context, input));
+            rows.fold(0, usize::saturating_add)
+        }
+        // Who knows what its subqueries read?
+        other if other.expressions().iter().any(has_subquery) => usize::MAX,
+        other => {
+            let rows = other.inputs().into_iter().map(|input| rows_paired(context, input));
+            rows.fold(1, usize::saturating_mul)
+        }
+    }
+}
+
+fn has_subquery(expr: &Expr) -> bool {
+    let subquery =
+        |e: &Expr| matches!(e, Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_));
+    expr.exists(|e| Ok(subquery(e))).unwrap_or(true)
+}
+
 /// An upper bound of the rows that a plan handles; `usize::MAX` where nobody knows.
 ///
 /// What has several inputs may pair every row of one with every row of the others.
@@ -237,6 +277,9 @@ fn rows_handled(plan: &Arc<dyn ExecutionPlan>) -> usize {
     }
     if children.is_empty() || plan.downcast_ref::<UnnestExec>().is_some() || computes_much(plan) {
         return usize::MAX;
+    }
+    if plan.downcast_ref::<AppendExec>().is_some() {
+        return children.into_iter().map(rows_handled).fold(1, usize::saturating_add);
     }
     if let Some(series) = plan.downcast_ref::<SeriesExec>() {
         let length = series.length().unwrap_or(usize::MAX);

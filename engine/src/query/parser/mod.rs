@@ -24,7 +24,7 @@ use datafusion::sql::sqlparser::{
 };
 
 pub(super) use self::rewrite::PART;
-pub use self::rewrite::{EXCLUSIONS, GROUPING_SETS, NO_COLUMNS, SYMMETRIC};
+pub use self::rewrite::{DISTINCT_SETS, EXCLUSIONS, GROUPING_SETS, NO_COLUMNS, SYMMETRIC};
 use self::tokens::Cursor;
 pub use self::tokens::{fold_identifier, relation_name};
 use super::statement::{Dml, Explain, Statement, StatementKind};
@@ -215,7 +215,7 @@ fn parse_kind(cursor: &mut Cursor<'_>) -> Result<StatementKind, SqlError> {
         return Err(cursor.unexpected());
     };
     match word.to_ascii_uppercase().as_str() {
-        "SELECT" | "VALUES" | "TABLE" => cursor.query_to_end().map(StatementKind::Query),
+        "SELECT" | "VALUES" => cursor.query_to_end().map(StatementKind::Query),
         "WITH" => parse_with(cursor),
         "INSERT" | "UPDATE" | "DELETE" => parse_dml(cursor),
         "EXPLAIN" => parse_explain(cursor),

@@ -3,8 +3,8 @@
 
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Word};
 
-use super::tokens::unexpected;
-use crate::error::SqlError;
+use super::{position_of, tokens::unexpected};
+use crate::error::{SqlError, sqlstate};
 
 mod parts;
 
@@ -25,10 +25,14 @@ pub const NO_COLUMNS: &str = "no columns";
 pub const EXCLUSIONS: [(&str, &str); 3] =
     [("CURRENT", "exclude current row"), ("GROUP", "exclude group"), ("TIES", "exclude ties")];
 
+/// What stands in front of what GROUP BY DISTINCT lists; the planner knows it.
+pub const DISTINCT_SETS: &str = "group by distinct";
+
 /// Rewrites a statement's tokens.
 ///
 /// # Errors
-/// 42601 for two string constants side by side on one line; 0A000 for row locks.
+/// 42601 for two string constants side by side on one line; 0A000 for row locks; 42809 for ORDER BY
+/// USING operators that do not order.
 pub(super) fn rewrite(
     source: &str,
     tokens: Vec<TokenWithSpan>,
@@ -71,6 +75,17 @@ pub(super) fn rewrite(
             "SELECT" if lists_nothing(&tokens, at + 1) => {
                 edits.insert(at + 1, self::word(NO_COLUMNS, Some('"')));
             }
+            "TABLE" if begins_query(&tokens, at) => {
+                // sqlparser takes what follows the name for a part of it.
+                edits.remove(at);
+                edits.insert(at, keyword_token("SELECT"));
+                edits.insert(at, Token::Mul);
+                edits.insert(at, keyword_token("FROM"));
+            }
+            "BY" if at > 0 && is(&tokens, at - 1, "GROUP") => {
+                group_quantifier(&tokens, at, &mut edits)
+            }
+            "USING" => order_operator(source, &tokens, at, &mut edits)?,
             "TRIM" if opens(&tokens, at + 1) => trim(&tokens, at + 2, &mut edits),
             "BETWEEN" if is(&tokens, at + 1, "ASYMMETRIC") => edits.remove(at + 1),
             "BETWEEN" if is(&tokens, at + 1, "SYMMETRIC") => symmetric(&tokens, at, &mut edits),
@@ -110,6 +125,70 @@ fn interval_precision(tokens: &[TokenWithSpan], at: usize, edits: &mut Edits) {
             edits.insert(at + 5, token.token.clone());
         }
     }
+}
+
+/// Whether TABLE stands where a query begins: not behind CREATE and kin.
+fn begins_query(tokens: &[TokenWithSpan], at: usize) -> bool {
+    let name = matches!(tokens.get(at + 1).map(|t| &t.token), Some(Token::Word(_)));
+    let before = [
+        "AS",
+        "UNION",
+        "INTERSECT",
+        "EXCEPT",
+        "ALL",
+        "DISTINCT",
+        "EXPLAIN",
+        "ANALYZE",
+        "VERBOSE",
+        "FOR",
+    ];
+    let target = at >= 2
+        && (is(tokens, at - 2, "INTO")
+            || (at >= 4 && tokens[at - 2].token == Token::Period && is(tokens, at - 4, "INTO")));
+    name && (at == 0
+        || target
+        || matches!(tokens[at - 1].token, Token::LParen | Token::RParen | Token::SemiColon)
+        || before.iter().any(|k| is(tokens, at - 1, k)))
+}
+
+/// `GROUP BY ALL a` says nothing, `GROUP BY DISTINCT a` puts a mark in front of the list.
+fn group_quantifier(tokens: &[TokenWithSpan], by: usize, edits: &mut Edits) {
+    if is(tokens, by + 1, "ALL") {
+        edits.remove(by + 1);
+    } else if is(tokens, by + 1, "DISTINCT") {
+        edits.remove(by + 1);
+        edits.insert(by + 1, word(DISTINCT_SETS, Some('"')));
+        edits.insert(by + 1, Token::Comma);
+    }
+}
+
+/// `ORDER BY a USING >`: as ASC or DESC.
+fn order_operator(
+    source: &str,
+    tokens: &[TokenWithSpan],
+    at: usize,
+    edits: &mut Edits,
+) -> Result<(), SqlError> {
+    let Some(operator) = tokens.get(at + 1) else { return Ok(()) };
+    let direction = match &operator.token {
+        Token::Lt => "ASC",
+        Token::Gt => "DESC",
+        Token::CustomBinaryOperator(text) if text == "~<~" => "ASC",
+        Token::CustomBinaryOperator(text) if text == "~>~" => "DESC",
+        Token::Eq | Token::Neq | Token::LtEq | Token::GtEq | Token::CustomBinaryOperator(_) => {
+            let message = format!("operator {} is not a valid ordering operator", operator.token);
+            let mut error = SqlError::new(sqlstate::WRONG_OBJECT_TYPE, message).hint(
+                "Ordering operators must be \"<\" or \">\" members of btree operator families.",
+            );
+            error.position = position_of(source, operator.span.start);
+            return Err(error);
+        }
+        _ => return Ok(()),
+    };
+    edits.remove(at);
+    edits.remove(at + 1);
+    edits.insert(at, keyword_token(direction));
+    Ok(())
 }
 
 /// Whether a statement may begin with the token: not `FOR UPDATE`, nor a column of this name.

@@ -18,6 +18,7 @@ use super::{
     coerce::CastContext,
     operators::binary,
     query::distinct_key,
+    row_order::is_ordered_aggregate,
     scope::Env,
 };
 use crate::{
@@ -114,9 +115,11 @@ impl Planner<'_> {
             }
         }
         let mut order_by = self.aggregate_order(args.order_by, &inner)?;
-        // The order of its rows means nothing to any other.
-        if !matches!(name, "array_agg" | "string_agg") && !name.starts_with("json") {
+        if !is_ordered_aggregate(name) {
+            // The order of its rows means nothing to any other.
             order_by.clear();
+        } else if order_by.is_empty() && !args.distinct {
+            order_by.clone_from(&env.scope.order);
         }
         let distinct = args.distinct;
         let make = |udf: Arc<AggregateUDF>, exprs: Vec<Expr>| {
@@ -155,7 +158,8 @@ impl Planner<'_> {
             let key = self.expr(&item.expr, env)?;
             let mut known = false;
             for expr in &args.exprs {
-                known |= self.expr(expr, env)?.expr == key.expr;
+                let argument = self.expr(expr, env)?;
+                known |= argument.expr == key.expr && argument.ty == key.ty;
             }
             if !known {
                 let error = SqlError::new(

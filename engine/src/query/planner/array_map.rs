@@ -119,7 +119,7 @@ impl Planner<'_> {
             stored: false,
         };
         let table = ScopeTable { schema: None, alias, columns: vec![column] };
-        let scope = Scope { tables: vec![table], merged: Vec::new() };
+        let scope = Scope::of(table);
         let computed = self.expr(element, &Env::new(&scope, Some(env), "SELECT"))?;
         if !of_element_alone(&computed.expr)? {
             return Ok(None);

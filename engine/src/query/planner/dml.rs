@@ -528,7 +528,7 @@ impl Planner<'_> {
                     alias: alias.unwrap_or_else(|| table.name.clone()),
                     columns: columns.collect(),
                 };
-                let scope = Scope { tables: vec![entry], merged: Vec::new() }.join(others);
+                let scope = Scope::of(entry).join(others);
                 let (returned, described) = self.returning(items, &scope)?;
                 for (index, expr) in returned.into_iter().enumerate() {
                     exprs.push(expr.alias(format!("__returning_{index}")));

@@ -41,6 +41,15 @@ pub(super) struct Window {
 }
 
 impl Window {
+    /// Orders a window that says no order by what its rows are ordered by as they come. Rows are
+    /// peers as before, which is nothing to a frame of rows.
+    pub(super) fn order_as(&mut self, order: &[SortExpr]) {
+        let by_rows = self.frame.units == Units::Rows && self.frame.exclude == Exclude::NoOthers;
+        if self.order_by.is_empty() && by_rows {
+            self.order_by = order.to_vec();
+        }
+    }
+
     /// The frame and what is to follow the function's arguments for it.
     pub(super) fn shape(&self, args: usize, filter: Option<Expr>) -> (Shape, Vec<Expr>) {
         let options =

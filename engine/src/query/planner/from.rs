@@ -273,7 +273,7 @@ impl Planner<'_> {
             columns,
         };
         self.rename_columns(&mut entry, alias)?;
-        Ok((plan, Scope { tables: vec![entry], merged: Vec::new() }))
+        Ok((plan, Scope::of(entry)))
     }
 
     /// Applies `AS alias (a, b, …)`.
@@ -332,7 +332,8 @@ impl Planner<'_> {
         let name = fold_identifier(&alias.name);
         let (plan, mut entry) = self.named_query(plan, columns, &name)?;
         self.rename_columns(&mut entry, Some(alias))?;
-        Ok((plan, Scope { tables: vec![entry], merged: Vec::new() }))
+        let (plan, order) = self.row_order(plan)?;
+        Ok((plan, Scope { order, ..Scope::of(entry) }))
     }
 
     pub(super) fn named_query(
@@ -624,7 +625,7 @@ impl Planner<'_> {
         }
         let mut entry = ScopeTable { schema: None, alias: alias_name, columns };
         self.rename_columns(&mut entry, alias)?;
-        let right = Scope { tables: vec![entry], merged: Vec::new() };
+        let right = Scope::of(entry);
         self.check_aliases(&left, &right)?;
         Ok((plan, left.join(right)))
     }

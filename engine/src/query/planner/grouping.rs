@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     error::{SqlError, sqlstate},
-    query::errors::sql_error,
+    query::{errors::sql_error, parser::DISTINCT_SETS},
     types::PgType,
 };
 
@@ -50,6 +50,11 @@ impl Grouping {
         self.exprs.push(bound);
         self.items.push(item);
         self.exprs.len() - 1
+    }
+
+    /// Whether there is no GROUP BY.
+    pub(super) fn is_none(&self) -> bool {
+        self.exprs.is_empty() && self.sets.is_none()
     }
 
     /// Whether the expression is an earlier one once more.
@@ -84,7 +89,10 @@ impl Planner<'_> {
         // Each element is a list of alternatives; the sets are their combinations.
         let mut elements: Vec<Vec<Vec<usize>>> = Vec::new();
         let mut plain = true;
-        for expr in exprs {
+        let mark =
+            |expr: &ast::Expr| matches!(expr, ast::Expr::Identifier(i) if i.value == DISTINCT_SETS);
+        let distinct = exprs.first().is_some_and(mark);
+        for expr in &exprs[usize::from(distinct)..] {
             let (alternatives, several) = alternatives(expr)?;
             plain &= !several;
             let mut indexes = Vec::new();
@@ -120,6 +128,16 @@ impl Planner<'_> {
                 element.iter().map(extend).collect()
             };
             sets = sets.iter().flat_map(combine).collect();
+        }
+        if distinct {
+            let mut known: Vec<Vec<usize>> = Vec::with_capacity(sets.len());
+            sets.retain(|set| {
+                let mut key = set.clone();
+                key.sort_unstable();
+                let new = !known.contains(&key);
+                known.push(key);
+                new
+            });
         }
         grouping.sets = Some(sets);
         Ok(grouping)

@@ -37,6 +37,7 @@ mod query;
 mod recursive;
 mod resolver;
 mod row_numbers;
+mod row_order;
 mod rows;
 mod sample;
 mod scope;

@@ -58,7 +58,7 @@ impl Planner<'_> {
             // What is wrong with it, the query it stands in says; it may be a row, too.
             let Ok(bound) = self.expr(expr, env) else { return Ok(None) };
             for column in columns(&bound.expr)? {
-                if let Some(level) = level_of(&column, env) {
+                if let Some(level) = self.level_of(&column, env) {
                     levels = Some(levels.map_or(level, |known| known.min(level)));
                 }
             }
@@ -69,6 +69,22 @@ impl Planner<'_> {
             owner = *outer;
         }
         Ok((levels.unwrap_or(0) > 0).then_some(owner))
+    }
+
+    /// How many queries further out the column comes from, or the aggregate that it stands for.
+    fn level_of(&self, column: &Column, env: &Env<'_>) -> Option<usize> {
+        let (mut env, mut level) = (Some(env), 0);
+        while let Some(here) = env {
+            let scope = address(here.scope);
+            let aggregates = self.outer_aggregates.iter();
+            if here.scope.columns().any(|c| c.column == *column)
+                || aggregates.into_iter().any(|a| a.scope == scope && a.column == *column)
+            {
+                return Some(level);
+            }
+            (env, level) = (here.outer, level + 1);
+        }
+        None
     }
 
     /// An aggregate of a query around, as a query inside writes it.
@@ -140,16 +156,4 @@ fn columns(expr: &Expr) -> Result<Vec<Column>, SqlError> {
     })
     .map_err(sql_error)?;
     Ok(columns)
-}
-
-/// How many queries further out the column comes from.
-fn level_of(column: &Column, env: &Env<'_>) -> Option<usize> {
-    let (mut env, mut level) = (Some(env), 0);
-    while let Some(here) = env {
-        if here.scope.columns().any(|c| c.column == *column) {
-            return Some(level);
-        }
-        (env, level) = (here.outer, level + 1);
-    }
-    None
 }

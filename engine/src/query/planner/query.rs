@@ -123,15 +123,7 @@ impl Planner<'_> {
             }
         };
         let plan = self.limit(plan, limit_clause.as_ref(), fetch.as_ref(), outer)?;
-        // What ORDER BY needed beside the result goes away.
-        let plan = if plan.schema().fields().len() > columns.len() {
-            let exprs = columns.iter().map(|c| Expr::Column(Column::from_name(&c.internal)));
-            let projection = Projection::try_new(exprs.collect(), Arc::new(plan));
-            LogicalPlan::Projection(projection.map_err(sql_error)?)
-        } else {
-            plan
-        };
-        Ok((plan, columns))
+        only_output(plan, columns)
     }
 
     pub(super) fn set_expr(
@@ -140,7 +132,10 @@ impl Planner<'_> {
         outer: Option<&Env<'_>>,
     ) -> Result<QueryPlan, SqlError> {
         match body {
-            SetExpr::Select(select) => self.select(select, &[], outer),
+            SetExpr::Select(select) => {
+                let (plan, columns) = self.select(select, &[], outer)?;
+                only_output(plan, columns)
+            }
             SetExpr::Query(query) => self.query(query, outer),
             SetExpr::Values(values) => self.values(values, outer),
             SetExpr::SetOperation { op, set_quantifier, left, right } => {
@@ -157,27 +152,11 @@ impl Planner<'_> {
                     self.set_operation(*op, *set_quantifier, left, right)
                 })
             }
-            SetExpr::Table(table) => {
-                let ident = |s: &String| ast::ObjectNamePart::Identifier(ast::Ident::new(s));
-                let parts = table.schema_name.iter().chain(&table.table_name).map(ident).collect();
-                self.table_command(&ast::ObjectName(parts))
-            }
             SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_) => {
                 Err(SqlError::not_supported("INSERT, UPDATE or DELETE in WITH"))
             }
+            other => Err(SqlError::not_supported(format!("{other} in a query"))),
         }
-    }
-
-    /// `TABLE name`.
-    fn table_command(&mut self, name: &ast::ObjectName) -> Result<QueryPlan, SqlError> {
-        let name = self.name_of(name)?;
-        let table = super::resolver::resolve(self.context, &name)?;
-        let (plan, scope) = self.scan(&table, Arc::clone(&table.source), None, 0)?;
-        let exprs = scope.columns().map(|c| {
-            let bound = Bound::new(Expr::Column(c.column.clone()), c.ty.clone());
-            (c.name.clone(), bound, c.origin, true)
-        });
-        self.project_output(plan, exprs.collect())
     }
 
     /// A projection to uniquely named output columns.
@@ -609,6 +588,8 @@ impl Planner<'_> {
                 }
             };
             let columns = renamed(&name, columns, &renames)?;
+            // What it is ordered by is computed with it.
+            let plan = self.with_order_columns(plan)?;
             // It is computed once, however often it is read.
             let plan = if is_repeatable(&plan)? {
                 plan
@@ -670,6 +651,16 @@ impl Planner<'_> {
     pub(super) fn null(&self, ty: &PgType) -> Result<Expr, SqlError> {
         Ok(Expr::Literal(null_of(ty)?, None))
     }
+}
+
+/// The plan without what its order needs beside the result.
+fn only_output(plan: LogicalPlan, columns: Vec<OutputColumn>) -> Result<QueryPlan, SqlError> {
+    if plan.schema().fields().len() == columns.len() {
+        return Ok((plan, columns));
+    }
+    let exprs = columns.iter().map(|c| Expr::Column(Column::from_name(&c.internal)));
+    let plan = Projection::try_new(exprs.collect(), Arc::new(plan)).map_err(sql_error)?;
+    Ok((LogicalPlan::Projection(plan), columns))
 }
 
 /// LIMIT or OFFSET: its name and the error of a negative number.

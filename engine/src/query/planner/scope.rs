@@ -8,7 +8,7 @@ use datafusion::{
         Column, ScalarValue, TableReference,
         tree_node::{Transformed, TreeNode},
     },
-    logical_expr::{Case, Expr},
+    logical_expr::{Case, Expr, SortExpr},
     sql::sqlparser::ast,
 };
 
@@ -70,9 +70,16 @@ pub(super) struct MergedColumn {
 pub(super) struct Scope {
     pub(super) tables: Vec<ScopeTable>,
     pub(super) merged: Vec<MergedColumn>,
+    /// What its rows are ordered by; see [`row_order`](super::row_order).
+    pub(super) order: Vec<SortExpr>,
 }
 
 impl Scope {
+    /// Of one entry, whose rows have no order.
+    pub(super) fn of(table: ScopeTable) -> Self {
+        Self { tables: vec![table], merged: Vec::new(), order: Vec::new() }
+    }
+
     pub(super) fn columns(&self) -> impl Iterator<Item = &ScopeColumn> {
         self.tables.iter().flat_map(|t| &t.columns)
     }
@@ -80,6 +87,7 @@ impl Scope {
     pub(super) fn join(mut self, mut other: Self) -> Self {
         self.tables.append(&mut other.tables);
         self.merged.append(&mut other.merged);
+        self.order.clear();
         self
     }
 }
@@ -235,7 +243,7 @@ impl Planner<'_> {
             if name == "tableoid"
                 && let Some(bound) = table_oid(entry)
             {
-                let scope = Scope { tables: vec![entry.clone()], merged: Vec::new() };
+                let scope = Scope::of(entry.clone());
                 let bound = outer_reference(bound, levels, &scope)?;
                 return Ok(Found { bound, origin: (0, 0), keeps_modifier: true });
             }
@@ -250,7 +258,7 @@ impl Planner<'_> {
             return Err(self.ambiguous(name, &parts[parts.len() - 1]));
         }
         let bound = Bound::new(Expr::Column(column.column.clone()), column.ty.clone());
-        let scope = Scope { tables: vec![entry.clone()], merged: Vec::new() };
+        let scope = Scope::of(entry.clone());
         self.note_column(first, &scope, column);
         Ok(Found {
             bound: outer_reference(bound, levels, &scope)?,

@@ -10,7 +10,7 @@ use datafusion::{
     logical_expr::{
         Expr, Filter, LogicalPlan, LogicalPlanBuilder, Projection, SortExpr,
         expr::{Exists, InSubquery},
-        utils::find_window_exprs,
+        utils::{find_aggregate_exprs, find_window_exprs},
     },
     sql::sqlparser::{
         ast::{self, SelectItem},
@@ -121,12 +121,16 @@ impl Planner<'_> {
             }
             _ => None,
         };
+        let as_they_come = having.is_none() && grouping.is_none() && shows_rows(&items);
         let plan = self.aggregate(plan, env.scope, grouping, having, &mut items, &mut order)?;
         let (plan, items) = self.window(plan, items, &mut order)?;
         match (&select.distinct, on) {
             (_, Some(on)) => self.finish_distinct_on(plan, items, visible, order, &on),
-            (Some(ast::Distinct::Distinct), _) => self.finish(plan, items, order, true),
-            _ => self.finish(plan, items, order, false),
+            (Some(ast::Distinct::Distinct), _) => self.finish(plan, items, order, &[], true),
+            _ => {
+                let inherited = if as_they_come { env.scope.order.as_slice() } else { &[] };
+                self.finish(plan, items, order, inherited, false)
+            }
         }
     }
 
@@ -173,7 +177,7 @@ impl Planner<'_> {
                     return Err(SqlError::new(sqlstate::UNDEFINED_TABLE, message));
                 };
                 let shown = || table.columns.iter().filter(|c| !c.hidden);
-                let scope = Scope { tables: vec![table.clone()], merged: Vec::new() };
+                let scope = Scope::of(table.clone());
                 self.note_star(place, &scope, shown());
                 items.extend(shown().map(column_item));
             }
@@ -292,15 +296,17 @@ impl Planner<'_> {
     }
 
     /// The select list, DISTINCT and ORDER BY. Sort keys that are not output follow the output.
+    /// `inherited`: over `plan`, what its rows are ordered by as they come.
     fn finish(
         &mut self,
         plan: LogicalPlan,
         items: Vec<Item>,
         order: Vec<OrderKey<'_>>,
+        inherited: &[SortExpr],
         distinct: bool,
     ) -> Result<QueryPlan, SqlError> {
         let (mut exprs, columns) = self.output(items);
-        let mut keys = Vec::with_capacity(order.len());
+        let mut sorts: Vec<SortExpr> = Vec::with_capacity(order.len());
         for key in order {
             let (name, ty) = match key.target {
                 OrderTarget::Output(index) => {
@@ -319,11 +325,21 @@ impl Planner<'_> {
                     (name, bound.ty)
                 }
             };
-            keys.push((key.item, name, ty));
+            sorts.push(self.sort_expr(key.item, Expr::Column(Column::from_name(name)), &ty)?);
         }
-        let has_unnest = exprs.iter().any(contains_unnest);
-        let mut plan = if has_unnest {
-            super::unnest::project(plan, exprs)?
+        if sorts.is_empty() {
+            for key in inherited {
+                let name = self.fresh_name("__order");
+                exprs.push(key.expr.clone().alias(&name));
+                let column = Expr::Column(Column::from_name(name));
+                sorts.push(SortExpr::new(column, key.asc, key.nulls_first));
+            }
+        }
+        if !distinct && exprs.iter().any(contains_unnest) {
+            return Ok((self.sets_in_order(plan, exprs, columns.len(), sorts)?, columns));
+        }
+        let mut plan = if exprs.iter().any(contains_unnest) {
+            super::unnest::project(plan, exprs, None)?
         } else {
             let projection = Projection::try_new(exprs, Arc::new(plan)).map_err(sql_error)?;
             LogicalPlan::Projection(projection)
@@ -331,17 +347,7 @@ impl Planner<'_> {
         if distinct {
             plan = self.distinct(plan, &columns)?;
         }
-        let mut sorts: Vec<SortExpr> = Vec::with_capacity(keys.len());
-        for (item, name, ty) in keys {
-            sorts.push(self.sort_expr(item, Expr::Column(Column::from_name(name)), &ty)?);
-        }
-        if !sorts.is_empty() {
-            plan = LogicalPlanBuilder::new(plan)
-                .sort(sorts)
-                .and_then(|b| b.build())
-                .map_err(sql_error)?;
-        }
-        Ok((plan, columns))
+        Ok((sorted(plan, sorts)?, columns))
     }
 
     /// The select list under internal names.
@@ -361,6 +367,27 @@ impl Planner<'_> {
         }
         (exprs, columns)
     }
+}
+
+/// The plan's rows in this order, if it is one.
+pub(super) fn sorted(plan: LogicalPlan, keys: Vec<SortExpr>) -> Result<LogicalPlan, SqlError> {
+    if keys.is_empty() {
+        return Ok(plan);
+    }
+    LogicalPlanBuilder::new(plan).sort(keys).and_then(|b| b.build()).map_err(sql_error)
+}
+
+/// Whether a select list shows rows as they come: without aggregates, and without windows that have
+/// an order, in which the rows are then.
+fn shows_rows(items: &[Item]) -> bool {
+    let exprs = || items.iter().map(|item| &item.bound.expr);
+    let has_order = |window: &Expr| match window {
+        Expr::WindowFunction(window) => {
+            !window.params.partition_by.is_empty() || !window.params.order_by.is_empty()
+        }
+        _ => true,
+    };
+    find_aggregate_exprs(exprs()).is_empty() && !find_window_exprs(exprs()).iter().any(has_order)
 }
 
 pub(super) fn filter(plan: LogicalPlan, condition: Expr) -> Result<LogicalPlan, SqlError> {

@@ -210,18 +210,7 @@ impl Planner<'_> {
         let ty = columns[0].ty.clone();
         let value = Expr::Column(Column::from_name(&columns[0].internal));
         // The order of the rows is the order of the elements.
-        let (plan, order_by) = match plan {
-            LogicalPlan::Sort(sort) if sort.fetch.is_none() => {
-                (sort.input.as_ref().clone(), sort.expr)
-            }
-            LogicalPlan::Projection(projection) => match projection.input.as_ref() {
-                LogicalPlan::Sort(sort) if sort.fetch.is_none() => {
-                    (sort.input.as_ref().clone(), sort.expr.clone())
-                }
-                _ => (LogicalPlan::Projection(projection), Vec::new()),
-            },
-            other => (other, Vec::new()),
-        };
+        let (plan, order_by) = self.row_order(plan)?;
         let gather = Expr::AggregateFunction(AggregateFunction::new_udf(
             datafusion::functions_aggregate::array_agg::array_agg_udaf(),
             vec![value],

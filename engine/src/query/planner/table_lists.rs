@@ -70,7 +70,7 @@ impl Planner<'_> {
             let name = alias_name.to_owned();
             entry.columns.push(ScopeColumn { hidden: true, name, ..entry.columns[0].clone() });
         }
-        let right = Scope { tables: vec![entry], merged: Vec::new() };
+        let right = Scope::of(entry);
         self.check_aliases(&left.1, &right)?;
         Ok((plan, left.1.join(right)))
     }
@@ -94,6 +94,7 @@ pub(super) fn unnest_beside(
         exprs.push(list.alias(internal));
     };
     if let Some(ordinal) = ordinal {
+        let lists: Vec<Expr> = lists.iter().map(|(list, _)| list.clone()).collect();
         add(longest_ordinals(&lists, left.schema())?, ordinal);
     }
     for (list, column) in lists {
@@ -111,12 +112,12 @@ pub(super) fn unnest_beside(
 }
 
 /// The numbers of the elements of the longest list.
-fn longest_ordinals(
-    lists: &[(Expr, Column)],
+pub(super) fn longest_ordinals(
+    lists: &[Expr],
     schema: &datafusion::common::DFSchemaRef,
 ) -> Result<Expr, SqlError> {
     let mut longest: Option<Expr> = None;
-    for (list, _) in lists {
+    for list in lists {
         let udf = series::ordinals(&list.get_type(schema).map_err(sql_error)?);
         let ordinals = scalar::call(&udf, vec![list.clone()]);
         longest = Some(match longest {

@@ -10,11 +10,19 @@ use datafusion::{
     logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Projection},
 };
 
+use super::table_lists::longest_ordinals;
 use crate::{error::SqlError, query::errors::sql_error};
 
 /// A projection some of whose expressions hold [`Expr::Unnest`] over a list: the input gets the
 /// lists as columns, these are unnested side by side, and the expressions are computed above.
-pub(super) fn project(plan: LogicalPlan, exprs: Vec<Expr>) -> Result<LogicalPlan, SqlError> {
+///
+/// With `ordinal` a column of that name follows: the place of each row among those of its row of the
+/// input, from 1.
+pub(super) fn project(
+    plan: LogicalPlan,
+    exprs: Vec<Expr>,
+    ordinal: Option<&str>,
+) -> Result<LogicalPlan, SqlError> {
     let mut lists: Vec<Expr> = Vec::new();
     let mut rewritten = Vec::with_capacity(exprs.len());
     for expr in exprs {
@@ -32,6 +40,11 @@ pub(super) fn project(plan: LogicalPlan, exprs: Vec<Expr>) -> Result<LogicalPlan
     }
     let mut inner: Vec<_> = plan.schema().columns().into_iter().map(Expr::Column).collect();
     let mut columns = Vec::new();
+    if let Some(ordinal) = ordinal {
+        inner.push(longest_ordinals(&lists, plan.schema())?.alias(ordinal));
+        columns.push(Column::from_name(ordinal));
+        rewritten.push(Expr::Column(Column::from_name(ordinal)));
+    }
     for (index, list) in lists.into_iter().enumerate() {
         let name = format!("__set_{index}");
         inner.push(list.alias(&name));

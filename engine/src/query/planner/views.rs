@@ -119,7 +119,8 @@ impl Planner<'_> {
         }
         entry.schema = alias.is_none().then(|| view.schema.clone());
         self.rename_columns(&mut entry, alias)?;
-        Ok((plan, Scope { tables: vec![entry], merged: Vec::new() }))
+        let (plan, order) = self.row_order(plan)?;
+        Ok((plan, Scope { order, ..Scope::of(entry) }))
     }
 
     /// What is unique in a statement's plan stays so.

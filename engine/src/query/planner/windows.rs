@@ -22,6 +22,7 @@ use super::{
     calls::Arguments,
     coerce::CastContext,
     frames::Window,
+    row_order::is_ordered_aggregate,
     scope::Env,
 };
 use crate::{
@@ -48,6 +49,25 @@ pub(super) fn is_window_only(name: &str) -> bool {
             | "last_value"
             | "nth_value"
     )
+}
+
+/// Whether the order of its rows means something to a function over a window without ORDER BY.
+fn depends_on_order(name: &str, spec: &ast::WindowSpec) -> bool {
+    match &spec.window_frame {
+        Some(frame) => frame.units == ast::WindowFrameUnits::Rows,
+        None => {
+            matches!(
+                name,
+                "row_number"
+                    | "ntile"
+                    | "lag"
+                    | "lead"
+                    | "first_value"
+                    | "last_value"
+                    | "nth_value"
+            ) || is_ordered_aggregate(name)
+        }
+    }
 }
 
 impl Planner<'_> {
@@ -82,7 +102,10 @@ impl Planner<'_> {
         }
         let inner = env.clause("window").with(env.aggregates, false);
         let spec = self.window_spec(function)?;
-        let window = self.window_of(&spec, &inner)?;
+        let mut window = self.window_of(&spec, &inner)?;
+        if depends_on_order(name, &spec) {
+            window.order_as(&env.scope.order);
+        }
         let filter = match function.filter.as_deref() {
             None => None,
             Some(filter) => {
