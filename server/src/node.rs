@@ -29,6 +29,7 @@ use tokio::{
 use crate::{
     admin::{self, Observed},
     data_dir::{DataDirectory, DataDirectoryError},
+    give_way::give_way,
     metrics::{self, Metrics},
     open_files,
     pg_catalog::Activities,
@@ -44,8 +45,8 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// system share the cores between queries, even where one computes for long without a pause.
 const QUERY_THREADS_PER_CORE: usize = 4;
 
-/// What computes queries gives way to what commits and to what answers small statements: a sixth of
-/// their weight, so that it goes on where they leave nothing, and they hardly notice it.
+/// What computes queries [gives way](give_way) to what commits and to what answers small statements,
+/// and has a sixth of their weight, so that it goes on where they leave nothing.
 const QUERY_NICENESS: i32 = 8;
 
 /// How to run a node.
@@ -156,7 +157,7 @@ fn runtime(name: &'static str, threads: usize, niceness: i32) -> Result<Runtime,
     if niceness > 0 {
         builder.on_thread_start(move || {
             // Of the calling thread only. A thread of usual priority does the work as well.
-            if let Err(error) = rustix::process::nice(niceness) {
+            if let Err(error) = give_way(niceness) {
                 tracing::warn!(%error, "queries run at the usual priority");
             }
         });
