@@ -7,7 +7,9 @@ use glaredb_txn::ids::TableId;
 
 use crate::{
     CatalogChange,
-    descriptor::{Database, DecodeError, NAME_BYTES_MAX, Oid, Role, Schema, Table, builtin},
+    descriptor::{
+        Column, Database, DecodeError, NAME_BYTES_MAX, Oid, Role, Schema, Table, builtin,
+    },
     shared_map::SharedMap,
 };
 
@@ -29,6 +31,8 @@ pub struct Catalog {
     tables: SharedMap<Oid, Arc<Table>>,
     /// Those that have a query.
     views: SharedMap<Oid, ()>,
+    /// Those that have columns of composite types.
+    composed: SharedMap<Oid, ()>,
     /// OIDs inside tables (key, constraint, types, defaults) → OID of the table.
     inner_oids: SharedMap<Oid, Oid>,
     storages: SharedMap<TableId, Oid>,
@@ -76,6 +80,7 @@ impl Catalog {
             schemas: Arc::default(),
             tables: SharedMap::default(),
             views: SharedMap::default(),
+            composed: SharedMap::default(),
             inner_oids: SharedMap::default(),
             storages: SharedMap::default(),
             names: Arc::default(),
@@ -251,6 +256,20 @@ impl Catalog {
             let view = table.view.as_ref();
             view.is_some_and(|view| view.relations.iter().any(|relation| relation.oid == oid))
         })
+    }
+
+    /// The relations with columns of the row type of a relation, or of arrays over it, by OID, each with
+    /// these columns.
+    pub fn columns_of_type(&self, relation: Oid) -> Vec<(&Arc<Table>, Vec<&Column>)> {
+        let of_type = |column: &&Column| {
+            column.composite.as_ref().is_some_and(|composite| composite.relation == relation)
+        };
+        self.composed
+            .keys()
+            .filter_map(|oid| self.tables.get(oid))
+            .map(|table| (table, table.columns.iter().filter(of_type).collect::<Vec<_>>()))
+            .filter(|(_, columns)| !columns.is_empty())
+            .collect()
     }
 
     /// Views and materialized views.

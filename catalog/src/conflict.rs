@@ -8,7 +8,7 @@
 //! | name of a kind, in a schema | who takes or frees the name | |
 //! | object by OID | who changes or drops it | who refers to it (a table to its schema and owner) |
 //! | contents of a schema | who creates in it, **never in conflict with each other** | who drops the schema |
-//! | readers of a relation | who makes a view of it, never in conflict with each other | who alters or drops the relation |
+//! | readers of a relation | who makes a view of it or a column of its row type, never in conflict with each other | who alters or drops the relation |
 //!
 //! Two sessions creating `t` in one schema write the same name: the second gets 40001 (its retry
 //! finds the table). One creating in a schema that another drops: whichever commits second asserts
@@ -66,6 +66,9 @@ pub fn claims(catalog: &Catalog, base: Position, change: &CatalogChange) -> Clai
         claims.write(contents_key(table.schema_oid), Mark::Changed, NEVER_CONFLICTS);
         for oid in table.view.iter().flat_map(|view| view.reads()) {
             claims.reads(oid);
+        }
+        for composite in table.columns.iter().filter_map(|column| column.composite.as_ref()) {
+            claims.reads(composite.relation);
         }
     }
     for oid in &change.drop_tables {
@@ -162,7 +165,7 @@ impl Builder<'_> {
         }
     }
 
-    /// A view reads this: what it is made of stays as the view knows it.
+    /// A view reads this, or a column has its row type: what it is made of stays as they know it.
     fn reads(&mut self, oid: Oid) {
         if !self.created.contains(&oid) {
             self.assert(object_key(ObjectKind::Relation, oid));

@@ -9,6 +9,8 @@ const SETUP: &str = "create table t (id int4 primary key, big int8, small int2, 
         flag bool, d date, ts timestamp, tz timestamptz, ti time, iv interval, u uuid, raw bytea,
         arr int4[], texts text[], j json, jb jsonb);
     create table s (k int4, l text, primary key (k, l));
+    create type pair as (x int, y text);
+    create table r (id int4, p pair, ps pair[]);
     create view v as select id, name || '!' as shout, num * 2 as twice from t;";
 
 /// One statement a line. Where we are known to differ, `-- differs: ` and the reason stand above.

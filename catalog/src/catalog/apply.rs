@@ -195,6 +195,9 @@ impl Catalog {
         if table.view.is_some() {
             self.views.insert(table.oid, ());
         }
+        if table.columns.iter().any(|column| column.composite.is_some()) {
+            self.composed.insert(table.oid, ());
+        }
         self.take_name(table.schema_oid, &table.name, Named::Table(table.oid))?;
         if let Some(key) = &table.primary_key {
             self.take_name(table.schema_oid, &key.name, Named::KeyOf(table.oid))?;
@@ -245,12 +248,34 @@ impl Catalog {
         Ok(())
     }
 
+    /// The relations whose row types columns have exist.
+    fn check_composites(&self, change: &CatalogChange) -> Result<(), ChangeError> {
+        let kind = ObjectKind::Relation;
+        for table in &change.upsert_tables {
+            for composite in table.columns.iter().filter_map(|c| c.composite.as_ref()) {
+                if let Some(oid) =
+                    composite.relations().into_iter().find(|oid| !self.tables.contains_key(oid))
+                {
+                    return Err(ChangeError::NoSuchObject { kind, oid });
+                }
+            }
+        }
+        for oid in &change.drop_tables {
+            if let Some((table, _)) = self.columns_of_type(*oid).first() {
+                let by = table.name.clone();
+                return Err(ChangeError::StillNeeded { kind, oid: *oid, by });
+            }
+        }
+        Ok(())
+    }
+
     /// The table is no longer in `tables`; the maps that follow from it forget it too.
     fn unlink(&mut self, table: &Table) {
         if table.is_stored() {
             self.storages.remove(&table.storage);
         }
         self.views.remove(&table.oid);
+        self.composed.remove(&table.oid);
         for oid in table.oids() {
             self.inner_oids.remove(&oid);
         }
@@ -282,6 +307,7 @@ impl Catalog {
             }
         }
         self.check_views(change)?;
+        self.check_composites(change)?;
         for oid in &change.drop_roles {
             let by = (self.databases.values().find(|d| d.owner == *oid).map(|d| &d.name))
                 .or_else(|| self.schemas.values().find(|s| s.owner == *oid).map(|s| &s.name))
@@ -328,11 +354,12 @@ fn check_table(table: &Table) -> Result<(), ChangeError> {
     check_name(kind, &table.name)?;
     let malformed =
         |reason: String| Err(ChangeError::Malformed { kind, name: table.name.clone(), reason });
-    if (table.kind == RelationKind::Table) != table.view.is_none() {
+    let has_query = matches!(table.kind, RelationKind::View | RelationKind::MaterializedView);
+    if has_query != table.view.is_some() {
         return malformed("it is a table with a query, or a view without one".to_owned());
     }
     if !table.is_stored() && (table.storage != TableId::CATALOG || table.primary_key.is_some()) {
-        return malformed("it is a view with a storage or a key".to_owned());
+        return malformed("it is a view or a type with a storage or a key".to_owned());
     }
     for column in &table.dropped {
         let live = table.columns.iter().any(|live| live.id == column.id);

@@ -9,13 +9,13 @@ use glaredb_txn::ids::{SchemaVersion, TableId};
 use prost::Message;
 
 use super::{
-    Column, Database, DroppedColumn, OnCommit, PrimaryKey, RelationKind, Role, Schema, Table, View,
-    ViewColumn, ViewRelation,
+    Column, Composite, CompositeField, Database, DroppedColumn, OnCommit, PrimaryKey, RelationKind,
+    Role, Schema, Table, View, ViewColumn, ViewRelation,
 };
 use crate::change::CatalogChange;
 
 /// Version of the encoding this build writes, and the newest it reads.
-pub const FORMAT_VERSION: u8 = 2;
+pub const FORMAT_VERSION: u8 = 3;
 
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum DecodeError {
@@ -99,6 +99,30 @@ struct ColumnMessage {
     missing: Option<Bytes>,
     #[prost(string, optional, tag = "10")]
     comment: Option<String>,
+    #[prost(message, optional, tag = "11")]
+    composite: Option<CompositeMessage>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct CompositeMessage {
+    #[prost(uint32, tag = "1")]
+    relation: u32,
+    #[prost(uint32, tag = "2")]
+    type_oid: u32,
+    #[prost(uint32, tag = "3")]
+    array_type_oid: u32,
+    #[prost(message, repeated, tag = "4")]
+    fields: Vec<CompositeFieldMessage>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct CompositeFieldMessage {
+    #[prost(uint32, tag = "1")]
+    type_oid: u32,
+    #[prost(sint32, tag = "2")]
+    typmod: i32,
+    #[prost(message, optional, tag = "3")]
+    composite: Option<CompositeMessage>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -109,6 +133,8 @@ struct DroppedColumnMessage {
     type_oid: u32,
     #[prost(sint32, tag = "3")]
     typmod: i32,
+    #[prost(message, optional, tag = "4")]
+    composite: Option<CompositeMessage>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -307,6 +333,7 @@ impl From<&Column> for ColumnMessage {
             default_oid: c.default_oid,
             missing: c.missing.clone(),
             comment: c.comment.clone(),
+            composite: c.composite.as_ref().map(CompositeMessage::from),
         }
     }
 }
@@ -331,7 +358,41 @@ impl TryFrom<ColumnMessage> for Column {
             default_oid: m.default_oid,
             missing: m.missing,
             comment: m.comment,
+            composite: m.composite.map(Composite::from),
         })
+    }
+}
+
+impl From<&Composite> for CompositeMessage {
+    fn from(c: &Composite) -> Self {
+        let field = |f: &CompositeField| CompositeFieldMessage {
+            type_oid: f.type_oid,
+            typmod: f.typmod,
+            composite: f.composite.as_ref().map(Self::from),
+        };
+        Self {
+            relation: c.relation,
+            type_oid: c.type_oid,
+            array_type_oid: c.array_type_oid,
+            fields: c.fields.iter().map(field).collect(),
+        }
+    }
+}
+
+// As deep as protobuf messages may nest in one another; the decoder bounds it.
+impl From<CompositeMessage> for Composite {
+    fn from(m: CompositeMessage) -> Self {
+        let field = |f: CompositeFieldMessage| CompositeField {
+            type_oid: f.type_oid,
+            typmod: f.typmod,
+            composite: f.composite.map(Self::from),
+        };
+        Self {
+            relation: m.relation,
+            type_oid: m.type_oid,
+            array_type_oid: m.array_type_oid,
+            fields: m.fields.into_iter().map(field).collect(),
+        }
     }
 }
 
@@ -394,13 +455,19 @@ impl From<&Table> for TableMessage {
                 RelationKind::Table => 0,
                 RelationKind::View => 1,
                 RelationKind::MaterializedView => 2,
+                RelationKind::CompositeType => 3,
             },
             view: t.view.as_ref().map(ViewMessage::from),
             unpopulated: t.unpopulated,
             dropped: t
                 .dropped
                 .iter()
-                .map(|c| DroppedColumnMessage { id: c.id, type_oid: c.type_oid, typmod: c.typmod })
+                .map(|c| DroppedColumnMessage {
+                    id: c.id,
+                    type_oid: c.type_oid,
+                    typmod: c.typmod,
+                    composite: c.composite.as_ref().map(CompositeMessage::from),
+                })
                 .collect(),
             comment: t.comment.clone(),
         }
@@ -433,6 +500,7 @@ impl TryFrom<TableMessage> for Table {
                 0 => RelationKind::Table,
                 1 => RelationKind::View,
                 2 => RelationKind::MaterializedView,
+                3 => RelationKind::CompositeType,
                 other => {
                     let (what, field, value) = ("relation", "kind", other.into());
                     return Err(DecodeError::OutOfRange { what, field, value });
@@ -444,7 +512,12 @@ impl TryFrom<TableMessage> for Table {
             dropped: m
                 .dropped
                 .into_iter()
-                .map(|c| DroppedColumn { id: c.id, type_oid: c.type_oid, typmod: c.typmod })
+                .map(|c| DroppedColumn {
+                    id: c.id,
+                    type_oid: c.type_oid,
+                    typmod: c.typmod,
+                    composite: c.composite.map(Composite::from),
+                })
                 .collect(),
             comment: m.comment,
         })

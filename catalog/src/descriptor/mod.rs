@@ -10,11 +10,13 @@ use bytes::Bytes;
 use glaredb_txn::ids::{SchemaVersion, TableId};
 
 pub mod builtin;
+mod composite;
 pub mod encoding;
 #[cfg(test)]
 mod tests;
 mod view;
 
+pub use composite::{Composite, CompositeField};
 pub use encoding::DecodeError;
 pub use view::{MARK, Reference, View, ViewColumn, ViewRelation};
 
@@ -77,6 +79,8 @@ pub enum RelationKind {
     View,
     /// Keeps the rows its query had when it was last refreshed.
     MaterializedView,
+    /// What CREATE TYPE made: columns without rows, and no storage.
+    CompositeType,
 }
 
 /// What a commit does to a temporary table.
@@ -132,6 +136,8 @@ pub struct DroppedColumn {
     pub id: u32,
     pub type_oid: Oid,
     pub typmod: i32,
+    /// As of a [`Column`].
+    pub composite: Option<Composite>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -155,6 +161,8 @@ pub struct Column {
     /// one column; `None`: NULL.
     pub missing: Option<Bytes>,
     pub comment: Option<String>,
+    /// Of a column of a composite type, or of arrays over one.
+    pub composite: Option<Composite>,
 }
 
 /// The primary key, which is constraint and index under one name.
@@ -179,7 +187,13 @@ impl Table {
     /// Whether it has rows of its own.
     #[must_use]
     pub fn is_stored(&self) -> bool {
-        self.kind != RelationKind::View
+        matches!(self.kind, RelationKind::Table | RelationKind::MaterializedView)
+    }
+
+    /// Whether it is what CREATE TYPE made: no relation to read from.
+    #[must_use]
+    pub fn is_composite_type(&self) -> bool {
+        self.kind == RelationKind::CompositeType
     }
 
     #[must_use]

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, fmt::Write};
 use glaredb_txn::ids::{SchemaVersion, TableId};
 
 use super::{
-    Column, Database, DecodeError, DroppedColumn, MARK, PrimaryKey, RelationKind, Role, Schema,
-    Table, View, ViewColumn, ViewRelation, builtin,
+    Column, Composite, CompositeField, Database, DecodeError, DroppedColumn, MARK, PrimaryKey,
+    RelationKind, Role, Schema, Table, View, ViewColumn, ViewRelation, builtin,
 };
 use crate::CatalogChange;
 
@@ -76,7 +76,7 @@ fn altered() -> Table {
         ..Column::default()
     };
     table.columns.push(added);
-    table.dropped = vec![DroppedColumn { id: 4, type_oid: 25, typmod: -1 }];
+    table.dropped = vec![DroppedColumn { id: 4, type_oid: 25, typmod: -1, composite: None }];
     table.next_column_id = 6;
     table.comment = Some("who has how much".into());
     table
@@ -160,6 +160,33 @@ fn change() -> CatalogChange {
     change
 }
 
+/// A table with a column of arrays over a composite type that has a composite field.
+fn composed() -> Table {
+    let field = |type_oid| CompositeField { type_oid, typmod: -1, composite: None };
+    let inner = Composite {
+        relation: 16_420,
+        type_oid: 16_421,
+        array_type_oid: 16_422,
+        fields: vec![field(23), CompositeField { typmod: 9, ..field(1043) }],
+    };
+    let outer = Composite {
+        relation: 16_423,
+        type_oid: 16_424,
+        array_type_oid: 16_425,
+        fields: vec![
+            field(25),
+            CompositeField { composite: Some(inner.clone()), ..field(inner.type_oid) },
+        ],
+    };
+    let mut table = table();
+    let column = &mut table.columns[0];
+    column.type_oid = outer.array_type_oid;
+    column.composite = Some(outer);
+    table.dropped =
+        vec![DroppedColumn { id: 4, type_oid: 16_421, typmod: -1, composite: Some(inner) }];
+    table
+}
+
 macro_rules! golden {
     ($test:ident, $file:literal, $type:ty, $value:expr) => {
         #[test]
@@ -177,11 +204,12 @@ macro_rules! golden {
         }
     };
 }
-golden!(table_is_as_documented, "table-v2.hex", Table, altered());
-golden!(view_is_as_documented, "view-v2.hex", Table, view());
-golden!(role_is_as_documented, "role-v2.hex", Role, role());
-golden!(change_is_as_documented, "change-v2.hex", CatalogChange, described());
-golden!(bootstrap_is_as_documented, "bootstrap-v2.hex", CatalogChange, builtin::bootstrap());
+golden!(table_is_as_documented, "table-v3.hex", Table, altered());
+golden!(view_is_as_documented, "view-v3.hex", Table, view());
+golden!(composite_is_as_documented, "composite-v3.hex", Table, composed());
+golden!(role_is_as_documented, "role-v3.hex", Role, role());
+golden!(change_is_as_documented, "change-v3.hex", CatalogChange, described());
+golden!(bootstrap_is_as_documented, "bootstrap-v3.hex", CatalogChange, builtin::bootstrap());
 
 /// What version 1 wrote is read as ever.
 #[test]
@@ -197,12 +225,24 @@ fn reads_version_1() {
     assert_eq!(CatalogChange::decode(&bytes), Ok(builtin::bootstrap()));
 }
 
+/// So is what version 2 wrote.
+#[test]
+fn reads_version_2() {
+    let read = |golden: &str| unhex(golden);
+    let bytes = read(include_str!("../../golden/table-v2.hex"));
+    assert_eq!(Table::decode(&bytes), Ok(altered()));
+    let bytes = read(include_str!("../../golden/view-v2.hex"));
+    assert_eq!(Table::decode(&bytes), Ok(view()));
+    let bytes = read(include_str!("../../golden/change-v2.hex"));
+    assert_eq!(CatalogChange::decode(&bytes), Ok(described()));
+}
+
 #[test]
 fn refuses_what_it_cannot_read() {
     assert_eq!(Table::decode(&[]), Err(DecodeError::Empty { what: "table descriptor" }));
     let mut newer = table().encode().to_vec();
-    newer[0] = 3;
-    let refused = DecodeError::Newer { what: "table descriptor", found: 3 };
+    newer[0] = 4;
+    let refused = DecodeError::Newer { what: "table descriptor", found: 4 };
     assert_eq!(Table::decode(&newer), Err(refused));
     let garbage = Table::decode(&[1, 0xff, 0xff, 0xff]);
     assert!(matches!(garbage, Err(DecodeError::Malformed { .. })), "{garbage:?}");

@@ -38,6 +38,8 @@ pub enum StatementKind {
     DropView(DropObjects),
     DropMaterializedView(DropObjects),
     DropSchema(DropObjects),
+    CreateType(CreateType),
+    DropType(DropObjects),
     AlterTable(Box<AlterTable>),
     Truncate(Truncate),
     Explain(Box<Explain>),
@@ -130,9 +132,18 @@ pub struct LikeClause {
     pub comments: bool,
 }
 
+/// `CREATE TYPE name AS (field type, …)`.
+#[derive(Clone, Debug)]
+pub struct CreateType {
+    pub name: RelationName,
+    /// Without constraints and defaults.
+    pub columns: Vec<ColumnDefinition>,
+}
+
 #[derive(Clone, Debug)]
 pub struct ColumnDefinition {
     pub name: String,
+    /// A name only where it is no built-in type, see [`unresolved`](crate::types::RecordType::unresolved).
     pub pg_type: PgType,
     pub not_null: bool,
     /// SQL text of the default expression.
@@ -484,6 +495,8 @@ impl Statement {
             | K::DropMaterializedView(_)
             | K::DropTable(_)
             | K::DropSchema(_)
+            | K::CreateType(_)
+            | K::DropType(_)
             | K::AlterTable(_)
             | K::Truncate(_) => StatementClass::Ddl,
             K::Begin(_)
@@ -527,6 +540,8 @@ impl Statement {
             K::CreateSchema(_) => "CREATE SCHEMA",
             K::DropTable(_) => "DROP TABLE",
             K::DropSchema(_) => "DROP SCHEMA",
+            K::CreateType(_) => "CREATE TYPE",
+            K::DropType(_) => "DROP TYPE",
             K::AlterTable(alter) => match alter.kind {
                 AlteredKind::Table => "ALTER TABLE",
                 AlteredKind::View => "ALTER VIEW",

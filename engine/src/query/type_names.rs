@@ -6,18 +6,41 @@ use datafusion::sql::sqlparser::ast::{
     ArrayElemTypeDef, CharacterLength, DataType, ExactNumberInfo, ObjectNamePart, TimezoneInfo,
 };
 
-use super::parser::fold_identifier;
+use super::{parser::fold_identifier, quoting::quote_identifier};
 use crate::{
     error::{SqlError, sqlstate},
-    types::{NumericShape, PgType, text::IntervalFields},
+    types::{NumericShape, PgType, RecordType, text::IntervalFields},
 };
 
 /// Longest `varchar(n)` and `char(n)`.
 const LENGTH_MAX: u64 = 10_485_760;
 
-/// The type a name in SQL stands for. 42704 if there is none, 0A000 for those of PostgreSQL that
-/// are not supported yet.
+/// Finds the type of rows with a name, given its schema, if it is written, and its own.
+pub type Composites<'c> =
+    &'c mut dyn FnMut(Option<&str>, &str) -> Result<Option<Arc<RecordType>>, SqlError>;
+
+/// The built-in type a name in SQL stands for. 42704 if there is none, 0A000 for those of PostgreSQL
+/// that are not supported yet.
 pub fn pg_type(name: &DataType) -> Result<PgType, SqlError> {
+    pg_type_among(name, &mut |_, _| Ok(None))
+}
+
+/// The same where the catalog is not known: what is no built-in type is a name, [unresolved].
+///
+/// [unresolved]: RecordType::unresolved
+pub fn pg_type_or_name(name: &DataType) -> Result<PgType, SqlError> {
+    pg_type_among(name, &mut |schema, name| {
+        let quoted = quote_identifier(name);
+        let name = match schema {
+            Some(schema) => format!("{}.{quoted}", quote_identifier(schema)),
+            None => quoted.into_owned(),
+        };
+        Ok(Some(Arc::new(RecordType::unresolved(name))))
+    })
+}
+
+/// The type a name stands for, if types of rows are found among `composites`.
+pub fn pg_type_among(name: &DataType, composites: Composites<'_>) -> Result<PgType, SqlError> {
     Ok(match name {
         DataType::Bool | DataType::Boolean => PgType::Bool,
         DataType::SmallInt(None) | DataType::Int2(None) => PgType::Int2,
@@ -67,7 +90,7 @@ pub fn pg_type(name: &DataType) -> Result<PgType, SqlError> {
         DataType::Regclass => PgType::Regclass,
         DataType::Array(ArrayElemTypeDef::SquareBracket(of, _)) => {
             // However many dimensions are written, it is one type.
-            match pg_type(of)? {
+            match pg_type_among(of, composites)? {
                 array @ PgType::Array(_) => array,
                 of => PgType::Array(Arc::new(of)),
             }
@@ -84,7 +107,7 @@ pub fn pg_type(name: &DataType) -> Result<PgType, SqlError> {
                 parts.0.last(),
                 Some(ObjectNamePart::Identifier(ident)) if ident.quote_style.is_some()
             );
-            named(&names, modifiers, quoted)?
+            named(&names, modifiers, quoted, composites)?
         }
         DataType::JSON => PgType::Json,
         DataType::JSONB => PgType::Jsonb,
@@ -98,11 +121,26 @@ pub fn pg_type(name: &DataType) -> Result<PgType, SqlError> {
     })
 }
 
-fn named(names: &[String], modifiers: &[String], quoted: bool) -> Result<PgType, SqlError> {
+fn named(
+    names: &[String],
+    modifiers: &[String],
+    quoted: bool,
+    composites: Composites<'_>,
+) -> Result<PgType, SqlError> {
     let full = names.join(".");
     let name = match names {
         [schema, name] if schema == "pg_catalog" => name.as_str(),
         [name] => name.as_str(),
+        [schema, name] => {
+            let array = || name.strip_prefix('_');
+            return match composites(Some(schema), name)? {
+                Some(found) => Ok(PgType::Record(found)),
+                None => match array().map(|of| composites(Some(schema), of)).transpose()? {
+                    Some(Some(found)) => Ok(PgType::Array(Arc::new(PgType::Record(found)))),
+                    _ => Err(unknown(&full)),
+                },
+            };
+        }
         _ => return Err(unknown(&full)),
     };
     let number = |index: usize| modifiers.get(index).and_then(|m| m.parse::<u64>().ok());
@@ -163,6 +201,7 @@ fn named(names: &[String], modifiers: &[String], quoted: bool) -> Result<PgType,
         "regnamespace" => PgType::Regnamespace,
         "regrole" => PgType::Regrole,
         "void" => PgType::Void,
+        "record" => PgType::Record(Arc::new(RecordType::anonymous([]))),
         "unknown" => PgType::Unknown,
         "json" => PgType::Json,
         "jsonb" => PgType::Jsonb,
@@ -170,14 +209,15 @@ fn named(names: &[String], modifiers: &[String], quoted: bool) -> Result<PgType,
         "xml" | "money" | "inet" | "cidr" | "macaddr" | "bit" | "varbit" | "point" | "tsvector"
         | "tsquery" | "serial" | "bigserial" | "smallserial" | "serial4" | "serial8"
         | "serial2" | "int4range" | "int8range" | "numrange" | "tsrange" | "tstzrange"
-        | "daterange" | "pg_lsn" | "xid" | "cid" | "tid" | "regconfig" | "aclitem" | "cstring"
-        | "record" => {
+        | "daterange" | "pg_lsn" | "xid" | "cid" | "tid" | "regconfig" | "aclitem" | "cstring" => {
             return Err(unsupported(name));
         }
         // The internal names of array types.
-        _ => match name.strip_prefix('_') {
-            Some(of) if modifiers.is_empty() => {
-                let of = named(&[of.to_owned()], &[], false).map_err(|_| unknown(&full))?;
+        _ => match (name.strip_prefix('_'), composites(None, name)?) {
+            (_, Some(found)) => PgType::Record(found),
+            (Some(of), None) if modifiers.is_empty() => {
+                let of = [of.to_owned()];
+                let of = named(&of, &[], false, composites).map_err(|_| unknown(&full))?;
                 PgType::Array(Arc::new(of))
             }
             _ => return Err(unknown(&full)),

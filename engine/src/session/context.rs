@@ -25,12 +25,12 @@ use crate::{
     query::{
         errors::sql_error,
         functions::given_up::GivenUp,
-        planner::{PlanContext, ResolvedColumn, ResolvedKind, ResolvedTable, TableResolver},
+        planner::{self, PlanContext, ResolvedColumn, ResolvedKind, ResolvedTable, TableResolver},
         quoting::quote_identifier,
         scan::{StatementView, StoredTable},
         statement::{IsolationLevel, RelationName},
     },
-    types::text::FormatSettings,
+    types::{PgType, text::FormatSettings},
 };
 
 /// Everything a statement is executed with.
@@ -347,6 +347,14 @@ impl ExecutionContext {
         }
     }
 
+    /// A type that a statement names, which the parser may know by its name only.
+    ///
+    /// # Errors
+    /// 42704.
+    pub(super) fn resolved_type(&self, ty: &PgType) -> Result<PgType, SqlError> {
+        self.plan(|plan| planner::resolved_type(plan, ty))
+    }
+
     fn system_table(&self, schema: &str, name: &str) -> Option<super::engine::SystemTable> {
         let tables = self.engine.system_tables();
         if !tables.has_schema(schema) {
@@ -433,16 +441,17 @@ impl TableResolver for ExecutionContext {
                 is_system: true,
                 kind: ResolvedKind::Table,
                 query: None,
+                row_type: None,
             }));
         }
         let Some(table) = self.catalog.table(schema, name) else { return Ok(None) };
-        self.engine.resolved_table(schema, table).map(Some)
+        self.engine.resolved_table(&self.catalog, schema, table).map(Some)
     }
 
     fn table_by_oid(&self, oid: u32) -> Result<Option<ResolvedTable>, SqlError> {
         let Some(table) = self.catalog.table_by_oid(oid) else { return Ok(None) };
         let schema = self.schema_of(table)?;
-        self.engine.resolved_table(&schema.name, table).map(Some)
+        self.engine.resolved_table(&self.catalog, &schema.name, table).map(Some)
     }
 
     fn schema_exists(&self, schema: &str) -> bool {

@@ -31,6 +31,7 @@ use parking_lot::{Mutex, RwLock};
 use super::{
     Identity, PathCounters, PlanCacheCounters, SessionObjects, Settings, analyze,
     point::turns::Turns,
+    row_types::row_type,
     settings::PendingSettings,
     statement_context::StatementContext,
     table_schema::{column_type, table_schema},
@@ -286,10 +287,15 @@ impl Engine {
     /// A user table as the planner sees it.
     pub(super) fn resolved_table(
         &self,
+        catalog: &Catalog,
         schema_name: &str,
         descriptor: &Arc<TableDescriptor>,
     ) -> Result<ResolvedTable, SqlError> {
         let facts = self.facts(descriptor.storage);
+        if descriptor.columns.iter().any(|column| column.composite.is_some()) {
+            // Its fields are called as other descriptors say.
+            return resolve(catalog, schema_name, descriptor, facts);
+        }
         let mut resolved = self.resolved.lock();
         if let Some(known) = resolved.get(&descriptor.oid)
             && (Arc::ptr_eq(&known.descriptor, descriptor) || known.descriptor == *descriptor)
@@ -298,7 +304,7 @@ impl Engine {
         {
             return Ok(known.resolved.clone());
         }
-        let table = resolve(schema_name, descriptor, facts.clone())?;
+        let table = resolve(catalog, schema_name, descriptor, facts.clone())?;
         if resolved.len() >= RESOLVED_MAX {
             resolved.clear();
         }
@@ -340,6 +346,7 @@ fn same(a: Option<&Arc<TableFacts>>, b: Option<&Arc<TableFacts>>) -> bool {
 }
 
 fn resolve(
+    catalog: &Catalog,
     schema_name: &str,
     descriptor: &TableDescriptor,
     facts: Option<Arc<TableFacts>>,
@@ -349,7 +356,7 @@ fn resolve(
         columns.push(ResolvedColumn {
             name: column.name.clone(),
             number: column.number,
-            pg_type: column_type(descriptor, column)?,
+            pg_type: column_type(catalog, descriptor, column)?,
             not_null: column.not_null,
             default: column.default.clone(),
             hidden: false,
@@ -376,8 +383,10 @@ fn resolve(
             RelationKind::MaterializedView => {
                 ResolvedKind::MaterializedView { populated: !descriptor.unpopulated }
             }
+            RelationKind::CompositeType => ResolvedKind::CompositeType,
         },
         query: descriptor.view.as_ref().map(view_query).transpose()?,
+        row_type: row_type(catalog, descriptor).map(Arc::new),
     })
 }
 

@@ -22,6 +22,7 @@ mod explain;
 mod plan_cache;
 mod point;
 mod prepare;
+pub mod row_types;
 mod run;
 mod set;
 mod table_schema;
@@ -296,18 +297,28 @@ impl Session {
         }
     }
 
-    /// What `regclass` and kin are called now, as the open transaction sees it.
-    #[must_use]
-    pub fn object_names(&self) -> Names {
-        let catalog = match &self.transaction {
+    /// The catalog as the open transaction sees it.
+    fn catalog(&self) -> Option<Arc<Catalog>> {
+        match &self.transaction {
             Some(transaction) => transaction.lock().view().ok().map(|(_, catalog)| catalog),
             None => {
                 let snapshot = self.engine.database().snapshots().register();
                 let catalog = self.engine.database().catalog_at(&snapshot.snapshot());
                 self.temporary.over(catalog).ok()
             }
-        };
-        let Some(catalog) = catalog else { return Names::default() };
+        }
+    }
+
+    /// The type with an OID, built in or of a relation's rows, as the open transaction sees it.
+    #[must_use]
+    pub fn type_of(&self, oid: u32) -> Option<PgType> {
+        PgType::from_oid(oid, -1).or_else(|| row_types::type_of(self.catalog()?.as_ref(), oid, -1))
+    }
+
+    /// What `regclass` and kin are called now, as the open transaction sees it.
+    #[must_use]
+    pub fn object_names(&self) -> Names {
+        let Some(catalog) = self.catalog() else { return Names::default() };
         let pending = Arc::clone(&self.pending);
         let identity = Arc::clone(&self.identity);
         let context = StatementContext::new(catalog, identity, &self.settings, pending);

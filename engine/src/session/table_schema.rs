@@ -1,8 +1,11 @@
 //! From a table's descriptor to what storage knows of its columns.
 
-use glaredb_catalog::descriptor::{Column, Table};
+use glaredb_catalog::{
+    Catalog,
+    descriptor::{Column, Table},
+};
 
-use super::errors::storage_error;
+use super::{errors::storage_error, row_types::type_of};
 use crate::{error::SqlError, storage::schema::TableSchema, types::PgType};
 
 /// # Errors
@@ -14,8 +17,12 @@ pub(super) fn table_schema(table: &Table) -> Result<TableSchema, SqlError> {
 
 /// # Errors
 /// XX000 for a type OID that is none of ours.
-pub(super) fn column_type(table: &Table, column: &Column) -> Result<PgType, SqlError> {
-    PgType::from_oid(column.type_oid, column.typmod).ok_or_else(|| {
+pub(super) fn column_type(
+    catalog: &Catalog,
+    table: &Table,
+    column: &Column,
+) -> Result<PgType, SqlError> {
+    type_of(catalog, column.type_oid, column.typmod).ok_or_else(|| {
         SqlError::internal(format!(
             "column \"{}\" of table \"{}\" has unknown type {}",
             column.name, table.name, column.type_oid

@@ -7,9 +7,9 @@ use arrow::{
     datatypes::{Schema, SchemaRef},
 };
 use bytes::Bytes;
-use glaredb_catalog::descriptor;
+use glaredb_catalog::descriptor::{self, Composite};
 use glaredb_txn::{
-    codec::{Reader, Writer},
+    codec::{DecodeError, Reader, Writer},
     ids::SchemaVersion,
 };
 
@@ -17,7 +17,7 @@ use super::{
     StorageError,
     codec::{builder::ColumnBuilder, column::Layout, corrupt, key::KeyEncoder, row},
 };
-use crate::types::PgType;
+use crate::types::{PgType, RecordType};
 
 /// A column as storage sees it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -111,8 +111,12 @@ impl TableSchema {
     /// be stored, the key's columns are not there.
     pub fn from_descriptor(table: &descriptor::Table) -> Result<Self, StorageError> {
         let mut columns = Vec::with_capacity(table.columns.len() + table.dropped.len());
-        let stored_type = |name: &str, oid: u32, typmod: i32| {
-            PgType::from_oid(oid, typmod).filter(|t| Layout::of(t).is_some()).ok_or_else(|| {
+        let stored_type = |name: &str, oid: u32, typmod: i32, of: Option<&Composite>| {
+            let known = match of {
+                None => PgType::from_oid(oid, typmod),
+                Some(composite) => stored_composite(oid, composite),
+            };
+            known.filter(|t| Layout::of(t).is_some()).ok_or_else(|| {
                 StorageError::Invalid(format!(
                     "column \"{name}\" of \"{}\" has type OID {oid}, which cannot be stored",
                     table.name
@@ -123,7 +127,12 @@ impl TableSchema {
             columns.push(ColumnSchema {
                 id: column.id,
                 name: column.name.clone(),
-                pg_type: stored_type(&column.name, column.type_oid, column.typmod)?,
+                pg_type: stored_type(
+                    &column.name,
+                    column.type_oid,
+                    column.typmod,
+                    column.composite.as_ref(),
+                )?,
                 not_null: column.not_null,
                 dropped: false,
                 missing: column.missing.clone(),
@@ -134,7 +143,12 @@ impl TableSchema {
             let name = format!("........dropped.{}........", column.id);
             columns.push(ColumnSchema {
                 id: column.id,
-                pg_type: stored_type(&name, column.type_oid, column.typmod)?,
+                pg_type: stored_type(
+                    &name,
+                    column.type_oid,
+                    column.typmod,
+                    column.composite.as_ref(),
+                )?,
                 name,
                 not_null: false,
                 dropped: true,
@@ -172,6 +186,9 @@ impl TableSchema {
                 .zigzag(column.pg_type.typmod().into())
                 .u8(flags(column))
                 .str(&column.name);
+            if let Some(record) = column.pg_type.record_or_element() {
+                encode_record(record, out);
+            }
             if let Some(missing) = &column.missing {
                 out.bytes(missing);
             }
@@ -192,20 +209,19 @@ impl TableSchema {
             let id = input.varint_u32("column id").map_err(&err)?;
             let oid = input.varint_u32("type OID").map_err(&err)?;
             let typmod = input.zigzag().map_err(&err)?;
-            let pg_type = i32::try_from(typmod)
-                .ok()
-                .filter(|typmod| *typmod >= -1)
-                .and_then(|typmod| PgType::from_oid(oid, typmod))
-                .filter(|t| Layout::of(t).is_some())
-                .ok_or_else(|| {
-                    let reason = format!("type {oid} with modifier {typmod} cannot be stored");
-                    StorageError::corrupt("table schema", reason)
-                })?;
             let flags = input.u8().map_err(&err)?;
-            if flags & !(NOT_NULL | DROPPED | MISSING) != 0 {
+            if flags & !(NOT_NULL | DROPPED | MISSING | COMPOSITE) != 0 {
                 return Err(err(input.invalid("flags of a column", flags.into())));
             }
             let name = input.str().map_err(&err)?.to_owned();
+            let known = match flags & COMPOSITE {
+                0 => builtin_type(oid, typmod),
+                _ => decode_record(oid, 0, input).map_err(&err)?,
+            };
+            let pg_type = known.filter(|t| Layout::of(t).is_some()).ok_or_else(|| {
+                let reason = format!("type {oid} with modifier {typmod} cannot be stored");
+                StorageError::corrupt("table schema", reason)
+            })?;
             let missing = match flags & MISSING {
                 0 => None,
                 _ => Some(Bytes::copy_from_slice(input.bytes().map_err(&err)?)),
@@ -310,12 +326,83 @@ const NOT_NULL: u8 = 1;
 const DROPPED: u8 = 2;
 /// A value for rows from before it follows.
 const MISSING: u8 = 4;
+/// The fields of a composite type follow the name.
+const COMPOSITE: u8 = 8;
+/// Composite types in one another that are read.
+const COMPOSITES_MAX: usize = 64;
 
 fn flags(column: &ColumnSchema) -> u8 {
     let flag = |on: bool, flag: u8| if on { flag } else { 0 };
     flag(column.not_null, NOT_NULL)
         | flag(column.dropped, DROPPED)
         | flag(column.missing.is_some(), MISSING)
+        | flag(column.pg_type.record_or_element().is_some(), COMPOSITE)
+}
+
+/// The type of a column that holds rows of a composite type, or arrays of such. Its fields have no names
+/// here.
+fn stored_composite(oid: u32, composite: &Composite) -> Option<PgType> {
+    let mut fields = Vec::with_capacity(composite.fields.len());
+    for field in &composite.fields {
+        fields.push(match &field.composite {
+            None => PgType::from_oid(field.type_oid, field.typmod)?,
+            Some(inner) => stored_composite(field.type_oid, inner)?,
+        });
+    }
+    record_type(oid, composite.type_oid, composite.array_type_oid, fields)
+}
+
+/// The row type with these OIDs, or the array type over it, as `oid` says.
+fn record_type(oid: u32, row: u32, array: u32, fields: Vec<PgType>) -> Option<PgType> {
+    let name = format!("row type {row}");
+    let of = RecordType { oid: row, array_oid: array, name, ..RecordType::of_values(fields) };
+    let of = PgType::Record(Arc::new(of));
+    match oid {
+        oid if oid == row => Some(of),
+        oid if oid == array => Some(PgType::Array(Arc::new(of))),
+        _ => None,
+    }
+}
+
+fn builtin_type(oid: u32, typmod: i64) -> Option<PgType> {
+    let typmod = i32::try_from(typmod).ok().filter(|typmod| *typmod >= -1)?;
+    PgType::from_oid(oid, typmod)
+}
+
+fn encode_record(record: &RecordType, out: &mut Writer) {
+    out.varint(record.oid.into()).varint(record.array_oid.into());
+    out.varint(record.fields.len() as u64);
+    for field in &record.fields {
+        let inner = field.ty.record_or_element();
+        out.varint(field.ty.oid().into()).zigzag(field.ty.typmod().into());
+        out.u8(u8::from(inner.is_some()));
+        if let Some(inner) = inner {
+            encode_record(inner, out);
+        }
+    }
+}
+
+/// `None`: a type that is none.
+fn decode_record(
+    oid: u32,
+    depth: usize,
+    input: &mut Reader<'_>,
+) -> Result<Option<PgType>, DecodeError> {
+    let (row, array) = (input.varint_u32("type OID")?, input.varint_u32("type OID")?);
+    let count = input.count(3)?;
+    let mut fields = Vec::with_capacity(count);
+    for _ in 0..count {
+        let oid = input.varint_u32("type OID")?;
+        let typmod = input.zigzag()?;
+        let known = match input.u8()? {
+            0 => builtin_type(oid, typmod),
+            1 if depth < COMPOSITES_MAX => decode_record(oid, depth + 1, input)?,
+            other => return Err(input.invalid("kind of a field", other.into())),
+        };
+        let Some(known) = known else { return Ok(None) };
+        fields.push(known);
+    }
+    Ok(record_type(oid, row, array, fields))
 }
 
 /// The value of a row of one column, as an array of one row.
@@ -326,4 +413,75 @@ fn decode_value(pg_type: &PgType, bytes: &[u8]) -> Result<ArrayRef, StorageError
     input.finish().map_err(corrupt("missing value"))?;
     let [builder] = builders;
     Ok(builder.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use glaredb_catalog::descriptor::{Column, CompositeField, Table};
+    use glaredb_txn::ids::TableId;
+
+    use super::*;
+
+    fn composed() -> Table {
+        let field = |type_oid, typmod| CompositeField { type_oid, typmod, composite: None };
+        let inner = Composite {
+            relation: 16_400,
+            type_oid: 16_401,
+            array_type_oid: 16_402,
+            fields: vec![field(23, -1), field(1043, 14)],
+        };
+        let outer = Composite {
+            relation: 16_403,
+            type_oid: 16_404,
+            array_type_oid: 16_405,
+            fields: vec![CompositeField { composite: Some(inner.clone()), ..field(16_402, -1) }],
+        };
+        let column = |id, type_oid, composite: Composite| Column {
+            id,
+            number: id as i16,
+            name: format!("c{id}"),
+            type_oid,
+            typmod: -1,
+            composite: Some(composite),
+            ..Column::default()
+        };
+        Table {
+            oid: 16_500,
+            name: "t".to_owned(),
+            storage: TableId(7),
+            version: SchemaVersion(1),
+            columns: vec![column(1, 16_401, inner), column(2, 16_405, outer)],
+            next_column_id: 3,
+            ..Table::default()
+        }
+    }
+
+    #[test]
+    fn composite_columns_come_back_as_they_were() {
+        let schema = TableSchema::from_descriptor(&composed()).unwrap();
+        let mut out = Writer::new();
+        schema.encode(&mut out);
+        let mut input = Reader::new(out.as_slice());
+        let decoded = TableSchema::decode(&mut input).unwrap();
+        input.finish().unwrap();
+        assert_eq!(decoded.columns(), schema.columns());
+        let types: Vec<u32> = schema.columns().iter().map(|c| c.pg_type.oid()).collect();
+        assert_eq!(types, [16_401, 16_405]);
+        // However it is cut or changed, it is refused and nothing else.
+        let bytes = out.as_slice();
+        for end in 0..bytes.len() {
+            assert!(TableSchema::decode(&mut Reader::new(&bytes[..end])).is_err());
+            let mut changed = bytes.to_vec();
+            changed[end] ^= 0x15;
+            let _ = TableSchema::decode(&mut Reader::new(&changed));
+        }
+    }
+
+    #[test]
+    fn composite_columns_of_other_types_are_refused() {
+        let mut table = composed();
+        table.columns[0].type_oid = 16_499;
+        let error = TableSchema::from_descriptor(&table).unwrap_err();
+        assert!(error.to_string().contains("16499"), "{error}");
+    }
 }

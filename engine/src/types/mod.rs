@@ -28,12 +28,14 @@
 //! | int2vector, oidvector (catalog only) | List, as arrays |
 //! | jsonpath | Utf8View, its normal form |
 //! | arrays | List of nullable `item`s, without metadata: the type of the whole says theirs |
+//! | record, row types of tables, composite types | Struct of nullable fields called by their place, see [`record`] |
 
 pub mod binary;
 pub mod encoding;
 pub mod json;
 pub mod jsonb;
 pub mod jsonpath;
+pub mod record;
 pub mod text;
 mod time_zone;
 pub mod timetz;
@@ -42,6 +44,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
 
+pub use self::record::RecordType;
 use self::text::IntervalFields;
 pub use self::time_zone::{Abbreviation, KnownZone, TimeZone, abbreviation};
 
@@ -102,6 +105,8 @@ pub enum PgType {
     Json,
     Jsonb,
     Jsonpath,
+    /// A row: `record`, the row type of a table, or what CREATE TYPE made.
+    Record(Arc<RecordType>),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -166,6 +171,7 @@ impl PgType {
             Self::Regnamespace => 4089,
             Self::Regrole => 4096,
             Self::Array(of) => of.array_oid(),
+            Self::Record(record) => record.oid,
         }
     }
 
@@ -208,6 +214,7 @@ impl PgType {
             Self::Jsonpath => 4073,
             Self::Regnamespace => 4090,
             Self::Regrole => 4097,
+            Self::Record(record) => record.array_oid,
             Self::Unknown | Self::Void | Self::Array(_) => 0,
         }
     }
@@ -373,6 +380,7 @@ impl PgType {
                 let item = if *self == Self::Int2vector { Self::Int2 } else { Self::Oid };
                 DataType::List(Arc::new(item.plan_field("item", true)))
             }
+            Self::Record(record) => Self::struct_type(record),
         }
     }
 
@@ -400,6 +408,7 @@ impl PgType {
     pub fn shows_names(&self) -> bool {
         match self {
             Self::Array(of) => of.shows_names(),
+            Self::Record(record) => record.fields.iter().any(|field| field.ty.shows_names()),
             other => other.is_object_name(),
         }
     }
@@ -475,6 +484,7 @@ impl PgType {
                 Self::Array(Arc::new(Self::of_field(f)))
             }
             DataType::Dictionary(_, value) => Self::from_arrow(value),
+            DataType::Struct(fields) => Self::Record(Arc::new(RecordType::from_arrow(fields))),
             _ => Self::Text,
         }
     }
@@ -504,6 +514,9 @@ impl PgType {
             Self::Timestamptz(_) => Self::Timestamptz(None),
             Self::Interval(_) => Self::Interval(None),
             Self::Array(of) => Self::Array(Arc::new(of.without_modifier())),
+            Self::Record(record) if record.is_anonymous() => {
+                Self::Record(Arc::new(record.without_modifiers()))
+            }
             other => other.clone(),
         }
     }
@@ -559,6 +572,7 @@ impl PgType {
             Self::Array(of) => format!("{}[]", of.sql_name()),
             Self::Int2vector => "int2vector".into(),
             Self::Oidvector => "oidvector".into(),
+            Self::Record(record) => record.name.clone(),
         }
     }
 

@@ -169,8 +169,9 @@ fn find_type(context: &StatementContext, text: &str) -> Result<Option<u32>, SqlE
         };
     };
     let row_type = |schema: &str, name: &str| {
-        let table = context.catalog.table(schema, name);
-        table.map(|table| table.row_type_oid).or_else(|| {
+        let table = |name: &str| context.catalog.table(schema, name);
+        let array = || Some(table(name.strip_prefix('_')?)?.array_type_oid);
+        table(name).map(|table| table.row_type_oid).or_else(array).or_else(|| {
             super::definitions::find(schema, name).map(|definition| definition.row_type_oid)
         })
     };

@@ -39,6 +39,10 @@ impl SqlSession for Session {
         Self::execute_known(self, sql).await
     }
 
+    fn type_of(&self, oid: u32) -> Option<PgType> {
+        Self::type_of(self, oid)
+    }
+
     fn begin_block(&mut self) {
         Self::begin_block(self);
     }

@@ -128,7 +128,7 @@ impl<S: SqlSession, IO: AsyncRead + AsyncWrite + Unpin + Send> Connection<S, IO>
         self.open();
         self.registration.show_query(sql);
         self.arm();
-        let types = declared_types(parameter_types)?;
+        let types = declared_types(&self.session, parameter_types)?;
         let guard = self.channel.guard.clone();
         let mut statements = guard.run(self.session.parse(sql)).await??;
         if statements.len() > 1 {
@@ -349,13 +349,16 @@ fn described_as(
 }
 
 /// Types of the parameters that a Parse declares.
-fn declared_types(oids: ParameterTypes<'_>) -> Result<Vec<Option<PgType>>, SqlError> {
+fn declared_types(
+    session: &impl SqlSession,
+    oids: ParameterTypes<'_>,
+) -> Result<Vec<Option<PgType>>, SqlError> {
     oids.iter()
         .map(|oid| match oid {
             // "unknown" is what a driver says for a string without a type; char without a
             // length is not a type of a column.
             0 | 705 | 1042 => Ok(None),
-            oid => PgType::from_oid(oid, -1).map(Some).ok_or_else(|| {
+            oid => session.type_of(oid).map(Some).ok_or_else(|| {
                 SqlError::new(
                     sqlstate::UNDEFINED_OBJECT,
                     format!("parameter type with OID {oid} does not exist"),

@@ -101,6 +101,11 @@ pub trait SqlSession: Send + 'static {
         sql: &str,
     ) -> impl Future<Output = Result<Option<Execution>, SqlError>> + Send;
 
+    /// The type with an OID, as the open transaction sees it.
+    fn type_of(&self, oid: u32) -> Option<PgType> {
+        PgType::from_oid(oid, -1)
+    }
+
     fn begin_block(&mut self);
 
     /// Commits the implicit transaction of a block, or rolls it back if a statement failed.

@@ -293,3 +293,21 @@ select interval '1 day' > $1
 select time '10:00' + $1
 -- differs: no geometric types
 select point($1, $2)
+-- Rows
+select r from r
+select p, ps, (p).x, (p).y from r
+-- differs: a parameter beside a row has the row's type
+select * from r where p = $1
+select $1::pair
+select ($1::pair).y
+select row($1::int4, 'x')
+select (row($1, $2)::pair).*
+select row_to_json(r), to_jsonb(p) from r
+select array_agg(r), array_agg(p), count(r) from r
+select row_to_json(row($1::int4, $2::text))
+select json_populate_record(null::pair, $1)
+select * from jsonb_populate_recordset(null::pair, $1)
+select * from json_populate_record(null::record, $1) as x (a int, b text)
+insert into r values ($1, $2, $3)
+insert into r values (1, row($1, $2), $3)
+update r set p = $1 where id = $2

@@ -2,10 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::{
-    array::{Array, ArrayRef, AsArray, BinaryBuilder, StringViewBuilder},
-    datatypes::DataType,
-};
+use arrow::array::{Array, ArrayRef, AsArray, BinaryBuilder, StringViewBuilder};
 use datafusion::logical_expr::ScalarUDF;
 
 use super::{
@@ -50,6 +47,7 @@ enum Look {
     Timestamp,
     Timestamptz,
     Array,
+    Record,
     String,
 }
 
@@ -66,6 +64,7 @@ fn look(of: &PgType) -> Look {
         PgType::Timestamp(_) => Look::Timestamp,
         PgType::Timestamptz(_) => Look::Timestamptz,
         PgType::Array(_) => Look::Array,
+        PgType::Record(_) => Look::Record,
         _ => Look::String,
     }
 }
@@ -83,15 +82,27 @@ struct Encoder<'a> {
     settings: &'a FormatSettings,
     text: TextEncoder<'a>,
     look: Look,
+    /// Of a record, each with its name.
+    fields: Vec<(&'a str, Encoder<'a>)>,
 }
 
 impl<'a> Encoder<'a> {
     fn new(array: &'a ArrayRef, of: &'a PgType, settings: &'a FormatSettings) -> Self {
         let text = TextEncoder::new(array, of, settings);
-        Self { array, of, settings, text, look: look(of) }
+        let fields = match (of, array.as_struct_opt()) {
+            (PgType::Record(record), Some(rows)) => {
+                let columns = rows.columns().iter().zip(&record.fields);
+                let named = columns.map(|(column, field)| {
+                    (field.name.as_str(), Self::new(column, &field.ty, settings))
+                });
+                named.collect()
+            }
+            _ => Vec::new(),
+        };
+        Self { array, of, settings, text, look: look(of), fields }
     }
 
-    /// `separator`: between the elements of an array.
+    /// `separator`: between the elements of an array, or the fields of a record.
     fn write(&self, row: usize, separator: &str, out: &mut Vec<u8>) {
         if self.array.is_null(row) {
             out.extend_from_slice(b"null");
@@ -113,6 +124,7 @@ impl<'a> Encoder<'a> {
                 }
             }
             Look::Array => self.array(row, separator, out),
+            Look::Record => self.record(row, separator, out),
             Look::Timestamp | Look::Timestamptz | Look::String => quote(&self.plain(row), out),
         }
     }
@@ -131,6 +143,20 @@ impl<'a> Encoder<'a> {
             items.write(n, ",", out);
         }
         out.push(b']');
+    }
+
+    /// `{"a":1,"b":2}`.
+    fn record(&self, row: usize, separator: &str, out: &mut Vec<u8>) {
+        out.push(b'{');
+        for (n, (name, field)) in self.fields.iter().enumerate() {
+            if n > 0 {
+                out.extend_from_slice(separator.as_bytes());
+            }
+            quote(name, out);
+            out.push(b':');
+            field.write(row, ",", out);
+        }
+        out.push(b'}');
     }
 
     /// The text of a value, without quotes.
@@ -219,8 +245,8 @@ fn by_rows(
     })
 }
 
-/// `to_json(value)` and `to_jsonb(value)`. `null`: NULL becomes null, as inside of aggregates.
-/// `pretty`: elements of an array on lines of their own.
+/// `to_json(value)`, `to_jsonb(value)` and `row_to_json(row)`. `null`: NULL becomes null, as inside of
+/// aggregates. `pretty`: elements of an array and fields of a row on lines of their own.
 #[must_use]
 pub fn to_json(
     kind: Kind,
@@ -273,12 +299,7 @@ pub fn build_object(kind: Kind, types: &[PgType], settings: &FormatSettings) -> 
                 out.extend_from_slice(b", ");
             }
             if args[n].is_null(row) {
-                let invalid = |message| SqlError::new(sqlstate::INVALID_PARAMETER_VALUE, message);
-                return Err(match kind {
-                    Kind::Json => invalid(format!("argument {} cannot be null", n + 1))
-                        .hint("Object keys should be text."),
-                    Kind::Jsonb => invalid(format!("argument {}: key must not be null", n + 1)),
-                });
+                return Err(null_name(kind, n));
             }
             quote(&Encoder::new(&args[n], &types[n], &settings).plain(row), out);
             out.extend_from_slice(b" : ");
@@ -290,26 +311,68 @@ pub fn build_object(kind: Kind, types: &[PgType], settings: &FormatSettings) -> 
     sees_nulls("json_build_object", variant, kind.pg_type().arrow_type(), true, compute)
 }
 
-/// A row as JSON: `{"a":1,"b":2}`.
+/// `json_build_array` and `json_build_object` over the elements of an array; NULL of no array.
 #[must_use]
-pub fn row(fields: &[(String, PgType)], pretty: bool, settings: &FormatSettings) -> Arc<ScalarUDF> {
-    let variant = format!("{fields:?} {pretty} {settings:?}");
-    let (fields, settings) = (fields.to_vec(), inside(settings));
-    let separator: &[u8] = if pretty { b",\n " } else { b"," };
-    let compute = by_rows(Kind::Json, move |args, row, out| {
-        out.push(b'{');
-        for (n, (array, (name, of))) in args.iter().zip(&fields).enumerate() {
-            if n > 0 {
-                out.extend_from_slice(separator);
-            }
-            quote(name, out);
-            out.push(b':');
-            Encoder::new(array, of, &settings).write(row, ",", out);
+pub fn build_of_array(
+    kind: Kind,
+    array: &PgType,
+    object: bool,
+    settings: &FormatSettings,
+) -> Arc<ScalarUDF> {
+    let variant = format!("{kind:?} {array:?} {object} {settings:?}");
+    let (array, settings) = (array.clone(), inside(settings));
+    let compute = by_rows(kind, move |args, row, out| {
+        let (PgType::Array(of), Some(list)) = (&array, args[0].as_list_opt::<i32>()) else {
+            return Err(internal(format!("{} is no list", args[0].data_type())));
+        };
+        if list.is_null(row) {
+            return Ok(false);
         }
-        out.push(b'}');
+        let values = list.value(row);
+        let items = Encoder::new(&values, of, &settings);
+        if object && !values.len().is_multiple_of(2) {
+            let name = if kind == Kind::Jsonb { "jsonb_build_object" } else { "json_build_object" };
+            return Err(odd_arguments(name));
+        }
+        out.push(if object { b'{' } else { b'[' });
+        for n in 0..values.len() {
+            let is_name = object && n % 2 == 0;
+            match n {
+                0 => {}
+                n if object && n % 2 == 1 => out.extend_from_slice(b" : "),
+                _ => out.extend_from_slice(b", "),
+            }
+            if is_name && values.is_null(n) {
+                return Err(null_name(kind, n));
+            } else if is_name {
+                quote(&items.plain(n), out);
+            } else {
+                items.write(n, ",", out);
+            }
+        }
+        out.push(if object { b'}' } else { b']' });
         Ok(true)
     });
-    sees_nulls("row_to_json", variant, DataType::Utf8View, true, compute)
+    sees_nulls("json_build_of_array", variant, kind.pg_type().arrow_type(), true, compute)
+}
+
+/// What is said of names and values that do not come in pairs.
+#[must_use]
+pub fn odd_arguments(function: &str) -> SqlError {
+    let hint =
+        format!("The arguments of {function}() must consist of alternating keys and values.");
+    let message = "argument list must have even number of elements";
+    SqlError::new(sqlstate::INVALID_PARAMETER_VALUE, message).hint(hint)
+}
+
+/// What is said of a name that is NULL, as argument `n` from 0.
+fn null_name(kind: Kind, n: usize) -> SqlError {
+    let invalid = |message| SqlError::new(sqlstate::INVALID_PARAMETER_VALUE, message);
+    match kind {
+        Kind::Json => invalid(format!("argument {} cannot be null", n + 1))
+            .hint("Object keys should be text."),
+        Kind::Jsonb => invalid(format!("argument {}: key must not be null", n + 1)),
+    }
 }
 
 /// A name and a value of an object, as `json_object_agg` gathers them.
@@ -394,8 +457,18 @@ fn joined(items: &ArrayRef, how: Gathered) -> String {
         Gathered::ArrayOfLines => ("[", ", \n ", "]"),
         Gathered::Object => ("{ ", ", ", " }"),
     };
-    let texts: Vec<&str> = items.as_string_view().iter().flatten().collect();
-    format!("{open}{}{close}", texts.join(separator))
+    let mut joined = open.to_owned();
+    for (n, text) in items.as_string_view().iter().flatten().enumerate() {
+        match n {
+            0 => {}
+            // NULLs begin no line.
+            _ if text == "null" => joined.push_str(", "),
+            _ => joined.push_str(separator),
+        }
+        joined.push_str(text);
+    }
+    joined.push_str(close);
+    joined
 }
 
 fn combined(items: &ArrayRef, how: Gathered) -> Result<Vec<u8>, SqlError> {

@@ -1,9 +1,11 @@
-//! Columns of `json_to_record` and its kin: fields of objects as values of other types.
+//! `json_to_record`, `json_populate_record` and their kin: fields of objects as values of other types.
+
+mod literal;
 
 use std::sync::Arc;
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, ListArray},
+    array::{Array, ArrayRef, AsArray, ListArray, StructArray, UInt32Array, make_array},
     buffer::{NullBuffer, OffsetBuffer, ScalarBuffer},
     datatypes::DataType,
 };
@@ -16,7 +18,7 @@ use super::{
 use crate::{
     error::{SqlError, sqlstate},
     types::{
-        PgType,
+        PgType, RecordType,
         json::{self, Tree, Value},
         jsonb::{self, Jsonb},
         text::{ColumnBuilder, FormatSettings},
@@ -91,17 +93,28 @@ fn append(
     settings: &FormatSettings,
     values: &mut ColumnBuilder,
 ) -> Result<(), SqlError> {
-    let function = &field.function;
+    objects(document, &field.function, field.set, &mut |object| {
+        append_field(object, field, settings, values)
+    })
+}
+
+/// The objects that a function makes rows of.
+fn objects(
+    document: &Tree<'_>,
+    function: &str,
+    set: bool,
+    each: &mut dyn FnMut(&Tree<'_>) -> Result<(), SqlError>,
+) -> Result<(), SqlError> {
     let jsonb = function.starts_with("jsonb");
-    match (&document.value, field.set) {
+    match (&document.value, set) {
         (Value::Array(objects), true) => objects.iter().try_for_each(|object| {
             if !matches!(object.value, Value::Object(_)) {
                 let message = format!("argument of {function} must be an array of objects");
                 return Err(invalid(message));
             }
-            append_field(object, field, settings, values)
+            each(object)
         }),
-        (Value::Object(_), false) => append_field(document, field, settings, values),
+        (Value::Object(_), false) => each(document),
         (_, true) if jsonb => Err(invalid(format!("cannot call {function} on a non-array"))),
         (Value::Object(_), true) => Err(invalid(format!("cannot call {function} on an object"))),
         (Value::Array(_), false) => {
@@ -118,61 +131,152 @@ fn append_field(
     settings: &FormatSettings,
     values: &mut ColumnBuilder,
 ) -> Result<(), SqlError> {
-    let Value::Object(fields) = &object.value else { return Ok(()) };
-    // The last one of a name counts.
-    let found = fields.iter().rev().find(|(name, _)| *name == field.name).map(|(_, value)| value);
-    match found {
-        None => values.append_null(),
-        Some(value) if matches!(value.value, Value::Null) => values.append_null(),
-        Some(value) => match (&field.ty, &value.value) {
-            (PgType::Array(of), Value::Array(items)) => {
-                let mut text = String::new();
-                literal(items, of, &mut text);
-                values.append(&text, settings)?;
-            }
-            (PgType::Array(_), Value::String(text)) => values.append(text, settings)?,
-            (PgType::Array(_), _) => {
-                let message = "expected JSON array";
-                return Err(SqlError::new(sqlstate::INVALID_TEXT_REPRESENTATION, message)
-                    .hint(format!("See the value of key \"{}\".", field.name)));
-            }
-            (ty, _) => values.append(text_of(value, ty), settings)?,
-        },
-    }
-    Ok(())
-}
-
-/// What the input function of a type reads.
-fn text_of<'t>(value: &'t Tree<'_>, ty: &PgType) -> &'t str {
-    match &value.value {
-        Value::String(text) if !matches!(ty, PgType::Json | PgType::Jsonb) => text,
-        _ => value.text,
-    }
-}
-
-/// The text of an array of a type.
-fn literal(items: &[Tree<'_>], of: &PgType, out: &mut String) {
-    out.push('{');
-    for (n, item) in items.iter().enumerate() {
-        if n > 0 {
-            out.push(',');
+    let text = match named(object, &field.name) {
+        Some(value) => literal::text(value, &field.ty, Some(&field.name), None)?,
+        None => None,
+    };
+    match text {
+        Some(text) => values.append(&text, settings),
+        None => {
+            values.append_null();
+            Ok(())
         }
-        match &item.value {
-            Value::Null => out.push_str("NULL"),
-            Value::Array(items) if !matches!(of, PgType::Json | PgType::Jsonb) => {
-                json::on_stack(|| literal(items, of, out));
-            }
-            _ => {
-                out.push('"');
-                for c in text_of(item, of).chars() {
-                    if matches!(c, '"' | '\\') {
-                        out.push('\\');
-                    }
-                    out.push(c);
+    }
+}
+
+/// The value of a name in an object: the last one counts.
+fn named<'t, 'd>(object: &'t Tree<'d>, wanted: &str) -> Option<&'t Tree<'d>> {
+    let Value::Object(fields) = &object.value else { return None };
+    fields.iter().rev().find(|(name, _)| *name == wanted).map(|(_, value)| value)
+}
+
+/// What makes rows of a type of objects.
+#[derive(Clone, Debug)]
+pub struct Populate {
+    /// The function, for errors: `json_populate_record`.
+    pub function: String,
+    /// A list of rows, one for each object of an array, instead of one row.
+    pub set: bool,
+    pub of: RecordType,
+}
+
+/// Rows of a type, given rows to begin with and documents: fields that an object has not are those of the
+/// row.
+#[must_use]
+pub fn populate(kind: Kind, populate: &Populate, settings: &FormatSettings) -> Arc<ScalarUDF> {
+    let of = PgType::Record(Arc::new(populate.of.clone()));
+    let returns = match populate.set {
+        true => PgType::Array(Arc::new(of)).arrow_type(),
+        false => of.arrow_type(),
+    };
+    let returned = returns.clone();
+    let variant = format!("{kind:?} {populate:?} {settings:?}");
+    let (populate, settings) = (populate.clone(), settings.clone());
+    let compute = over_arrays_charged(move |args, memory| {
+        let mut charge = memory.charge();
+        let (bases, documents) = (&args[0], &args[1]);
+        let mut rows = Rows::new(&populate.of)?;
+        let mut ends = vec![0_i32];
+        for row in 0..documents.len() {
+            if documents.is_null(row) {
+                if !populate.set {
+                    rows.push_base(row);
                 }
-                out.push('"');
+            } else {
+                let text = document(kind, documents, row)?;
+                charge.add(text.len())?;
+                let tree = json::parse(&text)?;
+                objects(&tree, &populate.function, populate.set, &mut |object| {
+                    rows.push_object(row, object, &populate.of, bases, &settings)
+                })?;
             }
+            ends.push(i32::try_from(rows.bases.len()).map_err(internal)?);
+        }
+        let rows = rows.finish(bases)?;
+        let DataType::List(item) = &returned else { return charge.attach(rows) };
+        let offsets = OffsetBuffer::new(ScalarBuffer::from(ends));
+        let list = ListArray::try_new(item.clone(), offsets, rows, None).map_err(internal)?;
+        charge.attach(Arc::new(list) as ArrayRef)
+    });
+    sees_nulls("json_populate", variant, returns, true, compute)
+}
+
+/// Rows on their way: for each the row it begins with, and its fields where the object has them.
+struct Rows {
+    bases: Vec<u32>,
+    /// Rows that are of an object; others are those they begin with.
+    made: Vec<bool>,
+    fields: Vec<(ColumnBuilder, Vec<bool>)>,
+}
+
+impl Rows {
+    fn new(of: &RecordType) -> Result<Self, SqlError> {
+        let fields = of.fields.iter().map(|f| Ok((ColumnBuilder::new(&f.ty, 0)?, Vec::new())));
+        let fields = fields.collect::<Result<_, SqlError>>()?;
+        Ok(Self { bases: Vec::new(), made: Vec::new(), fields })
+    }
+
+    fn push_base(&mut self, base: usize) {
+        self.bases.push(base as u32);
+        self.made.push(false);
+        for (values, given) in &mut self.fields {
+            values.append_null();
+            given.push(false);
         }
     }
-    out.push('}');
+
+    fn push_object(
+        &mut self,
+        base: usize,
+        object: &Tree<'_>,
+        of: &RecordType,
+        bases: &ArrayRef,
+        settings: &FormatSettings,
+    ) -> Result<(), SqlError> {
+        let kept = bases.as_struct_opt().filter(|rows| rows.is_valid(base));
+        self.bases.push(base as u32);
+        self.made.push(true);
+        for (n, ((values, given), field)) in self.fields.iter_mut().zip(&of.fields).enumerate() {
+            let value = named(object, &field.name);
+            let column = kept.and_then(|rows| rows.columns().get(n));
+            let kept = column.map(|column| literal::Base { column, row: base, settings });
+            let text = match value {
+                Some(value) => literal::text(value, &field.ty, Some(&field.name), kept)?,
+                None => None,
+            };
+            match text {
+                Some(text) => values.append(&text, settings)?,
+                None => values.append_null(),
+            }
+            given.push(value.is_some());
+        }
+        Ok(())
+    }
+
+    /// `bases`: a column of rows of the type.
+    fn finish(mut self, bases: &ArrayRef) -> Result<ArrayRef, SqlError> {
+        let DataType::Struct(fields) = bases.data_type() else {
+            return Err(internal(format!("{} is no row", bases.data_type())));
+        };
+        let places = UInt32Array::from(self.bases);
+        let bases = arrow::compute::take(bases, &places, None).map_err(internal)?;
+        let bases = bases.as_struct();
+        let mut columns = Vec::with_capacity(fields.len());
+        for ((values, given), base) in self.fields.iter_mut().zip(bases.columns()) {
+            let made = values.finish();
+            let nulls = NullBuffer::union(bases.nulls(), base.nulls());
+            let base = base.to_data().into_builder().nulls(nulls).build().map_err(internal)?;
+            let base = make_array(base);
+            let from = given.iter().enumerate().map(|(row, given)| (usize::from(!given), row));
+            let from: Vec<_> = from.collect();
+            columns.push(
+                arrow::compute::interleave(&[made.as_ref(), base.as_ref()], &from)
+                    .map_err(internal)?,
+            );
+        }
+        let valid = self.made.iter().enumerate().map(|(row, made)| *made || bases.is_valid(row));
+        let nulls = NullBuffer::from(valid.collect::<Vec<_>>());
+        let rows = StructArray::try_new(fields.clone(), columns, Some(nulls)).map_err(internal)?;
+        Ok(Arc::new(rows))
+    }
 }

@@ -25,6 +25,7 @@ pub mod number_format;
 pub mod numeric;
 pub mod ordered_list;
 pub mod pattern;
+pub mod record;
 pub mod row_count;
 pub mod scalar;
 pub mod series;

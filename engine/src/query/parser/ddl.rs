@@ -8,9 +8,9 @@ use crate::{
     error::{SqlError, sqlstate},
     query::{
         statement::{
-            AlteredKind, ColumnDefinition, CreateSchema, CreateTable, CreateTableAs, DropObjects,
-            LikeClause, PrimaryKeyDefinition, RelationName, StatementClass, StatementKind,
-            StorageOption, Temporary, Truncate,
+            AlteredKind, ColumnDefinition, CreateSchema, CreateTable, CreateTableAs, CreateType,
+            DropObjects, LikeClause, PrimaryKeyDefinition, RelationName, StatementClass,
+            StatementKind, StorageOption, Temporary, Truncate,
         },
         type_names,
     },
@@ -23,12 +23,16 @@ pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<StatementKind, SqlError> 
         create_schema(cursor)
     } else if let Some(view) = views::create(cursor)? {
         Ok(view)
+    } else if is_composite_type(cursor) {
+        create_type(cursor)
     } else if cursor.is_keyword_at(0, "CREATE") {
         create_table(cursor)
     } else if cursor.eat_keywords(&["DROP", "TABLE"]) {
         drop_objects(cursor).map(StatementKind::DropTable)
     } else if cursor.eat_keywords(&["DROP", "SCHEMA"]) {
         drop_objects(cursor).map(StatementKind::DropSchema)
+    } else if cursor.eat_keywords(&["DROP", "TYPE"]) {
+        drop_objects(cursor).map(StatementKind::DropType)
     } else if cursor.eat_keywords(&["DROP", "VIEW"]) {
         drop_objects(cursor).map(StatementKind::DropView)
     } else if cursor.eat_keywords(&["DROP", "MATERIALIZED", "VIEW"]) {
@@ -165,6 +169,39 @@ fn table_options(
     Ok((options, on_commit))
 }
 
+/// `CREATE TYPE [schema.]name AS (`.
+fn is_composite_type(cursor: &Cursor<'_>) -> bool {
+    let schema = matches!(cursor.peek_nth(3), Some(Token::Period));
+    let after = if schema { 5 } else { 3 };
+    cursor.is_keyword_at(0, "CREATE")
+        && cursor.is_keyword_at(1, "TYPE")
+        && cursor.is_keyword_at(after, "AS")
+        && matches!(cursor.peek_nth(after + 1), Some(Token::LParen))
+}
+
+fn create_type(cursor: &mut Cursor<'_>) -> Result<StatementKind, SqlError> {
+    cursor.eat_keywords(&["CREATE", "TYPE"]);
+    let name = cursor.relation_name()?;
+    cursor.expect_keyword("AS")?;
+    cursor.expect(&Token::LParen)?;
+    let mut columns = Vec::new();
+    if !cursor.eat(&Token::RParen) {
+        loop {
+            let name = cursor.identifier()?;
+            let pg_type = type_names::pg_type_or_name(&cursor.data_type()?)?;
+            if cursor.is_keyword_at(0, "COLLATE") {
+                return Err(SqlError::not_supported("COLLATE in a composite type"));
+            }
+            columns.push(ColumnDefinition { name, pg_type, not_null: false, default: None });
+            if !cursor.eat(&Token::Comma) {
+                break;
+            }
+        }
+        cursor.expect(&Token::RParen)?;
+    }
+    Ok(StatementKind::CreateType(CreateType { name, columns }))
+}
+
 fn create_table(cursor: &mut Cursor<'_>) -> Result<StatementKind, SqlError> {
     let (temporary, words) = temporary_at(cursor, 1);
     if !cursor.is_keyword_at(1 + words, "TABLE") {
@@ -264,7 +301,7 @@ pub(super) fn table_element(
         return like(cursor, table);
     }
     let name = cursor.identifier()?;
-    let pg_type = type_names::pg_type(&cursor.data_type()?)?;
+    let pg_type = type_names::pg_type_or_name(&cursor.data_type()?)?;
     let mut column = ColumnDefinition { name, pg_type, not_null: false, default: None };
     let mut nullable = false;
     loop {

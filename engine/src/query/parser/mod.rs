@@ -24,7 +24,9 @@ use datafusion::sql::sqlparser::{
 };
 
 pub(super) use self::rewrite::PART;
-pub use self::rewrite::{DISTINCT_SETS, EXCLUSIONS, GROUPING_SETS, NO_COLUMNS, SYMMETRIC};
+pub use self::rewrite::{
+    ALL_FIELDS, DISTINCT_SETS, EXCLUSIONS, GROUPING_SETS, NO_COLUMNS, SYMMETRIC, VARIADIC,
+};
 use self::tokens::Cursor;
 pub use self::tokens::{fold_identifier, relation_name};
 use super::statement::{Dml, Explain, Statement, StatementKind};

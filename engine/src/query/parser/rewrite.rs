@@ -20,6 +20,12 @@ pub const GROUPING_SETS: &str = "grouping sets";
 /// does not read one.
 pub const NO_COLUMNS: &str = "no columns";
 
+/// What is called with the last argument of a call where VARIADIC stands before it; the planner knows it.
+pub const VARIADIC: &str = "variadic argument";
+
+/// The field that `(row).*` asks for; the planner knows it.
+pub const ALL_FIELDS: &str = "all fields";
+
 /// What a frame's EXCLUDE takes out, and the mark that stands for it in front of what the window's
 /// PARTITION BY lists; the planner knows them.
 pub const EXCLUSIONS: [(&str, &str); 3] =
@@ -46,6 +52,10 @@ pub(super) fn rewrite(
             edits.remove(at);
             edits.remove(at + 1);
             edits.insert(at, word(NO_COLUMNS, Some('"')));
+        }
+        if tokens[at].token == Token::Mul && follows_value(&tokens, at) {
+            edits.remove(at);
+            edits.insert(at, word(ALL_FIELDS, Some('"')));
         }
         let Token::Word(word) = &tokens[at].token else { continue };
         if word.quote_style.is_some() {
@@ -103,11 +113,54 @@ pub(super) fn rewrite(
             "EXCLUDE" => exclusion(&tokens, at, &mut edits),
             "PRECEDING" | "FOLLOWING" => frame_offset(&tokens, at, &mut edits),
             "COLLATE" if follows_cast(&tokens, at) => collation(&tokens, at, &mut edits),
+            "VARIADIC" => variadic(&tokens, at, &mut edits),
+            "AS" if opens(&tokens, at + 1) => column_definitions(&tokens, at, &mut edits),
             "ROW" if opens(&tokens, at + 1) && has_comma(&tokens, at + 1) => edits.remove(at),
             _ => {}
         }
     }
     Ok(edits.apply(tokens))
+}
+
+/// Whether `.` stands in front of the token, and in front of that what ends no name: `(row).*`.
+/// sqlparser reads the star after names only.
+fn follows_value(tokens: &[TokenWithSpan], at: usize) -> bool {
+    let mut before = at;
+    while before >= 2 && tokens[before - 1].token == Token::Period {
+        match tokens[before - 2].token {
+            Token::RParen | Token::RBracket => return true,
+            Token::Word(_) => before -= 2,
+            _ => return false,
+        }
+    }
+    false
+}
+
+/// `f(a, VARIADIC b)`: the argument becomes that of a call of [`VARIADIC`].
+fn variadic(tokens: &[TokenWithSpan], at: usize, edits: &mut Edits) {
+    let before = at.checked_sub(1).map(|before| &tokens[before].token);
+    if !matches!(before, Some(Token::LParen | Token::Comma)) {
+        return;
+    }
+    let Some(end) = opening(tokens, at).and_then(|open| closing(tokens, open)) else { return };
+    edits.remove(at);
+    edits.insert(at, word(VARIADIC, Some('"')));
+    edits.insert(at, Token::LParen);
+    edits.insert(end, Token::RParen);
+}
+
+/// `FROM f(…) AS (a int, b text)`: the function's name is that of the table.
+fn column_definitions(tokens: &[TokenWithSpan], at: usize, edits: &mut Edits) {
+    let query = ["SELECT", "WITH", "VALUES", "TABLE", "INSERT", "UPDATE", "DELETE"];
+    let of_query = tokens.get(at + 2).is_some_and(|t| t.token == Token::LParen)
+        || query.iter().any(|keyword| is(tokens, at + 2, keyword));
+    if of_query || at == 0 || tokens[at - 1].token != Token::RParen {
+        return;
+    }
+    let name = opening(tokens, at - 1).and_then(|open| tokens.get(open.checked_sub(1)?));
+    if let Some(name @ TokenWithSpan { token: Token::Word(_), .. }) = name {
+        edits.insert(at + 1, name.token.clone());
+    }
 }
 
 /// `INTERVAL(2) '…'` as `INTERVAL '…' (2)`: sqlparser would lose the precision.

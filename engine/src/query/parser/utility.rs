@@ -301,7 +301,7 @@ fn prepare(cursor: &mut Cursor<'_>) -> Result<StatementKind, SqlError> {
     let mut param_types = Vec::new();
     if cursor.eat(&Token::LParen) {
         loop {
-            param_types.push(type_names::pg_type(&cursor.data_type()?)?);
+            param_types.push(type_names::pg_type_or_name(&cursor.data_type()?)?);
             if !cursor.eat(&Token::Comma) {
                 break;
             }

@@ -243,17 +243,8 @@ impl Planner<'_> {
         let summed = matches!(name, "sum" | "avg");
         let env = Env { summed, ..*env };
         let mut bounds = Vec::with_capacity(args.exprs.len());
-        let mut rows = false;
-        for (n, expr) in args.exprs.iter().enumerate() {
-            let row = match Self::takes_rows(name) {
-                true => self.json_row(expr, false, &env)?,
-                false => None,
-            };
-            rows |= n == 0 && row.is_some();
-            bounds.push(match row {
-                Some(row) => row,
-                None => self.expr(expr, &env)?,
-            });
+        for expr in &args.exprs {
+            bounds.push(self.expr(expr, &env)?);
         }
         if args.distinct {
             bounds.iter().try_for_each(|b| super::arrays::equality_needed(&b.ty))?;
@@ -312,7 +303,7 @@ impl Planner<'_> {
                 Ok(Bound::new(make(udf, vec![bound.expr]), bound.ty))
             }
             ("json_agg" | "jsonb_agg" | "json_object_agg" | "jsonb_object_agg", _) => {
-                self.json_aggregate(name, bounds, rows, args.distinct, make)
+                self.json_aggregate(name, bounds, args.distinct, make)
             }
             ("grouping", 1..=31) => {
                 let exprs = bounds.into_iter().map(|bound| bound.expr).collect();
@@ -422,6 +413,7 @@ impl Planner<'_> {
             | PgType::Void
             | PgType::Json
             | PgType::Jsonb
+            | PgType::Record(_)
             | PgType::Jsonpath => return Err(undefined_function(name, &[bound])),
             _ => {}
         }

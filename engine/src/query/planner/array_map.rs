@@ -118,7 +118,7 @@ impl Planner<'_> {
             hidden: false,
             stored: false,
         };
-        let table = ScopeTable { schema: None, alias, columns: vec![column] };
+        let table = ScopeTable::unnamed_rows(&alias, vec![column]);
         let scope = Scope::of(table);
         let computed = self.expr(element, &Env::new(&scope, Some(env), "SELECT"))?;
         if !of_element_alone(&computed.expr)? {

@@ -13,6 +13,7 @@ use super::{
     Planner,
     bound::{Bound, base, same_base, undefined_function},
     coerce::{CastContext, can_coerce, cast_context},
+    expressions::strip,
     scope::Env,
 };
 use crate::{
@@ -38,6 +39,7 @@ pub(super) fn order_needed(ty: &PgType) -> Result<(), SqlError> {
                 .hint("Use an explicit ordering operator or modify the query."))
         }
         PgType::Array(of) => order_needed(of),
+        PgType::Record(of) => of.fields.iter().try_for_each(|field| order_needed(&field.ty)),
         _ => Ok(()),
     }
 }
@@ -51,6 +53,7 @@ pub(super) fn equality_needed(ty: &PgType) -> Result<(), SqlError> {
             Err(SqlError::new(sqlstate::UNDEFINED_FUNCTION, message))
         }
         PgType::Array(of) => equality_needed(of),
+        PgType::Record(of) => of.fields.iter().try_for_each(|field| equality_needed(&field.ty)),
         _ => Ok(()),
     }
 }
@@ -128,12 +131,17 @@ impl Planner<'_> {
         }
         for access in chain {
             let ast::AccessExpr::Subscript(subscript) = access else {
-                value = Self::expanded_field(&value, access)
-                    .ok_or_else(|| self.refuse(root, "access to a field"))?;
+                value = match (Self::expanded_field(&value, access), access) {
+                    (Some(field), _) => field,
+                    (None, ast::AccessExpr::Dot(ast::Expr::Identifier(field))) => {
+                        self.field_named(&value, field).map_err(|e| self.locate(e, strip(root)))?
+                    }
+                    _ => return Err(self.refuse(root, "access to a field")),
+                };
                 continue;
             };
             value = match &value.ty {
-                PgType::Jsonb => self.json_subscript(value, subscript, root, env)?,
+                PgType::Jsonb => self.json_subscript(value, subscript, env)?,
                 PgType::Array(of) => {
                     let of = of.as_ref().clone();
                     self.array_subscript(value, &of, subscript, from_zero, env)?

@@ -20,7 +20,7 @@ use crate::{
     error::{SqlError, sqlstate},
     query::{
         functions::{builtin, cast::is_integer, concat, format, pattern, scalar, series},
-        parser::fold_identifier,
+        parser::{VARIADIC, fold_identifier},
     },
     types::PgType,
 };
@@ -126,7 +126,15 @@ impl Planner<'_> {
         env: &Env<'_>,
     ) -> Result<Bound, SqlError> {
         let name = function_name(&function.name)?;
+        if let Some(function) = with_whole_rows(function) {
+            return self.function(&function, env);
+        }
         let at = ast::Expr::Function(function.clone());
+        if name == ROW && function.over.is_none() {
+            let args = arguments(function)?;
+            let fields: Vec<ast::Expr> = args.exprs.into_iter().cloned().collect();
+            return self.row_of_fields(&fields, env).map_err(|e| self.locate(e, &at));
+        }
         if name == "array"
             && let FunctionArguments::Subquery(query) = &function.args
         {
@@ -154,7 +162,12 @@ impl Planner<'_> {
         } else {
             self.scalar_function(&name, function, &args, env)
         };
-        result.map_err(|e| self.locate_literal(e, args.exprs, Some(&at)))
+        // What a function says of its arguments' values says it when it runs.
+        let runs = |e: &SqlError| {
+            e.sqlstate == sqlstate::INVALID_PARAMETER_VALUE && name.starts_with("json")
+                || name.contains("_populate_record")
+        };
+        result.map_err(|e| if runs(&e) { e } else { self.locate_literal(e, args.exprs, Some(&at)) })
     }
 
     fn scalar_function(
@@ -178,18 +191,19 @@ impl Planner<'_> {
             return Err(SqlError::new(sqlstate::WRONG_OBJECT_TYPE, message));
         }
         let mut bounds = Vec::with_capacity(args.exprs.len());
-        if name == "row_to_json" {
-            return self.row_to_json(args, env);
-        }
+        let mut variadic = false;
         for expr in &args.exprs {
-            let row = match Self::takes_rows(name) {
-                true => self.json_row(expr, false, env)?,
-                false => None,
+            let expr = match variadic_argument(expr) {
+                Some(argument) => {
+                    variadic = true;
+                    argument
+                }
+                None => expr,
             };
-            bounds.push(match row {
-                Some(row) => row,
-                None => self.expr(expr, env)?,
-            });
+            bounds.push(self.expr(expr, env)?);
+        }
+        if variadic {
+            return self.call_variadic(name, bounds);
         }
         if name == "make_interval" {
             return self.make_interval(bounds, &args.named, env);
@@ -207,6 +221,33 @@ impl Planner<'_> {
             return Ok(Bound::new(Expr::Unnest(unnest), of.as_ref().clone()));
         }
         self.call_builtin(name, bounds)
+    }
+
+    /// A call whose last argument is an array of what is given one by one else.
+    fn call_variadic(&mut self, name: &str, mut args: Vec<Bound>) -> Result<Bound, SqlError> {
+        let Some(last) = args.pop() else { return Err(undefined_function(name, &args)) };
+        if !matches!(last.ty, PgType::Array(_)) {
+            let message = "VARIADIC argument must be an array";
+            return Err(SqlError::new(sqlstate::DATATYPE_MISMATCH, message));
+        }
+        match (name, args.as_slice()) {
+            (
+                "json_build_array" | "jsonb_build_array" | "json_build_object"
+                | "jsonb_build_object",
+                [],
+            ) => self.json_build_variadic(name, last),
+            ("json_extract_path" | "json_extract_path_text", [_])
+            | ("jsonb_extract_path" | "jsonb_extract_path_text", [_]) => {
+                args.push(last);
+                self.call_builtin(name, args)
+            }
+            ("concat", []) => self.call_builtin("array_to_string", vec![last, Bound::text("")]),
+            ("concat_ws", [separator]) => {
+                let separator = separator.clone();
+                self.call_builtin("array_to_string", vec![last, separator])
+            }
+            _ => Err(SqlError::not_supported(format!("{name} with VARIADIC"))),
+        }
     }
 
     /// A scalar function by name.
@@ -295,6 +336,12 @@ impl Planner<'_> {
             }
         }
         let Some((_, candidate)) = best else {
+            if let [Bound { ty: PgType::Record(of), .. }] = args.as_slice()
+                && of.field_index(name).is_some()
+            {
+                let what = format!("field \"{name}\" of a row in the notation of functions");
+                return Err(SqlError::not_supported(what).hint(format!("Write (row).{name}.")));
+            }
             return Err(undefined_function(name, &args));
         };
         let mut exprs = Vec::with_capacity(args.len());
@@ -484,7 +531,9 @@ impl Planner<'_> {
             "generate_series" => self.generate_series(args).map(Some),
             "regexp_split_to_table" => self.call_builtin("regexp_split_to_array", args).map(Some),
             "string_to_table" => self.string_to_array(args).map(Some),
-            "json_array_elements"
+            "json_populate_recordset"
+            | "jsonb_populate_recordset"
+            | "json_array_elements"
             | "json_array_elements_text"
             | "json_object_keys"
             | "jsonb_array_elements"
@@ -493,7 +542,10 @@ impl Planner<'_> {
             | "jsonb_path_query"
             | "jsonb_path_query_tz" => self.call_builtin(name, args).map(Some),
             "json_each" | "json_each_text" | "jsonb_each" | "jsonb_each_text" => {
-                Err(SqlError::not_supported(format!("{name} outside of FROM")))
+                match self.table_lists(name, &args)? {
+                    Some(lists) => self.rows_of_lists(lists).map(Some),
+                    None => Err(undefined_function(name, &args)),
+                }
             }
             "regexp_matches" => Err(SqlError::not_supported("regexp_matches")
                 .hint("regexp_match gives the first match.")),
@@ -666,6 +718,41 @@ impl Planner<'_> {
         };
         bound.map_err(|e| self.locate(e, expr))
     }
+}
+
+/// The argument that VARIADIC stands before.
+fn variadic_argument(expr: &ast::Expr) -> Option<&ast::Expr> {
+    let ast::Expr::Function(function) = expr else { return None };
+    let [ast::ObjectNamePart::Identifier(name)] = function.name.0.as_slice() else { return None };
+    let FunctionArguments::List(list) = &function.args else { return None };
+    match list.args.as_slice() {
+        [FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))] if name.value == VARIADIC => {
+            Some(argument)
+        }
+        _ => None,
+    }
+}
+
+/// What a row of one field or none is called as: others are read as rows.
+const ROW: &str = "row";
+
+/// A call with `t.*` among its arguments, which is the row of `t`; `None` if there is none.
+fn with_whole_rows(function: &ast::Function) -> Option<ast::Function> {
+    let FunctionArguments::List(list) = &function.args else { return None };
+    let row = |arg: &FunctionArg| match arg {
+        FunctionArg::Unnamed(FunctionArgExpr::QualifiedWildcard(name)) => {
+            let token = ast::helpers::attached_token::AttachedToken::empty();
+            let row = ast::Expr::QualifiedWildcard(name.clone(), token);
+            Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(row)))
+        }
+        _ => None,
+    };
+    if !list.args.iter().any(|arg| row(arg).is_some()) {
+        return None;
+    }
+    let args = list.args.iter().map(|arg| row(arg).unwrap_or_else(|| arg.clone())).collect();
+    let args = FunctionArguments::List(ast::FunctionArgumentList { args, ..list.clone() });
+    Some(ast::Function { args, ..function.clone() })
 }
 
 /// How well a signature takes these arguments; `None` if it does not.

@@ -1,5 +1,7 @@
 //! Casts: which are allowed where, and how they are expressed.
 
+use std::sync::Arc;
+
 use datafusion::{
     logical_expr::{Expr, cast},
     scalar::ScalarValue,
@@ -17,7 +19,7 @@ use crate::{
         datetime, jsonpath, numeric, scalar,
     },
     types::{
-        NumericShape, PgType,
+        NumericShape, PgType, RecordType,
         text::{fit, parse_text},
     },
 };
@@ -72,6 +74,11 @@ pub(super) fn cast_context(from: &PgType, to: &PgType) -> Option<CastContext> {
             return (from.vector_item().as_ref() == Some(of)).then_some(Implicit);
         }
         (T::Array(f), T::Array(t)) => return cast_context(f, t),
+        // Whether the fields agree is seen when the row is cast.
+        (T::Record(f), T::Record(t)) => {
+            let known = f.oid == t.oid || f.is_anonymous() || t.is_anonymous();
+            return known.then_some(Implicit);
+        }
         (T::Json, T::Jsonb) | (T::Jsonb, T::Json) => Assignment,
         (T::Jsonb, t) if *t == T::Bool || is_integer(t) || is_float(t) => Explicit,
         (T::Jsonb, T::Numeric(_)) => Explicit,
@@ -247,6 +254,12 @@ impl Planner<'_> {
         if relabel {
             return Ok(Bound::new(bound.expr, to.clone()));
         }
+        if let (T::Record(f), T::Record(t)) = (&from, to) {
+            let fields =
+                if t.is_anonymous() && t.fields.is_empty() { &f.fields } else { &t.fields };
+            let to = RecordType { fields: fields.clone(), ..t.as_ref().clone() };
+            return self.convert_row(bound, &Arc::new(to), explicit);
+        }
         if let (T::Array(_), T::Array(_)) = (&from, to) {
             if same_layout(&from, to) {
                 return Ok(Bound::new(bound.expr, to.clone()));
@@ -293,6 +306,9 @@ impl Planner<'_> {
         let (PgType::Array(from), PgType::Array(of)) = (&bound.ty, to) else {
             return Err(SqlError::internal("a cast of an array to none"));
         };
+        if let (PgType::Record(_), PgType::Record(_)) = (from.as_ref(), of.as_ref()) {
+            return self.convert_rows(&bound, to);
+        }
         let widening = is_widening(from, of);
         let item = casts::cast(from, of, explicit, self.context.format);
         if item.is_none() && !widening {
@@ -409,6 +425,12 @@ fn is_widening(from: &PgType, to: &PgType) -> bool {
 fn same_layout(a: &PgType, b: &PgType) -> bool {
     match (a, b) {
         (PgType::Array(a), PgType::Array(b)) => {
+            if let (PgType::Record(a), PgType::Record(b)) = (a.as_ref(), b.as_ref()) {
+                let types = |of: &RecordType| -> Vec<PgType> {
+                    of.fields.iter().map(|field| field.ty.clone()).collect()
+                };
+                return types(a) == types(b);
+            }
             let unlimited = matches!(**b, PgType::Text | PgType::Varchar(None));
             let texts = matches!(**a, PgType::Text | PgType::Varchar(_) | PgType::Name);
             a == b || texts && unlimited
@@ -449,6 +471,8 @@ pub(super) fn category(ty: &PgType) -> char {
         PgType::Void => 'P',
         PgType::Unknown => 'X',
         PgType::Array(_) | PgType::Int2vector | PgType::Oidvector => 'A',
+        PgType::Record(record) if record.is_anonymous() => 'P',
+        PgType::Record(_) => 'C',
     }
 }
 

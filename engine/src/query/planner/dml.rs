@@ -71,6 +71,7 @@ impl Planner<'_> {
                 let message = format!("cannot change materialized view \"{}\"", table.name);
                 Err(SqlError::new(sqlstate::WRONG_OBJECT_TYPE, message))
             }
+            ResolvedKind::CompositeType => Err(super::resolver::no_relation(&table)),
         }
     }
 
@@ -527,6 +528,8 @@ impl Planner<'_> {
                     schema: alias.is_none().then(|| table.schema.clone()),
                     alias: alias.unwrap_or_else(|| table.name.clone()),
                     columns: columns.collect(),
+                    row_type: table.row_type.clone(),
+                    present: None,
                 };
                 let scope = Scope::of(entry).join(others);
                 let (returned, described) = self.returning(items, &scope)?;
@@ -660,6 +663,11 @@ fn other_tables(scope: &Scope, from: usize) -> (Vec<Expr>, Scope) {
             let name = format!("__{}", from + exprs.len());
             exprs.push(Expr::Column(column.column.clone()).alias(&name));
             column.column = Column::from_name(name);
+        }
+        if let Some(present) = &mut table.present {
+            let name = format!("__{}", from + exprs.len());
+            exprs.push(Expr::Column(present.clone()).alias(&name));
+            *present = Column::from_name(name);
         }
         others.tables.push(table);
     }

@@ -16,7 +16,6 @@ use super::{
     like_any,
     operator_names::{json_symbol, named_operator},
     operators::binary,
-    rows::compare_fields,
     scope::Env,
 };
 use crate::{
@@ -27,7 +26,7 @@ use crate::{
             cast::{is_integer, is_text},
             pattern, scalar,
         },
-        parser, type_names,
+        parser,
     },
     types::PgType,
 };
@@ -68,16 +67,17 @@ impl Planner<'_> {
                 if !matches!(kind, ast::CastKind::Cast | ast::CastKind::DoubleColon) {
                     return Err(self.refuse(expr, "TRY_CAST"));
                 }
-                let to = type_names::pg_type(data_type)?;
+                let to = self.type_of(data_type)?;
                 let bound = self.expr_for_cast(expr, &to, env)?;
-                // What is said of a name need not quote it.
-                let of_name = to.is_object_name() && bound.constant_text().is_some();
+                // What is said of a name, or of a part of a row, need not quote it.
+                let of_name = (to.is_object_name() || to.record_or_element().is_some())
+                    && bound.constant_text().is_some();
                 let fallback = of_name.then_some(expr.as_ref());
                 self.coerce(bound, &to, CastContext::Explicit)
                     .map_err(|e| self.locate_literal(e, [expr.as_ref()], fallback))
             }
-            E::IsNull(e) => Ok(Bound::bool(Expr::IsNull(Box::new(self.any(e, env)?.expr)))),
-            E::IsNotNull(e) => Ok(Bound::bool(Expr::IsNotNull(Box::new(self.any(e, env)?.expr)))),
+            E::IsNull(e) => self.null_test(e, false, env),
+            E::IsNotNull(e) => self.null_test(e, true, env),
             E::IsTrue(e) => self.truth(e, env, "IS TRUE", Expr::IsTrue),
             E::IsNotTrue(e) => self.truth(e, env, "IS NOT TRUE", Expr::IsNotTrue),
             E::IsFalse(e) => self.truth(e, env, "IS FALSE", Expr::IsFalse),
@@ -142,7 +142,8 @@ impl Planner<'_> {
             E::CompoundFieldAccess { root, access_chain } => {
                 self.subscript(root, access_chain, env)
             }
-            E::Tuple(_) => Err(self.refuse(expr, "row constructor in this place")),
+            E::Tuple(fields) => self.row_of_fields(fields, env),
+            E::QualifiedWildcard(name, _) => self.whole_row_named(name, env),
             E::Extract { .. }
             | E::Ceil { .. }
             | E::Floor { .. }
@@ -151,7 +152,7 @@ impl Planner<'_> {
             | E::Trim { .. }
             | E::Overlay { .. }
             | E::AtTimeZone { .. } => self.special_syntax(expr, env),
-            E::Wildcard(_) | E::QualifiedWildcard(..) => {
+            E::Wildcard(_) => {
                 Err(SqlError::new(sqlstate::SYNTAX_ERROR, "syntax error at or near \"*\""))
             }
             other => Err(self.refuse(other, &format!("expression {other}"))),
@@ -178,21 +179,15 @@ impl Planner<'_> {
                 return Ok(bound);
             }
         }
-        let found = self.column(std::slice::from_ref(ident), env).map(|found| found.bound);
         let name = parser::fold_identifier(ident);
-        let envs = std::iter::successors(Some(env), |env| env.outer);
-        let is_table = envs.flat_map(|env| &env.scope.tables).any(|table| table.alias == name);
-        match found {
-            Err(error) if error.sqlstate == sqlstate::UNDEFINED_COLUMN && is_table => {
-                let refused = SqlError::not_supported(format!("the whole row of \"{name}\""));
-                Err(self.locate(refused, &ast::Expr::Identifier(ident.clone())))
-            }
-            found => found,
+        match self.find_table(None, &name, env)? {
+            Some((table, levels)) => self.whole_row(table, levels),
+            None => self.column(std::slice::from_ref(ident), env).map(|found| found.bound),
         }
     }
 
     /// An operand that may be of any type; what is still untyped becomes text.
-    fn any(&mut self, expr: &ast::Expr, env: &Env<'_>) -> Result<Bound, SqlError> {
+    pub(super) fn any(&mut self, expr: &ast::Expr, env: &Env<'_>) -> Result<Bound, SqlError> {
         let bound = self.expr(expr, env)?;
         if bound.ty == PgType::Unknown {
             return self.coerce(bound, &PgType::Text, CastContext::Implicit);
@@ -388,29 +383,6 @@ impl Planner<'_> {
         let r = self.expr(right, env)?;
         self.compare(l, op, r)
             .map_err(|e| self.locate_operator(e, left, &super::operators::symbol(&op), right))
-    }
-
-    fn compare_rows(
-        &mut self,
-        left: &[ast::Expr],
-        op: Operator,
-        right: &[ast::Expr],
-        at: &ast::Expr,
-        env: &Env<'_>,
-    ) -> Result<Bound, SqlError> {
-        if left.len() != right.len() {
-            let error = SqlError::new(
-                sqlstate::SYNTAX_ERROR,
-                "unequal number of entries in row expressions",
-            );
-            return Err(self.locate(error, at));
-        }
-        let mut compare =
-            |index: usize, op| Ok(self.comparison(&left[index], op, &right[index], env)?.expr);
-        match compare_fields(0..left.len(), op, &mut compare)? {
-            Some(compared) => Ok(Bound::bool(compared)),
-            None => Err(self.refuse(at, &format!("{op} of rows"))),
-        }
     }
 
     fn unary_op(

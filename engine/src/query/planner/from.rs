@@ -182,6 +182,9 @@ impl Planner<'_> {
         }
         let table =
             resolver::resolve(self.context, &name).map_err(|e| self.hidden_item(e, &name))?;
+        if table.kind == ResolvedKind::CompositeType {
+            return Err(self.at_name(resolver::no_relation(&table), written));
+        }
         self.note_relation(written, &table);
         if let Some(query) = table.view_query() {
             return self.view(&table, query, alias);
@@ -271,6 +274,8 @@ impl Planner<'_> {
             schema: alias.is_none().then(|| table.schema.clone()),
             alias: alias_name,
             columns,
+            row_type: table.row_type.clone(),
+            present: None,
         };
         self.rename_columns(&mut entry, alias)?;
         Ok((plan, Scope::of(entry)))
@@ -343,23 +348,17 @@ impl Planner<'_> {
         name: &str,
     ) -> Result<(LogicalPlan, ScopeTable), SqlError> {
         let qualifier = self.unique_qualifier(name);
-        let entry = ScopeTable {
-            schema: None,
-            alias: name.to_owned(),
-            columns: columns
-                .iter()
-                .map(|c| ScopeColumn {
-                    name: c.name.clone(),
-                    ty: c.ty.clone(),
-                    column: Column::new(Some(qualifier.clone()), &c.internal),
-                    origin: c.origin,
-                    keeps_modifier: c.keeps_modifier,
-                    merged: false,
-                    hidden: false,
-                    stored: false,
-                })
-                .collect(),
-        };
+        let columns = columns.iter().map(|c| ScopeColumn {
+            name: c.name.clone(),
+            ty: c.ty.clone(),
+            column: Column::new(Some(qualifier.clone()), &c.internal),
+            origin: c.origin,
+            keeps_modifier: c.keeps_modifier,
+            merged: false,
+            hidden: false,
+            stored: false,
+        });
+        let entry = ScopeTable::unnamed_rows(name, columns.collect());
         let plan = SubqueryAlias::try_new(Arc::new(plan), qualifier).map_err(sql_error)?;
         Ok((LogicalPlan::SubqueryAlias(plan), entry))
     }
@@ -393,8 +392,15 @@ impl Planner<'_> {
             };
             return self.lateral(left, &join.relation, join_type, on, outer);
         }
-        let right = self.relation(&join.relation, outer)?;
+        let mut right = self.relation(&join.relation, outer)?;
         self.check_aliases(&left.1, &right.1)?;
+        let mut left = left;
+        if matches!(join_type, JoinType::Left | JoinType::Full) {
+            right = self.with_presence(right)?;
+        }
+        if matches!(join_type, JoinType::Right | JoinType::Full) {
+            left = self.with_presence(left)?;
+        }
         self.join_relations(left, right, join_type, constraint, &join.join_operator, outer)
     }
 
@@ -502,7 +508,11 @@ impl Planner<'_> {
                 .detail("The combining JOIN type must be INNER or LEFT for a LATERAL reference."));
         }
         let env = Env::new(&left.1, outer, "LATERAL");
-        let (plan, right) = self.relation(factor, Some(&env))?;
+        let mut right = self.relation(factor, Some(&env))?;
+        if join_type == JoinType::Left {
+            right = self.with_presence(right)?;
+        }
+        let (plan, right) = right;
         self.check_aliases(&left.1, &right)?;
         let scope = left.1.join(right);
         let on = match on {
@@ -561,6 +571,23 @@ impl Planner<'_> {
         }
         if let Some(lists) = self.table_lists(&name, &bounds)? {
             return self.lists_relation(left, lists, &alias_name, alias, ordinality);
+        }
+        let defined = match self.column_definitions(alias)? {
+            Some((of, alias)) => {
+                let rows = self.json_populate(&name, &bounds, Some(of))?;
+                rows.map(|rows| (rows, alias))
+            }
+            None => None,
+        };
+        if let Some((rows, alias)) = defined {
+            return self.rows_relation(left, rows, &column, Some(&alias), &name, ordinality);
+        }
+        let rows = match self.json_populate(&name, &bounds, None)? {
+            None if name == "unnest" && bounds.len() == 1 => bounds.first().cloned(),
+            rows => rows,
+        };
+        if let Some(rows) = rows.filter(|rows| rows.ty.record_or_element().is_some()) {
+            return self.rows_relation(left, rows, &column, alias, &name, ordinality);
         }
         let (plan, ty) = match self.set_returning(&name, bounds.clone())? {
             Some(list) => {
@@ -623,7 +650,7 @@ impl Planner<'_> {
                 stored: false,
             });
         }
-        let mut entry = ScopeTable { schema: None, alias: alias_name, columns };
+        let mut entry = ScopeTable::unnamed_rows(&alias_name, columns);
         self.rename_columns(&mut entry, alias)?;
         let right = Scope::of(entry);
         self.check_aliases(&left, &right)?;

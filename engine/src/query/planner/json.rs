@@ -8,20 +8,15 @@ use super::{
     Planner,
     aggregates::Make,
     bound::{Bound, undefined_function, undefined_operator},
-    calls::Arguments,
     coerce::{CastContext, can_coerce},
-    expressions::row,
     scope::Env,
 };
 use crate::{
     error::{SqlError, sqlstate},
-    query::{
-        functions::{
-            cast::is_integer,
-            json::{self, Gathered, Kind},
-            jsonpath, scalar,
-        },
-        parser::fold_identifier,
+    query::functions::{
+        cast::is_integer,
+        json::{self, Gathered, Kind},
+        jsonpath, scalar,
     },
     types::PgType,
 };
@@ -34,12 +29,10 @@ fn is_json(ty: &PgType) -> bool {
     matches!(ty, PgType::Json | PgType::Jsonb)
 }
 
-/// Functions of PostgreSQL over JSON that are not here.
+/// Functions of PostgreSQL over JSON that are in FROM only here.
 fn is_missing(name: &str) -> bool {
     let name = name.strip_prefix("jsonb_").or_else(|| name.strip_prefix("json_"));
-    name.is_some_and(|name| {
-        matches!(name, "populate_record" | "populate_recordset" | "to_record" | "to_recordset")
-    })
+    name.is_some_and(|name| matches!(name, "to_record" | "to_recordset"))
 }
 
 impl Planner<'_> {
@@ -48,12 +41,16 @@ impl Planner<'_> {
         &mut self,
         value: Bound,
         subscript: &ast::Subscript,
-        root: &ast::Expr,
         env: &Env<'_>,
     ) -> Result<Bound, SqlError> {
         let ast::Subscript::Index { index } = subscript else {
             let message = "jsonb subscript does not support slices";
-            return Err(self.locate(SqlError::new(sqlstate::DATATYPE_MISMATCH, message), root));
+            let error = SqlError::new(sqlstate::DATATYPE_MISMATCH, message);
+            return Err(match subscript {
+                ast::Subscript::Slice { upper_bound: Some(end), .. }
+                | ast::Subscript::Slice { lower_bound: Some(end), .. } => self.locate(error, end),
+                _ => error,
+            });
         };
         let (step, _) = self.json_step(index, env)?;
         let path = self.array_of(vec![step], &PgType::Text)?;
@@ -182,7 +179,8 @@ impl Planner<'_> {
 
     /// Whether `symbol` between these is JSON's, where other types have the operator, too.
     pub(super) fn is_json_operation(left: &Bound, right: &Bound) -> bool {
-        left.ty == PgType::Jsonb || left.ty == PgType::Unknown && right.ty == PgType::Jsonb
+        left.ty == PgType::Jsonb && !matches!(right.ty, PgType::Text | PgType::Varchar(_))
+            || left.ty == PgType::Unknown && right.ty == PgType::Jsonb
     }
 
     /// Functions over JSON whose arguments are not of one type each.
@@ -193,6 +191,9 @@ impl Planner<'_> {
     ) -> Result<Option<Bound>, SqlError> {
         if is_missing(name) {
             return Err(SqlError::not_supported(name));
+        }
+        if let Some(bound) = self.json_populate(name, args, None)? {
+            return Ok(Some(bound));
         }
         if let Some(bound) = self.json_path_function(name, args)? {
             return Ok(Some(bound));
@@ -218,6 +219,12 @@ impl Planner<'_> {
                 let pretty = self.pretty(args)?;
                 let udf = json::to_json(kind, &value.ty, false, pretty, settings);
                 Bound::new(scalar::call(&udf, vec![value.expr.clone()]), ty)
+            }
+            ("row_to_json", [row] | [row, _]) if matches!(row.ty, PgType::Record(_)) => {
+                let pretty = self.pretty(args)?;
+                let (exprs, types) = self.json_values(std::slice::from_ref(row))?;
+                let udf = json::to_json(kind, &types[0], false, pretty, settings);
+                Bound::new(scalar::call(&udf, exprs), ty)
             }
             ("json_build_array" | "jsonb_build_array", _) => {
                 if args.is_empty() {
@@ -287,6 +294,8 @@ impl Planner<'_> {
                 }
                 _ => arg.clone(),
             };
+            // Functions over it hold the names of this statement's catalog.
+            self.reusable &= !arg.ty.shows_names();
             exprs.push(arg.expr);
             types.push(arg.ty);
         }
@@ -306,11 +315,10 @@ impl Planner<'_> {
             return Ok(Bound::literal(empty, ty));
         }
         if !args.len().is_multiple_of(2) {
-            let hint =
-                format!("The arguments of {name}() must consist of alternating keys and values.");
-            return Err(invalid("argument list must have even number of elements").hint(hint));
+            return Err(json::odd_arguments(name));
         }
-        let structured = |b: &&Bound| is_json(&b.ty) || matches!(b.ty, PgType::Array(_));
+        let structured =
+            |b: &&Bound| is_json(&b.ty) || matches!(b.ty, PgType::Array(_) | PgType::Record(_));
         if args.iter().step_by(2).any(|b| structured(&b)) {
             let message = "key value must be scalar, not array, composite, or json";
             return Err(invalid(message));
@@ -318,6 +326,19 @@ impl Planner<'_> {
         let (exprs, types) = self.json_values(args)?;
         let udf = json::build_object(kind, &types, self.context.format);
         Ok(Bound::new(scalar::call(&udf, exprs), ty))
+    }
+
+    /// `json_build_array(VARIADIC array)` and its kin.
+    pub(super) fn json_build_variadic(
+        &mut self,
+        name: &str,
+        array: Bound,
+    ) -> Result<Bound, SqlError> {
+        let kind = if name.starts_with("jsonb") { Kind::Jsonb } else { Kind::Json };
+        let object = name.ends_with("object");
+        let (exprs, types) = self.json_values(&[array])?;
+        let udf = json::build_of_array(kind, &types[0], object, self.context.format);
+        Ok(Bound::new(scalar::call(&udf, exprs), kind.pg_type()))
     }
 
     /// `jsonb_set_lax(target, path, value, create, what NULL means)`.
@@ -374,102 +395,11 @@ impl Planner<'_> {
         Ok(Bound::new(Expr::Case(case), PgType::Jsonb))
     }
 
-    /// Whether a function takes rows as JSON.
-    pub(super) fn takes_rows(name: &str) -> bool {
-        matches!(
-            name,
-            "row_to_json"
-                | "to_json"
-                | "to_jsonb"
-                | "json_agg"
-                | "jsonb_agg"
-                | "json_object_agg"
-                | "jsonb_object_agg"
-                | "json_build_object"
-                | "jsonb_build_object"
-                | "json_build_array"
-                | "jsonb_build_array"
-        )
-    }
-
-    /// A row, which is JSON here: a table's name, or `ROW(…)`. `None` for other expressions.
-    pub(super) fn json_row(
-        &mut self,
-        expr: &ast::Expr,
-        pretty: bool,
-        env: &Env<'_>,
-    ) -> Result<Option<Bound>, SqlError> {
-        let mut fields = Vec::new();
-        let mut exprs = Vec::new();
-        if let Some(items) = row(expr).filter(|_| !matches!(expr, ast::Expr::Nested(_))) {
-            for (n, item) in items.iter().enumerate() {
-                let bound = self.expr(item, env)?;
-                let (mut expr, mut ty) = self.json_values(&[bound])?;
-                exprs.append(&mut expr);
-                fields.push((format!("f{}", n + 1), ty.remove(0)));
-            }
-        } else if let ast::Expr::Identifier(ident) = expr {
-            if self.find_column(ident, env)?.is_some() {
-                return Ok(None);
-            }
-            let name = fold_identifier(ident);
-            let envs = std::iter::successors(Some(env), |env| env.outer);
-            let Some(table) =
-                envs.flat_map(|env| &env.scope.tables).find(|table| table.alias == name)
-            else {
-                return Ok(None);
-            };
-            let columns: Vec<_> =
-                table.columns.iter().filter(|c| !c.hidden).map(|c| c.name.clone()).collect();
-            for column in columns {
-                let parts = [ident.clone(), ast::Ident::with_quote('"', column.clone())];
-                let bound = self.column(&parts, env)?.bound;
-                let (mut expr, mut ty) = self.json_values(&[bound])?;
-                exprs.append(&mut expr);
-                fields.push((column, ty.remove(0)));
-            }
-        } else {
-            return Ok(None);
-        }
-        if exprs.is_empty() {
-            return Err(SqlError::not_supported("a row without columns"));
-        }
-        let udf = json::row(&fields, pretty, self.context.format);
-        Ok(Some(Bound::new(scalar::call(&udf, exprs), PgType::Json)))
-    }
-
-    /// `row_to_json(row [, pretty])`.
-    pub(super) fn row_to_json(
-        &mut self,
-        args: &Arguments<'_>,
-        env: &Env<'_>,
-    ) -> Result<Bound, SqlError> {
-        let [first, rest @ ..] = args.exprs.as_slice() else {
-            return Err(undefined_function("row_to_json", &[]));
-        };
-        let pretty = match rest {
-            [] => false,
-            [flag] => {
-                let flag = self.expr(flag, env)?;
-                self.pretty(&[Bound::int4(0), flag])?
-            }
-            _ => return Err(undefined_function("row_to_json", &[])),
-        };
-        match self.json_row(first, pretty, env)? {
-            Some(bound) => Ok(bound),
-            None => {
-                let bound = self.expr(first, env)?;
-                Err(undefined_function("row_to_json", &[bound]))
-            }
-        }
-    }
-
-    /// `json_agg` and its kin. `rows`: whether the first argument is a row.
+    /// `json_agg` and its kin.
     pub(super) fn json_aggregate(
         &mut self,
         name: &str,
         bounds: Vec<Bound>,
-        rows: bool,
         distinct: bool,
         make: Make<'_>,
     ) -> Result<Bound, SqlError> {
@@ -481,7 +411,7 @@ impl Planner<'_> {
         let (exprs, types) = self.json_values(&bounds)?;
         let (part, how) = match (name, types.as_slice()) {
             ("json_agg" | "jsonb_agg", [of]) => {
-                let lines = rows || matches!(of, PgType::Array(_));
+                let lines = matches!(of, PgType::Array(_) | PgType::Record(_));
                 let how = if lines { Gathered::ArrayOfLines } else { Gathered::Array };
                 (json::to_json(kind, of, true, false, settings), how)
             }

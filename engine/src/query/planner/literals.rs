@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     error::{SqlError, sqlstate},
-    query::{functions::decimal::Decimal, type_names},
+    query::functions::decimal::Decimal,
     types::{
         NumericShape, PgType,
         text::{FormatSettings, IntervalFields, array_elements, canonical_numeric, parse_interval},
@@ -123,7 +123,7 @@ impl Planner<'_> {
 
     /// `DATE '1998-12-01'` and other typed strings.
     pub(super) fn typed_string(&mut self, typed: &ast::TypedString) -> Result<Bound, SqlError> {
-        let ty = type_names::pg_type(&typed.data_type)?;
+        let ty = self.type_of(&typed.data_type)?;
         let literal = self.literal(&typed.value.value)?;
         let at = ast::Expr::Value(typed.value.clone());
         self.coerce(literal, &ty, CastContext::Explicit).map_err(|e| self.locate(e, &at))

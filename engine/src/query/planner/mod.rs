@@ -34,6 +34,7 @@ mod parts;
 mod positions;
 mod precedence;
 mod query;
+mod records;
 mod recursive;
 mod resolver;
 mod row_numbers;
@@ -73,6 +74,7 @@ use crate::{
     error::{SqlError, sqlstate},
     query::{
         functions::Functions,
+        parser,
         statement::{Statement, StatementKind},
     },
     session::api::FieldDescription,
@@ -185,6 +187,8 @@ struct Planner<'a> {
     /// The names of the items of every WITH that is being planned, also those not to be seen yet.
     with_names: Vec<Vec<String>>,
     windows: Vec<windows::NamedWindows>,
+    /// Names that stand alone in expressions of the statement, once somebody asked for them.
+    bare_names: Option<HashSet<String>>,
     /// Of a query that becomes a view's.
     recorder: Option<Box<views::Recorder>>,
 }
@@ -215,6 +219,7 @@ impl<'a> Planner<'a> {
             ctes: Vec::new(),
             with_names: Vec::new(),
             windows: Vec::new(),
+            bare_names: None,
             recorder: None,
         }
     }
@@ -236,9 +241,12 @@ impl<'a> Planner<'a> {
 }
 
 /// Types a client declares as unknown are inferred like those it does not declare.
-fn declared(param_types: &[Option<PgType>]) -> Vec<Option<PgType>> {
-    let decided = |ty: &Option<PgType>| ty.clone().filter(|t| *t != PgType::Unknown);
-    param_types.iter().map(decided).collect()
+fn declared(
+    context: &PlanContext<'_>,
+    param_types: &[Option<PgType>],
+) -> Result<Vec<Option<PgType>>, SqlError> {
+    let decided = param_types.iter().map(|ty| ty.as_ref().filter(|t| **t != PgType::Unknown));
+    decided.map(|ty| ty.map(|ty| resolved_type(context, ty)).transpose()).collect()
 }
 
 /// Plans a [`StatementKind::Query`]. `param_types`: what the client declared of `$1`…; the rest is
@@ -251,7 +259,7 @@ pub fn plan_query(
     let StatementKind::Query(query) = &statement.kind else {
         return Err(SqlError::internal(format!("{} planned as a query", statement.command())));
     };
-    let mut planner = Planner::new(context, Some(statement), &declared(param_types));
+    let mut planner = Planner::new(context, Some(statement), &declared(context, param_types)?);
     let (plan, columns) = planner.query(query, None)?;
     let (plan, columns) = planner.decided(plan, columns)?;
     planner.planned(plan, columns)
@@ -267,7 +275,7 @@ pub fn plan_create_table_as(
     let StatementKind::Query(ast) = &query.kind else {
         return Err(SqlError::internal(format!("{} planned as a query", query.command())));
     };
-    let mut planner = Planner::new(context, Some(query), &declared(param_types));
+    let mut planner = Planner::new(context, Some(query), &declared(context, param_types)?);
     let (plan, columns) = planner.query(ast, None)?;
     let (plan, columns) = planner.decided(plan, columns)?;
     let mut items = Vec::with_capacity(columns.len());
@@ -308,7 +316,7 @@ pub fn plan_dml(
     statement: &Statement,
     param_types: &[Option<PgType>],
 ) -> Result<PlannedDml, SqlError> {
-    let mut planner = Planner::new(context, Some(statement), &declared(param_types));
+    let mut planner = Planner::new(context, Some(statement), &declared(context, param_types)?);
     let mut planned = match &statement.kind {
         StatementKind::Insert(insert) => {
             planner.with_of_dml(insert.with.as_ref()).and_then(|()| planner.insert(&insert.change))
@@ -419,6 +427,24 @@ pub fn plan_execute_arguments(
 #[expect(clippy::unnecessary_wraps, reason = "for walks over expressions")]
 fn is_subquery(expr: &Expr) -> datafusion::common::Result<bool> {
     Ok(matches!(expr, Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_)))
+}
+
+/// A type of which the parser may know the name only.
+///
+/// # Errors
+/// 42704, 0A000.
+pub fn resolved_type(context: &PlanContext<'_>, ty: &PgType) -> Result<PgType, SqlError> {
+    match ty {
+        PgType::Array(of) => match resolved_type(context, of)? {
+            array @ PgType::Array(_) => Ok(array),
+            of => Ok(PgType::Array(Arc::new(of))),
+        },
+        PgType::Record(record) if record.is_unresolved() => {
+            let name = parser::parse_type_name(&record.name)?;
+            Planner::new(context, None, &[]).type_of(&name)
+        }
+        known => Ok(known.clone()),
+    }
 }
 
 /// Resolves a relation name through the search path: 42P01 if there is none.

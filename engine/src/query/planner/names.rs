@@ -1,6 +1,8 @@
 //! What a column without AS is called.
 
-use datafusion::sql::sqlparser::ast::{Expr, FunctionArguments, ObjectNamePart};
+use datafusion::sql::sqlparser::ast::{
+    AccessExpr, ArrayElemTypeDef, DataType, Expr, FunctionArguments, ObjectNamePart,
+};
 
 use crate::{
     query::{parser::fold_identifier, type_names},
@@ -21,7 +23,16 @@ fn strong_name(expr: &Expr) -> Option<String> {
         Expr::CompoundIdentifier(parts) => fold_identifier(parts.last()?),
         Expr::Nested(inner) => return strong_name(inner),
         Expr::Collate { expr, .. } => return strong_name(expr),
-        Expr::CompoundFieldAccess { root, .. } => return strong_name(root),
+        Expr::CompoundFieldAccess { root, access_chain } => {
+            let mut fields = access_chain.iter().rev().filter_map(|access| match access {
+                AccessExpr::Dot(Expr::Identifier(field)) => Some(fold_identifier(field)),
+                _ => None,
+            });
+            match fields.next() {
+                Some(field) => field,
+                None => return strong_name(root),
+            }
+        }
         Expr::Cast { expr, .. } => return strong_name(expr),
         Expr::Function(function) => {
             let name = match function.name.0.last()? {
@@ -86,8 +97,17 @@ fn weak_name(expr: &Expr) -> Option<String> {
 }
 
 /// The internal name of a type: `int4`, not `integer`.
-fn type_name(data_type: &datafusion::sql::sqlparser::ast::DataType) -> Option<String> {
-    type_names::pg_type(data_type).ok().map(|ty| internal_name(&ty))
+fn type_name(data_type: &DataType) -> Option<String> {
+    match (type_names::pg_type(data_type), data_type) {
+        (Ok(ty), _) => Some(internal_name(&ty)),
+        (Err(_), DataType::Array(ArrayElemTypeDef::SquareBracket(of, _))) => type_name(of),
+        // A type of the catalog's has the name that is written.
+        (Err(_), DataType::Custom(name, _)) => match name.0.last()? {
+            ObjectNamePart::Identifier(ident) => Some(fold_identifier(ident)),
+            ObjectNamePart::Function(_) => None,
+        },
+        _ => None,
+    }
 }
 
 /// `pg_type.typname`.

@@ -21,7 +21,7 @@ use crate::{
         cast::{self as casts, is_float, is_integer, is_text},
         comparing, concat, datetime, numeric, scalar,
     },
-    types::{NumericShape, PgType, TimeZone},
+    types::{NumericShape, PgType, RecordType, TimeZone},
 };
 
 pub(super) fn binary(left: Expr, op: Operator, right: Expr) -> Expr {
@@ -85,8 +85,12 @@ impl Planner<'_> {
             return Ok(Comparable::Plain(left.expr, right.expr));
         }
         if unknown(&left) || unknown(&right) {
-            let known = if unknown(&left) { rt } else { lt };
-            let target = self.literal_target(&known);
+            let (known, other) = if unknown(&left) { (rt, &left) } else { (lt, &right) };
+            let target = match known {
+                // No client can send a row whose type it does not know.
+                T::Record(_) if matches!(other.expr, Expr::Placeholder(_)) => known,
+                known => self.literal_target(&known),
+            };
             // Which one is the literal does not matter from here on.
             let left = if unknown(&left) { self.coerce(left, &target, implicit)? } else { left };
             let right =
@@ -113,6 +117,12 @@ impl Planner<'_> {
         }
         if let (T::Array(_), T::Array(_)) = (&lt, &rt) {
             return self.comparable_arrays(left, right, op);
+        }
+        if let (T::Record(_), T::Record(_)) = (&lt, &rt) {
+            self.comparable_rows(&left, &right, op)?;
+            // Each by its own: fields of different lengths and scales have the same keys.
+            let (l, r) = (self.sort_key(&lt, left.expr), self.sort_key(&rt, right.expr));
+            return Ok(Comparable::Plain(l, r));
         }
         if matches!(lt, T::Json | T::Jsonpath) {
             return Err(undefined_operator(&symbol(op), Some(&lt), &rt));
@@ -186,6 +196,8 @@ impl Planner<'_> {
             // They have no operators of their own.
             name if name.is_object_name() => PgType::Oid,
             PgType::Array(_) => known.clone(),
+            // Their operators are those of all rows, which no text is one of.
+            PgType::Record(_) => PgType::Record(Arc::new(RecordType::anonymous([]))),
             other => super::bound::base(other),
         }
     }
@@ -562,7 +574,7 @@ pub(super) fn key_function(ty: &PgType) -> Option<Arc<datafusion::logical_expr::
         PgType::Float8 => casts::canonical_float(),
         PgType::Float4 => casts::canonical_float4(),
         PgType::Bpchar(None) => casts::blank_trimmed(),
-        PgType::Array(_) | PgType::Jsonb => comparing::key(ty),
+        PgType::Array(_) | PgType::Jsonb | PgType::Record(_) => comparing::key(ty),
         _ => return None,
     })
 }

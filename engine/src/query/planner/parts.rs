@@ -1,5 +1,5 @@
-//! What INSERT and UPDATE assign: columns, and parts of columns such as `a[1]`, `a[2:3]` and
-//! `j['name'][0]`.
+//! What INSERT and UPDATE assign: columns, and parts of columns such as `a[1]`, `a[2:3]`,
+//! `j['name'][0]` and `row.field`.
 
 use datafusion::{
     logical_expr::Expr,
@@ -30,12 +30,14 @@ pub(super) struct Target {
     pub(super) column: usize,
     /// The part of it; none for the whole column.
     steps: Vec<ast::Subscript>,
+    /// Or the field of it, by its place and those of the fields in it.
+    fields: Vec<usize>,
     name: ast::ObjectName,
 }
 
 impl Target {
     pub(super) fn is_whole(&self) -> bool {
-        self.steps.is_empty()
+        self.steps.is_empty() && self.fields.is_empty()
     }
 
     fn is_slice(&self) -> bool {
@@ -44,6 +46,15 @@ impl Target {
 
     /// The type of what is assigned to the part of a column of type `whole`.
     pub(super) fn takes(&self, whole: &PgType) -> PgType {
+        let field = |ty: &PgType, place: &usize| Some(ty.record()?.fields.get(*place)?.ty.clone());
+        if let Some((first, rest)) = self.fields.split_first()
+            && let Some(of) = field(whole, first)
+        {
+            return rest
+                .iter()
+                .try_fold(of, |ty, place| field(&ty, place))
+                .unwrap_or(whole.clone());
+        }
         match whole {
             PgType::Array(of) if !self.is_whole() && !self.is_slice() => of.as_ref().clone(),
             whole => whole.clone(),
@@ -64,8 +75,12 @@ impl Planner<'_> {
         table: &ResolvedTable,
     ) -> Result<Vec<Target>, SqlError> {
         if insert.columns.is_empty() {
-            let whole =
-                |column| Target { column, steps: Vec::new(), name: ast::ObjectName(Vec::new()) };
+            let whole = |column| Target {
+                column,
+                steps: Vec::new(),
+                fields: Vec::new(),
+                name: ast::ObjectName(Vec::new()),
+            };
             return Ok((0..table.columns.len()).map(whole).collect());
         }
         let mut targets: Vec<Target> = Vec::with_capacity(insert.columns.len());
@@ -96,14 +111,14 @@ impl Planner<'_> {
 
     /// The column, or part of one, that a name in SET or INSERT means.
     fn assigned(&self, table: &ResolvedTable, name: &ast::ObjectName) -> Result<Target, SqlError> {
-        let (ident, steps) = match name.0.as_slice() {
-            [ast::ObjectNamePart::Identifier(ident)] => (ident, Vec::new()),
+        let (ident, steps, path) = match name.0.as_slice() {
+            [ast::ObjectNamePart::Identifier(ident)] => (ident, Vec::new(), &[][..]),
             [ast::ObjectNamePart::Identifier(ident), ast::ObjectNamePart::Identifier(part)]
                 if part.value.starts_with(PART) =>
             {
-                (ident, steps(part)?)
+                (ident, steps(part)?, &[][..])
             }
-            [ast::ObjectNamePart::Identifier(ident), ..] => (ident, Vec::new()),
+            [ast::ObjectNamePart::Identifier(ident), path @ ..] => (ident, Vec::new(), path),
             _ => return Err(SqlError::not_supported(format!("assignment to {name}"))),
         };
         let wanted = fold_identifier(ident);
@@ -113,18 +128,11 @@ impl Planner<'_> {
             self.at(SqlError::new(sqlstate::UNDEFINED_COLUMN, message), ident)
         })?;
         let ty = &table.columns[column].pg_type;
-        if let Some(field) = name.0.get(1).filter(|_| steps.is_empty()) {
-            // No column is of a composite type.
-            let message = format!(
-                "cannot assign to field \"{}\" of column \"{wanted}\" because its type {} is not a \
-                 composite type",
-                field.as_ident().map(fold_identifier).unwrap_or_default(),
-                type_name(ty)
-            );
-            let error = SqlError::new(sqlstate::DATATYPE_MISMATCH, message);
-            return Err(self.at(error, ident));
+        let fields = assigned_fields(&wanted, ty, path).map_err(|e| self.at(e, ident))?;
+        let target = Target { column, steps, fields, name: name.clone() };
+        if !target.fields.is_empty() {
+            return Ok(target);
         }
-        let target = Target { column, steps, name: name.clone() };
         let error = match ty {
             _ if target.is_whole() => return Ok(target),
             PgType::Array(_) if target.steps.len() == 1 => return Ok(target),
@@ -161,6 +169,18 @@ impl Planner<'_> {
             if error.sqlstate != sqlstate::CANNOT_COERCE {
                 return error;
             }
+            if let Some(ast::ObjectNamePart::Identifier(field)) =
+                target.name.0.last().filter(|_| !target.fields.is_empty())
+            {
+                let message = format!(
+                    "subfield \"{}\" is of type {} but expression is of type {from}",
+                    fold_identifier(field),
+                    type_name(&to)
+                );
+                let error = SqlError::new(sqlstate::DATATYPE_MISMATCH, message)
+                    .hint("You will need to rewrite or cast the expression.");
+                return self.at_name(error, &target.name);
+            }
             let message = format!(
                 "subscripted assignment to \"{}\" requires type {} but expression is of type {from}",
                 column.name,
@@ -180,10 +200,9 @@ impl Planner<'_> {
         if target.is_whole() {
             return self.default_of(table, target.column);
         }
-        let error = SqlError::new(
-            sqlstate::FEATURE_NOT_SUPPORTED,
-            "cannot set an array element to DEFAULT",
-        );
+        let what = if target.fields.is_empty() { "an array element" } else { "a subfield" };
+        let message = format!("cannot set {what} to DEFAULT");
+        let error = SqlError::new(sqlstate::FEATURE_NOT_SUPPORTED, message);
         Err(self.at_name(error, &target.name))
     }
 
@@ -215,6 +234,10 @@ impl Planner<'_> {
         value: Bound,
         env: &Env<'_>,
     ) -> Result<Expr, SqlError> {
+        if !target.fields.is_empty() {
+            let old = Bound::new(old, column.pg_type.clone());
+            return Ok(self.with_field(&old, &target.fields, value)?.expr);
+        }
         match (&column.pg_type, target.steps.as_slice()) {
             (PgType::Array(of), [ast::Subscript::Index { index }]) => {
                 let index = self.array_index(index, env)?;
@@ -339,6 +362,43 @@ impl Planner<'_> {
         }
         Ok(assigned)
     }
+}
+
+/// The places of a field of a column, and of fields in it, that are named one after the other.
+///
+/// # Errors
+/// 42804, 42703.
+fn assigned_fields(
+    column: &str,
+    ty: &PgType,
+    path: &[ast::ObjectNamePart],
+) -> Result<Vec<usize>, SqlError> {
+    let mut fields = Vec::with_capacity(path.len());
+    let mut here = ty.clone();
+    for part in path {
+        let ast::ObjectNamePart::Identifier(ident) = part else {
+            return Err(SqlError::not_supported(format!("assignment to {part}")));
+        };
+        let name = fold_identifier(ident);
+        if ident.value.starts_with(PART) {
+            return Err(SqlError::not_supported("assignment to a part of a field"));
+        }
+        let refused = |sqlstate, why: String| {
+            let message = format!("cannot assign to field \"{name}\" of column \"{column}\" {why}");
+            Err(SqlError::new(sqlstate, message))
+        };
+        let Some(record) = here.record().cloned() else {
+            let why = format!("because its type {} is not a composite type", type_name(&here));
+            return refused(sqlstate::DATATYPE_MISMATCH, why);
+        };
+        let Some(place) = record.field_index(&name) else {
+            let why = format!("because there is no such column in data type {}", record.name);
+            return refused(sqlstate::UNDEFINED_COLUMN, why);
+        };
+        fields.push(place);
+        here = record.fields[place].ty.clone();
+    }
+    Ok(fields)
 }
 
 /// The subscripts that a name stands for. Their positions are those of the statement, because the

@@ -9,7 +9,7 @@ use super::{PlanContext, views::ViewQuery};
 use crate::{
     error::{SqlError, sqlstate},
     query::statement::RelationName,
-    types::PgType,
+    types::{PgType, RecordType},
 };
 
 /// Hidden columns of [`TableResolver::dml_source`], in order: UInt64, UInt32, UInt64.
@@ -57,6 +57,8 @@ pub struct ResolvedTable {
     pub kind: ResolvedKind,
     /// Of views, materialized or not.
     pub query: Option<Arc<ViewQuery>>,
+    /// The type of its rows; `None` for a system table.
+    pub row_type: Option<Arc<RecordType>>,
 }
 
 /// What a resolved table is.
@@ -68,6 +70,8 @@ pub enum ResolvedKind {
         /// It was filled once.
         populated: bool,
     },
+    /// No relation to read from, but what CREATE TYPE made.
+    CompositeType,
 }
 
 #[derive(Clone, PartialEq, Debug)]
@@ -87,6 +91,12 @@ impl std::fmt::Debug for ResolvedTable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}.{} (oid {})", self.schema, self.name, self.oid)
     }
+}
+
+/// 42809 for a composite type where a relation is wanted.
+pub(super) fn no_relation(table: &ResolvedTable) -> SqlError {
+    let message = format!("\"{}\" is a composite type", table.name);
+    SqlError::new(sqlstate::WRONG_OBJECT_TYPE, message)
 }
 
 pub(super) fn resolve(
@@ -114,6 +124,24 @@ pub(super) fn resolve(
 }
 
 impl PlanContext<'_> {
+    /// The type of rows of a table, view or composite type by its name; `None` if there is none.
+    pub(super) fn composite(
+        &self,
+        schema: Option<&str>,
+        name: &str,
+    ) -> Result<Option<ResolvedTable>, SqlError> {
+        let typed = |table: &ResolvedTable| table.row_type.is_some();
+        if let Some(schema) = schema {
+            return Ok(self.tables.table(schema, name)?.filter(typed));
+        }
+        for schema in self.effective_search_path() {
+            if let Some(table) = self.tables.table(schema, name)?.filter(typed) {
+                return Ok(Some(table));
+            }
+        }
+        Ok(None)
+    }
+
     /// See [`effective_search_path`].
     pub fn effective_search_path(&self) -> impl Iterator<Item = &str> {
         effective_search_path(self.search_path, self.role)

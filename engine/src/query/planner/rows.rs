@@ -29,8 +29,8 @@ pub(super) fn compare_fields(
     compare: &mut dyn FnMut(usize, Operator) -> Result<Expr, SqlError>,
 ) -> Result<Option<Expr>, SqlError> {
     let connective = match op {
-        Operator::Eq => Operator::And,
-        Operator::NotEq => Operator::Or,
+        Operator::Eq | Operator::IsNotDistinctFrom => Operator::And,
+        Operator::NotEq | Operator::IsDistinctFrom => Operator::Or,
         Operator::Lt | Operator::LtEq | Operator::Gt | Operator::GtEq => {
             return compare_ordered(fields, op, compare);
         }
@@ -70,6 +70,30 @@ fn compare_ordered(
 }
 
 impl Planner<'_> {
+    /// Rows that are written out on both sides, field by field.
+    pub(super) fn compare_rows(
+        &mut self,
+        left: &[ast::Expr],
+        op: Operator,
+        right: &[ast::Expr],
+        at: &ast::Expr,
+        env: &Env<'_>,
+    ) -> Result<Bound, SqlError> {
+        if left.len() != right.len() {
+            let error = SqlError::new(
+                sqlstate::SYNTAX_ERROR,
+                "unequal number of entries in row expressions",
+            );
+            return Err(self.locate(error, at));
+        }
+        let mut compare =
+            |index: usize, op| Ok(self.comparison(&left[index], op, &right[index], env)?.expr);
+        match compare_fields(0..left.len(), op, &mut compare)? {
+            Some(compared) => Ok(Bound::bool(compared)),
+            None => Err(self.refuse(at, &format!("{op} of rows"))),
+        }
+    }
+
     /// `(a, b) op (SELECT …)`.
     pub(super) fn compare_with_row_of(
         &mut self,

@@ -24,7 +24,7 @@ use crate::{
         errors::{external, sql_error},
         parser::fold_identifier,
     },
-    types::PgType,
+    types::{PgType, RecordType},
 };
 
 /// A column some part of FROM brings.
@@ -54,6 +54,17 @@ pub(super) struct ScopeTable {
     pub(super) schema: Option<String>,
     pub(super) alias: String,
     pub(super) columns: Vec<ScopeColumn>,
+    /// What its rows are as values, where that has a name: of a table or view.
+    pub(super) row_type: Option<Arc<RecordType>>,
+    /// Where an outer join may fill up its columns with NULLs: a column that is NULL in such rows only.
+    pub(super) present: Option<Column>,
+}
+
+impl ScopeTable {
+    /// What is no table: its rows have no type with a name.
+    pub(super) fn unnamed_rows(alias: &str, columns: Vec<ScopeColumn>) -> Self {
+        Self { schema: None, alias: alias.to_owned(), columns, row_type: None, present: None }
+    }
 }
 
 /// A column that USING or NATURAL made of two.
@@ -128,7 +139,11 @@ pub(super) struct Found {
 }
 
 /// What a query inside writes for an expression over columns of a scope around it.
-fn outer_reference(bound: Bound, levels: usize, scope: &Scope) -> Result<Bound, SqlError> {
+pub(super) fn outer_reference(
+    bound: Bound,
+    levels: usize,
+    scope: &Scope,
+) -> Result<Bound, SqlError> {
     if levels == 0 {
         return Ok(bound);
     }
@@ -136,7 +151,11 @@ fn outer_reference(bound: Bound, levels: usize, scope: &Scope) -> Result<Bound, 
         if matches!(&bound.expr, Expr::Column(own) if own == column) {
             return Some(bound.ty.clone());
         }
-        scope.columns().find(|c| c.column == *column).map(|c| c.ty.clone())
+        let present = || {
+            let marks = scope.tables.iter().any(|table| table.present.as_ref() == Some(column));
+            marks.then_some(PgType::Bool)
+        };
+        scope.columns().find(|c| c.column == *column).map(|c| c.ty.clone()).or_else(present)
     };
     let expr = bound.expr.clone().transform_up(|e| match e {
         Expr::Column(column) => {

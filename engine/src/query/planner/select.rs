@@ -29,7 +29,7 @@ use crate::{
     error::{SqlError, sqlstate},
     query::{
         errors::sql_error,
-        parser::{NO_COLUMNS, fold_identifier},
+        parser::{ALL_FIELDS, NO_COLUMNS, fold_identifier},
     },
     types::PgType,
 };
@@ -142,6 +142,16 @@ impl Planner<'_> {
     ) -> Result<(), SqlError> {
         match item {
             SelectItem::UnnamedExpr(ast::Expr::Identifier(ident)) if ident.value == NO_COLUMNS => {}
+            SelectItem::UnnamedExpr(expr) if let Some(row) = row_to_expand(expr) => {
+                let row = self.expr(&row, env)?;
+                let fields = self.fields_of(&row).map_err(|e| self.locate(e, expr))?;
+                items.extend(fields.into_iter().map(|(name, bound)| Item {
+                    name,
+                    bound,
+                    origin: (0, 0),
+                    keeps_modifier: true,
+                }));
+            }
             SelectItem::UnnamedExpr(expr) => {
                 let name = column_name(expr);
                 let item = self.named_item(expr, name, env)?;
@@ -388,6 +398,20 @@ fn shows_rows(items: &[Item]) -> bool {
         _ => true,
     };
     find_aggregate_exprs(exprs()).is_empty() && !find_window_exprs(exprs()).iter().any(has_order)
+}
+
+/// The row of `(row).*`.
+fn row_to_expand(expr: &ast::Expr) -> Option<ast::Expr> {
+    let ast::Expr::CompoundFieldAccess { root, access_chain } = expr else { return None };
+    let (last, before) = access_chain.split_last()?;
+    match last {
+        ast::AccessExpr::Dot(ast::Expr::Identifier(field)) if field.value == ALL_FIELDS => {}
+        _ => return None,
+    }
+    if before.is_empty() {
+        return Some(root.as_ref().clone());
+    }
+    Some(ast::Expr::CompoundFieldAccess { root: root.clone(), access_chain: before.to_vec() })
 }
 
 pub(super) fn filter(plan: LogicalPlan, condition: Expr) -> Result<LogicalPlan, SqlError> {

@@ -63,7 +63,7 @@ impl Planner<'_> {
             columns.push(column);
         }
         let plan = unnest_beside(left.0, unnested, ordinal.as_ref())?;
-        let mut entry = ScopeTable { schema: None, alias: alias_name.to_owned(), columns };
+        let mut entry = ScopeTable::unnamed_rows(alias_name, columns);
         self.rename_columns(&mut entry, alias)?;
         // The table's name stands for the value, where there is one.
         if single && alias_name != entry.columns[0].name {

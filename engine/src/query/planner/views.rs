@@ -118,6 +118,7 @@ impl Planner<'_> {
             column.stored = true;
         }
         entry.schema = alias.is_none().then(|| view.schema.clone());
+        entry.row_type.clone_from(&view.row_type);
         self.rename_columns(&mut entry, alias)?;
         let (plan, order) = self.row_order(plan)?;
         Ok((plan, Scope { order, ..Scope::of(entry) }))
@@ -187,6 +188,16 @@ impl Planner<'_> {
         let written = fold_identifier(last);
         if !names.relations.iter().any(|(s, n, _)| *s == schema && *n == written) {
             names.relations.push((schema, written, table.clone()));
+        }
+    }
+
+    /// A type of a relation's rows, named as such: the relation stays as long as what names it.
+    pub(super) fn note_type(&self, schema: Option<&str>, name: &str, table: &ResolvedTable) {
+        let Some(recorder) = &self.recorder else { return };
+        let mut names = recorder.0.borrow_mut();
+        let known = names.relations.iter().any(|(s, n, _)| s.as_deref() == schema && n == name);
+        if !known {
+            names.relations.push((schema.map(str::to_owned), name.to_owned(), table.clone()));
         }
     }
 

@@ -112,6 +112,7 @@ impl Database {
             is_system: false,
             kind: ResolvedKind::Table,
             query: None,
+            row_type: None,
         };
         self.tables.insert(table.name.name, Table { resolved, dml });
     }

@@ -220,6 +220,7 @@ fn refused_kind(table: &ResolvedTable) -> Option<&'static str> {
         ResolvedKind::Table => None,
         ResolvedKind::View => Some("view"),
         ResolvedKind::MaterializedView { .. } => Some("materialized view"),
+        ResolvedKind::CompositeType => Some("type"),
     }
 }
 

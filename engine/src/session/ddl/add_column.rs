@@ -21,6 +21,7 @@ use super::{
         context::ExecutionContext,
         dml::{self, Operation},
         errors::storage_error,
+        row_types::composite_of,
         run,
         table_schema::table_schema,
     },
@@ -55,6 +56,8 @@ pub(super) fn add(
     if_not_exists: bool,
     notices: &mut Vec<Notice>,
 ) -> Result<Option<Added>, SqlError> {
+    let pg_type = context.resolved_type(&definition.pg_type)?;
+    let definition = &ColumnDefinition { pg_type, ..definition.clone() };
     let ColumnDefinition { name, pg_type, .. } = definition;
     if table.column(name).is_some() {
         let message = format!("column \"{name}\" of relation \"{}\" already exists", table.name);
@@ -98,6 +101,7 @@ pub(super) fn add(
         default_oid: definition.default.as_ref().map_or(0, |_| context.engine.allocator().oid()),
         missing,
         comment: None,
+        composite: composite_of(&context.catalog, pg_type)?,
     });
     Ok(Some(added))
 }
@@ -168,6 +172,7 @@ pub(super) fn drop(
         id: column.id,
         type_oid: column.type_oid,
         typmod: column.typmod,
+        composite: column.composite,
     });
     Ok(())
 }

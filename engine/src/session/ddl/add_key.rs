@@ -46,7 +46,7 @@ pub(super) async fn add_key(
         .schema_by_oid(table.schema_oid)
         .ok_or_else(|| SqlError::internal(format!("table \"{}\" has no schema", table.name)))?;
     let key = primary_key(context, schema, new, definition)?;
-    let resolved = context.engine.resolved_table(&schema.name, table)?;
+    let resolved = context.engine.resolved_table(&context.catalog, &schema.name, table)?;
     validate(context, &resolved, table, &key).await?;
     for column in &mut new.columns {
         column.not_null |= key.columns.contains(&column.id);

@@ -14,7 +14,7 @@ use super::{
     },
     add_column,
     add_key::add_key,
-    columns, drop, shown, storage_options,
+    columns, drop, shown, storage_options, types,
 };
 use crate::{
     error::{SqlError, sqlstate},
@@ -96,6 +96,9 @@ pub(super) async fn alter(
     }
     add_column::check_rows(context, &table, &added).await?;
     let widened = new.columns.len() != table.columns.len() || !added.is_empty();
+    if widened || new.dropped.len() != table.dropped.len() {
+        types::refuse_altered(context, &table)?;
+    }
     let new = Arc::new(new);
     change.alter_table(Arc::clone(&new));
     drop::apply(context, change)?;

@@ -7,13 +7,12 @@ use glaredb_catalog::descriptor::Table;
 use glaredb_txn::commit::message::Scope;
 
 use super::{
-    super::{context::ExecutionContext, run},
+    super::{context::ExecutionContext, row_types::type_of, run},
     comment::column_of,
 };
 use crate::{
     error::{SqlError, sqlstate},
     query::{errors::sql_error, planner},
-    types::PgType,
 };
 
 pub(super) fn rename(table: &mut Table, from: &str, to: &str) -> Result<(), SqlError> {
@@ -37,7 +36,7 @@ pub(super) fn set_default(
 ) -> Result<(), SqlError> {
     let column = column_of(table, name)?;
     if let Some(default) = default {
-        let pg_type = PgType::from_oid(column.type_oid, column.typmod)
+        let pg_type = type_of(&context.catalog, column.type_oid, column.typmod)
             .ok_or_else(|| SqlError::internal(format!("column \"{name}\" of unknown type")))?;
         context.plan(|plan| planner::plan_default(plan, name, &pg_type, default))?;
     }
@@ -91,7 +90,7 @@ pub(super) async fn refuse_rows(
     column: &str,
 ) -> Result<(), SqlError> {
     let schema = context.schema_of(table)?;
-    let resolved = context.engine.resolved_table(&schema.name, table)?;
+    let resolved = context.engine.resolved_table(&context.catalog, &schema.name, table)?;
     let Some(first) = table.columns.first() else { return Ok(()) };
     let plan = LogicalPlanBuilder::scan("t", Arc::clone(&resolved.source), None)
         .and_then(|scan| match filter {

@@ -14,6 +14,7 @@ use super::{
         api::{Execution, FieldDescription, Notice},
         context::ExecutionContext,
         prepare::{Explained, Plan},
+        row_types::composite_of,
         run,
         table_schema::table_schema,
     },
@@ -193,6 +194,8 @@ pub(super) fn new_table(
                 format!("column \"{}\" specified more than once", definition.name),
             ));
         }
+        let pg_type = context.resolved_type(&definition.pg_type)?;
+        let definition = &ColumnDefinition { pg_type, ..definition.clone() };
         check_type(definition)?;
         if let Some(default) = &definition.default {
             // Refused now rather than at the first INSERT.
@@ -209,6 +212,7 @@ pub(super) fn new_table(
             not_null: definition.not_null,
             default_oid: if definition.default.is_some() { allocator.oid() } else { 0 },
             default: definition.default.clone(),
+            composite: composite_of(&context.catalog, &definition.pg_type)?,
             ..Column::default()
         });
     }
@@ -230,14 +234,8 @@ pub(super) fn new_table(
 
 pub(super) fn check_type(definition: &ColumnDefinition) -> Result<(), SqlError> {
     match &definition.pg_type {
-        PgType::Unknown | PgType::Void => Err(SqlError::new(
-            sqlstate::INVALID_TABLE_DEFINITION,
-            format!(
-                "column \"{}\" has pseudo-type {}",
-                definition.name,
-                definition.pg_type.sql_name()
-            ),
-        )),
+        PgType::Unknown | PgType::Void => Err(pseudo_type(definition)),
+        PgType::Record(record) if record.is_anonymous() => Err(pseudo_type(definition)),
         PgType::Array(of) => {
             check_type(&ColumnDefinition { pg_type: of.as_ref().clone(), ..definition.clone() })
         }
@@ -259,6 +257,12 @@ pub(super) fn check_type(definition: &ColumnDefinition) -> Result<(), SqlError> 
         ))),
         _ => Ok(()),
     }
+}
+
+fn pseudo_type(definition: &ColumnDefinition) -> SqlError {
+    let (name, ty) = (&definition.name, definition.pg_type.sql_name());
+    let message = format!("column \"{name}\" has pseudo-type {ty}");
+    SqlError::new(sqlstate::INVALID_TABLE_DEFINITION, message)
 }
 
 /// The key's descriptor: 42703 for an unknown column, 42P07 for a name that is taken.

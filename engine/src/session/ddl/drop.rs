@@ -7,7 +7,7 @@ use glaredb_catalog::{CatalogChange, Relation, descriptor::RelationKind};
 use super::{
     super::{api::Notice, context::ExecutionContext},
     dependents::{self, DESIRED, Dependent},
-    shown,
+    shown, types,
     view::described,
 };
 use crate::{
@@ -39,6 +39,7 @@ pub(super) fn relations(
     };
     let what = what.unwrap_or_else(|| DESIRED.to_owned());
     let dependents = dependents::readers(context, &roots);
+    types::refuse_used(context, &change, drop.cascade)?;
     dependents::resolve(context, &what, &dependents, drop.cascade, &mut change, notices)?;
     apply(context, change)
 }
@@ -48,6 +49,7 @@ fn kind_name(kind: RelationKind) -> &'static str {
         RelationKind::Table => "table",
         RelationKind::View => "view",
         RelationKind::MaterializedView => "materialized view",
+        RelationKind::CompositeType => "type",
     }
 }
 
@@ -60,6 +62,7 @@ pub(super) fn wrong_kind(name: &str, wanted: RelationKind, found: RelationKind) 
         RelationKind::MaterializedView => {
             "Use DROP MATERIALIZED VIEW to remove a materialized view."
         }
+        RelationKind::CompositeType => "Use DROP TYPE to remove a type.",
     };
     SqlError::new(sqlstate::WRONG_OBJECT_TYPE, message).hint(hint)
 }
@@ -153,6 +156,7 @@ pub(super) fn schemas(
         _ => DESIRED.to_owned(),
     };
     dependents::resolve(context, &what, &inside, drop.cascade, &mut change, notices)?;
+    types::refuse_used(context, &change, drop.cascade)?;
     apply(context, change)
 }
 

@@ -11,6 +11,7 @@ mod drop;
 mod like;
 mod schema;
 mod truncate;
+mod types;
 mod view;
 
 use glaredb_catalog::{
@@ -55,6 +56,8 @@ pub(super) async fn execute(
         StatementKind::DropMaterializedView(drop) => {
             drop::relations(context, drop, RelationKind::MaterializedView, notices)?;
         }
+        StatementKind::CreateType(create) => types::create(context, create)?,
+        StatementKind::DropType(drop) => types::drop(context, drop, notices)?,
         StatementKind::DropSchema(drop) => drop::schemas(context, drop, notices)?,
         StatementKind::AlterTable(alter) => {
             alter_table::alter(context, alter, notices).await?;
@@ -92,6 +95,7 @@ fn relation_kind(table: &Table) -> &'static str {
         RelationKind::Table => "table",
         RelationKind::View => "view",
         RelationKind::MaterializedView => "materialized view",
+        RelationKind::CompositeType => "type",
     }
 }
 

@@ -16,6 +16,7 @@ use super::{
         api::{Execution, FieldDescription, Notice},
         context::{ExecutionContext, undefined_table},
         dml::TableSink,
+        row_types::{composite_of, type_of},
         run,
         table_schema::table_schema,
         transaction::Transaction,
@@ -53,7 +54,7 @@ pub(super) fn create(
     }
     let context = &if temporary { context.with_temporary_schema()? } else { context.clone() };
     let schema = context.creation_schema(&create.name, temporary)?;
-    let columns = columns(&planned.fields, &create.column_names, "CREATE VIEW specifies")?;
+    let columns = columns(context, &planned.fields, &create.column_names, "CREATE VIEW specifies")?;
     let existing = context.catalog.relation(schema.oid, &create.name.name);
     let old = match existing {
         None => None,
@@ -118,6 +119,7 @@ fn plan(
 
 /// The columns of a view whose query gives `fields`.
 fn columns(
+    context: &ExecutionContext,
     fields: &[FieldDescription],
     names: &[String],
     who: &str,
@@ -134,8 +136,9 @@ fn columns(
             let message = format!("column \"{name}\" specified more than once");
             return Err(SqlError::new(sqlstate::DUPLICATE_COLUMN, message));
         }
-        if field.pg_type == PgType::Void {
-            let message = format!("column \"{name}\" has pseudo-type void");
+        let anonymous = field.pg_type.record_or_element().is_some_and(|r| r.is_anonymous());
+        if field.pg_type == PgType::Void || anonymous {
+            let message = format!("column \"{name}\" has pseudo-type {}", field.pg_type.sql_name());
             return Err(SqlError::new(sqlstate::INVALID_TABLE_DEFINITION, message));
         }
         let number = i16::try_from(index + 1)
@@ -146,6 +149,7 @@ fn columns(
             name: name.clone(),
             type_oid: field.pg_type.oid(),
             typmod: field.typmod(),
+            composite: composite_of(&context.catalog, &field.pg_type)?,
             ..Column::default()
         });
     }
@@ -204,8 +208,8 @@ fn replaced(
             let message = format!(
                 "cannot change data type of view column \"{}\" from {} to {}",
                 old.name,
-                type_name(old),
-                type_name(new)
+                type_name(context, old),
+                type_name(context, new)
             );
             return Err(refuse(message));
         }
@@ -228,8 +232,9 @@ fn replaced(
     })
 }
 
-fn type_name(column: &Column) -> String {
-    PgType::from_oid(column.type_oid, column.typmod).map_or("???".to_owned(), |t| t.sql_name())
+fn type_name(context: &ExecutionContext, column: &Column) -> String {
+    type_of(&context.catalog, column.type_oid, column.typmod)
+        .map_or("???".to_owned(), |t| t.sql_name())
 }
 
 /// Whether a view reads a relation, itself or through others.
@@ -271,8 +276,12 @@ pub(super) async fn create_materialized(
     if create.column_names.len() > planned.fields.len() {
         return Err(SqlError::new(sqlstate::SYNTAX_ERROR, "too many column names were specified"));
     }
-    let known =
-        columns(&planned.fields, &create.column_names, "CREATE MATERIALIZED VIEW specifies")?;
+    let known = columns(
+        context,
+        &planned.fields,
+        &create.column_names,
+        "CREATE MATERIALIZED VIEW specifies",
+    )?;
     let definitions: Vec<ColumnDefinition> = known
         .iter()
         .zip(planned.fields.iter())
@@ -309,7 +318,7 @@ pub(super) async fn fill(
     mut rows: run::Rows,
 ) -> Result<usize, SqlError> {
     let schema = context.schema_of(table)?;
-    let resolved = context.engine.resolved_table(&schema.name, table)?;
+    let resolved = context.engine.resolved_table(&context.catalog, &schema.name, table)?;
     let mut sink = TableSink::new(context, &resolved)?;
     let mut count = 0;
     while let Some(batch) = rows.next().await? {
@@ -332,7 +341,7 @@ pub(super) async fn refresh(
         return Err(SqlError::new(sqlstate::FEATURE_NOT_SUPPORTED, message));
     }
     let schema = context.schema_of(table)?;
-    let resolved = context.engine.resolved_table(&schema.name, table)?;
+    let resolved = context.engine.resolved_table(&context.catalog, &schema.name, table)?;
     let rows = match refresh.with_data {
         true => {
             let planned = context.plan(|plan| planner::plan_refresh(plan, &resolved))?;

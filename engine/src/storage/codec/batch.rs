@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arrow::{
     array::{
         Array, ArrayRef, BinaryArray, BooleanArray, FixedSizeBinaryArray, ListArray,
-        StringViewArray,
+        StringViewArray, StructArray,
     },
     buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer},
     datatypes::{
@@ -108,6 +108,11 @@ fn encode_values(
             let (first, end) = (offsets[0] as usize, offsets[rows] as usize);
             let items = column.list.values().slice(first, end - first);
             encode_column(&column.of, &items, out)?;
+        }
+        Values::Row(column) => {
+            for (ty, field) in column.types.iter().zip(column.rows.columns()) {
+                encode_column(ty, field, out)?;
+            }
         }
     }
     Ok(())
@@ -310,6 +315,7 @@ fn decode_column(
         Layout::Text => decode_text(rows, nulls, input)?,
         Layout::Bytes => decode_bytes(rows, nulls, input)?,
         Layout::List => decode_lists(pg_type, rows, nulls, input)?,
+        Layout::Row => decode_records(pg_type, rows, nulls, input)?,
     })
 }
 
@@ -471,6 +477,19 @@ fn decode_lists(
     let items = decode_column(of, total, input)?;
     let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
     Ok(Arc::new(ListArray::new(field, offsets, items, nulls)))
+}
+
+/// Records: each field as a column.
+fn decode_records(
+    pg_type: &PgType,
+    rows: usize,
+    nulls: Option<NullBuffer>,
+    input: &mut Reader<'_>,
+) -> Result<ArrayRef, StorageError> {
+    let PgType::Record(record) = pg_type else { unreachable!("only records lie as rows") };
+    let columns = record.fields.iter().map(|field| decode_column(&field.ty, rows, input));
+    let columns = columns.collect::<Result<_, _>>()?;
+    Ok(Arc::new(StructArray::new(record.arrow_fields(), columns, nulls)))
 }
 
 fn decode_bytes(

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::{
     array::{
         ArrayRef, BinaryArray, BooleanArray, BooleanBufferBuilder, FixedSizeBinaryArray, ListArray,
-        PrimitiveArray, StringViewArray,
+        PrimitiveArray, StringViewArray, StructArray,
     },
     buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer},
     datatypes::{
@@ -16,7 +16,7 @@ use arrow::{
     },
 };
 
-use super::column::{Items, Layout, Value};
+use super::column::{Items, Layout, RowFields, Value};
 use crate::{storage::StorageError, types::PgType};
 
 /// Longest text that lies within its view.
@@ -61,6 +61,8 @@ pub(crate) enum Data {
         ends: Vec<i32>,
         items: Box<ColumnBuilder>,
     },
+    /// Records: a column for each field.
+    Row(Vec<ColumnBuilder>),
 }
 
 #[derive(Debug)]
@@ -101,6 +103,13 @@ impl ColumnBuilder {
                 let PgType::Array(of) = pg_type else { unreachable!("only arrays lie as lists") };
                 let items = Box::new(Self::new(of, rows)?);
                 Data::List { ends: Vec::with_capacity(rows), items }
+            }
+            Layout::Row => {
+                let PgType::Record(record) = pg_type else {
+                    unreachable!("only records lie as rows")
+                };
+                let fields = record.fields.iter().map(|field| Self::new(&field.ty, rows));
+                Data::Row(fields.collect::<Result<_, _>>()?)
             }
         };
         Ok(Self { data_type: pg_type.arrow_type(), data, len: 0, valid: None })
@@ -145,6 +154,7 @@ impl ColumnBuilder {
             Data::Uuid(v) => v.push([0; 16]),
             Data::U32(v) => v.push(0),
             Data::List { ends, items } => ends.push(items.len as i32),
+            Data::Row(fields) => fields.iter_mut().for_each(Self::push_null),
         }
         let len = self.len;
         let valid = self.valid.get_or_insert_with(|| {
@@ -184,6 +194,9 @@ impl ColumnBuilder {
                 (0..x.len()).for_each(|n| items.push(x.value(n)));
                 ends.push(items.len as i32);
             }
+            (Data::Row(fields), Value::Row(x)) => {
+                fields.iter_mut().enumerate().for_each(|(n, field)| field.push(x.value(n)));
+            }
             _ => unreachable!("columns of one schema have one layout"),
         }
         self.pushed();
@@ -216,6 +229,7 @@ impl ColumnBuilder {
                 let start = if row == 0 { 0 } else { ends[row - 1] as usize };
                 Value::List(Items::of_builder(items, start..ends[row] as usize))
             }
+            Data::Row(fields) => Value::Row(RowFields::of_builders(fields, row)),
         })
     }
 
@@ -242,6 +256,7 @@ impl ColumnBuilder {
             Data::Uuid(v) => v.capacity() * 16,
             Data::U32(v) => v.capacity() * 4,
             Data::List { ends, items } => ends.capacity() * 4 + items.memory_bytes(),
+            Data::Row(fields) => fields.iter().map(Self::memory_bytes).sum(),
         };
         data + self.valid.as_ref().map_or(0, |valid| valid.0.capacity() / 8)
     }
@@ -287,6 +302,13 @@ impl ColumnBuilder {
                     unreachable!("only arrays lie as lists")
                 };
                 Arc::new(ListArray::new(field, offsets(&ends), items.finish(), nulls))
+            }
+            Data::Row(columns) => {
+                let DataType::Struct(fields) = self.data_type else {
+                    unreachable!("only records lie as rows")
+                };
+                let columns = columns.into_iter().map(Self::finish).collect();
+                Arc::new(StructArray::new(fields, columns, nulls))
             }
         }
     }

@@ -3,7 +3,7 @@
 use arrow::{
     array::{
         Array, ArrayRef, BinaryArray, BooleanArray, FixedSizeBinaryArray, ListArray,
-        StringViewArray, cast::AsArray,
+        StringViewArray, StructArray, cast::AsArray,
     },
     buffer::NullBuffer,
     datatypes::{
@@ -34,6 +34,8 @@ pub enum Layout {
     U32,
     /// An array of one dimension.
     List,
+    /// A record.
+    Row,
 }
 
 impl Layout {
@@ -56,6 +58,13 @@ impl Layout {
             DataType::Interval(IntervalUnit::MonthDayNano) => Self::Interval,
             DataType::FixedSizeBinary(16) => Self::Uuid,
             DataType::UInt32 => Self::U32,
+            DataType::Struct(_) => match pg_type {
+                PgType::Record(record) if !record.fields.is_empty() => {
+                    let storable = record.fields.iter().all(|field| Self::of(&field.ty).is_some());
+                    storable.then_some(Self::Row)?
+                }
+                _ => return None,
+            },
             DataType::List(_) => match pg_type {
                 PgType::Array(of) if !matches!(**of, PgType::Array(_)) => {
                     Self::of(of).map(|_| Self::List)?
@@ -66,11 +75,11 @@ impl Layout {
         })
     }
 
-    /// Bytes of one value in memory; for text, bytea and arrays without what lies outside.
+    /// Bytes of one value in memory; for text, bytea, arrays and records without what lies outside.
     #[must_use]
     pub fn width(self) -> usize {
         match self {
-            Self::Bool => 1,
+            Self::Bool | Self::Row => 1,
             Self::I16 => 2,
             Self::I32 | Self::F32 | Self::U32 | Self::Bytes | Self::List => 4,
             Self::I64 | Self::F64 => 8,
@@ -104,6 +113,16 @@ pub enum Values<'a> {
     Uuid(&'a FixedSizeBinaryArray),
     U32(&'a [u32]),
     List(ListColumn<'a>),
+    Row(RowColumn<'a>),
+}
+
+/// A column of records.
+#[derive(Clone, Debug)]
+pub struct RowColumn<'a> {
+    /// The fields' types.
+    pub types: Vec<PgType>,
+    pub rows: &'a StructArray,
+    pub fields: Vec<ColumnRef<'a>>,
 }
 
 /// A column of arrays.
@@ -160,6 +179,17 @@ impl<'a> ColumnRef<'a> {
                 let items = Box::new(Self::new(of, list.values())?);
                 Values::List(ListColumn { of: of.as_ref().clone(), list, items })
             }
+            DataType::Struct(_) => {
+                let PgType::Record(record) = pg_type else {
+                    unreachable!("only records are structs")
+                };
+                let rows = array.as_struct();
+                let types: Vec<PgType> = record.fields.iter().map(|f| f.ty.clone()).collect();
+                let columns = types.iter().zip(rows.columns());
+                let fields = columns.map(|(ty, column)| Self::new(ty, column));
+                let fields = fields.collect::<Result<_, _>>()?;
+                Values::Row(RowColumn { types, rows, fields })
+            }
             _ => {
                 return Err(StorageError::Invalid(format!(
                     "columns of type {} cannot be stored",
@@ -194,6 +224,55 @@ pub enum Value<'a> {
     Uuid(&'a [u8]),
     U32(u32),
     List(Items<'a>),
+    Row(RowFields<'a>),
+}
+
+/// The fields of a record.
+#[derive(Clone, Copy, Debug)]
+pub struct RowFields<'a> {
+    of: RowOf<'a>,
+    row: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum RowOf<'a> {
+    Columns(&'a [ColumnRef<'a>]),
+    Builders(&'a [ColumnBuilder]),
+}
+
+impl<'a> RowFields<'a> {
+    /// A row of columns that are still built.
+    pub(super) fn of_builders(fields: &'a [ColumnBuilder], row: usize) -> Self {
+        Self { of: RowOf::Builders(fields), row }
+    }
+
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self.of {
+            RowOf::Columns(columns) => columns.len(),
+            RowOf::Builders(columns) => columns.len(),
+        }
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Field `n`, counted from 0; `None`: NULL.
+    #[must_use]
+    pub fn value(&self, n: usize) -> Option<Value<'a>> {
+        match self.of {
+            RowOf::Columns(columns) => columns[n].value(self.row),
+            RowOf::Builders(columns) => columns[n].value(self.row),
+        }
+    }
+}
+
+impl PartialEq for RowFields<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.len() == other.len() && (0..self.len()).all(|n| self.value(n) == other.value(n))
+    }
 }
 
 /// The elements of an array.
@@ -263,6 +342,7 @@ impl ColumnRef<'_> {
             Values::Interval(v) => Value::Interval(v[row]),
             Values::Uuid(a) => Value::Uuid(a.value(row)),
             Values::U32(v) => Value::U32(v[row]),
+            Values::Row(v) => Value::Row(RowFields { of: RowOf::Columns(&v.fields), row }),
             Values::List(v) => {
                 let offsets = v.list.value_offsets();
                 let (first, end) = (offsets[row] as usize, offsets[row + 1] as usize);

@@ -68,6 +68,7 @@ impl KeyEncoder {
                 PgType::Void
                     | PgType::Unknown
                     | PgType::Array(_)
+                    | PgType::Record(_)
                     | PgType::Json
                     | PgType::Jsonb
                     | PgType::Jsonpath
@@ -78,7 +79,7 @@ impl KeyEncoder {
         Ok(Self { types: types.into() })
     }
 
-    /// For keys that only compare values of one type in memory; arrays and jsonb, too.
+    /// For keys that only compare values of one type in memory; arrays, records and jsonb, too.
     #[must_use]
     pub fn comparing(pg_type: &PgType) -> Self {
         Self { types: Arc::new([pg_type.clone()]) }
@@ -220,6 +221,11 @@ fn push_value(
             let PgType::Array(of) = pg_type else { unreachable!("only arrays lie as lists") };
             (0..items.len()).try_for_each(|n| push_value(of, items.value(n), out))?;
             out.push(LIST_END);
+        }
+        Value::Row(fields) => {
+            let PgType::Record(of) = pg_type else { unreachable!("only records lie as rows") };
+            let mut types = of.fields.iter().enumerate();
+            types.try_for_each(|(n, field)| push_value(&field.ty, fields.value(n), out))?;
         }
         Value::Bool(x) => out.push(u8::from(x)),
         Value::I16(x) => out.extend_from_slice(&(x ^ i16::MIN).to_be_bytes()),

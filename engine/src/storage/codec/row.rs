@@ -98,6 +98,10 @@ pub(crate) fn push_value(value: Value<'_>, out: &mut Writer) {
             encode_row(items.len(), |n| items.value(n), out);
             out
         }
+        Value::Row(fields) => {
+            encode_row(fields.len(), |n| fields.value(n), out);
+            out
+        }
     };
 }
 
@@ -210,6 +214,7 @@ fn decode_value(input: &mut Reader<'_>, column: &mut ColumnBuilder) -> Result<()
             decode_items(input, items)?;
             ends.push(items.len() as i32);
         }
+        Data::Row(fields) => decode_row(input, fields)?,
     }
     column.pushed();
     Ok(())

@@ -1,4 +1,5 @@
 mod arrays;
+mod records;
 
 use std::sync::Arc;
 

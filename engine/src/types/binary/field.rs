@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use arrow::{
     array::{
         Array, ArrayRef, AsArray, BinaryArray, BooleanArray, FixedSizeBinaryArray, ListArray,
-        PrimitiveArray, StringViewArray,
+        PrimitiveArray, StringViewArray, StructArray,
     },
     datatypes::{
         ArrowPrimitiveType, DataType, Date32Type, Decimal128Type, Decimal256Type, Float32Type,
@@ -123,7 +123,9 @@ enum Column<'a> {
     Decimal256(&'a PrimitiveArray<Decimal256Type>, i8),
     Void,
     Array(&'a ListArray, &'a PgType, &'a FormatSettings),
-    /// The same, numbered from 0.
+    /// Each field with the OID of its type.
+    Record(&'a StructArray, Vec<(u32, FieldEncoder<'a>)>),
+    /// The same as an array, numbered from 0.
     Vector(&'a ListArray, PgType, &'a FormatSettings),
 }
 
@@ -215,6 +217,14 @@ impl<'a> Column<'a> {
                 return Err(SqlError::not_supported("the binary format of nested arrays"));
             }
             PgType::Array(of) => Self::Array(array.as_list(), of, settings),
+            PgType::Record(record) => {
+                let rows = array.as_struct();
+                let fields = rows.columns().iter().zip(&record.fields).map(|(column, field)| {
+                    let encoder = FieldEncoder::new(column, &field.ty, Format::Binary, settings)?;
+                    Ok((field.ty.oid(), encoder))
+                });
+                Self::Record(rows, fields.collect::<Result<_, SqlError>>()?)
+            }
             PgType::Int2vector => Self::Vector(array.as_list(), PgType::Int2, settings),
             PgType::Oidvector => Self::Vector(array.as_list(), PgType::Oid, settings),
         })
@@ -295,6 +305,16 @@ impl<'a> Column<'a> {
             Self::Array(a, of, settings) => {
                 let start = begin(out);
                 array(&a.value(row), of, 1, settings, out)?;
+                end(start, out);
+            }
+            Self::Record(a, _) if a.is_null(row) => null(out),
+            Self::Record(_, fields) => {
+                let start = begin(out);
+                out.extend_from_slice(&(fields.len() as u32).to_be_bytes());
+                for (oid, field) in fields {
+                    out.extend_from_slice(&oid.to_be_bytes());
+                    field.write(row, out)?;
+                }
                 end(start, out);
             }
             Self::Vector(a, _, _) if a.is_null(row) => null(out),

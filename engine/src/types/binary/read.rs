@@ -1,15 +1,15 @@
 //! Binary to values.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
-use arrow::datatypes::IntervalMonthDayNano;
+use arrow::{array::StructArray, datatypes::IntervalMonthDayNano};
 use datafusion::scalar::ScalarValue;
 
 use super::numeric_read;
 use crate::{
     error::{SqlError, sqlstate},
     types::{
-        PgType,
+        PgType, RecordType,
         encoding::invalid_utf8,
         text::{FormatSettings, canonical_numeric, parse_text, round_timestamp, round_us},
         timetz::TimeWithZone,
@@ -152,6 +152,7 @@ pub fn read_value(
             }
         }
         PgType::Array(of) => return array(of, value, settings),
+        PgType::Record(of) => return record(of, value, settings),
         PgType::Uuid | PgType::Void | PgType::Int2vector | PgType::Oidvector => {
             return Err(wrong());
         }
@@ -220,6 +221,62 @@ fn interval(value: [u8; 16]) -> Result<IntervalMonthDayNano, SqlError> {
         days: i32::from_be_bytes(days.try_into().expect("four bytes")),
         nanoseconds: us.checked_mul(1000).ok_or_else(|| out_of_range("interval", us))?,
     })
+}
+
+/// A row of a type with a name.
+fn record(
+    of: &RecordType,
+    bytes: &[u8],
+    settings: &FormatSettings,
+) -> Result<ScalarValue, SqlError> {
+    let wrong = || SqlError::new(sqlstate::INVALID_BINARY_REPRESENTATION, WRONG_FORMAT);
+    let mismatch = |message: String| SqlError::new(sqlstate::DATATYPE_MISMATCH, message);
+    if of.is_anonymous() {
+        let message = "input of anonymous composite types is not implemented";
+        return Err(SqlError::new(sqlstate::FEATURE_NOT_SUPPORTED, message));
+    }
+    let mut rest = bytes;
+    let next = |rest: &mut &[u8]| -> Result<i32, SqlError> {
+        let (field, after) = rest.split_first_chunk::<4>().ok_or_else(wrong)?;
+        *rest = after;
+        Ok(i32::from_be_bytes(*field))
+    };
+    let count = next(&mut rest)?;
+    if usize::try_from(count) != Ok(of.fields.len()) {
+        let expected = of.fields.len();
+        return Err(mismatch(format!("wrong number of columns: {count}, expected {expected}")));
+    }
+    let mut columns = Vec::with_capacity(of.fields.len());
+    for (n, field) in of.fields.iter().enumerate() {
+        let oid = next(&mut rest)?.cast_unsigned();
+        if oid != field.ty.oid() {
+            return Err(mismatch(format!(
+                "binary data has type {oid} instead of expected {} ({}) in record column {}",
+                field.ty.oid(),
+                field.ty.without_modifier().sql_name(),
+                n + 1
+            )));
+        }
+        let value = match next(&mut rest)? {
+            -1 => ScalarValue::try_new_null(&field.ty.arrow_type()).map_err(internal)?,
+            length => {
+                let length = usize::try_from(length).map_err(|_| wrong())?;
+                let (value, after) = rest.split_at_checked(length).ok_or_else(wrong)?;
+                rest = after;
+                read_value(&field.ty, value, settings)?
+            }
+        };
+        columns.push(value.to_array().map_err(internal)?);
+    }
+    if !rest.is_empty() {
+        return Err(wrong());
+    }
+    let row = StructArray::try_new(of.arrow_fields(), columns, None).map_err(internal)?;
+    Ok(ScalarValue::Struct(Arc::new(row)))
+}
+
+fn internal(error: impl std::fmt::Display) -> SqlError {
+    SqlError::internal(error.to_string())
 }
 
 /// An array of one dimension.

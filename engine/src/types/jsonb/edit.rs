@@ -161,7 +161,14 @@ pub fn edit_path(
         let what = if edit == PathEdit::Delete { "delete path" } else { "set path" };
         return Err(invalid(format!("cannot {what} in scalar")));
     }
-    if path.is_empty() {
+    // Nothing to be deleted or replaced, whatever the path says.
+    let is_empty = match value.view() {
+        View::Array(items) => items.iter().next().is_none(),
+        View::Object(object) => object.iter().next().is_none(),
+        _ => false,
+    };
+    let adds = !matches!(edit, PathEdit::Delete | PathEdit::Replace);
+    if path.is_empty() || is_empty && !adds {
         return Ok(value.bytes().to_vec());
     }
     edit_at(value, path, 0, edit, new)

@@ -9,6 +9,7 @@ mod length;
 mod names;
 mod numeric;
 mod parse;
+mod record;
 mod write;
 
 pub use array::array_elements;
@@ -25,6 +26,7 @@ pub use numeric::{
     overflow as numeric_overflow, parse_decimal, write_decimal128, write_decimal256,
 };
 pub use parse::{ColumnBuilder, boolean as parse_boolean, parse_text};
+pub use record::record_fields;
 pub use write::{TextEncoder, write_integer, write_text};
 
 use crate::types::{TimeZone, encoding::Encoding};

@@ -7,7 +7,7 @@ use arrow::{
         ArrayBuilder, ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder,
         Decimal256Builder, FixedSizeBinaryBuilder, Float32Builder, Float64Builder, Int16Builder,
         Int32Builder, Int64Builder, IntervalMonthDayNanoBuilder, ListArray, StringViewBuilder,
-        Time64MicrosecondBuilder, TimestampMicrosecondBuilder, UInt32Builder,
+        StructArray, Time64MicrosecondBuilder, TimestampMicrosecondBuilder, UInt32Builder,
     },
     buffer::{NullBuffer, OffsetBuffer, ScalarBuffer},
     datatypes::DataType,
@@ -16,7 +16,7 @@ use datafusion::scalar::ScalarValue;
 
 use super::{
     FormatSettings, array_elements, canonical_numeric, datetime, fit, fit_numeric,
-    interval::parse_interval, numeric, parse_decimal, round_timestamp, round_us,
+    interval::parse_interval, numeric, parse_decimal, record_fields, round_timestamp, round_us,
 };
 use crate::{
     error::{SqlError, sqlstate},
@@ -72,6 +72,50 @@ enum Values {
     Jsonpath(StringViewBuilder),
     Jsonb(BinaryBuilder),
     Array(Lists),
+    Record(Rows),
+}
+
+/// Rows: their fields, column by column.
+struct Rows {
+    fields: Vec<ColumnBuilder>,
+    valid: Vec<bool>,
+    /// Of `record`, whose fields no text can know.
+    anonymous: bool,
+}
+
+impl Rows {
+    fn append(&mut self, text: &str, settings: &FormatSettings) -> Result<(), SqlError> {
+        if self.anonymous {
+            let message = "input of anonymous composite types is not implemented";
+            return Err(SqlError::new(sqlstate::FEATURE_NOT_SUPPORTED, message));
+        }
+        let texts = record_fields(text, self.fields.len())?;
+        for (field, text) in self.fields.iter_mut().zip(texts) {
+            match text {
+                Some(text) => field.append(&text, settings)?,
+                None => field.append_null(),
+            }
+        }
+        self.valid.push(true);
+        Ok(())
+    }
+
+    fn append_null(&mut self) {
+        self.fields.iter_mut().for_each(ColumnBuilder::append_null);
+        self.valid.push(false);
+    }
+
+    fn finish(&mut self, data_type: &DataType) -> ArrayRef {
+        let DataType::Struct(fields) = data_type else { unreachable!("only records are structs") };
+        let valid = std::mem::take(&mut self.valid);
+        let rows = valid.len();
+        let nulls = valid.contains(&false).then(|| NullBuffer::from(valid));
+        let columns: Vec<ArrayRef> = self.fields.iter_mut().map(ColumnBuilder::finish).collect();
+        if columns.is_empty() {
+            return Arc::new(StructArray::new_empty_fields(rows, nulls));
+        }
+        Arc::new(StructArray::new(fields.clone(), columns, nulls))
+    }
 }
 
 /// Arrays: their elements, one after the other.
@@ -179,6 +223,15 @@ impl ColumnBuilder {
                 ends: Vec::with_capacity(capacity),
                 valid: Vec::with_capacity(capacity),
             }),
+            PgType::Record(record) => Values::Record(Rows {
+                fields: record
+                    .fields
+                    .iter()
+                    .map(|field| Self::new(&field.ty, capacity))
+                    .collect::<Result<_, _>>()?,
+                valid: Vec::with_capacity(capacity),
+                anonymous: record.is_anonymous(),
+            }),
             PgType::Int2vector | PgType::Oidvector => {
                 let item = if *pg_type == PgType::Int2vector { PgType::Int2 } else { PgType::Oid };
                 Values::Array(Lists {
@@ -208,6 +261,7 @@ impl ColumnBuilder {
             }
             Values::Bytea(b) | Values::Jsonb(b) => b.len(),
             Values::Array(lists) => lists.ends.len(),
+            Values::Record(rows) => rows.valid.len(),
             Values::Date(b) => b.len(),
             Values::Time(b) => b.len(),
             Values::Timestamp(b) | Values::Timestamptz(b) => b.len(),
@@ -241,12 +295,29 @@ impl ColumnBuilder {
                 lists.ends.push(end);
                 lists.valid.push(false);
             }
+            Values::Record(rows) => rows.append_null(),
             Values::Date(b) => b.append_null(),
             Values::Time(b) => b.append_null(),
             Values::Timestamp(b) | Values::Timestamptz(b) => b.append_null(),
             Values::Interval(b) => b.append_null(),
             Values::Uuid(b) | Values::Timetz(b) => b.append_null(),
             Values::Oid(b) => b.append_null(),
+        }
+    }
+
+    /// Appends a record of fields that [`field_mut`](Self::field_mut) has been given a value each for.
+    pub fn end_record(&mut self) {
+        if let Values::Record(rows) = &mut self.values {
+            rows.valid.push(true);
+        }
+    }
+
+    /// The fields of a record, to be given one value each before [`end_record`](Self::end_record); empty
+    /// for another type.
+    pub fn fields_mut(&mut self) -> &mut [Self] {
+        match &mut self.values {
+            Values::Record(rows) => &mut rows.fields,
+            _ => &mut [],
         }
     }
 
@@ -350,6 +421,7 @@ impl ColumnBuilder {
                 lists.close(true)?;
             }
             Values::Array(lists) => lists.append(text, settings)?,
+            Values::Record(rows) => rows.append(text, settings)?,
             Values::Oid(b) if self.pg_type.is_object_name() => {
                 b.append_value(settings.names.oid(&self.pg_type, text)?);
             }
@@ -371,6 +443,7 @@ impl ColumnBuilder {
         let width = self.pg_type.arrow_type().primitive_width().unwrap_or(16);
         let items = match &self.values {
             Values::Array(lists) => lists.items.memory_bytes(),
+            Values::Record(rows) => rows.fields.iter().map(Self::memory_bytes).sum(),
             _ => 0,
         };
         self.len() * width + self.bytes + items
@@ -393,6 +466,7 @@ impl ColumnBuilder {
             }
             Values::Bytea(b) | Values::Jsonb(b) => Arc::new(b.finish()),
             Values::Array(lists) => lists.finish(&self.pg_type.arrow_type()),
+            Values::Record(rows) => rows.finish(&self.pg_type.arrow_type()),
             Values::Date(b) => Arc::new(b.finish()),
             Values::Time(b) => Arc::new(b.finish()),
             Values::Timestamp(b) | Values::Timestamptz(b) => Arc::new(b.finish()),

@@ -35,6 +35,8 @@ pub struct TextEncoder<'a> {
     settings: &'a FormatSettings,
     /// A column of another Arrow type than its `PgType` has, cast.
     cast: Option<ArrayRef>,
+    /// Of a record.
+    fields: Vec<TextEncoder<'a>>,
 }
 
 impl<'a> TextEncoder<'a> {
@@ -42,7 +44,14 @@ impl<'a> TextEncoder<'a> {
     pub fn new(array: &'a ArrayRef, pg_type: &'a PgType, settings: &'a FormatSettings) -> Self {
         let cast = needs_cast(array.data_type())
             .and_then(|to| arrow::compute::cast(array.as_ref(), &to).ok());
-        Self { array, pg_type, settings, cast }
+        let fields = match (pg_type, array.as_struct_opt()) {
+            (PgType::Record(record), Some(rows)) => {
+                let columns = rows.columns().iter().zip(&record.fields);
+                columns.map(|(column, field)| Self::new(column, &field.ty, settings)).collect()
+            }
+            _ => Vec::new(),
+        };
+        Self { array, pg_type, settings, cast, fields }
     }
 
     /// Whether the value is NULL, for which [`write`](Self::write) writes nothing.
@@ -137,8 +146,29 @@ impl<'a> TextEncoder<'a> {
             DataType::FixedSizeList(..) => {
                 self.list(&array.as_fixed_size_list().value(row), out);
             }
+            DataType::Struct(_) if matches!(self.pg_type, PgType::Record(_)) => {
+                self.record(row, out);
+            }
             other => self.moment(array, other, row, out),
         }
+    }
+
+    /// `(1,"a b",)`: the fields in parentheses, nothing for NULL.
+    fn record(&self, row: usize, out: &mut Vec<u8>) {
+        let mut text = Vec::new();
+        out.push(b'(');
+        for (n, field) in self.fields.iter().enumerate() {
+            if n > 0 {
+                out.push(b',');
+            }
+            if field.is_null(row) {
+                continue;
+            }
+            text.clear();
+            field.write(row, &mut text);
+            write_field(&text, out);
+        }
+        out.push(b')');
     }
 
     fn moment(&self, array: &ArrayRef, data_type: &DataType, row: usize, out: &mut Vec<u8>) {
@@ -251,6 +281,24 @@ fn quotes_needed(text: &[u8]) -> bool {
         || text.iter().any(|b| {
             b.is_ascii_whitespace() || matches!(b, b'"' | b'\\' | b'{' | b'}' | b',' | 0x0b)
         })
+}
+
+/// The text of a field as it stands in the text of its record: in quotes where it has to be, with quotes
+/// and backslashes twice.
+fn write_field(text: &[u8], out: &mut Vec<u8>) {
+    let special =
+        |b: &u8| b.is_ascii_whitespace() || matches!(b, b'"' | b'\\' | b'(' | b')' | b',' | 0x0b);
+    if !text.is_empty() && !text.iter().any(special) {
+        return out.extend_from_slice(text);
+    }
+    out.push(b'"');
+    for byte in text {
+        if matches!(byte, b'"' | b'\\') {
+            out.push(*byte);
+        }
+        out.push(*byte);
+    }
+    out.push(b'"');
 }
 
 /// Arrow types that expressions may yield though no PgType lies so in memory.

@@ -108,6 +108,7 @@ fn relation_kind(table: &Table) -> char {
         RelationKind::Table => 'r',
         RelationKind::View => 'v',
         RelationKind::MaterializedView => 'm',
+        RelationKind::CompositeType => 'c',
     }
 }
 

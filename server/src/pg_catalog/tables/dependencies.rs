@@ -117,6 +117,7 @@ pub(in crate::pg_catalog) fn describe(
                 RelationKind::Table => "table",
                 RelationKind::View => "view",
                 RelationKind::MaterializedView => "materialized view",
+                RelationKind::CompositeType => "composite type",
             },
             None => relation_name(catalog, oid).map(|_| "table")?,
         };

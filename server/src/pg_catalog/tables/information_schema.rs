@@ -76,7 +76,7 @@ fn tables(source: &Source, rows: &mut Rows) {
             RelationKind::Table => push(schema, &table.name, "BASE TABLE", "YES"),
             RelationKind::View => push(schema, &table.name, "VIEW", "NO"),
             // The standard knows none.
-            RelationKind::MaterializedView => {}
+            RelationKind::MaterializedView | RelationKind::CompositeType => {}
         }
     }
 }
@@ -101,7 +101,7 @@ fn columns(source: &Source, rows: &mut Rows) {
             );
         }
     }
-    let shown = |table: &Table| table.kind != RelationKind::MaterializedView;
+    let shown = |table: &Table| matches!(table.kind, RelationKind::Table | RelationKind::View);
     for (schema, table) in source.tables().filter(|(_, table)| shown(table)) {
         for column in &table.columns {
             push_column(

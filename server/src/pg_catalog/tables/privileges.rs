@@ -40,7 +40,7 @@ fn grants<'a>(source: &'a Source, owners: &'a [(u32, String)]) -> Vec<Grant<'a>>
             });
         }
     }
-    let shown = |kind| kind != RelationKind::MaterializedView;
+    let shown = |kind| matches!(kind, RelationKind::Table | RelationKind::View);
     for (schema, table) in source.tables().filter(|(_, table)| shown(table.kind)) {
         all.push(Grant {
             owner: owner(table.owner),
