@@ -256,7 +256,8 @@ impl Catalog {
                 if let Some(oid) =
                     composite.relations().into_iter().find(|oid| !self.tables.contains_key(oid))
                 {
-                    return Err(ChangeError::NoSuchObject { kind, oid });
+                    let by = table.name.clone();
+                    return Err(ChangeError::StillNeeded { kind, oid, by });
                 }
             }
         }

@@ -27,7 +27,18 @@ pub struct CompositeField {
 }
 
 impl Composite {
+    /// The same as if it were of one relation alone, with all its fields.
+    #[must_use]
+    pub fn of_relation(&self, relation: Oid) -> Self {
+        let field = |field: &CompositeField| CompositeField {
+            composite: field.composite.as_ref().map(|inner| inner.of_relation(relation)),
+            ..field.clone()
+        };
+        Self { relation, fields: self.fields.iter().map(field).collect(), ..self.clone() }
+    }
+
     /// The relation it is of, and those its fields are of.
+    #[must_use]
     pub fn relations(&self) -> Vec<Oid> {
         let inner = self.fields.iter().filter_map(|field| field.composite.as_ref());
         std::iter::once(self.relation).chain(inner.flat_map(Self::relations)).collect()

@@ -52,6 +52,29 @@ pub fn row_type(catalog: &Catalog, table: &Table) -> Option<RecordType> {
     })
 }
 
+/// Refuses columns of temporary types in what stays.
+///
+/// # Errors
+/// 0A000.
+pub(super) fn refuse_temporary(catalog: &Catalog, table: &Table) -> Result<(), SqlError> {
+    let is_temporary =
+        |oid: u32| catalog.table_by_oid(oid).is_some_and(|relation| catalog.is_temporary(relation));
+    if catalog.is_temporary(table) {
+        return Ok(());
+    }
+    let of_temporary = |column: &&Column| {
+        let relations = column.composite.iter().flat_map(|composite| composite.relations());
+        relations.into_iter().any(is_temporary)
+    };
+    match table.columns.iter().find(of_temporary) {
+        Some(column) => {
+            let what = format!("column \"{}\" of a temporary type in a lasting one", column.name);
+            Err(SqlError::not_supported(what))
+        }
+        None => Ok(()),
+    }
+}
+
 /// What the descriptor of a column of this type says of it, if it is composite or an array of such.
 ///
 /// # Errors

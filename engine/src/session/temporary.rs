@@ -172,8 +172,9 @@ impl Drop for Temporary {
     }
 }
 
-/// A catalog with a session's objects. Views of which others dropped what they read are left out: in
-/// PostgreSQL they would have kept it from being dropped, here nobody else knew of them.
+/// A catalog with a session's objects. Views of which others dropped what they read are left out, and so
+/// are tables with columns of types that others dropped: in PostgreSQL they would have kept it from
+/// being dropped, here nobody else knew of them.
 fn laid_over(base: &Catalog, mut change: CatalogChange) -> Result<Catalog, SqlError> {
     loop {
         match base.apply(&change) {
@@ -182,7 +183,7 @@ fn laid_over(base: &Catalog, mut change: CatalogChange) -> Result<Catalog, SqlEr
                 error @ (ChangeError::StillNeeded { .. } | ChangeError::ColumnStillNeeded { .. }),
             ) => {
                 let before = change.upsert_tables.len();
-                let broken = broken_views(base, &change);
+                let broken = broken(base, &change);
                 change.upsert_tables.retain(|table| !broken.contains(&table.oid));
                 change.created.retain(|oid| !broken.contains(oid));
                 if change.upsert_tables.len() == before {
@@ -194,13 +195,17 @@ fn laid_over(base: &Catalog, mut change: CatalogChange) -> Result<Catalog, SqlEr
     }
 }
 
-/// The views among the objects that read what is not there.
-fn broken_views(base: &Catalog, change: &CatalogChange) -> Vec<Oid> {
+/// The objects that read, or are made of, what is not there.
+fn broken(base: &Catalog, change: &CatalogChange) -> Vec<Oid> {
     let find = |oid: Oid| {
         let own = change.upsert_tables.iter().find(|table| table.oid == oid);
         own.or_else(|| base.table_by_oid(oid))
     };
-    let broken = |table: &&Arc<Table>| {
+    let composed = |table: &&Arc<Table>| {
+        let composites = table.columns.iter().filter_map(|column| column.composite.as_ref());
+        composites.flat_map(|of| of.relations()).any(|oid| find(oid).is_none())
+    };
+    let misread = |table: &&Arc<Table>| {
         table.view.iter().flat_map(|view| &view.relations).any(|relation| {
             find(relation.oid).is_none_or(|read| {
                 let mut used = relation.columns.iter().filter(|column| column.used);
@@ -208,5 +213,6 @@ fn broken_views(base: &Catalog, change: &CatalogChange) -> Vec<Oid> {
             })
         })
     };
+    let broken = |table: &&Arc<Table>| composed(table) || misread(table);
     change.upsert_tables.iter().filter(broken).map(|table| table.oid).collect()
 }

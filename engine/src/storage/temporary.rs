@@ -23,7 +23,7 @@ use std::sync::{
 use bytes::Bytes;
 use glaredb_catalog::{
     CatalogChange,
-    descriptor::{Table as TableDescriptor, builtin},
+    descriptor::{Column, Table as TableDescriptor, builtin},
 };
 use glaredb_txn::{
     commit::{
@@ -105,12 +105,21 @@ impl TemporaryStore {
     }
 
     /// What a change of the session's temporary objects is here: the tables, all in one schema, without
-    /// the views, which may read what is not here.
+    /// the views, which may read what is not here. Composite types of columns are as if they were their own
+    /// table's for the same reason.
     #[must_use]
     pub fn stored_change(&self, change: &CatalogChange) -> CatalogChange {
         let known = self.state.catalog();
         let stored = change.upsert_tables.iter().filter(|table| table.is_stored());
+        let columns = |table: &TableDescriptor| {
+            let own = |column: &Column| Column {
+                composite: column.composite.as_ref().map(|of| of.of_relation(table.oid)),
+                ..column.clone()
+            };
+            table.columns.iter().map(own).collect()
+        };
         let here = |table: &TableDescriptor| TableDescriptor {
+            columns: columns(table),
             schema_oid: builtin::SCHEMA_PUBLIC,
             owner: builtin::ROLE_POSTGRES,
             ..table.clone()

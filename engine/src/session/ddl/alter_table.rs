@@ -11,6 +11,7 @@ use super::{
     super::{
         api::Notice,
         context::{ExecutionContext, undefined_table},
+        row_types::refuse_temporary,
     },
     add_column,
     add_key::add_key,
@@ -94,6 +95,7 @@ pub(super) async fn alter(
     if new.columns.is_empty() {
         return Err(SqlError::not_supported(format!("table \"{}\" without columns", new.name)));
     }
+    refuse_temporary(&context.catalog, &new)?;
     add_column::check_rows(context, &table, &added).await?;
     let widened = new.columns.len() != table.columns.len() || !added.is_empty();
     if widened || new.dropped.len() != table.dropped.len() {

@@ -14,7 +14,7 @@ use super::{
         api::{Execution, FieldDescription, Notice},
         context::ExecutionContext,
         prepare::{Explained, Plan},
-        row_types::composite_of,
+        row_types::{composite_of, refuse_temporary},
         run,
         table_schema::table_schema,
     },
@@ -312,6 +312,7 @@ pub(super) fn primary_key(
 
 /// Puts the new table into the transaction's catalog and gives it a storage.
 pub(super) fn add(context: &ExecutionContext, table: Table) -> Result<Arc<Table>, SqlError> {
+    refuse_temporary(&context.catalog, &table)?;
     let schema = Arc::new(table_schema(&table)?);
     let table = Arc::new(table);
     let mut change = CatalogChange::default();

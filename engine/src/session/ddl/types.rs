@@ -9,7 +9,11 @@ use glaredb_catalog::{
 use glaredb_txn::ids::{SchemaVersion, TableId};
 
 use super::{
-    super::{api::Notice, context::ExecutionContext, row_types::composite_of},
+    super::{
+        api::Notice,
+        context::ExecutionContext,
+        row_types::{composite_of, refuse_temporary},
+    },
     create_table::check_type,
     dependents::{self, DESIRED},
     drop, relation_kind, shown,
@@ -29,8 +33,7 @@ pub(super) fn create(context: &ExecutionContext, create: &CreateType) -> Result<
     }
     let allocator = context.engine.allocator();
     let columns = attributes(context, &create.columns)?;
-    let mut change = CatalogChange::default();
-    change.create_table(Table {
+    let table = Table {
         oid: allocator.oid(),
         name: name.clone(),
         kind: RelationKind::CompositeType,
@@ -43,7 +46,10 @@ pub(super) fn create(context: &ExecutionContext, create: &CreateType) -> Result<
         next_column_id: columns.len() as u32 + 1,
         columns,
         ..Table::default()
-    });
+    };
+    refuse_temporary(&context.catalog, &table)?;
+    let mut change = CatalogChange::default();
+    change.create_table(table);
     context.transaction.lock().change_catalog(&context.view, &context.catalog, change)
 }
 
