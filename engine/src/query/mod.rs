@@ -11,6 +11,7 @@
 
 pub mod append;
 pub mod errors;
+pub mod few_rows_sort;
 pub mod functions;
 pub mod optimizer;
 pub(crate) mod option_extension;

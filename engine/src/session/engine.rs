@@ -41,6 +41,7 @@ use crate::{
     query::{
         append::AsTheyCome,
         errors::sql_error,
+        few_rows_sort::SortFewRows,
         functions::{Functions, given_up::GivenUp, memory::QueryMemory},
         optimizer, parser,
         planner::{ResolvedColumn, ResolvedKind, ResolvedTable, ViewQuery},
@@ -160,6 +161,7 @@ impl Engine {
         let mut rules = PhysicalOptimizer::new().rules;
         rules.insert(0, Arc::new(AsTheyCome::Before));
         rules.push(Arc::new(AsTheyCome::After));
+        rules.push(Arc::new(SortFewRows));
         rules.push(Arc::new(TakeTurns));
         let template = SessionStateBuilder::new()
             .with_config(config)

@@ -95,6 +95,9 @@ pub(super) fn rewrite(
             "BY" if at > 0 && is(&tokens, at - 1, "GROUP") => {
                 group_quantifier(&tokens, at, &mut edits)
             }
+            "ANY" | "ALL" | "SOME" if opens(&tokens, at + 1) && is(&tokens, at + 2, "VALUES") => {
+                quantified_values(&tokens, at + 1, &mut edits);
+            }
             "USING" => order_operator(source, &tokens, at, &mut edits)?,
             "TRIM" if opens(&tokens, at + 1) => trim(&tokens, at + 2, &mut edits),
             "BETWEEN" if is(&tokens, at + 1, "ASYMMETRIC") => edits.remove(at + 1),
@@ -215,6 +218,17 @@ fn group_quantifier(tokens: &[TokenWithSpan], by: usize, edits: &mut Edits) {
     }
 }
 
+/// `ANY (VALUES …)`: sqlparser takes what is no SELECT as an expression.
+fn quantified_values(tokens: &[TokenWithSpan], open: usize, edits: &mut Edits) {
+    let Some(close) = closing(tokens, open) else { return };
+    let select = [keyword_token("SELECT"), Token::Mul, keyword_token("FROM"), Token::LParen];
+    for token in select {
+        edits.insert(open + 1, token);
+    }
+    edits.insert(close, Token::RParen);
+    edits.insert(close, word("*VALUES*", Some('"')));
+}
+
 /// `ORDER BY a USING >`: as ASC or DESC.
 fn order_operator(
     source: &str,
@@ -329,7 +343,7 @@ fn lists_nothing(tokens: &[TokenWithSpan], at: usize) -> bool {
         "FETCH",
         "FOR",
     ];
-    tokens.get(at).is_some_and(|t| t.token == Token::RParen)
+    tokens.get(at).is_none_or(|t| matches!(t.token, Token::RParen | Token::SemiColon))
         || ends.iter().any(|end| is(tokens, at, end))
 }
 

@@ -171,6 +171,13 @@ impl Planner<'_> {
         for (item, name, ty) in keys {
             sorts.push(self.sort_expr(item, Expr::Column(Column::from_name(name)), &ty)?);
         }
+        // Keys that ORDER BY does not name come last.
+        for index in on.iter().filter(|index| !matched.contains(index)) {
+            let column = &columns[*index];
+            let key = Expr::Column(Column::from_name(&column.internal));
+            super::arrays::order_needed(&column.ty)?;
+            sorts.push(SortExpr::new(self.sort_key(&column.ty, key), true, false));
+        }
         let groups = on.iter().map(|index| {
             let column = &columns[*index];
             self.sort_key(&column.ty, Expr::Column(Column::from_name(&column.internal)))

@@ -74,8 +74,8 @@ fn wrong(message: impl Into<String>) -> SqlError {
 impl Planner<'_> {
     pub(super) fn named_windows(&self, select: &ast::Select) -> Result<NamedWindows, SqlError> {
         let mut windows = NamedWindows::new();
-        for ast::NamedWindowDefinition(name, window) in &select.named_window {
-            let name = fold_identifier(name);
+        for ast::NamedWindowDefinition(written, window) in &select.named_window {
+            let name = fold_identifier(written);
             let ast::NamedWindowExpr::WindowSpec(spec) = window else {
                 return Err(SqlError::new(
                     sqlstate::SYNTAX_ERROR,
@@ -83,7 +83,8 @@ impl Planner<'_> {
                 ));
             };
             if windows.contains_key(&name) {
-                return Err(wrong(format!("window \"{name}\" is already defined")));
+                let error = wrong(format!("window \"{name}\" is already defined"));
+                return Err(self.at(error, written));
             }
             let spec = combined(&windows, spec)?;
             windows.insert(name, spec);

@@ -324,6 +324,7 @@ impl Planner<'_> {
             .hint("For example, FROM (SELECT ...) [AS] foo."));
         };
         let (plan, columns) = self.query(query, outer)?;
+        let (plan, columns) = self.decided(plan, columns)?;
         self.aliased(plan, &columns, alias)
     }
 

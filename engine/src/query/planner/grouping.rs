@@ -323,6 +323,7 @@ impl Planner<'_> {
             let projection = Projection::try_new(exprs, Arc::new(plan)).map_err(sql_error)?;
             LogicalPlan::Projection(projection)
         };
+        let several = grouping.sets.is_some();
         let groups = match grouping.sets {
             None => keys.groups,
             Some(sets) => {
@@ -334,7 +335,7 @@ impl Planner<'_> {
         let aggregate =
             Aggregate::try_new(Arc::new(plan), groups, keys.results).map_err(sql_error)?;
         let mut plan = LogicalPlan::Aggregate(aggregate);
-        if !keys.above.is_empty() {
+        if several || !keys.above.is_empty() {
             // The column that tells grouping sets apart is gone by the time the plan runs.
             let columns = plan.schema().columns().into_iter();
             let columns = columns.filter(|c| c.name != Aggregate::INTERNAL_GROUPING_ID);

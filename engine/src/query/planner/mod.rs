@@ -278,20 +278,29 @@ pub fn plan_create_table_as(
     let mut planner = Planner::new(context, Some(query), &declared(context, param_types)?);
     let (plan, columns) = planner.query(ast, None)?;
     let (plan, columns) = planner.decided(plan, columns)?;
-    let mut items = Vec::with_capacity(columns.len());
-    for column in columns {
-        let name = datafusion::common::Column::from_name(&column.internal);
-        let mut bound = bound::Bound::new(Expr::Column(name), column.ty);
-        if matches!(bound.ty, PgType::Numeric(Some(_))) && !column.keeps_modifier {
-            bound = bound::Bound::new(planner.bare(bound)?, PgType::Numeric(None));
-        }
-        items.push((column.name, bound, column.origin, column.keeps_modifier));
-    }
-    let (plan, columns) = planner.project_output(plan, items)?;
+    let (plan, columns) = planner.stored_columns(plan, columns)?;
     planner.planned(plan, columns)
 }
 
 impl Planner<'_> {
+    /// A result as a relation keeps it: decimals that are computed become numeric without precision.
+    fn stored_columns(
+        &mut self,
+        plan: LogicalPlan,
+        columns: Vec<query::OutputColumn>,
+    ) -> Result<query::QueryPlan, SqlError> {
+        let mut items = Vec::with_capacity(columns.len());
+        for column in columns {
+            let name = datafusion::common::Column::from_name(&column.internal);
+            let mut bound = bound::Bound::new(Expr::Column(name), column.ty);
+            if matches!(bound.ty, PgType::Numeric(Some(_))) && !column.keeps_modifier {
+                bound = bound::Bound::new(self.bare(bound)?, PgType::Numeric(None));
+            }
+            items.push((column.name, bound, column.origin, column.keeps_modifier));
+        }
+        self.project_output(plan, items)
+    }
+
     fn planned(
         &mut self,
         plan: LogicalPlan,

@@ -1,10 +1,16 @@
 //! Where in the text an error is shown.
 
-use datafusion::sql::sqlparser::ast::{self, Spanned};
+use std::ops::ControlFlow;
 
-use super::Planner;
+use datafusion::sql::sqlparser::{
+    ast::{self, Spanned},
+    tokenizer::Location,
+};
+
+use super::{Planner, aggregates::is_aggregate, calls::function_name};
 use crate::{
     error::{SqlError, sqlstate},
+    query::parser::fold_identifier,
     types::jsonpath,
 };
 
@@ -22,6 +28,36 @@ fn literal_text(expr: &ast::Expr) -> Option<&str> {
     }
 }
 
+/// The first name of a column that stands outside of aggregates.
+fn outside_aggregates(node: &impl ast::Visit, column: &str) -> Option<ast::Ident> {
+    let mut aggregate_end = Location::empty();
+    let found = ast::visit_expressions(node, |expr| {
+        let (first, last) = match expr {
+            ast::Expr::Function(function) => {
+                let name = function_name(&function.name);
+                if name.is_ok_and(|name| is_aggregate(&name)) {
+                    aggregate_end = aggregate_end.max(expr.span().end);
+                }
+                return ControlFlow::Continue(());
+            }
+            ast::Expr::Identifier(ident) => (ident, ident),
+            ast::Expr::CompoundIdentifier(parts) => match (parts.first(), parts.last()) {
+                (Some(first), Some(last)) => (first, last),
+                _ => return ControlFlow::Continue(()),
+            },
+            _ => return ControlFlow::Continue(()),
+        };
+        match fold_identifier(last) == column && first.span.start >= aggregate_end {
+            true => ControlFlow::Break(first.clone()),
+            false => ControlFlow::Continue(()),
+        }
+    });
+    match found {
+        ControlFlow::Break(ident) => Some(ident),
+        ControlFlow::Continue(()) => None,
+    }
+}
+
 impl Planner<'_> {
     /// The error with the place of an expression, unless it has one or is one that PostgreSQL only
     /// finds when it computes, without a place.
@@ -32,6 +68,27 @@ impl Planner<'_> {
         }
         match self.statement.and_then(|s| s.position(expr.span().start)) {
             Some(position) => error.position(position),
+            None => error,
+        }
+    }
+
+    /// The error with the place of the column that it says is not grouped by.
+    pub(super) fn locate_ungrouped(
+        &self,
+        error: SqlError,
+        select: &ast::Select,
+        order_by: &[ast::OrderByExpr],
+    ) -> SqlError {
+        let name = error.message.split('"').nth(1);
+        let column = name.and_then(|name| name.rsplit('.').next());
+        let (Some(column), sqlstate::GROUPING_ERROR) = (column, error.sqlstate) else {
+            return error;
+        };
+        let place = outside_aggregates(&select.projection, column)
+            .or_else(|| order_by.iter().find_map(|item| outside_aggregates(&item.expr, column)))
+            .or_else(|| outside_aggregates(select.having.as_ref()?, column));
+        match place {
+            Some(ident) => self.at(error, &ident),
             None => error,
         }
     }

@@ -587,7 +587,8 @@ impl Planner<'_> {
                     self.decided(plan, columns)?
                 }
             };
-            let columns = renamed(&name, columns, &renames)?;
+            let columns =
+                renamed(&name, columns, &renames).map_err(|e| self.at(e, &cte.alias.name))?;
             // What it is ordered by is computed with it.
             let plan = self.with_order_columns(plan)?;
             // It is computed once, however often it is read.

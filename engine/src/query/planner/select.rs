@@ -98,7 +98,6 @@ impl Planner<'_> {
             self.select_item(item, &select_env, &mut items)?;
         }
         self.settle_parameters(&mut items, parameter_types)?;
-        let grouping = self.group_by(&select.group_by, &items, env)?;
         let having = match &select.having {
             None => None,
             Some(having) => {
@@ -112,6 +111,7 @@ impl Planner<'_> {
                 self.order_target(item, &items, &env.clause("ORDER BY").with(true, true))?;
             order.push(OrderKey { item, target });
         }
+        let grouping = self.group_by(&select.group_by, &items, env)?;
         // Keys of DISTINCT ON that are not output follow the output.
         let visible = items.len();
         let on = match &select.distinct {
@@ -122,13 +122,20 @@ impl Planner<'_> {
             _ => None,
         };
         let as_they_come = having.is_none() && grouping.is_none() && shows_rows(&items);
-        let plan = self.aggregate(plan, env.scope, grouping, having, &mut items, &mut order)?;
+        let plan = self
+            .aggregate(plan, env.scope, grouping, having, &mut items, &mut order)
+            .map_err(|error| self.locate_ungrouped(error, select, order_by))?;
         let (plan, items) = self.window(plan, items, &mut order)?;
         match (&select.distinct, on) {
             (_, Some(on)) => self.finish_distinct_on(plan, items, visible, order, &on),
             (Some(ast::Distinct::Distinct), _) => self.finish(plan, items, order, &[], true),
             _ => {
-                let inherited = if as_they_come { env.scope.order.as_slice() } else { &[] };
+                // An aggregate that a subquery uses groups, too.
+                let shows = |key: &SortExpr| {
+                    key.expr.column_refs().into_iter().all(|c| plan.schema().has_column(c))
+                };
+                let kept = as_they_come && env.scope.order.iter().all(shows);
+                let inherited = if kept { env.scope.order.as_slice() } else { &[] };
                 self.finish(plan, items, order, inherited, false)
             }
         }

@@ -272,6 +272,7 @@ pub fn plan_view(
     planner.recorder = Some(Box::default());
     let (plan, columns) = planner.query(query, None)?;
     let (plan, columns) = planner.decided(plan, columns)?;
+    let (plan, columns) = planner.stored_columns(plan, columns)?;
     let names = planner.recorder.take().map(|recorder| recorder.0.into_inner());
     Ok((planner.planned(plan, columns)?, names.unwrap_or_default()))
 }
@@ -290,6 +291,7 @@ pub fn plan_refresh(context: &PlanContext<'_>, view: &ResolvedTable) -> Result<P
     planner.params_allowed = false;
     let (plan, columns) = planner.query(ast, None)?;
     let (plan, columns) = planner.decided(plan, columns)?;
+    let (plan, columns) = planner.stored_columns(plan, columns)?;
     planner.planned(plan, columns)
 }
 
