@@ -20,7 +20,10 @@ use datafusion::{
     catalog::Session,
     common::{DFSchema, DFSchemaRef, Result, TableReference, tree_node::TreeNodeRecursion},
     error::DataFusionError,
-    execution::{RecordBatchStream, SendableRecordBatchStream, TaskContext, context::QueryPlanner},
+    execution::{
+        RecordBatchStream, SendableRecordBatchStream, SessionState, TaskContext,
+        context::QueryPlanner,
+    },
     logical_expr::{
         Expr, Extension, LogicalPlan, UserDefinedLogicalNode, UserDefinedLogicalNodeCore,
         physical_planning_context::PhysicalPlanningContext,
@@ -39,7 +42,7 @@ use futures::{Stream, StreamExt};
 use super::{
     errors::external,
     functions::series::zero_step,
-    shared_rows::{Copies, SharedNode},
+    shared_rows::{Copies, SharedNode, defined},
 };
 
 /// The input's rows beside the numbers from the first bound to the second by the third.
@@ -134,8 +137,13 @@ impl QueryPlanner for Planner {
         plan: &LogicalPlan,
         session: &dyn Session,
     ) -> Result<Arc<dyn ExecutionPlan>> {
+        let optimize = |plan: &LogicalPlan| match session.as_any().downcast_ref::<SessionState>() {
+            Some(state) => state.optimize(plan),
+            None => Ok(plan.clone()),
+        };
+        let plan = defined(plan.clone(), &optimize)?;
         DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(NodePlanner::default())])
-            .create_physical_plan(plan, session)
+            .create_physical_plan(&plan, session)
             .await
     }
 }
@@ -158,7 +166,8 @@ impl ExtensionPlanner for NodePlanner {
         context: &PhysicalPlanningContext,
     ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
         if let Some(node) = node.as_any().downcast_ref::<SharedNode>() {
-            return Ok(Some(self.copies.plan(node, Arc::clone(&inputs[0]))));
+            let partitions = session.config().target_partitions();
+            return Ok(Some(self.copies.plan(node, inputs.first().cloned(), partitions)));
         }
         let Some(node) = node.as_any().downcast_ref::<SeriesNode>() else { return Ok(None) };
         let schema = node.input.schema();

@@ -8,11 +8,15 @@
 //!
 //! Copies stay alike because no rule changes an input for the sake of what is above: filters, limits
 //! and the choice of columns stop at the node.
+//!
+//! An input is planned in one place only; the other copies are leaves. Copies within copies would
+//! double a plan with each level otherwise. A rule may drop the place that has the input, such as
+//! one that finds that nothing can come of a join: [`defined`] gives the input to another then.
 
 use std::{
     cmp::Ordering,
     fmt,
-    hash::Hash,
+    hash::{Hash, Hasher},
     sync::{
         Arc, OnceLock,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -25,9 +29,9 @@ use arrow::{
 };
 use datafusion::{
     common::{
-        DFSchemaRef, Result, Statistics,
+        DFSchemaRef, Result, Statistics, internal_err,
         runtime::JoinSet,
-        tree_node::{Transformed, TreeNodeRecursion},
+        tree_node::{Transformed, TreeNode, TreeNodeRecursion},
     },
     error::DataFusionError,
     execution::{
@@ -42,7 +46,7 @@ use datafusion::{
         coop::make_cooperative,
         execution_plan::{Boundedness, EmissionType},
         spill::get_record_batch_memory_size,
-        statistics::{ChildStats, StatisticsArgs},
+        statistics::{ChildStats, StatisticsArgs, StatisticsContext},
         stream::RecordBatchStreamAdapter,
         work_table::WorkTableExec,
     },
@@ -58,16 +62,62 @@ use parking_lot::Mutex;
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
 /// The input's rows, the same as those of every other node with this number.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct SharedNode {
     pub(super) number: u64,
-    pub(super) input: LogicalPlan,
+    pub(super) input: Input,
+}
+
+/// The input of a [`SharedNode`].
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(super) enum Input {
+    Here(LogicalPlan),
+    /// In another place; it was this.
+    Elsewhere(Arc<LogicalPlan>),
+}
+
+impl SharedNode {
+    /// The input, wherever it is planned.
+    pub(super) fn input(&self) -> &LogicalPlan {
+        match &self.input {
+            Input::Here(input) => input,
+            Input::Elsewhere(input) => input,
+        }
+    }
+
+    fn is_leaf(&self) -> bool {
+        matches!(self.input, Input::Elsewhere(_))
+    }
+}
+
+impl PartialEq for SharedNode {
+    fn eq(&self, other: &Self) -> bool {
+        // The input elsewhere is that of the number.
+        self.number == other.number
+            && match (&self.input, &other.input) {
+                (Input::Here(a), Input::Here(b)) => a == b,
+                (Input::Elsewhere(_), Input::Elsewhere(_)) => true,
+                _ => false,
+            }
+    }
+}
+
+impl Eq for SharedNode {}
+
+impl Hash for SharedNode {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.number.hash(state);
+        self.is_leaf().hash(state);
+    }
 }
 
 /// The plan as a node that may be copied.
 #[must_use]
 pub(super) fn shared(input: LogicalPlan) -> LogicalPlan {
-    let node = SharedNode { number: NEXT.fetch_add(1, Relaxed), input };
+    as_plan(SharedNode { number: NEXT.fetch_add(1, Relaxed), input: Input::Here(input) })
+}
+
+fn as_plan(node: SharedNode) -> LogicalPlan {
     LogicalPlan::Extension(Extension { node: Arc::new(node) })
 }
 
@@ -78,11 +128,84 @@ pub(super) fn as_shared(plan: &LogicalPlan) -> Option<&SharedNode> {
     extension.node.as_any().downcast_ref()
 }
 
-/// The plan without nodes that stand in one place only.
+/// The plan without nodes that stand in one place only, and with each input in one place only.
 ///
 /// # Errors
 /// None of its own.
-pub(super) fn without_single(plan: LogicalPlan) -> Result<LogicalPlan> {
+pub(super) fn in_one_place(plan: LogicalPlan) -> Result<LogicalPlan> {
+    with_leaves(without_single(plan)?, &mut HashSet::new())
+}
+
+/// The plan with leaves for nodes that are `known`, and for all but the first of others.
+fn with_leaves(plan: LogicalPlan, known: &mut HashSet<u64>) -> Result<LogicalPlan> {
+    plan.transform_down_with_subqueries(|plan| match as_shared(&plan) {
+        Some(node) if !node.is_leaf() && !known.insert(node.number) => {
+            // Values of parameters reach what stands in the plan only.
+            if has_placeholder(node.input())? {
+                return Ok(Transformed::no(plan));
+            }
+            let input = Input::Elsewhere(Arc::new(node.input().clone()));
+            let leaf = as_plan(SharedNode { number: node.number, input });
+            Ok(Transformed::new(leaf, true, TreeNodeRecursion::Jump))
+        }
+        _ => Ok(Transformed::no(plan)),
+    })
+    .map(|plan| plan.data)
+}
+
+fn has_placeholder(plan: &LogicalPlan) -> Result<bool> {
+    let mut found = false;
+    plan.apply_with_subqueries(|plan| {
+        plan.apply_expressions(|expr| {
+            found = found || expr.exists(|expr| Ok(matches!(expr, Expr::Placeholder(_))))?;
+            Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+        })
+    })?;
+    Ok(found)
+}
+
+/// The optimized plan with an input for every number that has leaves.
+///
+/// # Errors
+/// Those of `optimize`, which is asked for inputs whose place was dropped.
+pub(super) fn defined(
+    mut plan: LogicalPlan,
+    optimize: &dyn Fn(&LogicalPlan) -> Result<LogicalPlan>,
+) -> Result<LogicalPlan> {
+    loop {
+        let (mut known, mut leaves) = (HashSet::new(), Vec::new());
+        plan.apply_with_subqueries(|plan| {
+            match as_shared(plan) {
+                Some(node) if node.is_leaf() => leaves.push(node.clone()),
+                Some(node) => {
+                    known.insert(node.number);
+                }
+                None => {}
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        let Some(missing) = leaves.into_iter().find(|leaf| !known.contains(&leaf.number)) else {
+            return Ok(plan);
+        };
+        let input = optimize(&with_leaves(missing.input().clone(), &mut known)?)?;
+        let mut input = Some(input);
+        plan = plan
+            .transform_down_with_subqueries(|plan| {
+                let is_it = as_shared(&plan).is_some_and(|node| node.number == missing.number);
+                match input.take_if(|_| is_it) {
+                    Some(input) => {
+                        let node = SharedNode { number: missing.number, input: Input::Here(input) };
+                        Ok(Transformed::new(as_plan(node), true, TreeNodeRecursion::Jump))
+                    }
+                    None => Ok(Transformed::no(plan)),
+                }
+            })?
+            .data;
+    }
+}
+
+/// The plan without nodes that stand in one place only.
+fn without_single(plan: LogicalPlan) -> Result<LogicalPlan> {
     let mut places: HashMap<u64, usize> = HashMap::new();
     plan.apply_with_subqueries(|node| {
         if let Some(node) = as_shared(node) {
@@ -95,7 +218,7 @@ pub(super) fn without_single(plan: LogicalPlan) -> Result<LogicalPlan> {
     }
     plan.transform_up_with_subqueries(|plan| match as_shared(&plan) {
         Some(node) if places.get(&node.number) == Some(&1) => {
-            Ok(Transformed::yes(node.input.clone()))
+            Ok(Transformed::yes(node.input().clone()))
         }
         _ => Ok(Transformed::no(plan)),
     })
@@ -116,11 +239,14 @@ impl UserDefinedLogicalNodeCore for SharedNode {
     }
 
     fn inputs(&self) -> Vec<&LogicalPlan> {
-        vec![&self.input]
+        match &self.input {
+            Input::Here(input) => vec![input],
+            Input::Elsewhere(_) => Vec::new(),
+        }
     }
 
     fn schema(&self) -> &DFSchemaRef {
-        self.input.schema()
+        self.input().schema()
     }
 
     fn expressions(&self) -> Vec<Expr> {
@@ -132,32 +258,55 @@ impl UserDefinedLogicalNodeCore for SharedNode {
     }
 
     fn with_exprs_and_inputs(&self, _: Vec<Expr>, mut inputs: Vec<LogicalPlan>) -> Result<Self> {
-        Ok(Self { number: self.number, input: inputs.swap_remove(0) })
+        let input = match inputs.pop() {
+            Some(input) => Input::Here(input),
+            None => self.input.clone(),
+        };
+        Ok(Self { number: self.number, input })
     }
 }
 
 /// The copies that were planned of each node.
 #[derive(Default)]
-pub(super) struct Copies(Mutex<HashMap<u64, (Arc<Gathering>, usize)>>);
+pub(super) struct Copies(Mutex<HashMap<u64, Known>>);
+
+#[derive(Default)]
+struct Known {
+    gathering: Arc<Gathering>,
+    copies: usize,
+    /// Whether one of them had the input.
+    defined: bool,
+}
 
 impl Copies {
-    /// Executes one more copy of a node.
+    /// Executes one more copy of a node. `input`: of one that is no leaf.
     pub(super) fn plan(
         &self,
         node: &SharedNode,
-        input: Arc<dyn ExecutionPlan>,
+        input: Option<Arc<dyn ExecutionPlan>>,
+        partitions: usize,
     ) -> Arc<dyn ExecutionPlan> {
         let mut known = self.0.lock();
-        let (gathering, copies) = known.entry(node.number).or_default();
-        *copies += 1;
-        Arc::new(SharedExec::new(input, Arc::clone(gathering), *copies))
+        let known = known.entry(node.number).or_default();
+        known.copies += 1;
+        let gathering = Arc::clone(&known.gathering);
+        let copy = known.copies;
+        Arc::new(match input {
+            Some(input) => {
+                let first = !std::mem::replace(&mut known.defined, true);
+                SharedExec::new(input, gathering, copy, first)
+            }
+            None => {
+                SharedExec::leaf(Arc::clone(node.schema().inner()), partitions, gathering, copy)
+            }
+        })
     }
 }
 
 /// What one execution of the plan reads, gathered by whoever comes first.
 #[derive(Default)]
 struct Gathering {
-    /// The input of the first copy, as it was made last.
+    /// The input of the first copy that has it, as it was made last.
     input: Mutex<Option<Arc<dyn ExecutionPlan>>>,
     rows: OnceLock<Shared<BoxFuture<'static, Gathered>>>,
     /// What executions of a recursive query's step read instead: the latest, and which copies have
@@ -217,29 +366,54 @@ async fn gather(input: Arc<dyn ExecutionPlan>, context: Arc<TaskContext>) -> Gat
 
 /// Executes a [`SharedNode`].
 struct SharedExec {
-    input: Arc<dyn ExecutionPlan>,
+    /// `None` for a leaf.
+    input: Option<Arc<dyn ExecutionPlan>>,
+    schema: SchemaRef,
     gathering: Arc<Gathering>,
     /// The number of this copy.
     copy: usize,
+    /// Whether what this copy's input becomes is what all read.
+    first: bool,
     /// Whether the input is not this copy's own: DataFusion gives a step of a recursion what the step
     /// before made in one place only, which is below the first copy.
     follows: bool,
     properties: Arc<PlanProperties>,
 }
 
+fn properties(schema: &SchemaRef, partitions: usize) -> Arc<PlanProperties> {
+    Arc::new(PlanProperties::new(
+        EquivalenceProperties::new(Arc::clone(schema)),
+        Partitioning::UnknownPartitioning(partitions),
+        EmissionType::Final,
+        Boundedness::Bounded,
+    ))
+}
+
 impl SharedExec {
-    fn new(input: Arc<dyn ExecutionPlan>, gathering: Arc<Gathering>, copy: usize) -> Self {
-        let properties = PlanProperties::new(
-            EquivalenceProperties::new(input.schema()),
-            Partitioning::UnknownPartitioning(input.output_partitioning().partition_count()),
-            EmissionType::Final,
-            Boundedness::Bounded,
-        );
-        let follows = copy > 1 && reads_work_table(&input);
-        if copy == 1 {
+    fn new(
+        input: Arc<dyn ExecutionPlan>,
+        gathering: Arc<Gathering>,
+        copy: usize,
+        first: bool,
+    ) -> Self {
+        let schema = input.schema();
+        let properties = properties(&schema, input.output_partitioning().partition_count());
+        let follows = !first && reads_work_table(&input);
+        if first {
             *gathering.input.lock() = Some(Arc::clone(&input));
         }
-        Self { input, gathering, copy, follows, properties: Arc::new(properties) }
+        Self { input: Some(input), schema, gathering, copy, first, follows, properties }
+    }
+
+    fn leaf(schema: SchemaRef, partitions: usize, gathering: Arc<Gathering>, copy: usize) -> Self {
+        let properties = properties(&schema, partitions.max(1));
+        Self { input: None, schema, gathering, copy, first: false, follows: true, properties }
+    }
+
+    /// What is gathered.
+    fn source(&self) -> Option<Arc<dyn ExecutionPlan>> {
+        let first = self.follows.then(|| self.gathering.input.lock().clone()).flatten();
+        first.or_else(|| self.input.clone())
     }
 }
 
@@ -269,7 +443,10 @@ impl ExecutionPlan for SharedExec {
     }
 
     fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        if self.follows { Vec::new() } else { vec![&self.input] }
+        match &self.input {
+            Some(input) if !self.follows => vec![input],
+            _ => Vec::new(),
+        }
     }
 
     fn apply_expressions(
@@ -287,16 +464,22 @@ impl ExecutionPlan for SharedExec {
             return Ok(self);
         }
         let gathering = Arc::clone(&self.gathering);
-        Ok(Arc::new(Self::new(children.swap_remove(0), gathering, self.copy)))
+        Ok(Arc::new(Self::new(children.swap_remove(0), gathering, self.copy, self.first)))
     }
 
     /// For the next step of a recursion: other rows if they depend on the step before.
     fn reset_state(self: Arc<Self>) -> Result<Arc<dyn ExecutionPlan>> {
-        if !reads_work_table(&self.input) {
+        if !self.source().is_some_and(|source| reads_work_table(&source)) {
             return Ok(self);
         }
         let next = self.gathering.next(self.copy);
-        Ok(Arc::new(Self::new(Arc::clone(&self.input), next, self.copy)))
+        Ok(Arc::new(match &self.input {
+            Some(input) => Self::new(Arc::clone(input), next, self.copy, self.first),
+            None => {
+                let partitions = self.properties.partitioning.partition_count();
+                Self::leaf(Arc::clone(&self.schema), partitions, next, self.copy)
+            }
+        }))
     }
 
     fn execute(
@@ -304,11 +487,10 @@ impl ExecutionPlan for SharedExec {
         partition: usize,
         context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
-        let begin = || {
-            let first = self.follows.then(|| self.gathering.input.lock().clone()).flatten();
-            let input = first.unwrap_or_else(|| Arc::clone(&self.input));
-            gather(input, context).boxed().shared()
+        let Some(input) = self.source() else {
+            return internal_err!("shared rows without what they are made of");
         };
+        let begin = || gather(input, context).boxed().shared();
         let rows = self.gathering.rows.get_or_init(begin).clone();
         let schema = self.schema();
         // Another copy's plan may have more partitions than this one's.
@@ -331,16 +513,24 @@ impl ExecutionPlan for SharedExec {
     }
 
     fn child_stats_requests(&self, partition: Option<usize>) -> Vec<ChildStats> {
-        if self.follows { Vec::new() } else { vec![ChildStats::At(partition)] }
+        vec![ChildStats::At(partition); self.children().len()]
     }
 
     fn statistics_from_inputs(
         &self,
         inputs: &[Arc<Statistics>],
-        _: &StatisticsArgs,
+        args: &StatisticsArgs,
     ) -> Result<Arc<Statistics>> {
-        let unknown = || Arc::new(Statistics::new_unknown(&self.schema()));
-        Ok(inputs.first().map_or_else(unknown, Arc::clone))
+        if let Some(input) = inputs.first() {
+            return Ok(Arc::clone(input));
+        }
+        let mut known = Statistics::new_unknown(&self.schema());
+        if let (Some(source), None) = (self.source(), args.partition()) {
+            let source =
+                StatisticsContext::new().compute(source.as_ref(), &StatisticsArgs::new())?;
+            known.num_rows = source.num_rows;
+        }
+        Ok(Arc::new(known))
     }
 }
 

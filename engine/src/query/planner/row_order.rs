@@ -95,10 +95,10 @@ impl Planner<'_> {
             // Copies are alike: nothing is added to one.
             LogicalPlan::Extension(_) => {
                 let Some(node) = as_shared(plan) else { return Ok(None) };
-                let Some((input, keys)) = self.order_of(&node.input, false)? else {
+                let Some((input, keys)) = self.order_of(node.input(), false)? else {
                     return Ok(None);
                 };
-                let same = input.schema().fields().len() == node.input.schema().fields().len();
+                let same = input.schema().fields().len() == node.input().schema().fields().len();
                 Ok(same.then(|| (plan.clone(), keys)))
             }
             _ => Ok(None),

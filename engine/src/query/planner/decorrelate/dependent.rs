@@ -373,7 +373,7 @@ impl Planner<'_> {
         let (dependent, columns) = match known {
             Some(known) => known,
             None => {
-                let (input, columns) = self.dependent(node.input.clone(), domain, ours)?;
+                let (input, columns) = self.dependent(node.input().clone(), domain, ours)?;
                 let known = (shared(input), columns);
                 domain.shared.borrow_mut().insert(node.number, known.clone());
                 known

@@ -43,7 +43,7 @@ use crate::{
     error::SqlError,
     query::{
         errors::{external, sql_error},
-        shared_rows::without_single,
+        shared_rows::in_one_place,
     },
 };
 use datafusion::{
@@ -187,7 +187,7 @@ impl Planner<'_> {
     /// Makes joins of all subqueries of a plan.
     pub(super) fn decorrelate(&mut self, plan: LogicalPlan) -> Result<LogicalPlan, SqlError> {
         let plan = if self.has_subqueries { self.flatten(plan)? } else { plan };
-        if self.shares { without_single(plan).map_err(sql_error) } else { Ok(plan) }
+        if self.shares { in_one_place(plan).map_err(sql_error) } else { Ok(plan) }
     }
 
     /// Inner queries first: what they need of queries further out stays a reference until it is
