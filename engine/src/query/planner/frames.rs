@@ -419,6 +419,7 @@ fn by_peers(frame: &mut WindowFrame, keys: &[Bound]) {
                 | PgType::Uuid
                 | PgType::Interval(_)
                 | PgType::Array(_)
+                | PgType::Record(_)
                 | PgType::Jsonb
                 | PgType::Jsonpath
         )

@@ -46,7 +46,9 @@ static FACTS: LazyLock<HashMap<u32, TypeFacts>> = LazyLock::new(|| {
                 by_value: *fields.get(place::BY_VALUE)? == "t",
                 element: fields.get(place::ELEMENT)?.parse().ok()?,
                 // int2vector and oidvector are arrays of a kind, but print under their names.
-                is_array: *fields.get(place::CATEGORY)? == "A"
+                // The category of record[] is that of pseudo-types.
+                is_array: (*fields.get(place::CATEGORY)? == "A"
+                    || *fields.get(place::NAME)? == "_record")
                     && *fields.get(place::STORAGE)? != "p",
                 array: fields.get(place::ARRAY)?.parse().ok()?,
                 align: fields.get(place::ALIGN)?,
