@@ -142,7 +142,10 @@ impl ExecutionContext {
             None => self.settings.show(name).ok().map(str::to_owned),
         };
         let format = self.format();
+        let transaction_id = |assign| self.transaction.lock().id(assign);
         let context = PlanContext {
+            transaction_id: &transaction_id,
+            transaction_ids: self.engine.transaction_ids(),
             tables: self,
             functions: self.engine.functions(),
             search_path: &self.settings.derived().search_path,
@@ -369,6 +372,26 @@ impl ExecutionContext {
             objects: &self.objects,
         };
         tables.table(&context, schema, name)
+    }
+
+    /// Refuses to change a table that a cursor of the session reads.
+    ///
+    /// # Errors
+    /// 55006.
+    pub(super) fn check_unused(
+        &self,
+        table: &TableDescriptor,
+        command: &str,
+    ) -> Result<(), SqlError> {
+        let cursors = self.objects.cursors.lock();
+        if table.is_stored() && cursors.iter().any(|cursor| cursor.reads.contains(&table.storage)) {
+            let message = format!(
+                "cannot {command} \"{}\" because it is being used by active queries in this session",
+                table.name
+            );
+            return Err(SqlError::new(sqlstate::OBJECT_IN_USE, message));
+        }
+        Ok(())
     }
 
     /// As [`check_writable`](Self::check_writable) for a statement that changes rows of a table: those

@@ -35,6 +35,7 @@ use super::{
     settings::PendingSettings,
     statement_context::StatementContext,
     table_schema::{column_type, table_schema},
+    transaction_ids::TransactionIds,
 };
 use crate::{
     error::SqlError,
@@ -121,6 +122,7 @@ pub struct Engine {
     facts: RwLock<HashMap<TableId, Arc<TableFacts>>>,
     commit_retries: AtomicU64,
     turns: Arc<Turns>,
+    transaction_ids: Arc<TransactionIds>,
     plan_cache: PlanCacheCounters,
     paths: PathCounters,
 }
@@ -174,6 +176,9 @@ impl Engine {
         let catalog = options.database.catalog_at(&snapshot.snapshot());
         let engine = Arc::new(Self {
             allocator: Allocator::after(&catalog),
+            transaction_ids: TransactionIds::starting(
+                i64::try_from(options.database.env().clock.now_us()).unwrap_or(i64::MAX / 2),
+            ),
             database: options.database,
             template,
             query_runtime: options.query_runtime,
@@ -220,6 +225,11 @@ impl Engine {
     #[must_use]
     pub fn plan_cache(&self) -> &PlanCacheCounters {
         &self.plan_cache
+    }
+
+    /// Numbers of transactions.
+    pub(super) fn transaction_ids(&self) -> &Arc<TransactionIds> {
+        &self.transaction_ids
     }
 
     /// Which ways statements went.

@@ -29,6 +29,7 @@ mod table_schema;
 mod temporary;
 mod transaction;
 mod transaction_control;
+pub mod transaction_ids;
 
 use std::{
     collections::{BTreeMap, HashMap},

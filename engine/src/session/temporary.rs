@@ -49,6 +49,10 @@ impl Temporary {
         })
     }
 
+    pub(super) fn engine(&self) -> &Arc<Engine> {
+        &self.engine
+    }
+
     /// The change that makes the schema.
     pub(super) fn create_schema(&self, owner: Oid) -> CatalogChange {
         let mut change = CatalogChange::default();

@@ -26,6 +26,7 @@ use super::{
     point::turns::{Holder, Key, TURNS_MAX, Turn},
     settings::Derived,
     temporary::Temporary,
+    transaction_ids::TransactionId,
 };
 use crate::{
     error::{SqlError, sqlstate},
@@ -65,6 +66,8 @@ pub(super) struct Transaction {
     large: Option<LargeCommit>,
     /// Its turns at rows it changes, kept until it has ended.
     pub turns: Vec<Turn>,
+    /// Once somebody asked for it.
+    id: Option<TransactionId>,
     /// Who it is among those that take turns.
     pub holder: Option<Holder>,
 }
@@ -147,6 +150,7 @@ impl Transaction {
             savepoints: Vec::new(),
             large: None,
             turns: Vec::new(),
+            id: None,
             holder: None,
         }
     }
@@ -344,10 +348,21 @@ impl Transaction {
             let large = self.large.take();
             commit::commit(&self.database, &self.point, request, large).await?;
         }
-        match temporary {
-            Some(prepared) => self.commit_temporary(prepared),
-            None => Ok(()),
+        if let Some(prepared) = temporary {
+            self.commit_temporary(prepared)?;
         }
+        if let Some(id) = &mut self.id {
+            id.committed = true;
+        }
+        Ok(())
+    }
+
+    /// The transaction's number; `None` if it has none and is not to get one.
+    pub(super) fn id(&mut self, assign: bool) -> Option<i64> {
+        if self.id.is_none() && (assign || self.wrote()) {
+            self.id = Some(self.temporary.engine().transaction_ids().next());
+        }
+        self.id.as_ref().map(|id| id.number)
     }
 
     /// Encodes what was gathered and sends what of it goes in parts.

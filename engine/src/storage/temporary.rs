@@ -289,17 +289,19 @@ impl Drop for TemporaryCommit {
         }
         let id = self.id;
         let mut writer = self.store.writer.lock();
-        if let Some(payload) = self.placed.take()
-            && let Ok((_, changes)) = Placed::decode(&payload)
-        {
-            self.store.state.budget().tail_left(changes.memory_estimate());
-        }
+        writer.placement.forget_parts(id);
         if self.parts > 0
             && let Err(error) = writer.apply(|_| Record::Abort { id })
         {
             tracing::error!(%error, "rows of temporary tables that were undone stay in memory");
         }
-        // Forgets what was placed.
-        writer.placement = StoragePlacement::beside(Arc::clone(&self.store.state));
+        if let Some(payload) = self.placed.take() {
+            if let Ok((_, changes)) = Placed::decode(&payload) {
+                self.store.state.budget().tail_left(changes.memory_estimate());
+            }
+            // Forgets what was placed. A statement that was given up may still bring parts of another
+            // commit: they go on in chunks of their own.
+            writer.placement = StoragePlacement::beside(Arc::clone(&self.store.state));
+        }
     }
 }

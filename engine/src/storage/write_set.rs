@@ -275,6 +275,10 @@ impl WriteSet {
             let side = if chosen(table) { &mut other } else { &mut *self };
             side.created.insert(table, schema);
         }
+        // What was drained was of the one table that there is.
+        if self.tables.is_empty() && !other.tables.is_empty() {
+            other.drained = std::mem::take(&mut self.drained);
+        }
         let bytes = other.tables.values().map(TableWrites::memory_bytes).sum();
         other.reservation.resize_from_reserve(bytes);
         self.reservation.shrink(self.reservation.bytes().saturating_sub(bytes));

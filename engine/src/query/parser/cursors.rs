@@ -48,7 +48,8 @@ pub(super) fn declare(cursor: &mut Cursor<'_>) -> Result<StatementKind, SqlError
     }
     cursor.expect_keyword("FOR")?;
     let wrong = cursor.unexpected();
-    let query = cursor.statement_to_end()?;
+    // What FOR READ ONLY says is so anyway.
+    let query = cursor.statement_before(&["FOR", "READ", "ONLY"])?;
     match &query.kind {
         StatementKind::Query(_) => {
             let declare = Declare { name, binary, scroll, hold, query };

@@ -267,6 +267,16 @@ impl<'a> Cursor<'a> {
         Ok((super::parse_statement(self.source, query)?, with_data))
     }
 
+    /// The rest as a statement, without these keywords at its end.
+    pub(super) fn statement_before(&mut self, keywords: &[&str]) -> Result<Statement, SqlError> {
+        if !self.ends_with(keywords) || self.at + keywords.len() >= self.tokens.len() {
+            return self.statement_to_end();
+        }
+        let query = &self.tokens[self.at..self.tokens.len() - keywords.len()];
+        self.at = self.tokens.len();
+        super::parse_statement(self.source, query)
+    }
+
     /// Whether the last tokens are these keywords.
     pub(super) fn ends_with(&self, keywords: &[&str]) -> bool {
         let Some(first) = self.tokens.len().checked_sub(keywords.len()) else { return false };

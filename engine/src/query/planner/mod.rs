@@ -67,6 +67,7 @@ pub use self::resolver::{
     FUNCTIONS_SCHEMA, LOCATOR_COLUMNS, ROW_COLUMN, ROW_ID_COLUMN, ResolvedColumn, ResolvedKind,
     ResolvedTable, SEGMENT_COLUMN, TableResolver, effective_search_path,
 };
+pub use self::row_numbers::is_row_count_window;
 pub use self::session_functions::VERSION;
 pub(crate) use self::views::StarColumn;
 pub use self::views::{QueryNames, ViewQuery, plan_refresh, plan_view};
@@ -77,7 +78,7 @@ use crate::{
         parser,
         statement::{Statement, StatementKind},
     },
-    session::api::FieldDescription,
+    session::{api::FieldDescription, transaction_ids::TransactionIds},
     types::{PgType, text::FormatSettings},
 };
 
@@ -106,6 +107,10 @@ pub struct PlanContext<'a> {
     pub format: &'a FormatSettings,
     /// Backend process id, for `pg_backend_pid()`.
     pub process_id: i32,
+    /// The transaction's number, for `txid_current()`; `None` if it has none and is not to get one.
+    pub transaction_id: &'a (dyn Fn(bool) -> Option<i64> + Send + Sync),
+    /// What became of transactions.
+    pub transaction_ids: &'a Arc<TransactionIds>,
     /// For `current_setting(name)` and `SHOW` in queries: the value, if there is such a setting.
     pub setting: &'a (dyn Fn(&str) -> Option<String> + Send + Sync),
 }

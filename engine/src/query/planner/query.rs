@@ -488,6 +488,11 @@ impl Planner<'_> {
             }
             limit = Some(fetch.quantity.as_ref().unwrap_or(&one));
         }
+        let is_null = |expr: &ast::Expr| matches!(expr, ast::Expr::Value(value) if matches!(value.value, ast::Value::Null));
+        if fetch.is_some_and(|fetch| fetch.with_ties) && limit.is_some_and(is_null) {
+            let message = "row count cannot be null in FETCH FIRST ... WITH TIES clause";
+            return Err(SqlError::new("2201W", message));
+        }
         if limit.is_none() && offset.is_none() {
             return Ok(plan);
         }

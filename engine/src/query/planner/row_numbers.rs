@@ -33,6 +33,17 @@ fn project(plan: LogicalPlan, exprs: Vec<Expr>) -> Result<LogicalPlan, SqlError>
     Ok(LogicalPlan::Projection(projection))
 }
 
+/// The names of what numbers the rows of LIMIT and FETCH FIRST.
+const NUMBER: &str = "__number";
+const RANK: &str = "__rank";
+
+/// Whether an operator numbers rows for a LIMIT or FETCH FIRST, and not for a query's own windows.
+pub fn is_row_count_window(operator: &LogicalPlan) -> bool {
+    let LogicalPlan::Window(window) = operator else { return false };
+    let own = |name: &str| name.starts_with(NUMBER) || name.starts_with(RANK);
+    window.window_expr.iter().all(|expr| matches!(expr, Expr::Alias(alias) if own(&alias.name)))
+}
+
 impl Planner<'_> {
     /// The columns, a key for each, and which of the rows with these keys each row is.
     fn numbered(
@@ -123,7 +134,7 @@ impl Planner<'_> {
             other => (other, Vec::new()),
         };
         let names: Vec<Column> = input.schema().columns();
-        let (number, rank) = (self.fresh_name("__number"), self.fresh_name("__rank"));
+        let (number, rank) = (self.fresh_name(NUMBER), self.fresh_name(RANK));
         let mut windows = vec![row_number(Vec::new(), order.clone()).alias(&number)];
         if ties {
             windows.push(window_call(rank_udwf(), Vec::new(), order.clone()).alias(&rank));

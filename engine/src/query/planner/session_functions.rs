@@ -1,7 +1,13 @@
 //! Functions of the session: who, where, when.
 
+use std::sync::Arc;
+
+use arrow::{
+    array::{ArrayRef, AsArray, StringViewArray},
+    datatypes::Int64Type,
+};
 use datafusion::{
-    logical_expr::{ColumnarValue, Expr, Volatility, expr::ScalarFunction},
+    logical_expr::{ColumnarValue, Expr, ScalarUDF, Volatility, expr::ScalarFunction},
     scalar::ScalarValue,
 };
 
@@ -15,6 +21,7 @@ use super::{
 use crate::{
     error::{SqlError, sqlstate},
     query::functions::{arithmetic::Operation, scalar, sleep},
+    session::transaction_ids::TransactionIds,
     types::PgType,
 };
 
@@ -93,6 +100,17 @@ impl Planner<'_> {
             }
             ("current_setting", 1 | 2) if args[0].constant_text().is_some() => {
                 return self.current_setting(args).map(Some);
+            }
+            ("txid_current" | "txid_current_if_assigned", 0) => {
+                self.reusable = false;
+                let number = (self.context.transaction_id)(name == "txid_current");
+                Bound::literal(ScalarValue::Int64(number), PgType::Int8)
+            }
+            ("txid_status", 1) => {
+                let number = self.coerce(args[0].clone(), &PgType::Int8, CastContext::Implicit)?;
+                let status = transaction_status(self.context.transaction_ids);
+                let call = ScalarFunction::new_udf(status, vec![number.expr]);
+                Bound::new(Expr::ScalarFunction(call), PgType::Text)
             }
             ("random", 0) => {
                 let udf = datafusion::functions::math::random();
@@ -177,6 +195,21 @@ impl Planner<'_> {
             )),
         }
     }
+}
+
+fn transaction_status(ids: &Arc<TransactionIds>) -> Arc<ScalarUDF> {
+    let ids = Arc::clone(ids);
+    let returns = PgType::Text.arrow_type();
+    let compute = scalar::strict(returns.clone(), move |args| {
+        let numbers = args[0].as_primitive::<Int64Type>();
+        let status = |number: Option<i64>| match number {
+            Some(number) => ids.status(number),
+            None => Ok(None),
+        };
+        let found = numbers.iter().map(status).collect::<Result<StringViewArray, _>>()?;
+        Ok(Arc::new(found) as ArrayRef)
+    });
+    scalar::function("txid_status", "", returns, Volatility::Volatile, compute)
 }
 
 fn random_uuid() -> Expr {

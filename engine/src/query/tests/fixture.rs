@@ -27,6 +27,7 @@ use crate::{
         },
         statement::StatementKind,
     },
+    session::transaction_ids::TransactionIds,
     types::{
         PgType,
         text::{FormatSettings, write_text},
@@ -123,7 +124,10 @@ impl Database {
     ) -> Result<T, SqlError> {
         let setting = |name: &str| (name == "server_version").then(|| "15.0".to_owned());
         let path = ["$user".to_owned(), "public".to_owned()];
+        let transaction_ids = TransactionIds::starting(1);
         plan(&PlanContext {
+            transaction_id: &|_| None,
+            transaction_ids: &transaction_ids,
             tables: self,
             functions: &self.functions,
             search_path: &path,

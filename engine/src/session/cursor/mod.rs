@@ -11,9 +11,11 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use datafusion::{
     common::tree_node::{TreeNode, TreeNodeRecursion},
+    datasource::source_as_provider,
     execution::memory_pool::MemoryConsumer,
     logical_expr::LogicalPlan,
 };
+use glaredb_txn::ids::TableId;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use self::rows::{CursorRows, Left, Scroll};
@@ -26,7 +28,11 @@ use super::{
 };
 use crate::{
     error::{SqlError, sqlstate},
-    query::statement::{Declare, Fetch},
+    query::{
+        planner,
+        scan::StoredTable,
+        statement::{Declare, Fetch},
+    },
 };
 
 /// A cursor, as `pg_cursors` shows it.
@@ -40,6 +46,8 @@ pub struct CursorFacts {
     pub is_scrollable: bool,
     /// Microseconds since 1970-01-01 UTC.
     pub created_us: i64,
+    /// The storages it may still read.
+    pub reads: Arc<[TableId]>,
 }
 
 pub(super) struct Cursor {
@@ -106,6 +114,7 @@ impl Session {
         if self.block == Block::Autocommit {
             cursor.rows.lock().await.hold().await?;
             cursor.held = Held::Yes;
+            cursor.facts.reads = [].into();
         }
         self.cursors.insert(declare.name.clone(), cursor);
         self.show_cursors();
@@ -162,6 +171,7 @@ impl Session {
                 let rows = cursor.rows.try_lock();
                 rows.map_err(|_| active(&cursor.facts.name))?.hold().await?;
                 cursor.held = Held::IfCommitted;
+                cursor.facts.reads = [].into();
             }
         }
         Ok(())
@@ -184,6 +194,7 @@ impl Session {
                 cursor.held = Held::Yes;
             }
         }
+        self.show_cursors();
     }
 
     /// The sub-transactions are undone that began when so many savepoints were set, or more.
@@ -242,6 +253,7 @@ async fn open(
             is_binary: declare.binary,
             is_scrollable: scroll != Scroll::No,
             created_us: context.statement_start_us,
+            reads: storages(&plan.planned.plan),
         },
         fields: Arc::clone(&plan.planned.fields),
         rows: Arc::new(Mutex::new(CursorRows::new(&declare.name, stream, scroll, memory))),
@@ -249,6 +261,22 @@ async fn open(
         held: Held::No,
         _given_up: given_up,
     })
+}
+
+/// The storages that a plan reads.
+fn storages(plan: &LogicalPlan) -> Arc<[TableId]> {
+    let mut found = Vec::new();
+    let walked = plan.apply_with_subqueries(|operator| {
+        if let LogicalPlan::TableScan(scan) = operator
+            && let Ok(provider) = source_as_provider(&scan.source)
+            && let Some(table) = provider.downcast_ref::<StoredTable>()
+        {
+            found.push(table.id);
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    debug_assert!(walked.is_ok(), "looking at a plan does not fail");
+    found.into()
 }
 
 /// Whether PostgreSQL's plan for such a query can be run backwards, so that its cursors may go back though
@@ -268,7 +296,7 @@ fn goes_back(plan: &LogicalPlan) -> bool {
                 | LogicalPlan::EmptyRelation(_)
                 | LogicalPlan::Union(_)
                 | LogicalPlan::Extension(_)
-        );
+        ) || planner::is_row_count_window(operator);
         Ok(if goes_back { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Stop })
     });
     goes_back && walked.is_ok()

@@ -38,6 +38,14 @@ pub(super) async fn alter(
         None => return Err(undefined_table(&alter.name)),
     };
     check_kind(&table, alter)?;
+    let renames = |action: &AlterTableAction| {
+        use AlterTableAction as A;
+        matches!(action, A::Rename(_) | A::RenameColumn { .. } | A::RenameConstraint { .. })
+            || matches!(action, A::SetSchema(_))
+    };
+    if !alter.actions.iter().all(renames) {
+        context.check_unused(&table, "ALTER TABLE")?;
+    }
     let mut new = table.as_ref().clone();
     new.version = table.version.next();
     let mut change = CatalogChange::default();

@@ -41,6 +41,7 @@ pub(super) fn relations(
     let dependents = dependents::readers(context, &roots);
     types::refuse_used(context, &change, drop.cascade)?;
     dependents::resolve(context, &what, &dependents, drop.cascade, &mut change, notices)?;
+    check_unused(context, &change)?;
     apply(context, change)
 }
 
@@ -157,7 +158,13 @@ pub(super) fn schemas(
     };
     dependents::resolve(context, &what, &inside, drop.cascade, &mut change, notices)?;
     types::refuse_used(context, &change, drop.cascade)?;
+    check_unused(context, &change)?;
     apply(context, change)
+}
+
+fn check_unused(context: &ExecutionContext, change: &CatalogChange) -> Result<(), SqlError> {
+    let dropped = change.drop_tables.iter().filter_map(|oid| context.catalog.table_by_oid(*oid));
+    dropped.into_iter().try_for_each(|table| context.check_unused(table, "DROP TABLE"))
 }
 
 /// Makes the change, and forgets what the transaction wrote to what it drops.

@@ -14,6 +14,7 @@ pub(super) fn truncate(context: &ExecutionContext, truncate: &Truncate) -> Resul
     let mut created = Vec::new();
     for name in &truncate.tables {
         let table = context.user_table(name)?;
+        context.check_unused(table, "TRUNCATE")?;
         if emptied.contains(&table.storage) {
             continue;
         }
