@@ -15,8 +15,7 @@ use glaredb_tests::{
 };
 use tokio_postgres::Client;
 
-/// Seed 27 finds a READ ONLY that AND CHAIN hands on differently (docs/postgres-differences.md).
-const SEEDS: std::ops::Range<u64> = 1..27;
+const SEEDS: std::ops::Range<u64> = 1..40;
 const STATEMENTS: usize = 120;
 const TIME_MAX: Duration = Duration::from_secs(15);
 
@@ -24,6 +23,9 @@ const SETUP: &str = "drop table if exists a, b, c, x1, x2;
     create table a (id int primary key, v int);
     create table b (v int, w text);
     create table c (k text primary key, n int not null);
+    drop table if exists tt;
+    create temp table tt (id int primary key, v int) on commit preserve rows;
+    insert into tt select i, i from generate_series(1, 10) i;
     insert into a select i, i * 10 from generate_series(1, 20) i;
     insert into b select i, 'b' || i from generate_series(1, 10) i;
     insert into c values ('one', 1), ('two', 2), ('three', 3)";
@@ -34,7 +36,7 @@ fn statement(random: &mut Random) -> String {
     let id = random.below(30);
     let n = random.below(100);
     let key = *random.pick(&["one", "two", "three", "four", "five"]);
-    let table = *random.pick(&["a", "b", "c"]);
+    let table = *random.pick(&["a", "b", "c", "tt"]);
     let made = *random.pick(&["x1", "x2"]);
     match random.below(100) {
         0..=13 => format!("savepoint {name}"),
@@ -56,7 +58,8 @@ fn statement(random: &mut Random) -> String {
         65..=66 => format!("update c set n = 100 / (n - {}) where k <> '{key}'", n % 5),
         67..=68 => format!("delete from c where k = '{key}'"),
         69..=70 => format!("truncate {table}"),
-        71..=73 => format!("create table {made} as select * from a where id < {id}"),
+        71 => format!("create temp table {made} as select * from a where id < {id}"),
+        72..=73 => format!("create table {made} as select * from a where id < {id}"),
         74..=75 => format!("drop table {made}"),
         76 => format!("drop table {table}"),
         77..=78 => format!("alter table {table} add column c{n} int default {id}"),
@@ -64,22 +67,27 @@ fn statement(random: &mut Random) -> String {
         80 => format!("alter table {table} rename to {made}"),
         81 => "alter table b drop column w".to_owned(),
         82..=83 => format!("insert into {made} values ({id}, {n})"),
-        84..=85 => format!("set extra_float_digits = {}", n % 4),
-        86..=87 => format!("set local statement_timeout = {}", 60_000 + n),
+        84 => format!("insert into tt select i, {n} from generate_series({id}, {id} + 3) i"),
+        85 => format!("set extra_float_digits = {}", n % 4),
+        86 => format!("update tt set v = v + {n}, id = id + 50 where id > {id}"),
+        87 => format!("set local statement_timeout = {}", 60_000 + n),
         88 => format!("set glaredb.made_up = '{n}'"),
         89 => "set transaction read only".to_owned(),
         90 => "commit and chain".to_owned(),
         91 => "rollback and chain".to_owned(),
         92 => "select 1 / 0".to_owned(),
-        93..=95 => "commit".to_owned(),
+        93 => format!("delete from tt where id % 3 = {}", id % 3),
+        94..=95 => "commit".to_owned(),
         96 => "rollback".to_owned(),
         _ => "begin".to_owned(),
     }
 }
 
 /// Everything the session can see.
-const LOOK: [&str; 9] = [
+const LOOK: [&str; 11] = [
     "select * from a",
+    "select * from tt where id > 3",
+    "select * from tt where id = 5",
     "select * from b",
     "select * from c",
     "select * from x1",

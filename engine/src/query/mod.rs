@@ -18,6 +18,7 @@ pub(crate) mod option_extension;
 pub mod parser;
 pub mod planner;
 pub mod quoting;
+pub mod returned_rows;
 pub mod scan;
 pub mod series_rows;
 mod shared_rows;

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     error::{SqlError, sqlstate},
-    query::planner::PlannedDml,
+    query::planner::{PlannedChange, PlannedDml},
     query::statement::{Discard, Statement, StatementKind},
 };
 
@@ -296,6 +296,18 @@ async fn run(
             }
         };
         match plan {
+            Plan::Query(plan) if !plan.planned.changes.is_empty() => {
+                let changes = changes_in_with(&context, "SELECT", &plan.planned.changes, params)?;
+                let query = run::bind(&context, &plan.planned.plan, params)?;
+                let engine = Arc::clone(&context.engine);
+                let fields = Arc::clone(&plan.planned.fields);
+                let stream = apart(&engine, async move {
+                    let rows = dml::make_changes(&context, query, changes).await?;
+                    Ok(run::watched(&context, rows.into_stream(), &failed))
+                });
+                let (stream, tag) = (stream.await?, "SELECT {n}".to_owned());
+                return Ok(Execution::Rows { fields, stream, tag, binary: false });
+            }
             Plan::Query(plan) => {
                 let point = plan.point(&context);
                 let stream: RowStream = match run::statement_at_once(&context, point, params)? {
@@ -315,6 +327,18 @@ async fn run(
             Plan::Dml(operation, plan) => {
                 let table = plan.planned.table.oid;
                 context.check_writes_rows(operation.command(), table)?;
+                if !plan.planned.changes.is_empty() {
+                    let changes = &plan.planned.changes;
+                    let changes = changes_in_with(&context, operation.command(), changes, params)?;
+                    let logical = run::bind(&context, &plan.planned.plan, params)?;
+                    let engine = Arc::clone(&context.engine);
+                    return apart(&engine, async move {
+                        let planned = &plan.planned;
+                        dml::execute_with_changes(&context, operation, planned, logical, changes)
+                            .await
+                    })
+                    .await;
+                }
                 let point = plan.point(&context);
                 if operation != Operation::Insert {
                     let keys = point.map(|point| point.keys(params, TURNS_TAKEN_MAX));
@@ -338,6 +362,20 @@ async fn run(
     let (execution, mut more) = apart(&engine, running.run()).await?;
     notices.append(&mut more);
     Ok(execution)
+}
+
+/// The changes of a statement's WITH with their parameters, if they may be made.
+fn changes_in_with(
+    context: &ExecutionContext,
+    command: &str,
+    changes: &[PlannedChange],
+    params: &[ParamValue],
+) -> Result<Vec<dml::ChangeInWith>, SqlError> {
+    let ready = |change: &PlannedChange| {
+        context.check_writes_rows(command, change.dml.table.oid)?;
+        Ok((change.clone(), run::bind(context, &change.dml.plan, params)?))
+    };
+    changes.iter().map(ready).collect()
 }
 
 /// A statement that is executed on the runtime for queries.

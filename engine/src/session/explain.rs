@@ -52,6 +52,9 @@ pub(super) async fn execute(
         Some(prepared) => prepared.plan_in(context)?,
         None => prepare::plan(context, statement, &[])?,
     };
+    if plan.changes_rows_in_with() {
+        return Err(SqlError::not_supported("EXPLAIN of INSERT, UPDATE or DELETE in WITH"));
+    }
     let (headline, logical, point) = match &plan {
         Plan::Query(plan) => (None, &plan.planned.plan, plan.point(context)),
         Plan::Dml(_, plan) => {

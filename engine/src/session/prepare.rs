@@ -218,6 +218,13 @@ impl Plan {
         }
     }
 
+    pub(super) fn changes_rows_in_with(&self) -> bool {
+        match self {
+            Self::Query(plan) => !plan.planned.changes.is_empty(),
+            Self::Dml(_, plan) => !plan.planned.changes.is_empty(),
+        }
+    }
+
     fn reusable(&self) -> bool {
         match self {
             Self::Query(plan) => plan.planned.reusable,

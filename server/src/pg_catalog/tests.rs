@@ -150,6 +150,7 @@ fn objects() -> SessionObjects {
         is_holdable: false,
         is_binary: false,
         is_scrollable: true,
+        reads: [].into(),
         created_us: 1,
     };
     let prepared = PreparedFacts {

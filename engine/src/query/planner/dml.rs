@@ -77,7 +77,10 @@ impl Planner<'_> {
 
     /// The items of a WITH in front of the statement, which all of it sees.
     pub(super) fn with_of_dml(&mut self, with: Option<&ast::With>) -> Result<(), SqlError> {
-        with.map_or(Ok(()), |with| self.with_clause(with, None))
+        self.changes_at = Some(0);
+        let planned = with.map_or(Ok(()), |with| self.with_clause(with, None));
+        self.changes_at = None;
+        planned
     }
 
     pub(super) fn insert(&mut self, insert: &ast::Insert) -> Result<PlannedDml, SqlError> {
@@ -557,6 +560,7 @@ impl Planner<'_> {
             fields,
             params: Vec::new(),
             reusable: true,
+            changes: Vec::new(),
         })
     }
 

@@ -5,6 +5,7 @@ mod array_map;
 mod arrays;
 mod bound;
 mod calls;
+mod changes_in_with;
 mod coerce;
 mod date_calls;
 mod decorrelate;
@@ -69,6 +70,7 @@ pub use self::resolver::{
 };
 pub use self::row_numbers::is_row_count_window;
 pub use self::session_functions::VERSION;
+pub use self::updatability::DmlVerb;
 pub(crate) use self::views::StarColumn;
 pub use self::views::{QueryNames, ViewQuery, plan_refresh, plan_view};
 use crate::{
@@ -76,6 +78,7 @@ use crate::{
     query::{
         functions::Functions,
         parser,
+        returned_rows::ReturnedRows,
         statement::{Statement, StatementKind},
     },
     session::{api::FieldDescription, transaction_ids::TransactionIds},
@@ -126,6 +129,17 @@ pub struct Planned {
     /// False if the plan holds values of this transaction (`now()`, `current_setting(…)`), so that
     /// it must be planned anew next time.
     pub reusable: bool,
+    /// To be done by the same statement.
+    pub changes: Vec<PlannedChange>,
+}
+
+/// An INSERT, UPDATE or DELETE in the WITH of a statement: done by each execution of it, read or not.
+#[derive(Clone, Debug)]
+pub struct PlannedChange {
+    pub verb: DmlVerb,
+    pub dml: PlannedDml,
+    /// Where what it returns goes.
+    pub returned: ReturnedRows,
 }
 
 /// A planned INSERT, UPDATE or DELETE: a query whose rows say what to do.
@@ -148,6 +162,8 @@ pub struct PlannedDml {
     pub fields: Option<Arc<[FieldDescription]>>,
     pub params: Vec<PgType>,
     pub reusable: bool,
+    /// To be done by the same statement.
+    pub changes: Vec<PlannedChange>,
 }
 
 /// A planned expression over the columns of one table.
@@ -180,6 +196,10 @@ struct Planner<'a> {
     has_subqueries: bool,
     /// Whether there are shared rows that may stand in one place only.
     shares: bool,
+    /// At which depth of queries a WITH may change rows; `None`: nowhere.
+    changes_at: Option<usize>,
+    /// What it changes there.
+    changes: Vec<PlannedChange>,
     /// Recursive queries around what is being decorrelated.
     work_tables: Vec<decorrelate::WorkTable>,
     /// Aggregates of queries around, as queries inside refer to them.
@@ -217,6 +237,8 @@ impl<'a> Planner<'a> {
             attached: Vec::new(),
             has_subqueries: false,
             shares: false,
+            changes_at: None,
+            changes: Vec::new(),
             work_tables: Vec::new(),
             outer_aggregates: Vec::new(),
             names: HashSet::new(),
@@ -265,6 +287,7 @@ pub fn plan_query(
         return Err(SqlError::internal(format!("{} planned as a query", statement.command())));
     };
     let mut planner = Planner::new(context, Some(statement), &declared(context, param_types)?);
+    planner.changes_at = Some(1);
     let (plan, columns) = planner.query(query, None)?;
     let (plan, columns) = planner.decided(plan, columns)?;
     planner.planned(plan, columns)
@@ -320,7 +343,9 @@ impl Planner<'_> {
         });
         let fields: Arc<[FieldDescription]> = fields.collect();
         let plan = guards::guard(self.decorrelate(plan)?)?;
-        Ok(Planned { plan, params: self.param_types()?, fields, reusable: self.reusable })
+        let changes = self.planned_changes()?;
+        let (params, reusable) = (self.param_types()?, self.reusable);
+        Ok(Planned { plan, params, fields, reusable, changes })
     }
 }
 
@@ -344,6 +369,7 @@ pub fn plan_dml(
         _ => Err(SqlError::internal(format!("{} planned as DML", statement.command()))),
     }?;
     planned.plan = guards::guard(planner.decorrelate(planned.plan)?)?;
+    planned.changes = planner.planned_changes()?;
     planned.params = planner.param_types()?;
     planned.reusable = planner.reusable;
     Ok(planned)

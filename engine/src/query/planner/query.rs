@@ -64,6 +64,8 @@ pub(super) struct Cte {
     pub(super) used: bool,
     /// Whether it is what the step before gave of a recursive query that is being planned.
     pub(super) work_table: bool,
+    /// False for a change of rows without RETURNING.
+    pub(super) returns: bool,
 }
 
 impl Planner<'_> {
@@ -585,6 +587,20 @@ impl Planner<'_> {
             }
             let renames: Vec<_> =
                 cte.alias.columns.iter().map(|c| fold_identifier(&c.name)).collect();
+            if is_change(&cte.query) {
+                let (plan, columns) = self.change_in_with(&name, cte, item.recursive)?;
+                let columns = renamed(&name, columns, &renames)?;
+                let returns = self.changes.last().is_some_and(|c| c.dml.fields.is_some());
+                self.ctes.push(Cte {
+                    name,
+                    plan,
+                    columns,
+                    used: false,
+                    work_table: false,
+                    returns,
+                });
+                continue;
+            }
             let (plan, columns) = match unwrapped(&cte.query) {
                 query if item.recursive => self.recursive(&name, &renames, query, outer)?,
                 _ => {
@@ -603,7 +619,8 @@ impl Planner<'_> {
                 self.shares = true;
                 shared(plan)
             };
-            self.ctes.push(Cte { name, plan, columns, used: false, work_table: false });
+            let (used, work_table, returns) = (false, false, true);
+            self.ctes.push(Cte { name, plan, columns, used, work_table, returns });
         }
         Ok(())
     }
@@ -631,6 +648,10 @@ impl Planner<'_> {
         let Some(found) = self.ctes.iter_mut().rev().find(|c| c.name == name) else {
             return Ok(None);
         };
+        if !found.returns {
+            let message = format!("WITH query \"{name}\" does not have a RETURNING clause");
+            return Err(SqlError::new(sqlstate::FEATURE_NOT_SUPPORTED, message));
+        }
         let mut cte = found.clone();
         found.used = true;
         if cte.used {
@@ -657,6 +678,14 @@ impl Planner<'_> {
     pub(super) fn null(&self, ty: &PgType) -> Result<Expr, SqlError> {
         Ok(Expr::Literal(null_of(ty)?, None))
     }
+}
+
+/// Whether an item of WITH is an INSERT, UPDATE or DELETE.
+fn is_change(query: &ast::Query) -> bool {
+    matches!(
+        query.body.as_ref(),
+        SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_)
+    )
 }
 
 /// The plan without what its order needs beside the result.

@@ -82,6 +82,7 @@ impl Planner<'_> {
             columns: visible,
             used: false,
             work_table: true,
+            returns: true,
         });
         let step = self.set_expr(right, outer);
         self.ctes.truncate(depth);

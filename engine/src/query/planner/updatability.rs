@@ -10,7 +10,7 @@ use crate::{
 
 /// What a statement does to its target.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum DmlVerb {
+pub enum DmlVerb {
     Insert,
     Update,
     Delete,

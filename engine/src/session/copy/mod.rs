@@ -146,6 +146,9 @@ async fn rows(
 ) -> Result<(Arc<[FieldDescription]>, RowStream), SqlError> {
     if query.class() == StatementClass::Query {
         let planned = context.plan(|plan| planner::plan_query(plan, query, &[]))?;
+        if !planned.changes.is_empty() {
+            return Err(SqlError::not_supported("COPY of a query whose WITH changes rows"));
+        }
         let rows = run::start(context, planned.plan).await?;
         return Ok((planned.fields, run::watched(context, rows.into_stream(), failed)));
     }
@@ -156,6 +159,9 @@ async fn rows(
     };
     let planned = context.plan(|plan| planner::plan_dml(plan, query, &[]))?;
     context.check_writes_rows(operation.command(), planned.table.oid)?;
+    if !planned.changes.is_empty() {
+        return Err(SqlError::not_supported("COPY of a statement whose WITH changes rows"));
+    }
     if planned.fields.is_none() {
         let message = "COPY query must have a RETURNING clause";
         return Err(SqlError::new(sqlstate::FEATURE_NOT_SUPPORTED, message));

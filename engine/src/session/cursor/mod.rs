@@ -227,6 +227,10 @@ async fn open(
     let Plan::Query(plan) = query.plan_in(context)? else {
         return Err(SqlError::internal("a cursor is for something else than a query"));
     };
+    if !plan.planned.changes.is_empty() {
+        let message = "DECLARE CURSOR must not contain data-modifying statements in WITH";
+        return Err(SqlError::new(sqlstate::FEATURE_NOT_SUPPORTED, message));
+    }
     let (stream, goes_back): (RowStream, bool) =
         match run::at_once(context, plan.point(context), params)? {
             Some(rows) => (Box::pin(futures::stream::iter([Ok(rows)])), true),

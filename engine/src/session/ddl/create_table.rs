@@ -143,6 +143,10 @@ fn query_of(
     let Plan::Query(plan) = executed.statement.plan_in(context)? else {
         return Err(SqlError::internal("CREATE TABLE AS EXECUTE of no query"));
     };
+    if !plan.planned.changes.is_empty() {
+        let what = "CREATE TABLE AS EXECUTE of a query whose WITH changes rows";
+        return Err(SqlError::not_supported(what));
+    }
     let params = executed.arguments.as_deref().unwrap_or_default();
     let bound = run::bind(context, &plan.planned.plan, params)?;
     Ok((bound, Arc::clone(&plan.planned.fields)))

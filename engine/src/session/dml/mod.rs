@@ -28,7 +28,10 @@ use super::{
 };
 use crate::{
     error::SqlError,
-    query::{errors::sql_error, planner::PlannedDml},
+    query::{
+        errors::sql_error,
+        planner::{DmlVerb, PlannedChange, PlannedDml},
+    },
     storage::write_set::OWN_ROWS,
 };
 
@@ -41,6 +44,14 @@ pub(super) enum Operation {
 }
 
 impl Operation {
+    pub(super) fn of(verb: DmlVerb) -> Self {
+        match verb {
+            DmlVerb::Insert => Self::Insert,
+            DmlVerb::Update => Self::Update,
+            DmlVerb::Delete => Self::Delete,
+        }
+    }
+
     pub(super) fn command(self) -> &'static str {
         match self {
             Self::Insert => "INSERT",
@@ -85,19 +96,71 @@ pub(super) async fn execute(
     planned: &PlannedDml,
     plan: LogicalPlan,
 ) -> Result<Execution, SqlError> {
+    let rows = run::start(context, plan).await?;
+    let change = change(context, operation, planned, rows, true).await?;
+    Ok(change.finish())
+}
+
+/// A change of a statement's WITH, its parameters filled in.
+pub(super) type ChangeInWith = (PlannedChange, LogicalPlan);
+
+/// Executes a statement whose WITH changes rows. All parts of it see what was there before.
+pub(super) async fn execute_with_changes(
+    context: &ExecutionContext,
+    operation: Operation,
+    planned: &PlannedDml,
+    plan: LogicalPlan,
+    changes: Vec<ChangeInWith>,
+) -> Result<Execution, SqlError> {
+    let rows = make_changes(context, plan, changes).await?;
+    Ok(change(context, operation, planned, rows, false).await?.finish())
+}
+
+/// Makes the changes of a statement's WITH; the rows of the statement itself, which does not see them.
+pub(super) async fn make_changes(
+    context: &ExecutionContext,
+    plan: LogicalPlan,
+    changes: Vec<ChangeInWith>,
+) -> Result<run::Rows, SqlError> {
+    // Once it is started a plan knows what it scans.
+    let mut started = Vec::with_capacity(changes.len());
+    for (planned, plan) in changes {
+        started.push((planned, run::start(context, plan).await?));
+    }
+    let rows = run::start(context, plan).await?;
+    for (planned, rows) in started {
+        let operation = Operation::of(planned.verb);
+        let made = change(context, operation, &planned.dml, rows, false).await?;
+        planned.returned.fill(made.returned).map_err(sql_error)?;
+    }
+    Ok(rows)
+}
+
+/// Makes a change. `alone`: the statement makes no other, so its rows may be sent on before its end.
+async fn change<'a>(
+    context: &ExecutionContext,
+    operation: Operation,
+    planned: &'a PlannedDml,
+    mut rows: run::Rows,
+    alone: bool,
+) -> Result<Change<'a>, SqlError> {
     let mut change = Change::new(context, operation, planned)?;
-    let mut rows = run::start(context, plan).await?;
     if operation == Operation::Insert {
         while let Some(batch) = rows.next().await? {
             change.count += batch.num_rows() as u64;
             change.insert(&batch)?;
-            if planned.fields.is_none() && context.is_last {
+            if alone && planned.fields.is_none() && context.is_last {
                 Transaction::stream_parts(&context.transaction).await?;
             }
         }
     } else {
         // The reservation counts the rows until the statement has ended.
-        let (batches, _reservation) = collect(context, &mut rows, planned).await?;
+        let (mut batches, _reservation) = collect(context, &mut rows, planned).await?;
+        if !alone {
+            for batch in &mut batches {
+                *batch = change.not_deleted(batch)?;
+            }
+        }
         for batch in &batches {
             change.count += batch.num_rows() as u64;
             change.delete(batch)?;
@@ -108,7 +171,7 @@ pub(super) async fn execute(
             tokio::task::yield_now().await;
         }
     }
-    Ok(change.finish())
+    Ok(change)
 }
 
 /// What a statement has done so far.
@@ -154,6 +217,14 @@ impl<'a> Change<'a> {
             self.returned.push(columns(batch, &self.planned.returning)?);
         }
         Ok(())
+    }
+
+    /// The rows that the statement has not changed already: of several changes of a row one is made.
+    fn not_deleted(&self, batch: &RecordBatch) -> Result<RecordBatch, SqlError> {
+        let located = locators(self.planned, batch)?;
+        let left: arrow::array::BooleanArray =
+            self.sink.are_deleted(&located.locators).into_iter().map(|gone| Some(!gone)).collect();
+        filter_record_batch(batch, &left).map_err(|error| SqlError::internal(error.to_string()))
     }
 
     fn finish(self) -> Execution {

@@ -6,7 +6,7 @@ use arrow::{
     array::{Array, ArrayRef, RecordBatch, new_null_array},
     datatypes::SchemaRef,
 };
-use glaredb_txn::ids::{Position, RowId, TableId, Timestamp};
+use glaredb_txn::ids::{Locator, Position, RowId, TableId, Timestamp};
 use hashbrown::HashSet;
 use parking_lot::Mutex;
 
@@ -153,6 +153,13 @@ impl TableSink {
             }
         }
         Ok(())
+    }
+
+    /// Which of these rows the transaction has deleted.
+    pub(super) fn are_deleted(&self, rows: &[Locator]) -> Vec<bool> {
+        let writes = self.writes.lock();
+        let own = writes.table(self.id);
+        rows.iter().map(|row| own.is_some_and(|own| own.is_deleted(*row))).collect()
     }
 
     /// Deletes rows. `old_key`: their primary keys, without columns where there is none.
