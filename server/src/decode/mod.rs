@@ -75,8 +75,7 @@ fn string(pg_type: &PgType, text: &str) -> Option<ScalarValue> {
         | PgType::Varchar(_)
         | PgType::Bpchar(None)
         | PgType::Name
-        | PgType::Unknown
-        | PgType::Char => Some(ScalarValue::Utf8View(Some(text.to_owned()))),
+        | PgType::Unknown => Some(ScalarValue::Utf8View(Some(text.to_owned()))),
         PgType::Bpchar(Some(_)) => {
             Some(ScalarValue::Utf8View(Some(text.trim_end_matches(' ').to_owned())))
         }

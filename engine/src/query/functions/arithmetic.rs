@@ -112,7 +112,12 @@ pub fn float(operation: Operation, data_type: &DataType) -> Arc<ScalarUDF> {
     let single = *data_type == DataType::Float32;
     let compute: Compute = Arc::new(move |args, _, _| {
         with_kernel(args, |l, r| {
-            if operation == Operation::Divide && has_zero(r, single) && has_value(l) {
+            let zero = operation == Operation::Divide
+                && match single {
+                    true => divides_by_zero::<Float32Type>(l, r),
+                    false => divides_by_zero::<Float64Type>(l, r),
+                };
+            if zero {
                 return Err(division_by_zero());
             }
             let result = operation.kernel()(l, r).map_err(internal)?;
@@ -127,18 +132,19 @@ pub fn float(operation: Operation, data_type: &DataType) -> Arc<ScalarUDF> {
     function(operation.symbol(), variant, data_type.clone(), Volatility::Immutable, compute)
 }
 
-fn has_value(datum: &dyn Datum) -> bool {
-    let (array, _) = datum.get();
-    array.null_count() < array.len()
-}
-
-fn has_zero(datum: &dyn Datum, single: bool) -> bool {
-    let (array, _) = datum.get();
-    if single {
-        array.as_primitive::<Float32Type>().iter().flatten().any(|v| v == 0.0)
-    } else {
-        array.as_primitive::<Float64Type>().iter().flatten().any(|v| v == 0.0)
+/// Whether a row divides by zero: NaN and NULL may be.
+fn divides_by_zero<T: Float>(left: &dyn Datum, right: &dyn Datum) -> bool {
+    let ((left, one_left), (right, one_right)) = (left.get(), right.get());
+    let (left, right) = (left.as_primitive::<T>(), right.as_primitive::<T>());
+    let is_zero = |row: usize| right.is_valid(row) && right.value(row) == T::Native::default();
+    if one_right && !is_zero(0) {
+        return false;
     }
+    let rows = if one_left { right.len() } else { left.len() };
+    (0..rows).any(|row| {
+        let (l, r) = (if one_left { 0 } else { row }, if one_right { 0 } else { row });
+        is_zero(r) && left.is_valid(l) && !T::is_nan(left.value(l))
+    })
 }
 
 trait Float: ArrowPrimitiveType {

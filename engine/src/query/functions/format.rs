@@ -9,13 +9,15 @@ use arrow::{
 use datafusion::logical_expr::ScalarUDF;
 
 use super::{
-    given_up,
+    array::shape::texts_of,
+    cast, given_up,
     memory::Memory,
     scalar::{over_arrays_charged, sees_nulls},
 };
 use crate::{
     error::{SqlError, sqlstate},
     query::quoting::{quote_identifier, quote_literal},
+    types::{PgType, text::FormatSettings},
 };
 
 /// The function over a pattern and its arguments, all as text.
@@ -41,6 +43,47 @@ pub fn format() -> Arc<ScalarUDF> {
         charge.attach(Arc::new(out.finish()) as ArrayRef)
     });
     sees_nulls("format", "", DataType::Utf8View, true, compute)
+}
+
+/// The function over a pattern and an array of arguments of a type. `None`: they have no text here.
+#[must_use]
+pub fn format_array(of: &PgType, settings: &FormatSettings) -> Option<Arc<ScalarUDF>> {
+    let print = match cast::is_text(of) {
+        true => None,
+        false => Some(cast::cast(of, &PgType::Text, false, settings)?),
+    };
+    let boolean = *of == PgType::Bool;
+    let compute = over_arrays_charged(move |args, memory| {
+        let mut charge = memory.charge();
+        let (patterns, list) = (args[0].as_string_view(), args[1].as_list::<i32>());
+        let texts = texts_of(print.as_ref(), list.values(), memory)?;
+        let texts = texts.as_string_view();
+        let mut out = StringViewBuilder::with_capacity(list.len());
+        for row in 0..list.len() {
+            given_up::check()?;
+            if patterns.is_null(row) {
+                out.append_null();
+                continue;
+            }
+            let offsets = list.value_offsets();
+            let items = match list.is_null(row) {
+                true => 0..0,
+                false => offsets[row] as usize..offsets[row + 1] as usize,
+            };
+            let value = |item: usize| {
+                let text = texts.is_valid(item).then(|| texts.value(item))?;
+                // Casts write true and false, output functions t and f.
+                Some(if boolean { &text[..1] } else { text })
+            };
+            let values: Vec<Option<&str>> = items.map(value).collect();
+            let text = filled(patterns.value(row), &values, memory)?;
+            charge.add(text.len())?;
+            out.append_value(text);
+        }
+        charge.attach(Arc::new(out.finish()) as ArrayRef)
+    });
+    let variant = format!("{of:?} {settings:?}");
+    Some(sees_nulls("format", variant, DataType::Utf8View, true, compute))
 }
 
 fn invalid(message: impl Into<String>) -> SqlError {

@@ -153,7 +153,10 @@ mod tests {
         interrupted(&pattern::regex_match(false), vec![Arc::clone(&long), pattern]);
         // By nothing: there is no memory for results here.
         let replaced = vec![long, column("(a|b)"), column(""), column("g")];
-        interrupted(&pattern::regexp_replace(), replaced);
+        let replace = builtin::lookup("regexp_replace");
+        let flags = |f: &&&builtin::Builtin| f.arguments == [builtin::Type::Text; 4];
+        let replace = replace.iter().find(flags).expect("with flags");
+        interrupted(&replace.udf(TimeZone::UTC), replaced);
         let digits = column(&"7".repeat(4_000));
         let times = numeric::binary_function("*").expect("multiplication");
         interrupted(&times, vec![Arc::clone(&digits), digits]);

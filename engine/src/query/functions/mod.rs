@@ -26,6 +26,7 @@ pub mod numeric;
 pub mod ordered_list;
 pub mod pattern;
 pub mod record;
+pub mod regular_expression;
 pub mod row_count;
 pub mod scalar;
 pub mod series;

@@ -10,6 +10,7 @@ mod cursors;
 mod ddl;
 mod into;
 mod rewrite;
+mod strings;
 mod tokens;
 mod utility;
 mod views;
@@ -82,7 +83,9 @@ pub fn parse_type_name(sql: &str) -> Result<ast::DataType, SqlError> {
 /// Tokens without white space and comments.
 fn tokenize(source: &str) -> Result<Vec<TokenWithSpan>, SqlError> {
     let mut tokens = Vec::new();
-    let result = Tokenizer::new(&DIALECT, source).tokenize_with_location_into_buf(&mut tokens);
+    let masked = strings::mask(source)?;
+    let text = masked.as_ref().map_or(source, |masked| &masked.text);
+    let result = Tokenizer::new(&DIALECT, text).tokenize_with_location_into_buf(&mut tokens);
     if let Err(error) = result {
         let what = match error.message.as_str() {
             m if m.contains("nterminated string") => "unterminated quoted string",
@@ -98,6 +101,9 @@ fn tokenize(source: &str) -> Result<Vec<TokenWithSpan>, SqlError> {
         let mut sql_error = SqlError::new(sqlstate::SYNTAX_ERROR, message);
         sql_error.position = position_of(source, error.location);
         return Err(sql_error);
+    }
+    if let Some(masked) = masked {
+        masked.restore(&mut tokens);
     }
     tokens.retain(|token| !matches!(token.token, Token::Whitespace(_) | Token::EOF));
     check_numbers(source, &tokens)?;

@@ -1,7 +1,7 @@
 //! PostgreSQL's grammar where sqlparser's is another one: tokens are put into a form that sqlparser
 //! reads as PostgreSQL reads the original.
 
-use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Word};
+use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Word};
 
 use super::{position_of, tokens::unexpected};
 use crate::error::{SqlError, sqlstate};
@@ -99,6 +99,10 @@ pub(super) fn rewrite(
                 quantified_values(&tokens, at + 1, &mut edits);
             }
             "USING" => order_operator(source, &tokens, at, &mut edits)?,
+            "SUBSTRING" if opens(&tokens, at + 1) => similar_part(&tokens, at + 1, &mut edits),
+            name if TYPES_UNKNOWN.contains(&name) && is_string(&tokens, at + 1) => {
+                typed_string(&tokens, at, &mut edits);
+            }
             "TRIM" if opens(&tokens, at + 1) => trim(&tokens, at + 2, &mut edits),
             "BETWEEN" if is(&tokens, at + 1, "ASYMMETRIC") => edits.remove(at + 1),
             "BETWEEN" if is(&tokens, at + 1, "SYMMETRIC") => symmetric(&tokens, at, &mut edits),
@@ -123,6 +127,30 @@ pub(super) fn rewrite(
         }
     }
     Ok(edits.apply(tokens))
+}
+
+/// `SUBSTRING (a SIMILAR b ESCAPE c)` as a call with commas.
+fn similar_part(tokens: &[TokenWithSpan], open: usize, edits: &mut Edits) {
+    let Some(end) = closing(tokens, open) else { return };
+    let mut depth = 0_usize;
+    let mut similar = false;
+    for at in open + 1..end {
+        match &tokens[at].token {
+            Token::LParen | Token::LBracket => depth += 1,
+            Token::RParen | Token::RBracket => depth = depth.saturating_sub(1),
+            _ if depth > 0 => {}
+            token if is_word(token, "SIMILAR") && !is(tokens, at + 1, "TO") => {
+                similar = true;
+                edits.remove(at);
+                edits.insert(at, Token::Comma);
+            }
+            token if is_word(token, "ESCAPE") && similar => {
+                edits.remove(at);
+                edits.insert(at, Token::Comma);
+            }
+            _ => {}
+        }
+    }
 }
 
 /// Whether `.` stands in front of the token, and in front of that what ends no name: `(row).*`.
@@ -164,6 +192,40 @@ fn column_definitions(tokens: &[TokenWithSpan], at: usize, edits: &mut Edits) {
     if let Some(name @ TokenWithSpan { token: Token::Word(_), .. }) = name {
         edits.insert(at + 1, name.token.clone());
     }
+}
+
+/// Types that sqlparser does not take in front of a string.
+const TYPES_UNKNOWN: [&str; 12] = [
+    "BPCHAR",
+    "INT2VECTOR",
+    "JSONPATH",
+    "NAME",
+    "OID",
+    "OIDVECTOR",
+    "REGNAMESPACE",
+    "REGOPER",
+    "REGPROC",
+    "REGPROCEDURE",
+    "REGROLE",
+    "REGTYPE",
+];
+
+fn is_string(tokens: &[TokenWithSpan], at: usize) -> bool {
+    tokens.get(at).is_some_and(|t| {
+        matches!(
+            t.token,
+            Token::SingleQuotedString(_)
+                | Token::EscapedStringLiteral(_)
+                | Token::DollarQuotedString(_)
+        )
+    })
+}
+
+/// `name '…'` as a cast.
+fn typed_string(tokens: &[TokenWithSpan], at: usize, edits: &mut Edits) {
+    edits.remove(at);
+    edits.insert(at + 2, Token::DoubleColon);
+    edits.insert(at + 2, tokens[at].token.clone());
 }
 
 /// `INTERVAL(2) '…'` as `INTERVAL '…' (2)`: sqlparser would lose the precision.
@@ -583,6 +645,13 @@ fn has_comma(tokens: &[TokenWithSpan], open: usize) -> bool {
     })
 }
 
+/// Whether a comment of the form `/* … */` stands between two places.
+fn comment_between(source: &str, from: Location, to: Location) -> bool {
+    let (from, to) = (super::byte_of(source, from), super::byte_of(source, to));
+    let between = from.zip(to).and_then(|(from, to)| source.get(from..to)).unwrap_or_default();
+    between.lines().any(|line| line.split("--").next().unwrap_or_default().contains("/*"))
+}
+
 /// String constants that only a line break separates are one; on one line they are an error, where
 /// sqlparser takes the second one as a name.
 fn joined_strings(
@@ -614,7 +683,9 @@ fn joined_strings(
             result.push(token);
             continue;
         };
-        if span.end.line == token.span.start.line {
+        if span.end.line == token.span.start.line
+            || comment_between(source, span.end, token.span.start)
+        {
             return Err(unexpected(source, Some(&token)));
         }
         text.push_str(more);

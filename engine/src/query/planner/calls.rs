@@ -191,19 +191,23 @@ impl Planner<'_> {
             return Err(SqlError::new(sqlstate::WRONG_OBJECT_TYPE, message));
         }
         let mut bounds = Vec::with_capacity(args.exprs.len());
-        let mut variadic = false;
+        let mut variadic = None;
         for expr in &args.exprs {
             let expr = match variadic_argument(expr) {
                 Some(argument) => {
-                    variadic = true;
+                    variadic = Some(argument);
                     argument
                 }
                 None => expr,
             };
             bounds.push(self.expr(expr, env)?);
         }
-        if variadic {
-            return self.call_variadic(name, bounds);
+        if let Some(argument) = variadic {
+            let called = self.call_variadic(name, bounds);
+            return called.map_err(|error| match error.sqlstate == sqlstate::DATATYPE_MISMATCH {
+                true => self.locate(error, argument),
+                false => error,
+            });
         }
         if name == "make_interval" {
             return self.make_interval(bounds, &args.named, env);
@@ -246,6 +250,16 @@ impl Planner<'_> {
                 let separator = separator.clone();
                 self.call_builtin("array_to_string", vec![last, separator])
             }
+            ("format", [pattern]) => {
+                let pattern = self.coerce(pattern.clone(), &PgType::Text, CastContext::Implicit)?;
+                let PgType::Array(of) = &last.ty else {
+                    return Err(undefined_function(name, &args));
+                };
+                let udf = format::format_array(of, self.context.format).ok_or_else(|| {
+                    SqlError::not_supported(format!("format of {}", of.sql_name()))
+                })?;
+                Ok(Bound::new(scalar::call(&udf, vec![pattern.expr, last.expr]), PgType::Text))
+            }
             _ => Err(SqlError::not_supported(format!("{name} with VARIADIC"))),
         }
     }
@@ -271,7 +285,6 @@ impl Planner<'_> {
             "least" => return self.extreme(args, Operator::LtEq, "LEAST"),
             "concat" => return self.concat(None, args),
             "concat_ws" => return self.concat_ws(args),
-            "regexp_replace" => return self.regexp_replace(args),
             "string_to_array" => return self.string_to_array(args),
             "format" if !args.is_empty() => return self.format(args),
             "sha224" | "sha256" | "sha384" | "sha512"
@@ -300,8 +313,15 @@ impl Planner<'_> {
                 return Ok(super::nulls::count_nulls(args, name == "num_nulls"));
             }
             "pg_typeof" if args.len() == 1 => {
-                let oid = ScalarValue::UInt32(Some(args[0].ty.oid()));
-                return Ok(Bound::literal(oid, PgType::Regtype));
+                let oid = args[0].ty.oid();
+                let typed = match args[0].expr {
+                    Expr::Literal(..) | Expr::Column(_) => {
+                        return Ok(Bound::literal(ScalarValue::UInt32(Some(oid)), PgType::Regtype));
+                    }
+                    // It may fail, and may make several rows.
+                    _ => scalar::call(&type_oid(oid), vec![args[0].expr.clone()]),
+                };
+                return Ok(Bound::new(typed, PgType::Regtype));
             }
             _ => {}
         }
@@ -495,19 +515,21 @@ impl Planner<'_> {
         self.concat(Some(separator.expr), args)
     }
 
-    fn regexp_replace(&mut self, mut args: Vec<Bound>) -> Result<Bound, SqlError> {
-        if args.len() == 3 {
+    /// The groups of all matches, or of the first one, as arrays in an array.
+    fn regexp_matches(&mut self, mut args: Vec<Bound>) -> Result<Bound, SqlError> {
+        if args.len() == 2 {
             args.push(Bound::text(""));
         }
-        let texts = args.iter().all(|a| can_coerce(&a.ty, &PgType::Text));
-        if args.len() != 4 || !texts {
-            return Err(undefined_function("regexp_replace", &args));
+        if args.len() != 3 || !args.iter().all(|a| can_coerce(&a.ty, &PgType::Text)) {
+            return Err(undefined_function("regexp_matches", &args));
         }
         let mut exprs = Vec::new();
         for arg in args {
             exprs.push(self.coerce(arg, &PgType::Text, CastContext::Implicit)?.expr);
         }
-        Ok(Bound::new(scalar::call(&pattern::regexp_replace(), exprs), PgType::Text))
+        let texts = PgType::Array(Arc::new(PgType::Text));
+        let call = scalar::call(&pattern::regexp_matches(), exprs);
+        Ok(Bound::new(call, PgType::Array(Arc::new(texts))))
     }
 
     /// Functions that return sets, as lists; `None` for others.
@@ -529,7 +551,8 @@ impl Planner<'_> {
             }
             EXPAND_ARRAY => self.expand_array(args).map(Some),
             "generate_series" => self.generate_series(args).map(Some),
-            "regexp_split_to_table" => self.call_builtin("regexp_split_to_array", args).map(Some),
+            "regexp_split_to_table" => self.call_builtin(name, args).map(Some),
+            "regexp_matches" => self.regexp_matches(args).map(Some),
             "string_to_table" => self.string_to_array(args).map(Some),
             "json_populate_recordset"
             | "jsonb_populate_recordset"
@@ -547,8 +570,6 @@ impl Planner<'_> {
                     None => Err(undefined_function(name, &args)),
                 }
             }
-            "regexp_matches" => Err(SqlError::not_supported("regexp_matches")
-                .hint("regexp_match gives the first match.")),
             "generate_subscripts" => {
                 let (array, dimension, reverse) = match args.as_slice() {
                     [array, dimension] => (array, dimension, false),
@@ -753,6 +774,16 @@ fn with_whole_rows(function: &ast::Function) -> Option<ast::Function> {
     let args = list.args.iter().map(|arg| row(arg).unwrap_or_else(|| arg.clone())).collect();
     let args = FunctionArguments::List(ast::FunctionArgumentList { args, ..list.clone() });
     Some(ast::Function { args, ..function.clone() })
+}
+
+/// A function whose result is always the same, however it comes about.
+fn type_oid(oid: u32) -> Arc<datafusion::logical_expr::ScalarUDF> {
+    let compute = scalar::over_arrays(move |args| {
+        let oids = arrow::array::UInt32Array::from_value(oid, args[0].len());
+        Ok(Arc::new(oids) as arrow::array::ArrayRef)
+    });
+    let returns = PgType::Regtype.arrow_type();
+    scalar::sees_nulls("pg_typeof", oid.to_string(), returns, false, compute)
 }
 
 /// How well a signature takes these arguments; `None` if it does not.

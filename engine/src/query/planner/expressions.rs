@@ -23,6 +23,7 @@ use crate::{
     query::{
         functions::{
             arithmetic::Operation,
+            builtin::BYTES_AS_TEXT,
             cast::{is_integer, is_text},
             pattern, scalar,
         },
@@ -480,19 +481,15 @@ impl Planner<'_> {
         Ok(Bound::bool(negate_if(negated, any)))
     }
 
-    fn escape(&self, escape: Option<&ast::ValueWithSpan>) -> Result<Option<char>, SqlError> {
-        let Some(escape) = escape else {
-            return Ok(Some('\\'));
-        };
-        let text = match &escape.value {
-            ast::Value::SingleQuotedString(s) | ast::Value::EscapedStringLiteral(s) => s,
-            other => return Err(SqlError::not_supported(format!("ESCAPE {other}"))),
-        };
-        let mut chars = text.chars();
-        match (chars.next(), chars.next()) {
-            (first, None) => Ok(first),
-            _ => Err(SqlError::new(sqlstate::INVALID_ESCAPE_SEQUENCE, "invalid escape string")
-                .hint("Escape string must be empty or one character.")),
+    /// The text of an ESCAPE clause; inside, `None` for NULL.
+    fn escape_text(escape: Option<&ast::ValueWithSpan>) -> Result<Option<Option<&str>>, SqlError> {
+        let Some(escape) = escape else { return Ok(None) };
+        match &escape.value {
+            ast::Value::SingleQuotedString(s) | ast::Value::EscapedStringLiteral(s) => {
+                Ok(Some(Some(s)))
+            }
+            ast::Value::Null => Ok(Some(None)),
+            other => Err(SqlError::not_supported(format!("ESCAPE {other}"))),
         }
     }
 
@@ -507,7 +504,15 @@ impl Planner<'_> {
     ) -> Result<Bound, SqlError> {
         let left = self.expr(expr, env)?;
         let right = self.expr(pattern, env)?;
-        let escape = self.escape(escape)?;
+        let escape = match Self::escape_text(escape)? {
+            None => Some('\\'),
+            Some(Some(text)) => pattern::escape_character(text)?,
+            // The pattern is NULL then.
+            Some(None) => {
+                let null = Bound::new(self.null(&PgType::Text)?, PgType::Text);
+                return self.like_bound(left, null, None, negated, ignore_case);
+            }
+        };
         self.like_bound(left, right, Some(escape), negated, ignore_case)
             .map_err(|e| self.locate(e, expr))
     }
@@ -526,6 +531,15 @@ impl Planner<'_> {
             (true, false) => "~~*",
             (true, true) => "!~~*",
         };
+        let bytes = |bound: &Bound| matches!(bound.ty, PgType::Bytea | PgType::Unknown);
+        if !ignore_case
+            && (left.ty == PgType::Bytea || right.ty == PgType::Bytea)
+            && (bytes(&left) && bytes(&right))
+        {
+            let left = self.call_builtin(BYTES_AS_TEXT, vec![left])?;
+            let right = self.call_builtin(BYTES_AS_TEXT, vec![right])?;
+            return self.like_bound(left, right, escape, negated, false);
+        }
         if !is_text(&left.ty) || !is_text(&right.ty) {
             return Err(undefined_operator(symbol, Some(&left.ty), &right.ty));
         }
@@ -564,21 +578,15 @@ impl Planner<'_> {
         negated: bool,
         env: &Env<'_>,
     ) -> Result<Bound, SqlError> {
-        let escape = self.escape(escape)?;
         let left = self.expr(expr, env)?;
-        if !is_text(&left.ty) {
-            let error = undefined_operator("~", Some(&left.ty), &PgType::Unknown);
-            return Err(self.locate(error, expr));
+        let mut args = vec![self.expr(pattern, env)?];
+        match Self::escape_text(escape)? {
+            None => {}
+            Some(Some(text)) => args.push(Bound::text(text)),
+            Some(None) => args.push(Bound::new(self.null(&PgType::Text)?, PgType::Text)),
         }
-        let right = self.expr(pattern, env)?;
-        let left = self.text_operand(left)?;
-        let Some(text) = right.constant_text() else {
-            return Err(self.refuse(pattern, "SIMILAR TO with a pattern that is no constant"));
-        };
-        let regex = pattern::similar_to_regex(text, escape)?;
-        let udf = pattern::regex_match(false);
-        let regex = Expr::Literal(ScalarValue::Utf8View(Some(regex)), None);
-        Ok(Bound::bool(negate_if(negated, scalar::call(&udf, vec![left, regex]))))
+        let regex = self.call_builtin("similar_to_escape", args)?;
+        self.regex(left, regex, false, negated).map_err(|e| self.locate(e, expr))
     }
 
     fn regex(

@@ -21,7 +21,10 @@ use crate::{
         NumericShape, PgType,
         encoding::Encoding,
         jsonb::{self, Jsonb},
-        text::{FormatSettings, TextEncoder, write_decimal128, write_decimal256, write_integer},
+        text::{
+            FormatSettings, TextEncoder, char_byte, write_decimal128, write_decimal256,
+            write_integer,
+        },
         timetz::TimeWithZone,
     },
 };
@@ -98,6 +101,7 @@ enum Column<'a> {
     Int4Text(&'a PrimitiveArray<Int32Type>),
     Int8Text(&'a PrimitiveArray<Int64Type>),
     /// Strings that are the same in both formats.
+    Char(&'a StringViewArray),
     String(&'a StringViewArray),
     Text(TextEncoder<'a>),
     Bool(&'a BooleanArray),
@@ -195,8 +199,8 @@ impl<'a> Column<'a> {
             | PgType::Bpchar(None)
             | PgType::Name
             | PgType::Unknown
-            | PgType::Json
-            | PgType::Char => Self::String(array.as_string_view()),
+            | PgType::Json => Self::String(array.as_string_view()),
+            PgType::Char => Self::Char(array.as_string_view()),
             PgType::Jsonb => Self::Jsonb(array.as_binary()),
             PgType::Jsonpath => Self::Jsonpath(array.as_string_view()),
             PgType::Bpchar(Some(n)) => Self::Bpchar(array.as_string_view(), *n as usize),
@@ -236,6 +240,8 @@ impl<'a> Column<'a> {
             Self::Int4Text(a) => integer_text(a, row, out),
             Self::Int8Text(a) => integer_text(a, row, out),
             Self::String(a) => bytes(a.is_null(row), || a.value(row).as_bytes(), out),
+            Self::Char(a) if a.is_null(row) => null(out),
+            Self::Char(a) => fixed([char_byte(a.value(row))], out),
             Self::Text(a) if a.is_null(row) => null(out),
             Self::Text(a) => counted(out, |out| a.write(row, out)),
             Self::Bool(a) if a.is_null(row) => null(out),

@@ -11,7 +11,9 @@ use crate::{
     types::{
         PgType, RecordType,
         encoding::invalid_utf8,
-        text::{FormatSettings, canonical_numeric, parse_text, round_timestamp, round_us},
+        text::{
+            FormatSettings, canonical_numeric, char_of_byte, parse_text, round_timestamp, round_us,
+        },
         timetz::TimeWithZone,
     },
 };
@@ -76,17 +78,18 @@ pub fn read_value(
         PgType::Float8 => {
             ScalarValue::Float64(Some(f64::from_be_bytes(fixed(value).ok_or_else(wrong)?)))
         }
-        PgType::Text
-        | PgType::Varchar(_)
-        | PgType::Bpchar(_)
-        | PgType::Char
-        | PgType::Name
-        | PgType::Unknown => ScalarValue::Utf8View(Some(match pg_type {
-            PgType::Bpchar(Some(_)) => {
-                client_text(value, settings)?.trim_end_matches(' ').to_owned()
-            }
-            _ => client_text(value, settings)?.into_owned(),
-        })),
+        PgType::Text | PgType::Varchar(_) | PgType::Bpchar(_) | PgType::Name | PgType::Unknown => {
+            ScalarValue::Utf8View(Some(match pg_type {
+                PgType::Bpchar(Some(_)) => {
+                    client_text(value, settings)?.trim_end_matches(' ').to_owned()
+                }
+                _ => client_text(value, settings)?.into_owned(),
+            }))
+        }
+        PgType::Char => {
+            let [byte] = fixed(value).ok_or_else(wrong)?;
+            ScalarValue::Utf8View(Some(char_of_byte(byte).to_owned()))
+        }
         PgType::Bytea => ScalarValue::Binary(Some(value.to_vec())),
         PgType::Json => parse_text(&client_text(value, settings)?, pg_type, settings)?,
         PgType::Jsonb | PgType::Jsonpath => match value {

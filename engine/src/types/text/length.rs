@@ -1,5 +1,7 @@
 //! The lengths of string types.
 
+use std::sync::LazyLock;
+
 use crate::{
     error::{SqlError, sqlstate},
     types::PgType,
@@ -23,8 +25,7 @@ pub fn fit<'a>(text: &'a str, to: &PgType, explicit: bool) -> Result<&'a str, Sq
             return Ok(if text.len() > NAME_MAX { &text[..end] } else { text });
         }
         PgType::Char => {
-            let end = text.chars().next().map_or(0, char::len_utf8);
-            return Ok(&text[..end]);
+            return Ok(char_text(text));
         }
         _ => return Ok(text),
     };
@@ -40,6 +41,41 @@ pub fn fit<'a>(text: &'a str, to: &PgType, explicit: bool) -> Result<&'a str, Sq
     // The cut may have left blanks at the end.
     let blank = matches!(to, PgType::Bpchar(_));
     Ok(if blank { kept.trim_end_matches(' ') } else { kept })
+}
+
+/// Every value of `"char"` as it is written: nothing for the zero byte, a character of ASCII, or an
+/// escape of three octal digits.
+static CHAR_TEXTS: LazyLock<Vec<String>> = LazyLock::new(|| {
+    let text = |byte: u8| match byte {
+        0 => String::new(),
+        1..=127 => char::from(byte).to_string(),
+        128.. => format!("\\{byte:03o}"),
+    };
+    (0..=255).map(text).collect()
+});
+
+/// What a text means as `"char"`: an escape of three octal digits is a byte, and of anything else
+/// the first byte counts.
+fn char_text(text: &str) -> &'static str {
+    let byte = match text.as_bytes() {
+        [b'\\', a @ b'0'..=b'7', b @ b'0'..=b'7', c @ b'0'..=b'7'] => {
+            (a - b'0') << 6 | (b - b'0') << 3 | (c - b'0')
+        }
+        bytes => bytes.first().copied().unwrap_or(0),
+    };
+    CHAR_TEXTS[usize::from(byte)].as_str()
+}
+
+/// The byte of a value of `"char"`.
+#[must_use]
+pub fn char_byte(text: &str) -> u8 {
+    CHAR_TEXTS.iter().position(|other| other == text).unwrap_or(0) as u8
+}
+
+/// The value of `"char"` with a byte.
+#[must_use]
+pub fn char_of_byte(byte: u8) -> &'static str {
+    CHAR_TEXTS[usize::from(byte)].as_str()
 }
 
 /// 22001.

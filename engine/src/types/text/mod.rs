@@ -19,7 +19,7 @@ pub use datetime::{
 };
 pub use float::{write_float4, write_float8};
 pub use interval::{IntervalFields, parse_interval, write_interval};
-pub use length::fit;
+pub use length::{char_byte, char_of_byte, fit};
 pub use names::{Names, ObjectNames};
 pub use numeric::{
     canonical_numeric, fit_numeric, infinite_overflow, nan_in_decimal,

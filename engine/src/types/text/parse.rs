@@ -642,7 +642,11 @@ fn bytea_escaped(text: &str) -> Result<Vec<u8>, SqlError> {
                 bytes.push((a - b'0') << 6 | (b - b'0') << 3 | (c - b'0'));
                 rest = &after[3..];
             }
-            _ => return Err(invalid(text, "bytea")),
+            // PostgreSQL does not repeat the bytes.
+            _ => {
+                let message = "invalid input syntax for type bytea";
+                return Err(SqlError::new(sqlstate::INVALID_TEXT_REPRESENTATION, message));
+            }
         }
     }
     Ok(bytes)

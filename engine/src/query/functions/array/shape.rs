@@ -240,7 +240,7 @@ pub(super) fn map_items(
 }
 
 /// Texts of the elements of arrays; see [`super::array_to_string`].
-pub(super) fn texts_of(
+pub(in crate::query::functions) fn texts_of(
     print: Option<&Arc<ScalarUDF>>,
     values: &ArrayRef,
     memory: Memory<'_>,

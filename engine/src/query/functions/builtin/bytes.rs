@@ -7,7 +7,13 @@ use super::{
 };
 use crate::error::{SqlError, sqlstate};
 
+/// The function that makes each byte a character, for patterns; the planner calls it.
+pub const BYTES_AS_TEXT: &str = "bytes as text";
+
 pub(super) static TABLE: &[Builtin] = &[
+    builtin(BYTES_AS_TEXT, &[Bytea], Text, |a, _| {
+        Ok(Out::Text(bytes(&a[0]).iter().map(|byte| char::from(*byte)).collect()))
+    }),
     builtin("bit_length", &[Bytea], Int4, |a, _| Ok(Out::Int(bytes(&a[0]).len() as i64 * 8))),
     builtin("bit_count", &[Bytea], Int8, |a, _| {
         Ok(Out::Int(bytes(&a[0]).iter().map(|byte| i64::from(byte.count_ones())).sum()))

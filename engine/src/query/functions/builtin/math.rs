@@ -69,6 +69,11 @@ pub(super) static TABLE: &[Builtin] = &[
     builtin("sinh", &[Float8], Float8, |a, _| Ok(Out::Float(a[0].float().sinh()))),
     builtin("cosh", &[Float8], Float8, |a, _| Ok(Out::Float(a[0].float().cosh()))),
     builtin("tanh", &[Float8], Float8, |a, _| Ok(Out::Float(a[0].float().tanh()))),
+    builtin("asinh", &[Float8], Float8, |a, _| Ok(Out::Float(a[0].float().asinh()))),
+    builtin("acosh", &[Float8], Float8, |a, _| {
+        within(a[0].float(), 1.0, f64::INFINITY, f64::acosh)
+    }),
+    builtin("atanh", &[Float8], Float8, |a, _| within(a[0].float(), -1.0, 1.0, f64::atanh)),
     builtin("mod", &[Int4, Int4], Int4, |a, _| remainder(a)),
     builtin("mod", &[Int8, Int8], Int8, |a, _| remainder(a)),
     builtin("mod", &[Numeric, Numeric], Numeric, |a, _| {
@@ -172,6 +177,14 @@ fn power(args: &[Value<'_>]) -> Result<Out, SqlError> {
         return error("a negative number raised to a non-integer power yields a complex result");
     }
     finite(base.powf(exponent), args)
+}
+
+/// A function over the numbers between two bounds, and NaN.
+fn within(value: f64, least: f64, most: f64, of: fn(f64) -> f64) -> Result<Out, SqlError> {
+    if value < least || value > most {
+        return Err(SqlError::new(sqlstate::NUMERIC_VALUE_OUT_OF_RANGE, "input is out of range"));
+    }
+    Ok(Out::Float(of(value)))
 }
 
 fn trigonometric(args: &[Value<'_>], of: fn(f64) -> f64) -> Result<Out, SqlError> {

@@ -3,12 +3,14 @@
 mod bytes;
 mod construct;
 mod date;
+mod degrees;
 mod extract;
 mod json;
 mod math;
 mod regex;
 mod text;
 
+pub use self::bytes::BYTES_AS_TEXT;
 use std::sync::{Arc, LazyLock};
 
 use arrow::{
@@ -226,6 +228,7 @@ static TABLE: LazyLock<HashMap<&'static str, Vec<&'static Builtin>>> = LazyLock:
         .iter()
         .chain(bytes::TABLE)
         .chain(math::TABLE)
+        .chain(degrees::TABLE)
         .chain(date::TABLE)
         .chain(extract::TABLE)
         .chain(construct::TABLE)

@@ -33,17 +33,6 @@ pub(super) static TABLE: &[Builtin] = &[
     builtin("substr", &[Text, Int4, Int4], Text, |a, _| {
         substring(a[0].text(), a[1].int(), Some(a[2].int()))
     }),
-    builtin("substring", &[Text, Text], Text, |a, _| {
-        let regex = crate::query::functions::pattern::compiled(a[1].text(), false)?;
-        Ok(match regex.captures(a[0].text()) {
-            None => Out::Null,
-            // The first group, if there is one; it may have matched nothing.
-            Some(found) => match found.get(usize::from(regex.captures_len() > 1)) {
-                Some(part) => Out::Text(part.as_str().to_owned()),
-                None => Out::Null,
-            },
-        })
-    }),
     builtin("left", &[Text, Int4], Text, |a, _| Ok(Out::Text(left(a[0].text(), a[1].int())))),
     builtin("right", &[Text, Int4], Text, |a, _| Ok(Out::Text(right(a[0].text(), a[1].int())))),
     builtin("btrim", &[Text], Text, |a, _| Ok(trim(a[0].text(), " ", true, true))),

@@ -687,7 +687,7 @@ impl<'e> Execution<'e> {
                 let regex = super::compile_regex(pattern, *flags)?;
                 self.any_of(values.iter().map(|value| {
                     Ok(match value.view() {
-                        Some(View::String(text)) => Some(regex.is_match(text)),
+                        Some(View::String(text)) => Some(regex.is_match(text)?),
                         _ => None,
                     })
                 }))?

@@ -14,11 +14,11 @@ use arrow::{
 };
 use bytes::Bytes;
 use datafusion::logical_expr::{ScalarUDF, Volatility};
-use regex::{Regex, RegexBuilder};
 
 use self::execute::{Execution, Failure};
 use super::{
-    given_up, pattern,
+    given_up,
+    regular_expression::{self, Expression, Options, Syntax},
     scalar::{function, internal, strict_charged},
 };
 use crate::{
@@ -69,24 +69,17 @@ impl Question {
 /// The regular expression of `like_regex`.
 ///
 /// # Errors
-/// 2201B, and 0A000 for what Rust's engine does not have.
-pub fn compile_regex(text: &str, flags: RegexFlags) -> Result<Regex, SqlError> {
-    let end = if flags.multi_line { "$" } else { "\\z" };
-    let source = match flags.quote {
-        true => regex::escape(text),
-        false => pattern::translate(text, end)?,
+/// 2201B.
+pub fn compile_regex(text: &str, flags: RegexFlags) -> Result<Arc<Expression>, SqlError> {
+    let syntax = if flags.quote { Syntax::Literal } else { Syntax::Advanced };
+    let options = Options {
+        syntax,
+        ignore_case: flags.ignore_case,
+        within_lines: !flags.quote && !flags.dot_all,
+        line_anchors: !flags.quote && flags.multi_line,
+        ..Options::default()
     };
-    RegexBuilder::new(&source)
-        .case_insensitive(flags.ignore_case)
-        .dot_matches_new_line(flags.dot_all)
-        .multi_line(flags.multi_line)
-        .build()
-        .map_err(|error| {
-            let detail = error.to_string();
-            let last = detail.lines().last().unwrap_or_default().to_owned();
-            let message = format!("invalid regular expression: {last}");
-            SqlError::new(sqlstate::INVALID_REGULAR_EXPRESSION, message)
-        })
+    regular_expression::compiled(text, options)
 }
 
 /// Refuses patterns of `like_regex` that are none.
