@@ -243,6 +243,17 @@ impl Planner<'_> {
             )?;
             let valid =
                 self.compare(offset.clone(), datafusion::logical_expr::Operator::GtEq, zero)?;
+            let valid = match &offset.ty {
+                ty if *ty == PgType::Float8 || is_numeric(ty) => {
+                    let number = self.is_nan(offset.clone())?;
+                    Bound::bool(binary(
+                        valid.expr,
+                        datafusion::logical_expr::Operator::And,
+                        Expr::Not(Box::new(number)),
+                    ))
+                }
+                _ => valid,
+            };
             let forward = (*end == End::Following) == sort.asc;
             let anywhere = if (index == 0) == sort.asc { f64::NEG_INFINITY } else { f64::INFINITY };
             bounds.push(self.range_place(base.clone(), offset, forward, anywhere)?);
@@ -331,13 +342,29 @@ impl Planner<'_> {
             return Ok(self.sort_key(&PgType::Float8, Expr::Case(case)));
         }
         let operation = if forward { Operation::Add } else { Operation::Subtract };
-        let ty = base.ty.clone();
+        let (ty, number) = (base.ty.clone(), base.clone());
         let place = self.arithmetic(base, operation, offset)?;
         let place = match ty {
-            PgType::Numeric(_) => Bound::new(self.bare(place)?, ty),
+            PgType::Numeric(_) => {
+                let place = Bound::new(self.bare(place)?, ty.clone());
+                // From infinity back by infinity is no place.
+                let (gone, there) = (self.is_nan(place.clone())?, self.is_nan(number)?);
+                let nowhere = binary(gone, O::And, Expr::Not(Box::new(there)));
+                let text = if anywhere < 0.0 { "-Infinity" } else { "Infinity" };
+                let anywhere = self.constant_of(text, &ty, true)?;
+                let when = vec![(Box::new(nowhere), Box::new(Expr::Literal(anywhere, None)))];
+                Bound::new(Expr::Case(Case::new(None, when, Some(Box::new(place.expr)))), ty)
+            }
             _ => self.coerce(place, &ty, CastContext::Implicit)?,
         };
         Ok(self.sort_key(&place.ty, place.expr))
+    }
+
+    /// Whether a number is NaN.
+    fn is_nan(&mut self, number: Bound) -> Result<Expr, SqlError> {
+        let nan = self.constant_of("NaN", &number.ty, true)?;
+        let nan = Bound::literal(nan, number.ty.clone());
+        Ok(self.compare(number, datafusion::logical_expr::Operator::Eq, nan)?.expr)
     }
 }
 
