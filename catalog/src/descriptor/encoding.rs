@@ -163,10 +163,10 @@ struct ViewRelationMessage {
 struct ViewMessage {
     #[prost(string, tag = "1")]
     query: String,
-    #[prost(string, tag = "2")]
-    definition: String,
     #[prost(message, repeated, tag = "3")]
     relations: Vec<ViewRelationMessage>,
+    #[prost(string, repeated, tag = "4")]
+    options: Vec<String>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -408,8 +408,8 @@ impl From<&View> for ViewMessage {
         };
         Self {
             query: v.query.clone(),
-            definition: v.definition.clone(),
             relations: v.relations.iter().map(relation).collect(),
+            options: v.options.clone(),
         }
     }
 }
@@ -425,8 +425,8 @@ impl From<ViewMessage> for View {
         };
         Self {
             query: m.query,
-            definition: m.definition,
             relations: m.relations.into_iter().map(relation).collect(),
+            options: m.options,
         }
     }
 }

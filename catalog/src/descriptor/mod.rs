@@ -18,7 +18,7 @@ mod view;
 
 pub use composite::{Composite, CompositeField};
 pub use encoding::DecodeError;
-pub use view::{MARK, Reference, View, ViewColumn, ViewRelation};
+pub use view::{View, ViewColumn, ViewRelation};
 
 /// Object identifier as clients see it in `pg_class` and kin. One counter serves all kinds, so an
 /// OID names one object in the whole database; those below [`builtin::FIRST_USER_OID`] are fixed.

@@ -25,7 +25,6 @@ mod shared_rows;
 pub mod statement;
 pub mod turns;
 pub mod type_names;
-pub mod view_definition;
 
 #[cfg(test)]
 mod tests;

@@ -178,11 +178,13 @@ pub struct CreateTableAs {
     pub options: Vec<StorageOption>,
 }
 
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub struct CreateSchema {
     pub name: String,
     pub if_not_exists: bool,
     pub authorization: Option<String>,
+    /// Tables and views to be made in it, which are named without another schema.
+    pub elements: Vec<Statement>,
 }
 
 #[derive(Clone, Debug)]
@@ -192,6 +194,7 @@ pub struct CreateView {
     pub or_replace: bool,
     /// Names for the first columns; the rest keep the query's.
     pub column_names: Vec<String>,
+    pub options: Vec<StorageOption>,
     /// A [`StatementKind::Query`].
     pub query: Statement,
 }

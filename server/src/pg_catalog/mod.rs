@@ -16,6 +16,7 @@ mod definitions;
 mod functions;
 mod object_names;
 mod provider;
+mod query_text;
 mod restriction;
 mod rows;
 mod sql_text;
@@ -126,6 +127,7 @@ impl SystemTables for PgCatalog {
             role: context.role.to_owned(),
             search_path: search_path(context),
             settings: (name == "pg_settings").then(|| context.settings.clone()),
+            format: context.settings.derived().format.clone(),
             objects: Arc::clone(context.objects),
             figures: self.figures.clone(),
             activities: self.activities.clone(),

@@ -2,10 +2,12 @@
 
 use glaredb_catalog::{
     Catalog,
-    descriptor::{Column, Reference, Table},
+    descriptor::{Column, Table},
 };
 pub(super) use glaredb_engine::query::quoting::{quote_identifier, quote_literal};
 use glaredb_engine::{session::StatementContext, types::PgType};
+
+use super::query_text::{self, Surroundings};
 
 /// The parts of a possibly qualified, possibly quoted name, folded as SQL folds them; `None` if it
 /// is no name.
@@ -80,39 +82,12 @@ pub(super) fn constraint_definition(table: &Table) -> String {
     format!("PRIMARY KEY ({})", key_column_list(table))
 }
 
-/// The default of a column as PostgreSQL prints it back: literals carry their type.
-pub(super) fn default_expression(column: &Column) -> Option<String> {
+/// The default of a column as PostgreSQL prints it back, all of it in parentheses.
+pub(super) fn default_expression(around: Surroundings<'_>, column: &Column) -> Option<String> {
     let sql = column.default.as_deref()?.trim();
-    let type_name = || match PgType::from_oid(column.type_oid, column.typmod) {
-        Some(PgType::Bpchar(_)) => "bpchar".to_owned(),
-        Some(PgType::Varchar(_)) => "character varying".to_owned(),
-        Some(PgType::Numeric(_)) => "numeric".to_owned(),
-        Some(of) => of.sql_name(),
-        None => "text".to_owned(),
-    };
-    if is_string_literal(sql) {
-        return Some(format!("{sql}::{}", type_name()));
-    }
-    let negative = sql.strip_prefix('-').map(str::trim_start);
-    if let Some(digits) = negative
-        && !digits.is_empty()
-        && digits.chars().all(|c| c.is_ascii_digit() || c == '.')
-    {
-        let literal = match digits.parse::<i64>() {
-            Ok(n) if i32::try_from(n).is_ok() => "integer",
-            Ok(_) => "bigint",
-            Err(_) => "numeric",
-        };
-        return Some(format!("'-{digits}'::{literal}"));
-    }
-    Some(sql.to_owned())
-}
-
-fn is_string_literal(sql: &str) -> bool {
-    let Some(inner) = sql.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\'')) else {
-        return false;
-    };
-    !inner.replace("''", "").contains('\'')
+    let printed = PgType::from_oid(column.type_oid, column.typmod)
+        .and_then(|to| query_text::default(around, sql, &to));
+    Some(printed.unwrap_or_else(|| sql.to_owned()))
 }
 
 /// Name of a type as `format_type` prints it; for one that nobody knows, `???`.
@@ -161,39 +136,4 @@ pub(super) fn type_name(
         Some(table) if table.array_type_oid == oid => format!("{}[]", relation(table)),
         _ => "???".into(),
     }
-}
-
-/// The query of a view as people read it, with today's names; `None` for what is no view.
-pub(super) fn view_definition(
-    catalog: &Catalog,
-    search_path: &[String],
-    oid: u32,
-) -> Option<String> {
-    let view = catalog.table_by_oid(oid)?.view.as_ref()?;
-    let relation = |oid: u32| catalog.table_by_oid(oid);
-    let column = |oid: u32, id: u32| {
-        let column = relation(oid).and_then(|table| table.column_by_id(id));
-        column.map_or_else(String::new, |column| column.name.clone())
-    };
-    let name = |oid: u32| {
-        let name = relation(oid).map_or_else(String::new, |table| table.name.clone());
-        quote_identifier(&name).into_owned()
-    };
-    Some(view.render(|reference| match reference {
-        Reference::Name(oid) => name(oid),
-        Reference::Relation(oid) => {
-            let Some(table) = relation(oid) else { return String::new() };
-            let found = search_path.iter().find_map(|schema| catalog.table(schema, &table.name));
-            let visible = found.is_some_and(|found| found.oid == oid);
-            match catalog.schema_by_oid(table.schema_oid) {
-                Some(schema) if !visible => {
-                    format!("{}.{}", quote_identifier(&schema.name), name(oid))
-                }
-                _ => name(oid),
-            }
-        }
-        Reference::Column(oid, id) => quote_identifier(&column(oid, id)).into_owned(),
-        Reference::Label(oid, id, label) if column(oid, id) == label => String::new(),
-        Reference::Label(_, _, label) => format!(" AS {}", quote_identifier(label)),
-    }))
 }

@@ -12,19 +12,18 @@ use datafusion::{
 use glaredb_catalog::{
     Allocator, Catalog, CatalogChange,
     descriptor::{
-        Column, PrimaryKey, Reference, RelationKind, Schema, Table, View, ViewColumn, ViewRelation,
-        builtin,
+        Column, PrimaryKey, RelationKind, Schema, Table, View, ViewColumn, ViewRelation, builtin,
     },
 };
 use glaredb_engine::{
     session::{CursorFacts, Identity, PreparedFacts, SessionObjects, Settings, StatementContext},
-    types::PgType,
+    types::{PgType, text::FormatSettings},
 };
 use glaredb_txn::ids::{SchemaVersion, TableId};
 
 use super::{
     Activities, Activity, PgCatalog, StorageFigures, TableFigures, definitions, provider::Wanted,
-    restriction::Restriction, sql_text, tables,
+    query_text, restriction::Restriction, sql_text, tables,
 };
 
 struct Fixed;
@@ -119,19 +118,13 @@ fn catalog() -> Catalog {
         next_column_id: 4,
         view: Some(View {
             query: "select note from sales.t".into(),
-            definition: format!(
-                " SELECT {}.{}{}\n   FROM {};",
-                Reference::Name(other.oid).to_text(),
-                Reference::Column(other.oid, 3).to_text(),
-                Reference::Label(other.oid, 3, "remark").to_text(),
-                Reference::Relation(other.oid).to_text(),
-            ),
             relations: vec![ViewRelation {
                 schema: Some("sales".into()),
                 name: "t".into(),
                 oid: other.oid,
                 columns: vec![ViewColumn { id: 3, name: "note".into(), used: true }],
             }],
+            options: Vec::new(),
         }),
         ..Table::default()
     };
@@ -174,6 +167,7 @@ fn source(definition: &'static definitions::Definition) -> tables::Source {
         role: "postgres".into(),
         search_path: vec!["pg_catalog".into(), "public".into()],
         settings: Some(Settings::new([]).expect("defaults")),
+        format: FormatSettings::default(),
         objects: Arc::new(objects()),
         figures: Arc::new(Fixed),
         activities: Arc::new(Fixed),
@@ -417,8 +411,10 @@ fn sizes_are_those_of_storage() {
 
 #[test]
 fn defaults_are_printed_with_their_types() {
+    let (catalog, format) = (catalog(), FormatSettings::default());
+    let around = query_text::Surroundings { catalog: &catalog, search_path: &[], format: &format };
     let printed = |type_oid, typmod, sql| {
-        sql_text::default_expression(&column(1, "c", type_oid, typmod, Some(sql)))
+        sql_text::default_expression(around, &column(1, "c", type_oid, typmod, Some(sql)))
     };
     assert_eq!(printed(25, -1, "'x'").as_deref(), Some("'x'::text"));
     assert_eq!(printed(1043, 24, "'x'").as_deref(), Some("'x'::character varying"));
@@ -426,7 +422,7 @@ fn defaults_are_printed_with_their_types() {
     assert_eq!(printed(23, -1, "-1").as_deref(), Some("'-1'::integer"));
     assert_eq!(printed(23, -1, "42").as_deref(), Some("42"));
     assert_eq!(printed(1184, -1, "now()").as_deref(), Some("now()"));
-    assert_eq!(printed(25, -1, "'a' || 'b'").as_deref(), Some("'a' || 'b'"));
+    assert_eq!(printed(25, -1, "'a' || 'b'").as_deref(), Some("('a'::text || 'b'::text)"));
 }
 
 #[test]

@@ -117,14 +117,39 @@ fn create_schema(cursor: &mut Cursor<'_>) -> Result<StatementKind, SqlError> {
     };
     let authorization =
         if cursor.eat_keyword("AUTHORIZATION") { Some(cursor.identifier()?) } else { None };
-    if !cursor.at_end() {
-        return Err(SqlError::not_supported("CREATE SCHEMA with elements"));
+    let mut elements = Vec::new();
+    while cursor.is_keyword_at(0, "CREATE") || cursor.is_keyword_at(0, "GRANT") {
+        elements.push(cursor.schema_element()?);
     }
     let name = match name.or_else(|| authorization.clone()) {
         Some(name) => name,
         None => return Err(cursor.unexpected()),
     };
-    Ok(StatementKind::CreateSchema(CreateSchema { name, if_not_exists, authorization }))
+    if if_not_exists && !elements.is_empty() {
+        let message = "CREATE SCHEMA IF NOT EXISTS cannot include schema elements";
+        return Err(SqlError::new(sqlstate::FEATURE_NOT_SUPPORTED, message));
+    }
+    for element in &mut elements {
+        let object = match &mut element.kind {
+            StatementKind::CreateTable(create) => &mut create.name,
+            StatementKind::CreateView(create) => &mut create.name,
+            _ => {
+                let what = format!("{} in CREATE SCHEMA", element.command());
+                return Err(SqlError::not_supported(what));
+            }
+        };
+        match &object.schema {
+            Some(other) if *other != name => {
+                let message = format!(
+                    "CREATE specifies a schema ({other}) different from the one being created \
+                     ({name})"
+                );
+                return Err(SqlError::new("42P15", message));
+            }
+            _ => object.schema = Some(name.clone()),
+        }
+    }
+    Ok(StatementKind::CreateSchema(CreateSchema { name, if_not_exists, authorization, elements }))
 }
 
 /// `[GLOBAL | LOCAL] TEMPORARY` at the `n`th word from here, and how many words it is.

@@ -26,7 +26,8 @@ use datafusion::sql::sqlparser::{
 
 pub(super) use self::rewrite::PART;
 pub use self::rewrite::{
-    ALL_FIELDS, DISTINCT_SETS, EXCLUSIONS, GROUPING_SETS, NO_COLUMNS, SYMMETRIC, VARIADIC,
+    ALL_FIELDS, DISTINCT_SETS, EXCLUSIONS, GROUPING_SETS, JOIN_ALIAS, NO_COLUMNS, SYMMETRIC,
+    VARIADIC,
 };
 use self::tokens::Cursor;
 pub use self::tokens::{fold_identifier, relation_name};

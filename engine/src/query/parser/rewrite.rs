@@ -26,6 +26,9 @@ pub const VARIADIC: &str = "variadic argument";
 /// The field that `(row).*` asks for; the planner knows it.
 pub const ALL_FIELDS: &str = "all fields";
 
+/// How the last name in a USING begins that is the alias of its columns; the planner knows it.
+pub const JOIN_ALIAS: &str = "join alias ";
+
 /// What a frame's EXCLUDE takes out, and the mark that stands for it in front of what the window's
 /// PARTITION BY lists; the planner knows them.
 pub const EXCLUSIONS: [(&str, &str); 3] =
@@ -98,6 +101,7 @@ pub(super) fn rewrite(
             "ANY" | "ALL" | "SOME" if opens(&tokens, at + 1) && is(&tokens, at + 2, "VALUES") => {
                 quantified_values(&tokens, at + 1, &mut edits);
             }
+            "USING" if opens(&tokens, at + 1) => join_alias(&tokens, at + 1, &mut edits),
             "USING" => order_operator(source, &tokens, at, &mut edits)?,
             "SUBSTRING" if opens(&tokens, at + 1) => similar_part(&tokens, at + 1, &mut edits),
             name if TYPES_UNKNOWN.contains(&name) && is_string(&tokens, at + 1) => {
@@ -589,6 +593,25 @@ fn frame_offset(tokens: &[TokenWithSpan], at: usize, edits: &mut Edits) {
             return;
         }
     }
+}
+
+/// `USING (a, b) AS c`: sqlparser does not know the alias, which becomes one more name.
+fn join_alias(tokens: &[TokenWithSpan], open: usize, edits: &mut Edits) {
+    let Some(close) = closing(tokens, open) else { return };
+    let Some(Token::Word(alias)) = tokens.get(close + 2).map(|t| &t.token) else { return };
+    if !is(tokens, close + 1, "AS") {
+        return;
+    }
+    let name = super::fold_identifier(&datafusion::sql::sqlparser::ast::Ident {
+        value: alias.value.clone(),
+        quote_style: alias.quote_style,
+        span: tokens[close + 2].span,
+    });
+    // The parenthesis moves to where the alias stands, so that the statement ends there if it does.
+    (close..=close + 2).for_each(|at| edits.remove(at));
+    edits.insert(close + 2, Token::Comma);
+    edits.insert(close + 2, word(&format!("{JOIN_ALIAS}{name}"), Some('"')));
+    edits.insert(close + 2, Token::RParen);
 }
 
 /// The index of the parenthesis that is open at `at`.

@@ -245,6 +245,14 @@ impl<'a> Cursor<'a> {
         super::parse_statement(self.source, rest)
     }
 
+    /// A statement within CREATE SCHEMA, which ends where the next one begins.
+    pub(super) fn schema_element(&mut self) -> Result<Statement, SqlError> {
+        let start = self.at;
+        self.at += 1;
+        self.skip_until(|c| c.is_keyword_at(0, "CREATE") || c.is_keyword_at(0, "GRANT"));
+        super::parse_statement(self.source, &self.tokens[start..self.at])
+    }
+
     /// The rest as a statement, less a final `WITH [NO] DATA`; whether data is wanted.
     pub(super) fn query_with_data(&mut self) -> Result<(Statement, bool), SqlError> {
         let rest = &self.tokens[self.at.min(self.tokens.len())..];

@@ -38,22 +38,15 @@ fn view(
     let name = cursor.relation_name()?;
     let column_names =
         if cursor.peek_is(&Token::LParen) { cursor.identifier_list()? } else { Vec::new() };
-    if cursor.eat_keyword("WITH") {
-        return Err(SqlError::not_supported("CREATE VIEW with options"));
-    }
+    let options = if cursor.eat_keyword("WITH") { storage_options(cursor)? } else { Vec::new() };
     cursor.expect_keyword("AS")?;
     if cursor.ends_with(&["CHECK", "OPTION"]) {
         return Err(SqlError::not_supported("CREATE VIEW WITH CHECK OPTION"));
     }
     let query = cursor.statement_to_end()?;
     check_query(cursor, &query)?;
-    Ok(StatementKind::CreateView(Box::new(CreateView {
-        name,
-        temporary,
-        or_replace,
-        column_names,
-        query,
-    })))
+    let view = CreateView { name, temporary, or_replace, column_names, options, query };
+    Ok(StatementKind::CreateView(Box::new(view)))
 }
 
 fn materialized(cursor: &mut Cursor<'_>) -> Result<StatementKind, SqlError> {

@@ -116,7 +116,6 @@ impl Planner<'_> {
             keeps_modifier: true,
             merged: false,
             hidden: false,
-            stored: false,
         };
         let table = ScopeTable::unnamed_rows(&alias, vec![column]);
         let scope = Scope::of(table);

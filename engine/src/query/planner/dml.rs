@@ -525,7 +525,6 @@ impl Planner<'_> {
                     keeps_modifier: true,
                     merged: false,
                     hidden: false,
-                    stored: false,
                 });
                 let entry = ScopeTable {
                     schema: alias.is_none().then(|| table.schema.clone()),

@@ -14,17 +14,19 @@ use datafusion::{
 use super::{
     Planner, ResolvedKind, ResolvedTable,
     bound::Bound,
+    lateral::depends_on,
     operators::binary,
     query::OutputColumn,
     resolver::{self, FUNCTIONS_SCHEMA},
     scope::{Env, MergedColumn, Scope, ScopeColumn, ScopeTable},
+    select::star_items,
     table_lists::unnest_beside,
 };
 use crate::{
     error::{SqlError, sqlstate},
     query::{
         errors::sql_error,
-        parser::{fold_identifier, relation_name},
+        parser::{JOIN_ALIAS, fold_identifier, relation_name},
         series_rows,
         statement::RelationName,
     },
@@ -45,23 +47,7 @@ impl Planner<'_> {
         for item in items {
             result = Some(match result {
                 None => self.table_with_joins(item, None, outer)?,
-                Some(left) => {
-                    let lateral = is_lateral(&item.relation);
-                    if lateral && item.joins.is_empty() {
-                        self.lateral(left, &item.relation, JoinType::Inner, None, outer)?
-                    } else if lateral {
-                        let mut joined =
-                            self.lateral(left, &item.relation, JoinType::Inner, None, outer)?;
-                        for join in &item.joins {
-                            joined = self.join(joined, join, outer)?;
-                        }
-                        joined
-                    } else {
-                        let right = self.table_with_joins(item, None, outer)?;
-                        self.check_aliases(&left.1, &right.1)?;
-                        cross(left, right)?
-                    }
-                }
+                Some(left) => self.beside(left, item, outer)?,
             });
         }
         match result {
@@ -86,7 +72,7 @@ impl Planner<'_> {
         Ok(())
     }
 
-    fn table_with_joins(
+    pub(super) fn table_with_joins(
         &mut self,
         item: &ast::TableWithJoins,
         left: Option<Relation>,
@@ -103,7 +89,7 @@ impl Planner<'_> {
     }
 
     /// One entry of FROM, by itself.
-    fn relation(
+    pub(super) fn relation(
         &mut self,
         factor: &TableFactor,
         outer: Option<&Env<'_>>,
@@ -136,8 +122,14 @@ impl Planner<'_> {
             TableFactor::NestedJoin { table_with_joins, alias: None } => {
                 self.table_with_joins(table_with_joins, None, outer)
             }
-            TableFactor::NestedJoin { alias: Some(_), .. } => {
-                Err(SqlError::not_supported("alias of a join in parentheses"))
+            TableFactor::NestedJoin { table_with_joins, alias: Some(alias) } => {
+                let (plan, scope) = self.table_with_joins(table_with_joins, None, outer)?;
+                // Under its alias, and nothing of it under another name.
+                self.queries += 1;
+                let shown = self.project_output(plan, star_items(&scope));
+                self.queries -= 1;
+                let (plan, columns) = shown?;
+                self.aliased(plan, &columns, alias)
             }
             TableFactor::Table { args: Some(_), .. }
             | TableFactor::Function { .. }
@@ -254,7 +246,6 @@ impl Planner<'_> {
                 keeps_modifier: true,
                 merged: false,
                 hidden: index < hidden || unknown,
-                stored: index >= hidden,
             });
         }
         // A system table that is a plan of its own: one that is always empty.
@@ -304,7 +295,6 @@ impl Planner<'_> {
         }
         for (column, name) in entry.columns.iter_mut().filter(|c| !c.hidden).zip(&alias.columns) {
             column.name = fold_identifier(&name.name);
-            column.stored = false;
         }
         Ok(())
     }
@@ -357,14 +347,13 @@ impl Planner<'_> {
             keeps_modifier: c.keeps_modifier,
             merged: false,
             hidden: false,
-            stored: false,
         });
         let entry = ScopeTable::unnamed_rows(name, columns.collect());
         let plan = SubqueryAlias::try_new(Arc::new(plan), qualifier).map_err(sql_error)?;
         Ok((LogicalPlan::SubqueryAlias(plan), entry))
     }
 
-    fn join(
+    pub(super) fn join(
         &mut self,
         left: Relation,
         join: &ast::Join,
@@ -385,7 +374,7 @@ impl Planner<'_> {
             J::CrossJoin(c) => (JoinType::Inner, c),
             other => return Err(SqlError::not_supported(format!("{other:?}"))),
         };
-        if is_lateral(&join.relation) {
+        if depends_on(&join.relation, &left.1) {
             let on = match constraint {
                 ast::JoinConstraint::None => None,
                 ast::JoinConstraint::On(on) => Some(on),
@@ -430,10 +419,19 @@ impl Planner<'_> {
             }
             ast::JoinConstraint::Using(names) => {
                 let mut columns = Vec::new();
+                let mut alias = None;
                 for name in names {
-                    columns.push(self.name_of(name)?.name);
+                    let name = self.name_of(name)?.name;
+                    match name.strip_prefix(JOIN_ALIAS) {
+                        Some(name) => alias = Some(name.to_owned()),
+                        None => columns.push(name),
+                    }
                 }
-                self.join_using(left, right, join_type, &columns)
+                let (plan, mut scope) = self.join_using(left, right, join_type, &columns)?;
+                if let Some(alias) = alias {
+                    self.name_merged(&mut scope, alias, columns.len())?;
+                }
+                Ok((plan, scope))
             }
             ast::JoinConstraint::Natural => {
                 let names = visible_names(&right.1);
@@ -487,48 +485,31 @@ impl Planner<'_> {
         Ok((plan, scope))
     }
 
-    /// Joins a relation that refers to those on its left.
-    fn lateral(
-        &mut self,
-        left: Relation,
-        factor: &TableFactor,
-        join_type: JoinType,
-        on: Option<&ast::Expr>,
-        outer: Option<&Env<'_>>,
-    ) -> Result<Relation, SqlError> {
-        let is_query = matches!(factor, TableFactor::Derived { sample: None, .. });
-        if !is_query && join_type == JoinType::Inner && on.is_none() {
-            return self.table_function(left, factor, outer);
+    /// Gives the columns that USING merged, which are the first, a name of their own.
+    fn name_merged(&self, scope: &mut Scope, alias: String, count: usize) -> Result<(), SqlError> {
+        let mut columns = Vec::with_capacity(count);
+        for merged in &scope.merged[..count] {
+            let Expr::Column(column) = &merged.bound.expr else {
+                return Err(SqlError::not_supported("alias of the columns of a full join"));
+            };
+            columns.push(ScopeColumn {
+                name: merged.name.clone(),
+                ty: merged.bound.ty.clone(),
+                column: column.clone(),
+                origin: merged.origin,
+                keeps_modifier: merged.keeps_modifier,
+                merged: true,
+                hidden: false,
+            });
         }
-        if !matches!(join_type, JoinType::Inner | JoinType::Left) {
-            let error = SqlError::new(
-                sqlstate::INVALID_COLUMN_REFERENCE,
-                "invalid reference to FROM-clause entry",
-            );
-            return Err(error
-                .detail("The combining JOIN type must be INNER or LEFT for a LATERAL reference."));
-        }
-        let env = Env::new(&left.1, outer, "LATERAL");
-        let mut right = self.relation(factor, Some(&env))?;
-        if join_type == JoinType::Left {
-            right = self.with_presence(right)?;
-        }
-        let (plan, right) = right;
-        self.check_aliases(&left.1, &right)?;
-        let scope = left.1.join(right);
-        let on = match on {
-            None => None,
-            Some(on) => {
-                let env = Env::new(&scope, outer, "JOIN conditions");
-                let bound = self.expr(on, &env)?;
-                Some(self.condition(bound, "JOIN/ON")?)
-            }
-        };
-        Ok((self.lateral_join(left.0, plan, join_type, on)?, scope))
+        let entry = Scope::of(ScopeTable::unnamed_rows(&alias, columns));
+        self.check_aliases(scope, &entry)?;
+        scope.tables.extend(entry.tables);
+        Ok(())
     }
 
     /// `generate_series(…)`, `unnest(…)` and other functions in FROM, over the rows of `left`.
-    fn table_function(
+    pub(super) fn table_function(
         &mut self,
         left: Relation,
         factor: &TableFactor,
@@ -637,7 +618,6 @@ impl Planner<'_> {
             keeps_modifier: true,
             merged: false,
             hidden: false,
-            stored: false,
         }];
         if let Some(column) = ordinal {
             columns.push(ScopeColumn {
@@ -648,7 +628,6 @@ impl Planner<'_> {
                 keeps_modifier: true,
                 merged: false,
                 hidden: false,
-                stored: false,
             });
         }
         let mut entry = ScopeTable::unnamed_rows(&alias_name, columns);
@@ -693,16 +672,6 @@ pub(super) fn function_parts(factor: &TableFactor) -> Result<FunctionParts<'_>, 
     Ok((name, exprs, alias.as_ref(), ordinality))
 }
 
-/// Whether the relation may refer to those on its left: LATERAL, and every function.
-fn is_lateral(factor: &TableFactor) -> bool {
-    match factor {
-        TableFactor::Derived { lateral, .. } => *lateral,
-        TableFactor::Table { args, .. } => args.is_some(),
-        TableFactor::Function { .. } | TableFactor::UNNEST { .. } => true,
-        _ => false,
-    }
-}
-
 fn visible_names(scope: &Scope) -> Vec<String> {
     let merged = scope.merged.iter().map(|m| m.name.clone());
     let plain = scope.columns().filter(|c| !c.merged && !c.hidden).map(|c| c.name.clone());
@@ -740,7 +709,7 @@ fn using_column(scope: &mut Scope, name: &str, side: &str) -> Result<MergedColum
     })
 }
 
-fn cross(left: Relation, right: Relation) -> Result<Relation, SqlError> {
+pub(super) fn cross(left: Relation, right: Relation) -> Result<Relation, SqlError> {
     let plan = join_plans(left.0, right.0, JoinType::Inner, None)?;
     Ok((plan, left.1.join(right.1)))
 }

@@ -20,6 +20,7 @@ mod grouping_sets;
 mod guards;
 mod json;
 mod json_records;
+mod lateral;
 mod like_any;
 mod literals;
 mod named_arguments;
@@ -64,6 +65,8 @@ use datafusion::{
 
 pub(crate) use self::coerce::depends_on_now;
 pub(crate) use self::guards::can_fail;
+pub use self::names::column_name;
+pub use self::precedence::reassociated;
 pub use self::resolver::{
     FUNCTIONS_SCHEMA, LOCATOR_COLUMNS, ROW_COLUMN, ROW_ID_COLUMN, ResolvedColumn, ResolvedKind,
     ResolvedTable, SEGMENT_COLUMN, TableResolver, effective_search_path,
@@ -71,7 +74,6 @@ pub use self::resolver::{
 pub use self::row_numbers::is_row_count_window;
 pub use self::session_functions::VERSION;
 pub use self::updatability::DmlVerb;
-pub(crate) use self::views::StarColumn;
 pub use self::views::{QueryNames, ViewQuery, plan_refresh, plan_view};
 use crate::{
     error::{SqlError, sqlstate},

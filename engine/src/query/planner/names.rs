@@ -12,7 +12,8 @@ use crate::{
 const NONE: &str = "?column?";
 
 /// PostgreSQL's name for an expression of the select list.
-pub(super) fn column_name(expr: &Expr) -> String {
+#[must_use]
+pub fn column_name(expr: &Expr) -> String {
     strong_name(expr).unwrap_or_else(|| weak_name(expr).unwrap_or_else(|| NONE.to_owned()))
 }
 

@@ -30,7 +30,8 @@ fn is_misread(expr: &Expr) -> bool {
 }
 
 /// The expression as PostgreSQL reads it, if that is another one.
-pub(super) fn reassociated(expr: &Expr) -> Option<Expr> {
+#[must_use]
+pub fn reassociated(expr: &Expr) -> Option<Expr> {
     if !is_misread(expr) {
         return None;
     }

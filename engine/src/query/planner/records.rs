@@ -152,7 +152,6 @@ impl Planner<'_> {
                 keeps_modifier: true,
                 merged: false,
                 hidden: false,
-                stored: false,
             });
         };
         for (name, field) in self.fields_of(&row)? {

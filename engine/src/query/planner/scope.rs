@@ -44,8 +44,6 @@ pub(super) struct ScopeColumn {
     pub(super) merged: bool,
     /// Not part of `*` either: the locator of DML.
     pub(super) hidden: bool,
-    /// Of a relation that FROM names, under the relation's own name for it.
-    pub(super) stored: bool,
 }
 
 /// One entry of FROM.
@@ -223,7 +221,7 @@ impl Planner<'_> {
                 if found.replace(candidate).is_some() {
                     return Err(self.ambiguous(&name, ident));
                 }
-                self.note_column(ident, here.scope, column);
+                self.note_used(column.origin);
             }
             if let Some(found) = found {
                 let bound = outer_reference(found.bound, levels, here.scope)?;
@@ -278,7 +276,7 @@ impl Planner<'_> {
         }
         let bound = Bound::new(Expr::Column(column.column.clone()), column.ty.clone());
         let scope = Scope::of(entry.clone());
-        self.note_column(first, &scope, column);
+        self.note_used(column.origin);
         Ok(Found {
             bound: outer_reference(bound, levels, &scope)?,
             origin: column.origin,

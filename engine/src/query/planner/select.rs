@@ -12,10 +12,7 @@ use datafusion::{
         expr::{Exists, InSubquery},
         utils::{find_aggregate_exprs, find_window_exprs},
     },
-    sql::sqlparser::{
-        ast::{self, SelectItem},
-        tokenizer::Location,
-    },
+    sql::sqlparser::ast::{self, SelectItem},
 };
 
 use super::{
@@ -176,9 +173,8 @@ impl Planner<'_> {
                         "SELECT * with no tables specified is not valid",
                     ));
                 }
-                let place = options.wildcard_token.0.span.start;
                 let columns = env.scope.columns().filter(|c| !c.merged && !c.hidden);
-                self.note_star(place, env.scope, columns);
+                self.note_star(env.scope, columns);
                 items.extend(expand(env.scope));
             }
             SelectItem::QualifiedWildcard(
@@ -186,7 +182,6 @@ impl Planner<'_> {
                 options,
             ) => {
                 refuse_wildcard_options(options)?;
-                let place = star_place(name);
                 let name = self.name_of(name)?;
                 let found = self.find_table(name.schema.as_deref(), &name.name, env)?;
                 let Some((table, 0)) = found else {
@@ -195,7 +190,7 @@ impl Planner<'_> {
                 };
                 let shown = || table.columns.iter().filter(|c| !c.hidden);
                 let scope = Scope::of(table.clone());
-                self.note_star(place, &scope, shown());
+                self.note_star(&scope, shown());
                 items.extend(shown().map(column_item));
             }
             other => return Err(SqlError::not_supported(format!("{other} in a select list"))),
@@ -446,10 +441,10 @@ fn expand(scope: &Scope) -> Vec<Item> {
     merged.chain(scope.columns().filter(|c| !c.merged && !c.hidden).map(column_item)).collect()
 }
 
-/// Where `t.*` stands.
-fn star_place(name: &ast::ObjectName) -> Location {
-    let first = name.0.iter().find_map(|part| part.as_ident());
-    first.map_or(Location::empty(), |ident| ident.span.start)
+/// What `*` shows.
+pub(super) fn star_items(scope: &Scope) -> Vec<NamedExpr> {
+    let item = |i: Item| (i.name, i.bound, i.origin, i.keeps_modifier);
+    expand(scope).into_iter().map(item).collect()
 }
 
 fn strip(expr: &ast::Expr) -> &ast::Expr {

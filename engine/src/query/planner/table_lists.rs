@@ -42,7 +42,6 @@ impl Planner<'_> {
             keeps_modifier: true,
             merged: false,
             hidden: false,
-            stored: false,
         };
         let single = lists.len() == 1;
         let (mut columns, mut unnested) = (Vec::new(), Vec::new());

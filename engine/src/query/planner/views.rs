@@ -5,16 +5,9 @@
 //! view was made, by OID, with their columns under their names of then ([`ViewTables`]): renamed and
 //! added columns change nothing, and no name becomes ambiguous.
 
-use std::{
-    cell::RefCell,
-    collections::{BTreeSet, HashMap},
-    sync::Arc,
-};
+use std::{cell::RefCell, collections::BTreeSet, sync::Arc};
 
-use datafusion::{
-    logical_expr::TableSource,
-    sql::sqlparser::{ast, tokenizer::Location},
-};
+use datafusion::{logical_expr::TableSource, sql::sqlparser::ast};
 use glaredb_catalog::{TEMPORARY_SCHEMA, descriptor::ViewRelation};
 
 use super::{
@@ -59,6 +52,20 @@ impl TableResolver for ViewTables<'_> {
         };
         let Some(mut table) = self.tables.table_by_oid(known.oid)? else { return Ok(None) };
         known.name.clone_into(&mut table.name);
+        match &known.schema {
+            Some(then) => then.clone_into(&mut table.schema),
+            // It may have been moved to where another relation of the name was then.
+            None => {
+                let is_other = |other: &ViewRelation| {
+                    other.name == known.name
+                        && other.schema.as_ref() == Some(&table.schema)
+                        && other.oid != known.oid
+                };
+                if self.relations.iter().any(is_other) {
+                    table.schema.clear();
+                }
+            }
+        }
         for column in &mut table.columns {
             let number = u32::try_from(column.number).unwrap_or_default();
             match known.columns.iter().find(|known| known.id == number) {
@@ -115,7 +122,6 @@ impl Planner<'_> {
             known.name.clone_into(&mut column.name);
             column.hidden = known.hidden;
             column.origin = (view.oid, known.number);
-            column.stored = true;
         }
         entry.schema = alias.is_none().then(|| view.schema.clone());
         entry.row_type.clone_from(&view.row_type);
@@ -148,26 +154,13 @@ impl Planner<'_> {
 /// A column of a relation, by OID and number.
 pub(crate) type ColumnRef = (u32, i16);
 
-/// A column that `*` stands for: the name of its relation in FROM, its own there, and which it is.
-#[derive(Clone, Debug)]
-pub(crate) struct StarColumn {
-    pub(crate) qualifier: String,
-    pub(crate) name: String,
-    pub(crate) column: Option<ColumnRef>,
-}
-
-/// What a query's names stand for. Places are those of the statement's text.
+/// What a query's names stand for.
 #[derive(Clone, Debug, Default)]
 pub struct QueryNames {
     /// Relations as written, with what they are.
     pub(crate) relations: Vec<(Option<String>, String, ResolvedTable)>,
-    /// Where relations are named, with their OIDs.
-    pub(crate) relation_places: HashMap<Location, u32>,
     /// Columns that are used.
     pub(crate) used: BTreeSet<ColumnRef>,
-    /// Where columns of relations are named, with the name in FROM to qualify them with.
-    pub(crate) column_places: HashMap<Location, (String, ColumnRef)>,
-    pub(crate) stars: HashMap<Location, Vec<StarColumn>>,
 }
 
 /// Notes names as a query is planned.
@@ -183,7 +176,6 @@ impl Planner<'_> {
         if table.is_system {
             return;
         }
-        names.relation_places.insert(parts[0].span.start, table.oid);
         let schema = before.last().map(|schema| fold_identifier(schema));
         let written = fold_identifier(last);
         if !names.relations.iter().any(|(s, n, _)| *s == schema && *n == written) {
@@ -201,58 +193,22 @@ impl Planner<'_> {
         }
     }
 
-    /// A column found at `ident`, the first of its name's parts.
-    pub(super) fn note_column(&self, ident: &ast::Ident, scope: &Scope, column: &ScopeColumn) {
-        let Some(recorder) = &self.recorder else { return };
-        let mut names = recorder.0.borrow_mut();
-        names.used.insert(column.origin);
-        if column.stored {
-            let table = scope
-                .tables
-                .iter()
-                .find(|table| table.columns.iter().any(|other| other.column == column.column));
-            if let Some(table) = table {
-                let place = (table.alias.clone(), column.origin);
-                names.column_places.insert(ident.span.start, place);
-            }
-        }
-    }
-
     pub(super) fn note_used(&self, column: ColumnRef) {
         if let Some(recorder) = &self.recorder {
             recorder.0.borrow_mut().used.insert(column);
         }
     }
 
-    /// The columns that a `*` at this place stands for.
+    /// The columns that a `*` stands for.
     pub(super) fn note_star<'c>(
         &self,
-        place: Location,
         scope: &Scope,
         columns: impl Iterator<Item = &'c ScopeColumn>,
     ) {
-        let Some(recorder) = &self.recorder else { return };
-        let mut names = recorder.0.borrow_mut();
-        let merged = scope.merged.iter().map(|merged| (String::new(), merged.name.clone(), None));
-        let mut stars: Vec<StarColumn> = merged
-            .map(|(qualifier, name, column)| StarColumn { qualifier, name, column })
-            .collect();
-        for merged in &scope.merged {
-            names.used.insert(merged.origin);
+        let merged = scope.merged.iter().map(|merged| merged.origin);
+        for origin in merged.chain(columns.map(|column| column.origin)) {
+            self.note_used(origin);
         }
-        for column in columns {
-            names.used.insert(column.origin);
-            let table = scope
-                .tables
-                .iter()
-                .find(|table| table.columns.iter().any(|other| other.column == column.column));
-            stars.push(StarColumn {
-                qualifier: table.map(|table| table.alias.clone()).unwrap_or_default(),
-                name: column.name.clone(),
-                column: column.stored.then_some(column.origin),
-            });
-        }
-        names.stars.insert(place, stars);
     }
 }
 

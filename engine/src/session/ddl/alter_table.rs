@@ -16,6 +16,7 @@ use super::{
     add_column,
     add_key::add_key,
     columns, drop, shown, storage_options, types,
+    view::view_options,
 };
 use crate::{
     error::{SqlError, sqlstate},
@@ -65,6 +66,19 @@ pub(super) async fn alter(
                     return Err(SqlError::not_supported(what));
                 }
                 add_key(context, &table, &mut new, definition).await?;
+            }
+            AlterTableAction::SetStorageOptions(options)
+                if let Some(view) = &mut new.view
+                    && table.kind == RelationKind::View =>
+            {
+                for option in view_options(options)? {
+                    let name = option.split('=').next().unwrap_or_default();
+                    let same = |old: &String| old.split('=').next() == Some(name);
+                    match view.options.iter().position(same) {
+                        Some(place) => view.options[place] = option,
+                        None => view.options.push(option),
+                    }
+                }
             }
             AlterTableAction::SetStorageOptions(options) => {
                 new.options.extend(storage_options(options)?);
@@ -160,6 +174,7 @@ fn check_kind(table: &Table, alter: &AlterTable) -> Result<(), SqlError> {
             AlterTableAction::SetNotNull { not_null: true, .. } => "ALTER COLUMN ... SET NOT NULL",
             AlterTableAction::SetNotNull { .. } => "ALTER COLUMN ... DROP NOT NULL",
             AlterTableAction::AddPrimaryKey(_) => "ADD CONSTRAINT",
+            AlterTableAction::SetStorageOptions(_) if table.kind == RelationKind::View => continue,
             AlterTableAction::SetDefault { .. }
             | AlterTableAction::SetStorageOptions(_)
             | AlterTableAction::RenameConstraint { .. } => {

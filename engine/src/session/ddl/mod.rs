@@ -26,7 +26,9 @@ use super::{
 };
 use crate::{
     error::SqlError,
-    query::statement::{RelationName, Statement, StatementKind, StorageOption, Temporary},
+    query::statement::{
+        CreateSchema, RelationName, Statement, StatementKind, StorageOption, Temporary,
+    },
 };
 
 pub(super) async fn execute(
@@ -40,7 +42,10 @@ pub(super) async fn execute(
         StatementKind::CreateTableAs(create) => {
             return create_table::create_as(context, create, executed, notices).await;
         }
-        StatementKind::CreateSchema(create) => schema::create(context, create, notices)?,
+        StatementKind::CreateSchema(create) => {
+            schema::create(context, create, notices)?;
+            Box::pin(schema_elements(context, create, notices)).await?;
+        }
         StatementKind::CreateView(create) => view::create(context, create, notices)?,
         StatementKind::CreateMaterializedView(create) => {
             return view::create_materialized(context, create, notices).await;
@@ -87,6 +92,24 @@ fn note_global(temporary: Option<Temporary>, notices: &mut Vec<Notice>) {
         let message = "GLOBAL is deprecated in temporary table creation";
         notices.push(Notice::warning(crate::error::sqlstate::WARNING, message));
     }
+}
+
+/// Makes what CREATE SCHEMA lists, in that schema and with it searched first.
+async fn schema_elements(
+    context: &ExecutionContext,
+    create: &CreateSchema,
+    notices: &mut Vec<Notice>,
+) -> Result<(), SqlError> {
+    let is_view = |element: &&Statement| matches!(element.kind, StatementKind::CreateView(_));
+    let tables = create.elements.iter().filter(|element| !is_view(element));
+    for element in tables.chain(create.elements.iter().filter(is_view)) {
+        let mut inside = context.after_change()?;
+        let mut path = vec![create.name.clone()];
+        path.extend(context.settings.derived().search_path.iter().cloned());
+        inside.settings.set("search_path", Some(&path), true)?;
+        execute(&inside, element, None, notices).await?;
+    }
+    Ok(())
 }
 
 /// What a relation is, as messages say it.

@@ -29,10 +29,12 @@ use crate::{
     query::{
         parser,
         planner::{self, Planned, QueryNames},
-        statement::{ColumnDefinition, CreateMaterializedView, CreateView, RefreshView, Statement},
-        view_definition::view_definition,
+        statement::{
+            ColumnDefinition, CreateMaterializedView, CreateView, RefreshView, Statement,
+            StorageOption,
+        },
     },
-    types::PgType,
+    types::{PgType, text::parse_boolean},
 };
 
 pub(super) fn create(
@@ -70,7 +72,8 @@ pub(super) fn create(
             None
         }
     };
-    let view = view_of(context, &query, &names, &columns);
+    let mut view = view_of(context, &query, &names);
+    view.options = view_options(&create.options)?;
     let mut change = CatalogChange::default();
     match old {
         Some(old) => change.alter_table(replaced(context, &old, columns, view)?),
@@ -156,13 +159,7 @@ fn columns(
     Ok(columns)
 }
 
-fn view_of(
-    context: &ExecutionContext,
-    query: &Statement,
-    names: &QueryNames,
-    columns: &[Column],
-) -> View {
-    let shown: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
+fn view_of(context: &ExecutionContext, query: &Statement, names: &QueryNames) -> View {
     let relations = names.relations.iter().map(|(schema, name, table)| {
         let descriptor = context.catalog.table_by_oid(table.oid);
         let columns = descriptor.map(|table| table.columns.as_slice()).unwrap_or_default();
@@ -178,11 +175,37 @@ fn view_of(
             columns: columns.collect(),
         }
     });
-    View {
-        query: query.text.to_string(),
-        definition: view_definition(query, names, &shown),
-        relations: relations.collect(),
+    View { query: query.text.to_string(), relations: relations.collect(), options: Vec::new() }
+}
+
+/// What `WITH (…)` says of a view. Nothing depends on it: there is one role, which may read all, so
+/// that nobody needs to be kept from anything.
+///
+/// # Errors
+/// 22023 for an option or a value that PostgreSQL does not know either; 0A000 for CHECK OPTION.
+pub(super) fn view_options(options: &[StorageOption]) -> Result<Vec<String>, SqlError> {
+    let mut kept: Vec<String> = Vec::with_capacity(options.len());
+    for option in options {
+        let invalid = |message| SqlError::new(sqlstate::INVALID_PARAMETER_VALUE, message);
+        let (option, value) = (&option.name, option.value.as_deref().unwrap_or("true"));
+        match option.as_str() {
+            "security_barrier" | "security_invoker" if parse_boolean(value).is_ok() => {}
+            "security_barrier" | "security_invoker" => {
+                let message = format!("invalid value for boolean option \"{option}\": {value}");
+                return Err(invalid(message));
+            }
+            "check_option" => {
+                return Err(SqlError::not_supported("CREATE VIEW WITH CHECK OPTION"));
+            }
+            name => return Err(invalid(format!("unrecognized parameter \"{name}\""))),
+        }
+        let name = format!("{option}=");
+        if kept.iter().any(|other| other.starts_with(&name)) {
+            return Err(invalid(format!("parameter \"{option}\" specified more than once")));
+        }
+        kept.push(format!("{name}{value}"));
     }
+    Ok(kept)
 }
 
 /// The view with another query, which may only add columns at the end.
@@ -296,7 +319,7 @@ pub(super) async fn create_materialized(
     table.options = storage_options(&create.options)?;
     table.kind = RelationKind::MaterializedView;
     table.unpopulated = !create.with_data;
-    table.view = Some(view_of(context, &query, &names, &known));
+    table.view = Some(view_of(context, &query, &names));
     let rows = match create.with_data {
         true => Some(run::start(context, planned.plan).await?),
         false => None,

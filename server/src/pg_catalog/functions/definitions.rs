@@ -6,7 +6,9 @@ use glaredb_engine::{error::SqlError, types::PgType};
 use super::system_function::{Call, Functions, Value};
 use crate::pg_catalog::{
     builtin_routines::{FUNCTION_LIST, Function},
-    object_names, relation_name, sql_text,
+    object_names,
+    query_text::{self, Layout, Surroundings},
+    relation_name, sql_text,
     tables::{self, dependencies},
 };
 
@@ -25,7 +27,12 @@ pub(super) fn add(functions: &mut Functions) {
     }
     // Expressions are kept as text, so that is what they were.
     for arguments in [&[Text, Oid][..], &[Text, Oid, Bool]] {
-        functions.strict("pg_get_expr", arguments, Text, |call| call.text(0).map(str::to_owned));
+        functions.strict("pg_get_expr", arguments, Text, |call| {
+            let text = call.text(0)?;
+            let pretty = || with_surroundings(call, |around| query_text::prettier(around, text));
+            let pretty = call.bool(2).unwrap_or_default().then(pretty).flatten();
+            Some(pretty.unwrap_or_else(|| text.to_owned()))
+        });
     }
     // There are no triggers, partitions, statistics objects or sequences.
     for (name, arguments) in [
@@ -82,14 +89,15 @@ pub(super) fn add(functions: &mut Functions) {
 fn add_views(functions: &mut Functions) {
     use PgType::{Bool, Int4, Oid, Text};
     for arguments in [&[Oid][..], &[Oid, Bool], &[Oid, Int4]] {
-        functions
-            .strict("pg_get_viewdef", arguments, Text, |call| view_definition(call, call.oid(0)?));
+        functions.strict("pg_get_viewdef", arguments, Text, |call| {
+            view_definition(call, call.oid(0)?, layout(call))
+        });
     }
     for arguments in [&[Text][..], &[Text, Bool]] {
         functions.fallible("pg_get_viewdef", arguments, Text, |call| {
             let name = call.text(0).unwrap_or_default();
             let oid = object_names::read(call.context, &PgType::Regclass, name)?;
-            Ok(view_definition(call, oid).into())
+            Ok(view_definition(call, oid, layout(call)).into())
         });
     }
     for arguments in [&[Oid][..], &[Oid, Bool]] {
@@ -104,15 +112,31 @@ fn add_views(functions: &mut Functions) {
                     format!("{}.{}", quote(&schema), quote(&name))
                 }
             };
-            let query = view_definition(call, oid)?;
+            let query = view_definition(call, oid, Layout::view(pretty))?;
             Some(format!("CREATE RULE \"_RETURN\" AS\n    ON SELECT TO {name} DO INSTEAD {query}"))
         });
     }
 }
 
-fn view_definition(call: &Call<'_>, oid: u32) -> Option<String> {
+/// The layout that the second argument asks for: a flag, or the length of lines.
+fn layout(call: &Call<'_>) -> Layout {
+    match call.int(1) {
+        Some(wrap) => Layout { wrap: usize::try_from(wrap).ok(), ..Layout::view(true) },
+        None => Layout::view(call.bool(1).unwrap_or_default()),
+    }
+}
+
+fn with_surroundings<T>(call: &Call<'_>, ask: impl FnOnce(Surroundings<'_>) -> T) -> T {
     let path: Vec<String> = call.context.search_path().map(str::to_owned).collect();
-    sql_text::view_definition(&call.context.catalog, &path, oid)
+    ask(Surroundings {
+        catalog: &call.context.catalog,
+        search_path: &path,
+        format: &call.context.settings.format,
+    })
+}
+
+fn view_definition(call: &Call<'_>, oid: u32, layout: Layout) -> Option<String> {
+    with_surroundings(call, |around| query_text::view(around, oid, layout))
 }
 
 fn index_definition(call: &Call<'_>, column: usize) -> Option<String> {

@@ -9,7 +9,9 @@ use glaredb_engine::{
 };
 
 use super::system_function::{Call, Functions, Value};
-use crate::pg_catalog::{builtin_routines::FUNCTION_LIST, object_names, tables::types};
+use crate::pg_catalog::{
+    builtin_routines::FUNCTION_LIST, object_names, sql_text::quote_identifier, tables::types,
+};
 
 /// A kind of object that `has_…_privilege` asks about.
 #[derive(Clone, Copy)]
@@ -131,7 +133,49 @@ fn find_database(context: &StatementContext, name: &str) -> Result<u32, SqlError
 const BY: [PgType; 2] = [PgType::Text, PgType::Oid];
 const ROLE_BY: [Option<PgType>; 3] = [None, Some(PgType::Name), Some(PgType::Oid)];
 
+/// What an object's owner and everybody may do where nothing else was said, by the kind of object as
+/// `acldefault` has it; `None`: there is no such kind.
+fn default_privileges(kind: &str) -> Option<(&'static str, &'static str)> {
+    Some(match kind {
+        "c" => ("", ""),
+        "r" => ("arwdDxt", ""),
+        "s" => ("rwU", ""),
+        "d" => ("CTc", "Tc"),
+        "f" => ("X", "X"),
+        "l" | "T" => ("U", "U"),
+        "L" => ("rw", ""),
+        "n" => ("UC", ""),
+        "p" => ("sA", ""),
+        "t" => ("C", ""),
+        "F" | "S" => ("U", ""),
+        _ => return None,
+    })
+}
+
+/// `acldefault(kind, owner)`.
+fn acl_default(call: &Call<'_>) -> Result<Value, SqlError> {
+    let kind = call.text(0).unwrap_or_default();
+    let Some((owner, everybody)) = default_privileges(kind) else {
+        let message = format!("unrecognized object type abbreviation: {kind}");
+        return Err(SqlError::new(sqlstate::INVALID_PARAMETER_VALUE, message));
+    };
+    let oid = call.oid(1).unwrap_or_default();
+    let role = call.context.catalog.role_by_oid(oid);
+    let role =
+        role.map_or_else(|| oid.to_string(), |role| quote_identifier(&role.name).into_owned());
+    let mut items = Vec::new();
+    if !everybody.is_empty() {
+        items.push(format!("={everybody}/{role}"));
+    }
+    if !owner.is_empty() {
+        items.push(format!("{role}={owner}/{role}"));
+    }
+    Ok(Value::Texts(items))
+}
+
 pub(super) fn add(functions: &mut Functions) {
+    let items = PgType::Array(std::sync::Arc::new(PgType::Text));
+    functions.fallible("acldefault", &[PgType::Char, PgType::Oid], items, acl_default);
     use PgType::{Bool, Int2, Text};
     for kind in KINDS {
         for role in &ROLE_BY {

@@ -96,7 +96,8 @@ impl Call<'_> {
     }
 
     pub(super) fn bool(&self, n: usize) -> Option<bool> {
-        self.given(n).then(|| self.arrays[n].as_boolean().value(self.row))
+        let given = self.given(n).then(|| self.arrays[n].as_boolean_opt()).flatten();
+        given.map(|flags| flags.value(self.row))
     }
 
     pub(super) fn text(&self, n: usize) -> Option<&str> {

@@ -58,8 +58,9 @@ pub(super) fn pg_class(source: &Source, rows: &mut Rows) {
         );
     }
     for (_, table) in source.tables() {
-        let options: Vec<_> =
-            table.options.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let stored = table.options.iter().map(|(name, value)| format!("{name}={value}"));
+        let of_view = table.view.iter().flat_map(|view| view.options.iter().cloned());
+        let options: Vec<String> = stored.chain(of_view).collect();
         push_relation(
             rows,
             Relation {
@@ -260,7 +261,9 @@ fn push_attribute(rows: &mut Rows, attribute: &Attribute<'_>) {
 pub(super) fn pg_attrdef(source: &Source, rows: &mut Rows) {
     for (_, table) in source.tables() {
         for column in &table.columns {
-            let Some(default) = sql_text::default_expression(column) else { continue };
+            let Some(default) = sql_text::default_expression(source.surroundings(), column) else {
+                continue;
+            };
             rows.push([
                 ("oid", column.default_oid.into()),
                 ("adrelid", table.oid.into()),

@@ -8,7 +8,9 @@ use glaredb_engine::{session::StatementContext, types::PgType};
 
 use super::Source;
 use crate::pg_catalog::{
-    object_names, relation_name,
+    object_names,
+    query_text::{self, Layout},
+    relation_name,
     rows::{Cell, Rows, int},
     sql_text,
 };
@@ -87,7 +89,7 @@ pub(super) fn pg_rewrite(source: &Source, rows: &mut Rows) {
     let defined = rows.wants("ev_action");
     for (_, view) in source.tables().filter(|(_, table)| table.view.is_some()) {
         let action = defined
-            .then(|| sql_text::view_definition(&source.catalog, &source.search_path, view.oid))
+            .then(|| query_text::view(source.surroundings(), view.oid, Layout::view(false)))
             .flatten();
         rows.push([
             ("oid", view.oid.into()),

@@ -115,7 +115,7 @@ fn columns(source: &Source, rows: &mut Rows) {
                     type_oid: column.type_oid,
                     typmod: column.typmod,
                     not_null: column.not_null,
-                    default: sql_text::default_expression(column),
+                    default: sql_text::default_expression(source.surroundings(), column),
                     updatable: table.is_table(),
                 },
             );

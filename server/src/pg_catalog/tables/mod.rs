@@ -22,13 +22,17 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use datafusion::error::Result;
 use glaredb_catalog::{Catalog, descriptor::Table};
-use glaredb_engine::session::{SessionObjects, Settings};
+use glaredb_engine::{
+    session::{SessionObjects, Settings},
+    types::text::FormatSettings,
+};
 
 use super::{
     Activities, StorageFigures, builtin_routines,
     definitions::{self, Definition},
     functions,
     provider::Wanted,
+    query_text::Surroundings,
     restriction::Restriction,
     rows::Rows,
 };
@@ -46,12 +50,23 @@ pub(super) struct Source {
     pub(super) search_path: Vec<String>,
     /// For `pg_settings` only.
     pub(super) settings: Option<Settings>,
+    /// How values are written.
+    pub(super) format: FormatSettings,
     pub(super) objects: Arc<SessionObjects>,
     pub(super) figures: Arc<dyn StorageFigures>,
     pub(super) activities: Arc<dyn Activities>,
 }
 
 impl Source {
+    /// What printed queries and expressions depend on.
+    fn surroundings(&self) -> Surroundings<'_> {
+        Surroundings {
+            catalog: &self.catalog,
+            search_path: &self.search_path,
+            format: &self.format,
+        }
+    }
+
     /// The wanted user tables with the names of their schemas, by schema and name.
     fn tables(&self) -> impl Iterator<Item = (&str, &Arc<Table>)> {
         self.relations.tables(&self.catalog).into_iter()

@@ -16,6 +16,8 @@ pub(in crate::pg_catalog) struct TypeFacts {
     /// Of an array type, else 0.
     pub(in crate::pg_catalog) element: u32,
     pub(in crate::pg_catalog) is_array: bool,
+    category: char,
+    is_preferred: bool,
     /// OID of the array type over it, 0 without one.
     array: u32,
     pub(in crate::pg_catalog) align: &'static str,
@@ -29,6 +31,7 @@ mod place {
     pub(super) const LENGTH: usize = 4;
     pub(super) const BY_VALUE: usize = 5;
     pub(super) const CATEGORY: usize = 7;
+    pub(super) const PREFERRED: usize = 8;
     pub(super) const ELEMENT: usize = 13;
     pub(super) const ALIGN: usize = 22;
     pub(super) const STORAGE: usize = 23;
@@ -50,6 +53,8 @@ static FACTS: LazyLock<HashMap<u32, TypeFacts>> = LazyLock::new(|| {
                 is_array: (*fields.get(place::CATEGORY)? == "A"
                     || *fields.get(place::NAME)? == "_record")
                     && *fields.get(place::STORAGE)? != "p",
+                category: fields.get(place::CATEGORY)?.chars().next()?,
+                is_preferred: *fields.get(place::PREFERRED)? == "t",
                 array: fields.get(place::ARRAY)?.parse().ok()?,
                 align: fields.get(place::ALIGN)?,
                 storage: fields.get(place::STORAGE)?,
@@ -67,6 +72,8 @@ const UNKNOWN: TypeFacts = TypeFacts {
     by_value: false,
     element: 0,
     is_array: false,
+    category: 'C',
+    is_preferred: false,
     array: 0,
     align: "d",
     storage: "x",
@@ -75,6 +82,16 @@ const UNKNOWN: TypeFacts = TypeFacts {
 
 pub(in crate::pg_catalog) fn type_facts(oid: u32) -> TypeFacts {
     FACTS.get(&oid).copied().unwrap_or(UNKNOWN)
+}
+
+/// `pg_type.typcategory`.
+pub(in crate::pg_catalog) fn type_category(oid: u32) -> char {
+    type_facts(oid).category
+}
+
+/// `pg_type.typispreferred`: what its category's other types become where it is possible.
+pub(in crate::pg_catalog) fn type_is_preferred(oid: u32) -> bool {
+    type_facts(oid).is_preferred
 }
 
 /// Name of a built-in type and, of an array type, the OID of its elements' (else 0).

@@ -3,7 +3,10 @@
 use glaredb_catalog::descriptor::{RelationKind, Table};
 
 use super::Source;
-use crate::pg_catalog::{rows::Rows, sql_text};
+use crate::pg_catalog::{
+    query_text::{self, Layout},
+    rows::Rows,
+};
 
 impl Source {
     /// Views of one kind with their schemas and, if those are looked at, definitions.
@@ -11,7 +14,7 @@ impl Source {
         let all = self.tables().filter(|(_, table)| table.kind == kind);
         all.filter_map(|(schema, table)| {
             let definition = match defined {
-                true => sql_text::view_definition(&self.catalog, &self.search_path, table.oid)?,
+                true => query_text::view(self.surroundings(), table.oid, Layout::view(false))?,
                 false => String::new(),
             };
             Some((schema, &**table, definition))
