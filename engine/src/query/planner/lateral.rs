@@ -61,8 +61,9 @@ impl Planner<'_> {
         on: Option<&ast::Expr>,
         outer: Option<&Env<'_>>,
     ) -> Result<Relation, SqlError> {
-        let is_query = matches!(factor, TableFactor::Derived { sample: None, .. });
-        if !is_query && join_type == JoinType::Inner && on.is_none() {
+        let is_call =
+            !matches!(factor, TableFactor::Derived { .. } | TableFactor::NestedJoin { .. });
+        if is_call && join_type == JoinType::Inner && on.is_none() {
             return self.table_function(left, factor, outer);
         }
         if !matches!(join_type, JoinType::Inner | JoinType::Left) {

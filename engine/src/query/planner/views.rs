@@ -16,7 +16,7 @@ use super::{
     scope::{Scope, ScopeColumn},
 };
 use crate::{
-    error::SqlError,
+    error::{SqlError, sqlstate},
     query::{parser::fold_identifier, statement::Statement, statement::StatementKind},
 };
 
@@ -103,6 +103,11 @@ impl Planner<'_> {
         let StatementKind::Query(ast) = &query.statement.kind else {
             return Err(SqlError::internal(format!("view \"{}\" is no query", view.name)));
         };
+        let restricted = (self.context.setting)("restrict_nonsystem_relation_kind");
+        if restricted.is_some_and(|kinds| kinds.split(',').any(|kind| kind.trim() == "view")) {
+            let message = format!("access to non-system view \"{}\" is restricted", view.name);
+            return Err(SqlError::new(sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE, message));
+        }
         let tables = ViewTables { tables: self.context.tables, relations: &query.relations };
         let context = PlanContext { tables: &tables, search_path: &[], ..*self.context };
         let mut inner = Planner::new(&context, Some(&query.statement), &[]);

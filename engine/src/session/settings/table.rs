@@ -93,7 +93,7 @@ const MESSAGES: Kind = Kind::Enum(&[
 ]);
 
 /// By name, in the order of SHOW ALL.
-static WITH_EFFECT: [Parameter; 43] = [
+static WITH_EFFECT: [Parameter; 44] = [
     reported(parameter("application_name", Kind::Text, "", "Name of the client's application.")),
     parameter("array_nulls", Kind::Enum(&["on"]), "on", "Whether NULL in array input is a null."),
     parameter("bytea_output", Kind::Enum(&["hex", "escape"]), "hex", "Output format of bytea."),
@@ -189,6 +189,12 @@ static WITH_EFFECT: [Parameter; 43] = [
         Kind::Enum(&["auto", "force_generic_plan", "force_custom_plan"]),
         "auto",
         "Whether statements of the simple protocol run on plans of earlier ones.",
+    ),
+    parameter(
+        "restrict_nonsystem_relation_kind",
+        Kind::Text,
+        "",
+        "Kinds of relations that may not be read unless they are the system's: view.",
     ),
     parameter("role", Kind::Role, "none", "The current role."),
     parameter("row_security", Kind::Bool, "on", "Accepted; there are no row policies."),
