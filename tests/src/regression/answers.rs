@@ -31,6 +31,8 @@ pub struct Judge {
     tainted: BTreeSet<String>,
     /// The relation or the like that a statement makes, fills or changes.
     target: Regex,
+    /// Relations that parts of a statement change, or are made to have rows of.
+    further: Regex,
     word: Regex,
 }
 
@@ -55,8 +57,11 @@ impl Judge {
             | with \b .*? \b (?: insert \s+ into | update | delete \s+ from)
             | select \b .*? \b into (?:\s+ (?:temp | temporary | unlogged))? (?:\s+ table)?
             ) \s+ ([a-z_0-9.]+)";
+        let further = r"(?xis) \b (?: insert \s+ into | update | delete \s+ from) (?:\s+ only)? \s+ ([a-z_0-9.]+)
+            | \b inherits \s* \( ([a-z_0-9.,\s]+) \)";
         Self {
             tainted: BTreeSet::new(),
+            further: Regex::new(further).expect("a pattern"),
             target: Regex::new(target).expect("a pattern"),
             word: Regex::new(r"[A-Za-z_][A-Za-z_0-9]*").expect("a pattern"),
         }
@@ -67,11 +72,32 @@ impl Judge {
         let verdict =
             found.map_or(Verdict::Wrong, |found| self.compare(statement, expected, found));
         let refused = matches!(verdict, Verdict::ClearError | Verdict::Follows | Verdict::Wrong);
-        if refused && let Some(target) = self.target.captures(statement) {
-            let name = target[1].rsplit('.').next().unwrap_or_default().to_lowercase();
-            self.tainted.insert(name);
+        if refused {
+            self.taint(statement);
         }
         verdict
+    }
+
+    /// Notes what is not as on the other side after a statement that was refused.
+    fn taint(&mut self, statement: &str) {
+        let targets =
+            self.target.captures_iter(statement).chain(self.further.captures_iter(statement));
+        let names: Vec<String> = targets
+            .flat_map(|found| {
+                found.iter().skip(1).flatten().map(|m| m.as_str()).collect::<Vec<_>>()
+            })
+            // With its schema: what is said of all that is in there is about it, too.
+            .flat_map(|names| names.split(|c: char| c.is_whitespace() || c == ',' || c == '.'))
+            .filter(|name| !name.is_empty() && *name != "public")
+            .map(str::to_lowercase)
+            .collect();
+        self.tainted.extend(names);
+        let first = statement.split_whitespace().next().unwrap_or_default().to_lowercase();
+        match first.as_str() {
+            "declare" => self.tainted.insert("pg_cursors".to_owned()),
+            "prepare" => self.tainted.insert("pg_prepared_statements".to_owned()),
+            _ => false,
+        };
     }
 
     fn compare(&self, statement: &str, expected: &str, found: &str) -> Verdict {
@@ -147,5 +173,17 @@ mod tests {
             assert_eq!(judge.judge("select * from t", "1", Some("")), Verdict::Follows);
             assert_eq!(judge.judge("select * from u", "1", Some("")), Verdict::Wrong);
         }
+        for refused in [
+            "with d as (delete from u returning *) select * from d",
+            "create table v () inherits (t, u)",
+        ] {
+            let mut judge = Judge::new();
+            judge.judge(refused, "", Some("ERROR:  0A000: no"));
+            assert_eq!(judge.judge("select * from u", "1", Some("")), Verdict::Follows);
+            assert_eq!(judge.judge("select * from w", "1", Some("")), Verdict::Wrong);
+        }
+        let mut judge = Judge::new();
+        judge.judge("declare c cursor for select f()", "", Some("ERROR:  0A000: no"));
+        assert_eq!(judge.judge("select * from pg_cursors", "1", Some("")), Verdict::Follows);
     }
 }
