@@ -182,3 +182,36 @@ async fn a_thousand_sessions_leave_nothing() {
     let found: i64 = watcher.query_one(sql, &[]).await.expect("a count").get(0);
     assert_eq!(found, 1);
 }
+
+/// What others drop or alter takes what a session made of it along, and leaves the name free.
+#[tokio::test]
+async fn what_others_break_is_gone_and_its_name_is_free() {
+    let server = Server::start();
+    let (own, other) = (server.connect().await, server.connect().await);
+    other
+        .batch_execute("create table p (i int); create table r (i int, j int)")
+        .await
+        .expect("tables");
+    own.batch_execute(
+        "create temp view v as select * from p;
+         create temp table t (x r); insert into t values (row(1, 2));
+         create temp table plain (i int); insert into plain values (7)",
+    )
+    .await
+    .expect("temporary objects");
+    other.batch_execute("drop table p").await.expect("nobody else knows of the view");
+    own.batch_execute("create temp view v as select 1 as one").await.expect("the name is free");
+    let one: i32 = own.query_one("select one from v", &[]).await.expect("the new one").get(0);
+    assert_eq!(one, 1);
+    other.batch_execute("alter table r drop column i").await.expect("nor of the table");
+    let error = own.query("select (x).j from t", &[]).await.expect_err("it is gone");
+    assert_eq!(client::sqlstate(&error), "42P01");
+    own.batch_execute("create temp table t (x r); insert into t values (row(5))")
+        .await
+        .expect("the name is free");
+    let five: i32 = own.query_one("select (x).j from t", &[]).await.expect("the new one").get(0);
+    assert_eq!(five, 5);
+    let kept: i32 = own.query_one("select i from plain", &[]).await.expect("kept").get(0);
+    assert_eq!(kept, 7);
+    own.batch_execute("discard all").await.expect("the session lives");
+}

@@ -20,6 +20,8 @@ pub struct Composite {
 /// A field of a [`Composite`].
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct CompositeField {
+    /// [`Column::id`](super::Column::id) in the relation.
+    pub column: u32,
     pub type_oid: Oid,
     pub typmod: i32,
     /// Of a field that is composite, or an array of such, itself.

@@ -123,6 +123,8 @@ struct CompositeFieldMessage {
     typmod: i32,
     #[prost(message, optional, tag = "3")]
     composite: Option<CompositeMessage>,
+    #[prost(uint32, tag = "4")]
+    column: u32,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -369,6 +371,7 @@ impl From<&Composite> for CompositeMessage {
             type_oid: f.type_oid,
             typmod: f.typmod,
             composite: f.composite.as_ref().map(Self::from),
+            column: f.column,
         };
         Self {
             relation: c.relation,
@@ -383,6 +386,7 @@ impl From<&Composite> for CompositeMessage {
 impl From<CompositeMessage> for Composite {
     fn from(m: CompositeMessage) -> Self {
         let field = |f: CompositeFieldMessage| CompositeField {
+            column: f.column,
             type_oid: f.type_oid,
             typmod: f.typmod,
             composite: f.composite.map(Self::from),

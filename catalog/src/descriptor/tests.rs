@@ -162,7 +162,8 @@ fn change() -> CatalogChange {
 
 /// A table with a column of arrays over a composite type that has a composite field.
 fn composed() -> Table {
-    let field = |type_oid| CompositeField { type_oid, typmod: -1, composite: None };
+    let field =
+        |type_oid| CompositeField { column: type_oid % 7, type_oid, typmod: -1, composite: None };
     let inner = Composite {
         relation: 16_420,
         type_oid: 16_421,

@@ -85,8 +85,9 @@ pub(super) fn composite_of(catalog: &Catalog, ty: &PgType) -> Result<Option<Comp
         .table_with_inner_oid(record.oid)
         .ok_or_else(|| SqlError::internal(format!("type {} is no relation's", record.name)))?;
     let mut fields = Vec::with_capacity(record.fields.len());
-    for field in &record.fields {
+    for (field, column) in record.fields.iter().zip(&relation.columns) {
         fields.push(CompositeField {
+            column: column.id,
             type_oid: field.ty.oid(),
             typmod: field.ty.typmod(),
             composite: composite_of(catalog, &field.ty)?,

@@ -8,8 +8,8 @@
 use std::sync::{Arc, OnceLock};
 
 use glaredb_catalog::{
-    Catalog, CatalogChange, ChangeError, TEMPORARY_SCHEMA,
-    descriptor::{Oid, OnCommit, Schema, Table},
+    Catalog, CatalogChange, TEMPORARY_SCHEMA,
+    descriptor::{Composite, Oid, OnCommit, Schema, Table},
 };
 use glaredb_txn::ids::TableId;
 use parking_lot::Mutex;
@@ -17,7 +17,10 @@ use parking_lot::Mutex;
 use super::{Engine, errors::storage_error};
 use crate::{
     error::SqlError,
-    storage::temporary::{TemporarySnapshot, TemporaryStore},
+    storage::{
+        temporary::{TemporarySnapshot, TemporaryStore},
+        write_set::WriteSet,
+    },
 };
 
 /// See the module's description.
@@ -81,9 +84,33 @@ impl Temporary {
         {
             return Ok(Arc::clone(seen));
         }
-        let seen = Arc::new(laid_over(&base, objects.change.clone())?);
+        let (seen, broken) = laid_over(&base, objects.change.clone())?;
+        if !broken.is_empty() {
+            self.let_go(&mut objects.change, &broken)?;
+        }
+        let seen = Arc::new(seen);
         objects.seen = Some((base, Arc::clone(&seen)));
         Ok(seen)
+    }
+
+    /// Drops objects that others broke, so that their names and their memory are free.
+    fn let_go(&self, change: &mut CatalogChange, broken: &[Oid]) -> Result<(), SqlError> {
+        let is_broken = |table: &&Arc<Table>| broken.contains(&table.oid);
+        self.engine.forget(change.upsert_tables.iter().filter(is_broken));
+        change.upsert_tables.retain(|table| !is_broken(&table));
+        change.created.retain(|oid| !broken.contains(oid));
+        let Some(store) = self.store.get() else { return Ok(()) };
+        let mut dropped = CatalogChange::default();
+        broken.iter().for_each(|oid| dropped.drop_table(*oid));
+        let dropped = store.stored_change(&dropped);
+        if dropped.is_empty() {
+            return Ok(());
+        }
+        let mut writes = WriteSet::new(Arc::clone(self.engine.database().budget()));
+        writes.change_catalog(dropped);
+        let mut commit = store.begin();
+        let prepared = writes.finish().and_then(|encoded| commit.prepare(encoded));
+        prepared.and_then(|()| commit.commit()).map_err(storage_error)
     }
 
     /// The same with a change of the open transaction.
@@ -92,7 +119,7 @@ impl Temporary {
         base: &Catalog,
         change: &CatalogChange,
     ) -> Result<Catalog, SqlError> {
-        laid_over(base, self.with(change))
+        laid_over(base, self.with(change)).map(|(catalog, _)| catalog)
     }
 
     /// The whole change after that of the open transaction.
@@ -176,27 +203,30 @@ impl Drop for Temporary {
     }
 }
 
-/// A catalog with a session's objects. Views of which others dropped what they read are left out, and so
-/// are tables with columns of types that others dropped: in PostgreSQL they would have kept it from
-/// being dropped, here nobody else knew of them.
-fn laid_over(base: &Catalog, mut change: CatalogChange) -> Result<Catalog, SqlError> {
+/// A catalog with a session's objects, and those that are left out: views of which others dropped what
+/// they read, and tables with columns of row types that others dropped or altered. In PostgreSQL they
+/// would have kept it from being dropped, here nobody else knew of them.
+fn laid_over(base: &Catalog, mut change: CatalogChange) -> Result<(Catalog, Vec<Oid>), SqlError> {
+    let mut all = Vec::new();
     loop {
-        match base.apply(&change) {
-            Ok(catalog) => return Ok(catalog),
-            Err(
-                error @ (ChangeError::StillNeeded { .. } | ChangeError::ColumnStillNeeded { .. }),
-            ) => {
-                let before = change.upsert_tables.len();
-                let broken = broken(base, &change);
-                change.upsert_tables.retain(|table| !broken.contains(&table.oid));
-                change.created.retain(|oid| !broken.contains(oid));
-                if change.upsert_tables.len() == before {
-                    return Err(SqlError::internal(error.to_string()));
-                }
-            }
-            Err(error) => return Err(SqlError::internal(error.to_string())),
+        let broken = broken(base, &change);
+        if broken.is_empty() {
+            break;
         }
+        change.upsert_tables.retain(|table| !broken.contains(&table.oid));
+        change.created.retain(|oid| !broken.contains(oid));
+        all.extend(broken);
     }
+    let catalog = base.apply(&change).map_err(|error| SqlError::internal(error.to_string()))?;
+    Ok((catalog, all))
+}
+
+/// Whether values of a composite type, as a column has it, are still rows of the relation.
+fn is_current<'c>(of: &Composite, find: &impl Fn(Oid) -> Option<&'c Arc<Table>>) -> bool {
+    find(of.relation).is_some_and(|relation| {
+        let columns = relation.columns.iter().map(|column| (column.id, column.type_oid));
+        columns.eq(of.fields.iter().map(|field| (field.column, field.type_oid)))
+    }) && of.fields.iter().filter_map(|f| f.composite.as_ref()).all(|inner| is_current(inner, find))
 }
 
 /// The objects that read, or are made of, what is not there.
@@ -206,8 +236,8 @@ fn broken(base: &Catalog, change: &CatalogChange) -> Vec<Oid> {
         own.or_else(|| base.table_by_oid(oid))
     };
     let composed = |table: &&Arc<Table>| {
-        let composites = table.columns.iter().filter_map(|column| column.composite.as_ref());
-        composites.flat_map(|of| of.relations()).any(|oid| find(oid).is_none())
+        let mut composites = table.columns.iter().filter_map(|column| column.composite.as_ref());
+        composites.any(|of| !is_current(of, &find))
     };
     let misread = |table: &&Arc<Table>| {
         table.view.iter().flat_map(|view| &view.relations).any(|relation| {

@@ -423,7 +423,8 @@ mod tests {
     use super::*;
 
     fn composed() -> Table {
-        let field = |type_oid, typmod| CompositeField { type_oid, typmod, composite: None };
+        let field =
+            |type_oid, typmod| CompositeField { column: 0, type_oid, typmod, composite: None };
         let inner = Composite {
             relation: 16_400,
             type_oid: 16_401,
