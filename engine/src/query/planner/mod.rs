@@ -51,6 +51,7 @@ mod suggestions;
 mod table_lists;
 mod unnest;
 mod updatability;
+mod variadic;
 mod views;
 mod windows;
 mod with_items;
