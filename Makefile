@@ -7,7 +7,7 @@ DATA ?= ./data
 RELEASE := $(CARGO_TARGET_DIR)/release/glaredb
 DEBUG := $(CARGO_TARGET_DIR)/debug/glaredb
 
-.PHONY: help run build test test-tools lint deny unit e2e slt-expect differential regress sim kills fuzz bench clean
+.PHONY: help run build test test-tools lint deny unit e2e slt-expect differential regress regress-floor sim kills fuzz bench clean
 
 help:
 	@echo "make run    build and start a database in $(DATA) on port $(PORT)"
@@ -61,10 +61,17 @@ differential:
 	cargo run -p glaredb-tests --all-features --bin changes -- --seconds 1200 --seed $(SEED)
 
 # PostgreSQL's own regression scripts on PostgreSQL 15 and on us (SCRIPTS="int4 join" for some).
+REGRESS := cargo run -p glaredb-tests --all-features --bin pg-regress -- --sources $(HOME)/.cache/glaredb/regress
 regress:
-	scripts/install-tools regress
+	scripts/install-tools test
 	cargo build --workspace --all-features
-	cargo run -p glaredb-tests --all-features --bin pg-regress -- --sources $(HOME)/.cache/glaredb/regress $(SCRIPTS)
+	$(REGRESS) $(SCRIPTS)
+
+# What tests/tests/regress.rs holds the scripts to from now on.
+regress-floor:
+	scripts/install-tools test
+	cargo build --workspace --all-features
+	$(REGRESS) --floor tests/regress/floor.txt
 
 # Writes the expected results of tests/slt/*.slt anew from PostgreSQL 15.
 slt-expect:

@@ -413,7 +413,11 @@ impl Planner<'_> {
                     UnaryOperator::PGCubeRoot => "cbrt",
                     _ => "abs",
                 };
-                let bound = self.expr(expr, env)?;
+                let mut bound = self.expr(expr, env)?;
+                // The functions are there for numeric, too, the operators are not.
+                if name != "abs" {
+                    bound = self.coerce(bound, &PgType::Float8, CastContext::Implicit)?;
+                }
                 self.call_builtin(name, vec![bound])
             }
             UnaryOperator::BitwiseNot => self.bitwise_not(expr, env),
