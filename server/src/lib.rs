@@ -5,7 +5,6 @@ pub mod cli;
 pub mod data_dir;
 mod decode;
 mod encode;
-mod give_way;
 pub mod lock_file;
 pub mod logging;
 pub mod metrics;

@@ -29,7 +29,6 @@ use tokio::{
 use crate::{
     admin::{self, Observed},
     data_dir::{DataDirectory, DataDirectoryError},
-    give_way::give_way,
     metrics::{self, Metrics},
     open_files,
     pg_catalog::Activities,
@@ -45,8 +44,8 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// system share the cores between queries, even where one computes for long without a pause.
 const QUERY_THREADS_PER_CORE: usize = 4;
 
-/// What computes queries [gives way](give_way) to what commits and to what answers small statements,
-/// and has a sixth of their weight, so that it goes on where they leave nothing.
+/// What computes queries gives way to what commits and to what answers small statements: a sixth of
+/// their weight, so that it goes on where they leave nothing, and they hardly notice it.
 const QUERY_NICENESS: i32 = 8;
 
 /// How to run a node.
@@ -157,7 +156,7 @@ fn runtime(name: &'static str, threads: usize, niceness: i32) -> Result<Runtime,
     if niceness > 0 {
         builder.on_thread_start(move || {
             // Of the calling thread only. A thread of usual priority does the work as well.
-            if let Err(error) = give_way(niceness) {
+            if let Err(error) = rustix::process::nice(niceness) {
                 tracing::warn!(%error, "queries run at the usual priority");
             }
         });
