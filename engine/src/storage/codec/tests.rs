@@ -168,6 +168,44 @@ fn assert_batch_comes_back(schema: &[ColumnSchema], columns: &[ArrayRef], rows: 
     }
 }
 
+/// Rows, decoded into builders and from these copied to others, as the rows of an open block are.
+fn assert_rows_come_back(schema: &[ColumnSchema], columns: &[ArrayRef], rows: usize) {
+    let mut builders = builders(schema);
+    for bytes in encode_rows(schema, columns) {
+        let mut input = Reader::new(&bytes);
+        row::decode(&mut input, &mut builders).unwrap();
+        input.finish().unwrap();
+    }
+    let mut copies = self::builders(schema);
+    for (from, to) in builders.iter().zip(&mut copies) {
+        (0..rows).for_each(|row| to.push(from.value(row)));
+    }
+    for ((builder, copy), expected) in builders.into_iter().zip(copies).zip(columns) {
+        assert_eq!(&builder.finish(), expected);
+        assert_eq!(&copy.finish(), expected);
+    }
+}
+
+/// Rows as hex, then a batch of each column, after what `name` calls it.
+fn golden_text(
+    schema: &[ColumnSchema],
+    columns: &[ArrayRef],
+    name: impl Fn(&ColumnSchema) -> String,
+) -> String {
+    let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
+    let mut text = String::new();
+    for bytes in encode_rows(schema, columns) {
+        text.push_str(&format!("row {}\n", hex(&bytes)));
+    }
+    for (column, array) in schema.iter().zip(columns) {
+        let mut out = Writer::new();
+        let one = std::slice::from_ref(column);
+        batch::encode(one, std::slice::from_ref(array), 0, array.len(), &mut out).unwrap();
+        text.push_str(&format!("{} {}\n", name(column), hex(out.as_slice())));
+    }
+    text
+}
+
 #[test]
 fn few_different_texts_make_a_dictionary() {
     let schema = vec![ColumnSchema::new(1, "mode", PgType::Text, true)];
@@ -184,19 +222,8 @@ fn few_different_texts_make_a_dictionary() {
 /// Rows as hex, then a batch. Changing any of it needs a new record version.
 #[test]
 fn golden_rows() {
-    let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
     let schema = schema();
-    let columns = columns(6, 42);
-    let mut text = String::new();
-    for bytes in encode_rows(&schema, &columns) {
-        text.push_str(&format!("row {}\n", hex(&bytes)));
-    }
-    for (column, array) in schema.iter().zip(&columns) {
-        let mut out = Writer::new();
-        let one = std::slice::from_ref(column);
-        batch::encode(one, std::slice::from_ref(array), 0, 6, &mut out).unwrap();
-        text.push_str(&format!("{} {}\n", column.pg_type.sql_name(), hex(out.as_slice())));
-    }
+    let text = golden_text(&schema, &columns(6, 42), |c| c.pg_type.sql_name());
     golden("storage/codec/golden_rows.txt", &text);
 }
 

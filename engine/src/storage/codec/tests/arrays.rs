@@ -5,7 +5,9 @@ use std::sync::Arc;
 use arrow::array::ArrayRef;
 use glaredb_txn::codec::{Reader, Writer};
 
-use super::{assert_batch_comes_back, batch, builders, encode_rows, row};
+use super::{
+    assert_batch_comes_back, assert_rows_come_back, batch, builders, encode_rows, golden_text, row,
+};
 use crate::{
     storage::{
         codec::key::KeyEncoder,
@@ -73,22 +75,7 @@ fn columns(rows: usize) -> Vec<ArrayRef> {
 fn rows_come_back_as_they_were() {
     let schema = schema();
     for rows in [4, 1500] {
-        let columns = columns(rows);
-        let mut builders = builders(&schema);
-        for bytes in encode_rows(&schema, &columns) {
-            let mut input = Reader::new(&bytes);
-            row::decode(&mut input, &mut builders).unwrap();
-            input.finish().unwrap();
-        }
-        // From one builder to the next, as the rows of an open block are copied.
-        let mut copies: Vec<_> = super::builders(&schema);
-        for (from, to) in builders.iter().zip(&mut copies) {
-            (0..rows).for_each(|row| to.push(from.value(row)));
-        }
-        for ((builder, copy), expected) in builders.into_iter().zip(copies).zip(&columns) {
-            assert_eq!(&builder.finish(), expected);
-            assert_eq!(&copy.finish(), expected);
-        }
+        assert_rows_come_back(&schema, &columns(rows), rows);
     }
 }
 
@@ -104,18 +91,8 @@ fn batches_come_back_as_they_were() {
 /// Changing any of it needs a new record version.
 #[test]
 fn golden_arrays() {
-    let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
-    let (schema, columns) = (schema(), columns(4));
-    let mut text = String::new();
-    for bytes in encode_rows(&schema, &columns) {
-        text.push_str(&format!("row {}\n", hex(&bytes)));
-    }
-    for (column, array) in schema.iter().zip(&columns) {
-        let mut out = Writer::new();
-        let one = std::slice::from_ref(column);
-        batch::encode(one, std::slice::from_ref(array), 0, 4, &mut out).unwrap();
-        text.push_str(&format!("{} {}\n", column.pg_type.sql_name(), hex(out.as_slice())));
-    }
+    let schema = schema();
+    let text = golden_text(&schema, &columns(4), |c| c.pg_type.sql_name());
     golden("storage/codec/golden_arrays.txt", &text);
 }
 
