@@ -21,8 +21,8 @@ use crate::{
 const INSERT: &str = "insert into pgbench_history (tid, bid, aid, delta, mtime) \
                       values (1, 1, 1, 1, current_timestamp);\n";
 
-/// Clients that ask one aggregate after the other.
-const ANALYSTS: usize = 2;
+/// How many clients ask one aggregate after the other.
+const ANALYSTS: [usize; 2] = [1, 2];
 /// Rows that they aggregate: as many as TPC-H's lineitem has at a scale of 0.3.
 const SALES: &str = "create table sales (id int primary key, part int, supplier int, \
                      quantity numeric(12,2), price numeric(12,2), discount numeric(12,2), \
@@ -69,37 +69,49 @@ pub(crate) fn beside_analytics(load: &Load, report: &mut Report) {
             client::psql(port, "postgres", &["-q", "-v", "ON_ERROR_STOP=1", "-c", sql])
                 .unwrap_or_else(|e| panic!("{sql}: {e}"));
         }
-        let (mut alone, mut beside, mut asked) = (Vec::new(), Vec::new(), 0);
-        let mut rates = [Vec::new(), Vec::new()];
-        for _ in 0..load.rounds {
-            let (p99, tps) = of_tpcb(port, load.seconds);
-            alone.push(p99.as_secs_f64());
-            rates[0].push(tps);
-            let analysts = Analysts::start(port);
-            let (p99, tps) = of_tpcb(port, load.seconds);
-            asked += analysts.stop();
-            beside.push(p99.as_secs_f64());
-            rates[1].push(tps);
+        for analysts in ANALYSTS {
+            beside_analysts(load, (name, port), analysts, promised, report);
         }
-        let [rate_alone, rate_beside] = rates.map(median);
-        let (alone, beside) = (median(alone), median(beside));
-        let what = format!(
-            "p99 of TPC-B's transactions beside {ANALYSTS} clients with aggregates, against without, {name}"
-        );
-        let (with, without) = (Duration::from_secs_f64(beside), Duration::from_secs_f64(alone));
-        match promised {
-            Some(most) => report.duration(&what, with, without, most),
-            None => report.note(&what, &format!("{with:?} / {without:?} = {:.2}", beside / alone)),
-        }
-        let seconds = f64::from(load.seconds) * load.rounds as f64;
-        report.note(
-            &format!("{name} meanwhile"),
-            &format!(
-                "TPC-B {rate_beside:.0} tps against {rate_alone:.0}; {:.1} aggregates a second",
-                asked as f64 / seconds
-            ),
-        );
     }
+}
+
+fn beside_analysts(
+    load: &Load,
+    (name, port): (&str, u16),
+    analysts: usize,
+    promised: Option<f64>,
+    report: &mut Report,
+) {
+    let (mut alone, mut beside, mut asked) = (Vec::new(), Vec::new(), 0);
+    let mut rates = [Vec::new(), Vec::new()];
+    for _ in 0..load.rounds {
+        let (p99, tps) = of_tpcb(port, load.seconds);
+        alone.push(p99.as_secs_f64());
+        rates[0].push(tps);
+        let running = Analysts::start(port, analysts);
+        let (p99, tps) = of_tpcb(port, load.seconds);
+        asked += running.stop();
+        beside.push(p99.as_secs_f64());
+        rates[1].push(tps);
+    }
+    let [rate_alone, rate_beside] = rates.map(median);
+    let (alone, beside) = (median(alone), median(beside));
+    let what = format!(
+        "p99 of TPC-B's transactions beside {analysts} with aggregates, against without, {name}"
+    );
+    let (with, without) = (Duration::from_secs_f64(beside), Duration::from_secs_f64(alone));
+    match promised {
+        Some(most) => report.duration(&what, with, without, most),
+        None => report.note(&what, &format!("{with:?} / {without:?} = {:.2}", beside / alone)),
+    }
+    let seconds = f64::from(load.seconds) * load.rounds as f64;
+    report.note(
+        &format!("{name} meanwhile"),
+        &format!(
+            "TPC-B {rate_beside:.0} tps against {rate_alone:.0}; {:.1} aggregates a second",
+            asked as f64 / seconds
+        ),
+    );
 }
 
 /// Clients that ask aggregates until they are stopped.
@@ -110,9 +122,9 @@ struct Analysts {
 }
 
 impl Analysts {
-    fn start(port: u16) -> Self {
+    fn start(port: u16, analysts: usize) -> Self {
         let (stop, asked) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
-        let threads = (0..ANALYSTS).map(|first| {
+        let threads = (0..analysts).map(|first| {
             let (stop, asked) = (Arc::clone(&stop), Arc::clone(&asked));
             std::thread::spawn(move || {
                 for query in QUERIES.iter().cycle().skip(first) {

@@ -16,7 +16,7 @@ use std::{
 };
 
 use glaredb_engine::storage::recovery::RecoveryProgress;
-use glaredb_txn::env::{Clock, SystemClock};
+use glaredb_txn::env::{Clock, SystemClock, priority};
 use parking_lot::RwLock;
 use tokio::{
     net::TcpListener,
@@ -43,10 +43,6 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// A query computes on as many threads as there are cores. More threads than that let the operating
 /// system share the cores between queries, even where one computes for long without a pause.
 const QUERY_THREADS_PER_CORE: usize = 4;
-
-/// What computes queries gives way to what commits and to what answers small statements: a sixth of
-/// their weight, so that it goes on where they leave nothing, and they hardly notice it.
-const QUERY_NICENESS: i32 = 8;
 
 /// How to run a node.
 #[derive(Clone, Debug)]
@@ -126,8 +122,8 @@ pub fn run(options: NodeOptions) -> Result<(), NodeError> {
     );
     let directory = DataDirectory::take(&options.data_dir)?;
     let cores = std::thread::available_parallelism()?.get();
-    let sessions = runtime("session", cores, 0)?;
-    let queries = runtime("query", cores * QUERY_THREADS_PER_CORE, QUERY_NICENESS)?;
+    let sessions = runtime("session", cores, priority::wake_promptly)?;
+    let queries = runtime("query", cores * QUERY_THREADS_PER_CORE, priority::give_way)?;
     let control = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let runtimes = Runtimes { sessions: sessions.handle(), queries: queries.handle() };
     let ended = control.block_on(serve(options, runtimes));
@@ -149,18 +145,10 @@ struct Runtimes<'a> {
     queries: &'a Handle,
 }
 
-/// `niceness`: how much less weight its threads have than the process was started with.
-fn runtime(name: &'static str, threads: usize, niceness: i32) -> Result<Runtime, io::Error> {
+/// `weigh`: what each of its threads asks of the scheduler when it starts.
+fn runtime(name: &'static str, threads: usize, weigh: fn()) -> Result<Runtime, io::Error> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
-    builder.worker_threads(threads).thread_name(name).enable_all();
-    if niceness > 0 {
-        builder.on_thread_start(move || {
-            // Of the calling thread only. A thread of usual priority does the work as well.
-            if let Err(error) = rustix::process::nice(niceness) {
-                tracing::warn!(%error, "queries run at the usual priority");
-            }
-        });
-    }
+    builder.worker_threads(threads).thread_name(name).enable_all().on_thread_start(weigh);
     builder.build()
 }
 

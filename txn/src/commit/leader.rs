@@ -216,7 +216,7 @@ impl LeaderHandle {
                 pipeline.stop(&format!("{name} panicked: {}", panic_text(&*panic)));
             }
         };
-        let thread = env.threads.spawn(name, Box::new(guarded))?;
+        let thread = env.threads.spawn_prompt(name, Box::new(guarded))?;
         self.inner.threads.lock().push(thread);
         Ok(())
     }

@@ -8,6 +8,7 @@ mod clock;
 mod disk;
 mod files;
 mod local_disk;
+pub mod priority;
 mod random;
 mod threads;
 

@@ -2,6 +2,8 @@
 
 use std::panic::resume_unwind;
 
+use super::priority;
+
 /// A weight of about a tenth of the usual one.
 const BACKGROUND_NICENESS: i32 = 10;
 
@@ -9,6 +11,16 @@ const BACKGROUND_NICENESS: i32 = 10;
 pub trait Threads: Send + Sync {
     /// Run `body` on a thread named `name` (at most 15 bytes show up in the system's tools).
     fn spawn(&self, name: &str, body: Box<dyn FnOnce() + Send>) -> Result<JoinHandle, SpawnError>;
+
+    /// As `spawn`, for work of microseconds that somebody waits for: when it wakes it runs before
+    /// what computes for long.
+    fn spawn_prompt(
+        &self,
+        name: &str,
+        body: Box<dyn FnOnce() + Send>,
+    ) -> Result<JoinHandle, SpawnError> {
+        self.spawn(name, body)
+    }
 
     /// As `spawn`, for work that others should not notice: where they want the processors, it gets
     /// about a tenth of one, enough to come to an end.
@@ -79,6 +91,18 @@ impl Threads for SystemThreads {
         Ok(JoinHandle::new(Box::new(move || {
             thread.join().map_err(|payload| Panicked { name, message: panic_message(&*payload) })
         })))
+    }
+
+    fn spawn_prompt(
+        &self,
+        name: &str,
+        body: Box<dyn FnOnce() + Send>,
+    ) -> Result<JoinHandle, SpawnError> {
+        let prompt = move || {
+            priority::wake_promptly();
+            body();
+        };
+        self.spawn(name, Box::new(prompt))
     }
 
     fn spawn_background(
