@@ -34,7 +34,7 @@ use super::{
     checkpointing,
     database::{Fatal, OpenOptions},
     horizon::HorizonKeeper,
-    objects::{ObjectDirectory, Pace},
+    objects::{Objects, Pace},
     recovery::Recovered,
     state::State,
 };
@@ -51,7 +51,7 @@ pub(super) struct Shared {
     pub(super) database: DatabaseId,
     pub(super) leadership: Leadership,
     pub(super) wal: Arc<LocalWal>,
-    pub(super) objects: Arc<ObjectDirectory>,
+    pub(super) objects: Arc<dyn Objects>,
     pub(super) state: Arc<State>,
     pub(super) ids: Arc<CommitIds>,
     pub(super) leader: LeaderHandle,

@@ -5,15 +5,21 @@
 //! Objects are whole and immutable: written once, read any number of times, deleted once. A name
 //! is never used twice, because a reader that holds a name must get the bytes it was told about
 //! or `NotFound`, never other bytes.
+//!
+//! ```text
+//! background threads (blocking)   create ─▶ write … write ─▶ finish      put, get, size, list, delete
+//! runtime for queries (async)     read_ranges
+//! ```
 
 mod directory;
 
 #[cfg(feature = "testing")]
 pub mod conformance;
 
-use std::fmt;
+use std::{fmt, ops::Range};
 
 use bytes::Bytes;
+use futures::future::BoxFuture;
 
 pub use directory::{ObjectDirectory, Pace};
 
@@ -86,27 +92,74 @@ pub enum ObjectError {
     Io { name: String, reason: String },
     #[error("{0:?} is not an object name")]
     InvalidName(String),
+    /// Determinate: bytes were asked for that the object does not have. Who asked was told of
+    /// another object, or this one is damaged.
+    #[error("object {name} of {size} bytes has no bytes {start}..{end}")]
+    OutOfRange { name: ObjectName, size: u64, start: u64, end: u64 },
 }
 
 /// Where objects are.
 ///
 /// Obligations of an implementation, each checked by the conformance suite
 /// (`objects::conformance`):
-/// 1. `put` creates: a name that exists is refused with `AlreadyExists` and keeps its bytes.
-/// 2. When `put` returned Ok the whole object survives a crash. Before that a crash leaves the
-///    whole object or none; `get` and `list` never show part of one.
-/// 3. `get` gives exactly the bytes that were put, else `NotFound`.
+/// 1. `put` creates: a name that exists is refused with `AlreadyExists` and keeps its bytes. Of
+///    several who create one name at the same time at most one gets Ok, and the object is its own.
+/// 2. When `put` or `ObjectWrite::finish` returned Ok the whole object survives a crash. Before
+///    that a crash leaves the whole object or none; no reader sees part of one.
+/// 3. `get` gives exactly the bytes that were put, else `NotFound`; `size` is their number.
 /// 4. `list` gives every object whose name starts with `prefix`, in order of name.
 /// 5. `delete` of a name that does not exist is Ok. After it returned Ok the object does not come
 ///    back, except that a crash right after may bring it back whole.
+/// 6. `create` takes bytes in any pieces and in bounded memory. The object has its name from
+///    `finish` on; an `ObjectWrite` dropped without it leaves nothing under the name, which can be
+///    created again. A name that exists is refused at the latest by `finish`.
+/// 7. `read_ranges` gives exactly the bytes of each range, in the order of `ranges`, which may
+///    overlap and be empty; else `NotFound`, or `OutOfRange` when an end is beyond the object's
+///    (or before its start). Never fewer bytes.
+///
+/// Bytes that changed where they lie are the caller's to find: what it writes has checksums.
 pub trait Objects: Send + Sync {
-    fn put(&self, name: &ObjectName, body: &[u8]) -> Result<(), ObjectError>;
+    /// Begins an object of any size. Blocks, as all but `read_ranges` do.
+    fn create(&self, name: &ObjectName) -> Result<Box<dyn ObjectWrite + Send>, ObjectError>;
 
+    fn put(&self, name: &ObjectName, body: &[u8]) -> Result<(), ObjectError> {
+        let mut object = self.create(name)?;
+        object.write(body)?;
+        object.finish()
+    }
+
+    /// The whole object in memory: for those known to be small.
     fn get(&self, name: &ObjectName) -> Result<Bytes, ObjectError>;
+
+    /// Bytes.
+    fn size(&self, name: &ObjectName) -> Result<u64, ObjectError>;
 
     fn list(&self, prefix: &str) -> Result<Vec<ObjectEntry>, ObjectError>;
 
     fn delete(&self, name: &ObjectName) -> Result<(), ObjectError>;
+
+    /// For the runtime that runs queries: waits without blocking where there is a network. Ranges
+    /// are of bytes, the end not included. A future that is dropped gives its requests up.
+    fn read_ranges(
+        &self,
+        name: &ObjectName,
+        ranges: &[Range<u64>],
+    ) -> BoxFuture<'_, Result<Vec<Bytes>, ObjectError>>;
+
+    /// How writing is to share the device with the log, from the next object on; for those that
+    /// do not share it, nothing.
+    fn set_pace(&self, _pace: Pace) {}
+}
+
+/// An object that is being written. Dropped without `finish` it leaves nothing. After an error of
+/// `write` only dropping it is left to do.
+pub trait ObjectWrite {
+    /// Appends. Blocks.
+    fn write(&mut self, bytes: &[u8]) -> Result<(), ObjectError>;
+
+    /// Gives the object its name, durably. An error leaves the object whole or not there; which of
+    /// the two is unknown with `ObjectError::Io`.
+    fn finish(self: Box<Self>) -> Result<(), ObjectError>;
 }
 
 #[cfg(test)]

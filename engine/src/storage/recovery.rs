@@ -101,7 +101,7 @@ pub struct Recovered {
     pub database: DatabaseId,
     pub leadership: Leadership,
     pub wal: Arc<LocalWal>,
-    pub objects: Arc<ObjectDirectory>,
+    pub objects: Arc<dyn Objects>,
     /// Taken when the leader starts.
     pub applier: Option<Applier>,
     pub state: Arc<State>,
@@ -152,7 +152,7 @@ pub fn recover(
     if report.torn_bytes > 0 {
         tracing::info!(bytes = report.torn_bytes, "cut an unfinished write off the log");
     }
-    let objects = Arc::new(ObjectDirectory::open(env, OBJECT_DIRECTORY)?);
+    let objects: Arc<dyn Objects> = Arc::new(ObjectDirectory::open(env, OBJECT_DIRECTORY)?);
     let current = find_current(&*objects, &*metastore, database, LOG)?;
 
     let (state, ids) = match &current {

@@ -1,28 +1,32 @@
 //! Objects in a directory of the local disk.
 //!
 //! ```text
-//! put: create folder/.upload-<n>, write in slices, sync each ──▶ rename to folder/<name> ──▶ sync folder
+//! create                    write                          finish
+//! folder/.upload-<n> made ──▶ slices, each synced, … ──▶ rename to folder/<name> ──▶ sync folder
 //! ```
 //!
 //! An object appears under its name only by the rename, so what has a name is whole. What is called
 //! `.upload-…` (no object can be) was cut short and is removed when the directory is opened. The
 //! process owns the directory alone (the lock file sees to that), which is what makes "look, then
-//! rename" create-only.
+//! rename" create-only: a name that is being created is refused to all others until it is finished
+//! or given up.
+
+mod upload;
 
 use std::{
     collections::BTreeSet,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+    ops::Range,
+    sync::{Arc, atomic::AtomicU64},
     time::Duration,
 };
 
 use bytes::Bytes;
-use glaredb_txn::env::{Clock, Disk, DiskError, Env};
+use futures::future::{self, BoxFuture};
+use glaredb_txn::env::{Clock, Disk, DiskError, DiskFile, Env};
 use parking_lot::Mutex;
 
-use super::{ObjectEntry, ObjectError, ObjectName, Objects};
+use super::{ObjectEntry, ObjectError, ObjectName, ObjectWrite, Objects};
+use upload::Upload;
 
 /// Largest object that is read into memory.
 const OBJECT_BYTES_MAX: u64 = 1 << 32;
@@ -52,13 +56,18 @@ impl Pace {
 
 /// See the module's description.
 pub struct ObjectDirectory {
+    folder: Arc<Folder>,
+}
+
+/// What the directory and the objects being written share.
+struct Folder {
     disk: Arc<dyn Disk>,
     clock: Arc<dyn Clock>,
     objects: String,
     pace: Mutex<Pace>,
     next_upload: AtomicU64,
-    /// Names being put right now: a second `put` of one is refused, whichever renames first.
-    putting: Mutex<BTreeSet<ObjectName>>,
+    /// Names being created right now.
+    creating: Mutex<BTreeSet<ObjectName>>,
 }
 
 /// What lies below a folder.
@@ -74,11 +83,11 @@ impl ObjectDirectory {
     /// is removed.
     pub fn open(env: &Env, objects: &str) -> Result<Self, ObjectError> {
         let directory = Self::open_read_only(env, objects);
-        let disk = &directory.disk;
+        let disk = &directory.folder.disk;
         let fail = |error: DiskError| io_error(objects, &error);
         disk.create_dir_all(objects).map_err(fail)?;
         let mut found = Found::default();
-        directory.list_below("", &mut found)?;
+        directory.folder.list_below("", &mut found)?;
         for upload in found.uploads {
             disk.remove(&format!("{objects}/{upload}")).map_err(fail)?;
         }
@@ -87,63 +96,63 @@ impl ObjectDirectory {
 
     /// For reading only: nothing is made or removed.
     pub fn open_read_only(env: &Env, objects: &str) -> Self {
-        Self {
+        let folder = Folder {
             disk: Arc::clone(&env.disk),
             clock: Arc::clone(&env.clock),
             objects: objects.to_owned(),
             pace: Mutex::new(Pace::FAST),
             next_upload: AtomicU64::new(0),
-            putting: Mutex::default(),
-        }
+            creating: Mutex::default(),
+        };
+        Self { folder: Arc::new(folder) }
     }
+}
 
-    pub fn set_pace(&self, pace: Pace) {
-        *self.pace.lock() = pace;
-    }
-
+impl Folder {
     fn path(&self, name: &ObjectName) -> String {
         format!("{}/{name}", self.objects)
     }
 
-    fn upload(&self, name: &ObjectName, body: &[u8]) -> Result<(), ObjectError> {
-        let path = self.path(name);
-        if self.disk.exists(&path).map_err(|e| failed(name, &e))? {
-            return Err(ObjectError::AlreadyExists(name.clone()));
-        }
-        let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
-        let upload = format!("{directory}/{UPLOAD}{}", self.next_upload.fetch_add(1, Relaxed));
-        self.disk.create_dir_all(directory).map_err(|e| failed(name, &e))?;
-        let written = self.write_whole(&upload, body).and_then(|()| {
-            self.disk.rename(&upload, &path)?;
-            self.disk.sync_dir(directory)
-        });
-        written.map_err(|error| {
-            // Whatever is left of the upload takes space that others need; if even this fails, the
-            // next start removes it.
-            let _ = self.disk.remove(&upload);
-            failed(name, &error)
-        })
+    /// A file to read; `NotFound` also where the name is a folder's.
+    fn open(&self, name: &ObjectName) -> Result<Arc<dyn DiskFile>, ObjectError> {
+        self.disk.open_read_only(&self.path(name)).map_err(|error| self.unread(name, &error))
     }
 
-    fn write_whole(&self, path: &str, body: &[u8]) -> Result<(), DiskError> {
-        let file = self.disk.create(path)?;
-        let pace = *self.pace.lock();
-        let mut offset = 0;
-        for slice in body.chunks(pace.slice_bytes) {
-            let started = self.clock.monotonic();
-            file.write_at(offset, slice)?;
-            file.sync_data()?;
-            offset += slice.len() as u64;
-            let took = self.clock.monotonic().saturating_sub(started);
-            let rest = (took * pace.rest_percent / 100).min(pace.rest_max);
-            if !rest.is_zero() {
-                self.clock.sleep(rest);
+    fn unread(&self, name: &ObjectName, error: &DiskError) -> ObjectError {
+        if error.is_not_found() || self.is_folder(name.as_str()) {
+            ObjectError::NotFound(name.clone())
+        } else {
+            failed(name, error)
+        }
+    }
+
+    fn size(&self, name: &ObjectName) -> Result<u64, ObjectError> {
+        // A folder can be opened, and even has a length.
+        if self.is_folder(name.as_str()) {
+            return Err(ObjectError::NotFound(name.clone()));
+        }
+        self.open(name)?.len().map_err(|error| self.unread(name, &error))
+    }
+
+    fn read_ranges(
+        &self,
+        name: &ObjectName,
+        ranges: &[Range<u64>],
+    ) -> Result<Vec<Bytes>, ObjectError> {
+        let file = self.open(name)?;
+        let size = file.len().map_err(|error| self.unread(name, &error))?;
+        let read = |range: &Range<u64>| {
+            let &Range { start, end } = range;
+            let outside = || ObjectError::OutOfRange { name: name.clone(), size, start, end };
+            if start > end || end > size {
+                return Err(outside());
             }
-        }
-        if body.is_empty() {
-            file.sync_data()?;
-        }
-        Ok(())
+            let mut bytes = vec![0; usize::try_from(end - start).map_err(|_| outside())?];
+            let read =
+                file.read_at(start, &mut bytes).map_err(|error| self.unread(name, &error))?;
+            if read < bytes.len() { Err(outside()) } else { Ok(bytes.into()) }
+        };
+        ranges.iter().map(read).collect()
     }
 
     fn list_below(&self, folder: &str, found: &mut Found) -> Result<(), ObjectError> {
@@ -178,47 +187,56 @@ impl ObjectDirectory {
 }
 
 impl Objects for ObjectDirectory {
-    fn put(&self, name: &ObjectName, body: &[u8]) -> Result<(), ObjectError> {
-        if !self.putting.lock().insert(name.clone()) {
-            return Err(ObjectError::AlreadyExists(name.clone()));
-        }
-        let result = self.upload(name, body);
-        self.putting.lock().remove(name);
-        result
+    fn create(&self, name: &ObjectName) -> Result<Box<dyn ObjectWrite + Send>, ObjectError> {
+        Ok(Box::new(Upload::begin(&self.folder, name)?))
     }
 
     fn get(&self, name: &ObjectName) -> Result<Bytes, ObjectError> {
-        let path = self.path(name);
-        match glaredb_txn::env::read_file(&*self.disk, &path, OBJECT_BYTES_MAX) {
-            Ok(body) => Ok(body.into()),
-            Err(DiskError::NotFound { .. }) => Err(ObjectError::NotFound(name.clone())),
-            Err(_) if self.is_folder(name.as_str()) => Err(ObjectError::NotFound(name.clone())),
-            Err(error) => Err(failed(name, &error)),
-        }
+        let Folder { disk, .. } = &*self.folder;
+        let body = glaredb_txn::env::read_file(&**disk, &self.folder.path(name), OBJECT_BYTES_MAX);
+        body.map(Bytes::from).map_err(|error| self.folder.unread(name, &error))
+    }
+
+    fn size(&self, name: &ObjectName) -> Result<u64, ObjectError> {
+        self.folder.size(name)
     }
 
     fn list(&self, prefix: &str) -> Result<Vec<ObjectEntry>, ObjectError> {
         let folder = prefix.rsplit_once('/').map_or("", |(folder, _)| folder);
         let mut found = Found::default();
-        self.list_below(folder, &mut found)?;
+        self.folder.list_below(folder, &mut found)?;
         let mut names = found.objects;
         names.retain(|name| name.as_str().starts_with(prefix));
         names.sort();
-        names
-            .into_iter()
-            .map(|name| {
-                let file = self.disk.open_read_only(&self.path(&name));
-                let size = file.and_then(|file| file.len()).map_err(|e| failed(&name, &e))?;
-                Ok(ObjectEntry { name, size })
-            })
-            .collect()
+        let entry = |name| match self.folder.size(&name) {
+            Ok(size) => Some(Ok(ObjectEntry { name, size })),
+            // Deleted in between: as if it had been before.
+            Err(ObjectError::NotFound(_)) => None,
+            Err(error) => Some(Err(error)),
+        };
+        names.into_iter().filter_map(entry).collect()
     }
 
     fn delete(&self, name: &ObjectName) -> Result<(), ObjectError> {
-        match self.disk.remove(&self.path(name)) {
+        match self.folder.disk.remove(&self.folder.path(name)) {
             Ok(()) | Err(DiskError::NotFound { .. }) => Ok(()),
             Err(error) => Err(failed(name, &error)),
         }
+    }
+
+    /// Reads where it is called: the page cache has most of what is asked for, and the runtime for
+    /// queries has more threads than the machine has cores.
+    fn read_ranges(
+        &self,
+        name: &ObjectName,
+        ranges: &[Range<u64>],
+    ) -> BoxFuture<'_, Result<Vec<Bytes>, ObjectError>> {
+        let (folder, name, ranges) = (&*self.folder, name.clone(), ranges.to_vec());
+        Box::pin(future::lazy(move |_| folder.read_ranges(&name, &ranges)))
+    }
+
+    fn set_pace(&self, pace: Pace) {
+        *self.folder.pace.lock() = pace;
     }
 }
 

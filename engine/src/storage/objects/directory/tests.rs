@@ -21,8 +21,20 @@ fn conforms_on_a_real_disk() {
     std::fs::remove_dir_all(&folder).expect("remove it again");
 }
 
-/// The power goes at each operation of a `put`, under several seeds: what was put before is whole,
-/// what was being put is whole or not there, and nothing is left of the upload.
+fn write_in_pieces(
+    objects: &ObjectDirectory,
+    name: &ObjectName,
+    body: &[u8],
+) -> Result<(), ObjectError> {
+    let mut object = objects.create(name)?;
+    for piece in body.chunks(7_777) {
+        object.write(piece)?;
+    }
+    object.finish()
+}
+
+/// The power goes at each operation of writing an object, under several seeds: what was finished
+/// before is whole, what was being written is whole or not there, and nothing is left of the upload.
 #[test]
 fn a_crash_leaves_whole_objects_only() {
     let (first, second) = (name("checkpoint/first"), name("checkpoint/second"));
@@ -34,7 +46,7 @@ fn a_crash_leaves_whole_objects_only() {
             objects.set_pace(Pace { slice_bytes: 20_000, ..Pace::BACKGROUND });
             objects.put(&first, &first_body).expect("put");
             sim.disk.cut_power_after(operation);
-            let finished = objects.put(&second, &second_body).is_ok();
+            let finished = write_in_pieces(&objects, &second, &second_body).is_ok();
             let had_power = !sim.disk.is_without_power();
             sim.disk.crash();
             let objects = ObjectDirectory::open(&sim.env(), "objects").expect("open again");
@@ -63,6 +75,24 @@ fn a_full_disk_leaves_no_trace() {
     assert_eq!(sim.disk.used_bytes(), used, "the upload's space is free again");
     sim.disk.set_capacity(None);
     objects.put(&name("a/large"), &[2; 100_000]).expect("there is space again");
+}
+
+/// What is not synced while it is written would be synced at the end, all at once, in the way of
+/// the log.
+#[test]
+fn no_more_than_a_slice_waits_for_a_sync() {
+    let sim = SimEnv::new(5);
+    let objects = ObjectDirectory::open(&sim.env(), "objects").expect("open");
+    objects.set_pace(Pace { slice_bytes: 1_000, ..Pace::BACKGROUND });
+    let mut object = objects.create(&name("a/b")).expect("create");
+    for _ in 0..10 {
+        object.write(&[1; 950]).expect("write");
+    }
+    let before = sim.disk.operations();
+    object.write(&[1; 10_000]).expect("write");
+    assert_eq!(sim.disk.operations() - before, 2 * 10 + 1, "ten slices written and synced");
+    object.finish().expect("finish");
+    assert_eq!(objects.size(&name("a/b")).expect("size"), 19_500);
 }
 
 #[test]
