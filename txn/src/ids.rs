@@ -76,6 +76,12 @@ id! {
     RowId(u64), "r"
 }
 
+id! {
+    /// Work that writes segments in place of others: the timestamp of the record that began it, so
+    /// unique in the database for ever.
+    JobId(u64), "job"
+}
+
 impl TableId {
     /// No table: under it stand the keys by which DDL commits conflict in the resolver.
     pub const CATALOG: Self = Self(0);

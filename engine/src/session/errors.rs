@@ -100,6 +100,9 @@ fn refused(database: &Database, refusal: Refusal) -> SqlError {
         Refusal::SchemaChanged { table, .. } => {
             serialization_failure(schema_detail(database, table))
         }
+        Refusal::Moved { .. } => serialization_failure(
+            "Rows that the transaction changes were moved meanwhile, and it is not known where to.",
+        ),
         Refusal::TooOld => serialization_failure(
             "The transaction is so old that what others wrote since its snapshot is not remembered.",
         ),

@@ -25,15 +25,15 @@ use glaredb_txn::{
         record::Record,
         state_machine::{Apply, ApplyError},
     },
-    ids::{CommitId, Locator, Position, TableId, Timestamp},
+    ids::{CommitId, JobId, Locator, Position, TableId, Timestamp},
 };
 
 use super::{
     StorageError,
     chunk::block::Publication,
-    record::{Changes, Control, Placed, PlacedSection, Section},
+    record::{Changes, Control, Edit, JobBegin, Placed, PlacedSection, Section},
     schema::TableSchema,
-    state::{State, StateImage},
+    state::{OpenJob, State, StateImage},
     table::{Table, Tally, Target},
 };
 
@@ -319,7 +319,36 @@ impl Applier {
                 }
             }
             Control::StateHashes { number, hashes } => self.compare(number, &hashes)?,
+            Control::JobBegin(begin) => {
+                let JobBegin { table, inputs } = begin;
+                let job = OpenJob { table, inputs, deletions: Vec::new() };
+                self.state.change_jobs(|jobs| jobs.insert(JobId(at.0), job));
+            }
+            Control::JobEnd(job) => {
+                self.state.change_jobs(|jobs| jobs.remove(&job));
+                self.state.take_notes(job);
+            }
+            Control::JobDeletions(said) => self.state.change_jobs(|jobs| {
+                let job = jobs.get_mut(&said.job).ok_or_else(|| no_job(said.job))?;
+                job.deletions.extend(said.deletions);
+                Ok::<_, StorageError>(())
+            })?,
+            Control::Edit(edit) => self.edit(&edit, at)?,
         }
+        Ok(())
+    }
+
+    fn edit(&mut self, edit: &Edit, at: Timestamp) -> Result<(), StorageError> {
+        let job = self.state.change_jobs(|jobs| jobs.remove(&edit.job));
+        let job = job.ok_or_else(|| no_job(edit.job))?;
+        let table = self.table(edit.table)?;
+        let remap = self.state.take_notes(edit.job);
+        table.edit(edit, &job.deletions, remap, at)?;
+        if let Some(newest) = edit.added.iter().map(|added| added.segment).max() {
+            self.state.segment_used(newest);
+        }
+        self.changed.push(table);
+        self.account();
         Ok(())
     }
 
@@ -366,6 +395,12 @@ impl Applier {
         }))
     }
 
+    /// The state now, in a test.
+    #[cfg(test)]
+    pub(super) fn image_now(&self, at: Timestamp) -> StateImage {
+        self.image(self.state.applied().0, at)
+    }
+
     /// The state now, after the record at `position`.
     fn image(&self, position: Position, at: Timestamp) -> StateImage {
         StateImage {
@@ -375,9 +410,14 @@ impl Applier {
             next_segment: self.state.next_segment(),
             tables: self.current_tables().map(|table| table.image(at)).collect(),
             catalog: self.state.catalog(),
+            jobs: self.state.jobs(),
             open_commits: self.open.iter().map(|(id, open)| (*id, open.first)).collect(),
         }
     }
+}
+
+fn no_job(job: JobId) -> StorageError {
+    StorageError::Invalid(format!("{job} did not begin, or is over"))
 }
 
 /// Runs of one table; the order within a table stays.

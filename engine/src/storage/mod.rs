@@ -20,6 +20,7 @@ pub mod objects;
 pub mod placement;
 pub mod record;
 pub mod recovery;
+pub mod remap;
 pub mod schema;
 #[cfg(all(test, feature = "testing"))]
 mod simulation;

@@ -14,6 +14,9 @@ use glaredb_txn::{
 use hashbrown::HashMap;
 use smallvec::SmallVec;
 
+mod jobs;
+
+use self::jobs::Jobs;
 use super::{
     StorageError,
     chunk::CHUNK_ROWS_MAX,
@@ -36,6 +39,7 @@ pub struct StoragePlacement {
     horizon: Timestamp,
     /// Where the parts of large commits go: private chunks, per table.
     open: HashMap<CommitId, HashMap<TableId, PrivateCursor>>,
+    jobs: Jobs,
 }
 
 /// A chunk gets no more rows once it holds so many bytes of them, as records carry them. Sealing joins
@@ -88,6 +92,8 @@ impl StoragePlacement {
             next_segment: state.next_segment(),
             horizon: state.horizon(),
             open: HashMap::new(),
+            // Those of an older leader are over: its notes are gone.
+            jobs: Jobs::default(),
             state,
         }
     }
@@ -120,6 +126,14 @@ impl StoragePlacement {
             (_, None) => false,
         };
         if own { Ok(()) } else { Err(Refusal::SchemaChanged { table, planned, current }) }
+    }
+
+    /// Is there a table whose rows are in this storage, the tail included?
+    fn check_storage(&self, table: TableId) -> Result<(), Refusal> {
+        match self.catalog.table_by_storage(table) {
+            Some(_) => Ok(()),
+            None => Err(Refusal::TooLate(format!("the table of {table} is gone"))),
+        }
     }
 
     /// As `check_version` for rows that come in parts, whose commit brings the change under which they
@@ -245,7 +259,7 @@ impl Placement for StoragePlacement {
         Throttle::new(move || budget.delay().unwrap_or_default())
     }
 
-    fn place(&mut self, request: &CommitRequest, _: Timestamp) -> Result<Bytes, Refusal> {
+    fn place(&mut self, request: &CommitRequest, at: Timestamp) -> Result<Bytes, Refusal> {
         let changes = Changes::decode(&request.payload).map_err(malformed)?;
         if !changes.storages.is_empty() {
             return Err(Refusal::Malformed("a commit announces storages as a part does".into()));
@@ -257,6 +271,7 @@ impl Placement for StoragePlacement {
         for section in &changes.sections {
             self.check_version(section.table, section.version, changed.as_deref())?;
         }
+        self.jobs.check(&changes.sections)?;
         let parts = self.open.get(&request.id);
         let mut cursors = HashMap::new();
         for (table, private) in parts.into_iter().flatten() {
@@ -290,12 +305,17 @@ impl Placement for StoragePlacement {
 
         // Nothing fails from here on.
         self.open.remove(&request.id);
+        self.jobs.committed(request.id, &changes.sections, at);
         self.next_segment = draft.next_segment;
         self.tables.extend(cursors);
         if let Some(catalog) = changed {
             self.tables.retain(|table, _| {
-                self.catalog.table_by_storage(*table).is_none()
-                    || catalog.table_by_storage(*table).is_some()
+                let gone = self.catalog.table_by_storage(*table).is_some()
+                    && catalog.table_by_storage(*table).is_none();
+                if gone {
+                    self.jobs.forget_table(*table);
+                }
+                !gone
             });
             self.catalog = catalog;
         }
@@ -308,6 +328,7 @@ impl Placement for StoragePlacement {
         if changes.catalog.is_some() {
             return Err(Refusal::Malformed("a part changes the catalog".into()));
         }
+        self.jobs.check(&changes.sections)?;
         let mut privates = self.open.get(&part.id).cloned().unwrap_or_default();
         for (table, schema) in &changes.storages {
             if let Some(current) = self.catalog.table_by_storage(*table) {
@@ -352,25 +373,53 @@ impl Placement for StoragePlacement {
             self.tables.entry(table).or_default().next_row_id = next_row_id;
         }
         self.open.insert(part.id, privates);
+        self.jobs.part(part.id, &changes.sections);
         self.state.budget().tail_entered(bytes);
         Ok(payload)
     }
 
     fn forget_parts(&mut self, id: CommitId) {
         self.open.remove(&id);
+        self.jobs.forget_parts(id);
     }
 
-    fn place_control(&mut self, request: &[u8], _: Timestamp) -> Result<Bytes, Refusal> {
-        let control = Control::decode(request).map_err(malformed)?;
-        if let Control::Horizon(at) = control {
-            if at < self.horizon {
-                return Err(Refusal::Malformed(format!(
-                    "the horizon is at {}, it cannot go back to {at}",
-                    self.horizon
-                )));
+    fn place_control(&mut self, request: &[u8], timestamp: Timestamp) -> Result<Bytes, Refusal> {
+        let control = match Control::decode(request).map_err(malformed)? {
+            Control::Horizon(at) => {
+                if at < self.horizon {
+                    return Err(Refusal::Malformed(format!(
+                        "the horizon is at {}, it cannot go back to {at}",
+                        self.horizon
+                    )));
+                }
+                self.horizon = at;
+                self.jobs.raise_horizon(at);
+                Control::Horizon(at)
             }
-            self.horizon = at;
-        }
+            Control::JobBegin(begin) => {
+                self.check_storage(begin.table)?;
+                self.jobs.begin(&begin, timestamp, &self.state)?;
+                Control::JobBegin(begin)
+            }
+            Control::JobEnd(job) => {
+                self.jobs.end(job);
+                Control::JobEnd(job)
+            }
+            Control::JobDeletions(request) => {
+                Control::JobDeletions(self.jobs.deletions(request, &self.state)?)
+            }
+            Control::Edit(request) => {
+                self.check_storage(request.table)?;
+                let mut edit = self.jobs.edit(request, &self.state)?;
+                for added in &mut edit.added {
+                    added.segment = self.next_segment;
+                    self.next_segment = self.next_segment.next();
+                }
+                self.jobs.edited(&edit, timestamp);
+                Control::Edit(edit)
+            }
+            other @ (Control::CheckpointBegin { .. } | Control::StateHashes { .. }) => other,
+        };
         Ok(control.encode())
     }
 }

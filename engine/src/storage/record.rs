@@ -8,9 +8,13 @@ use bytes::Bytes;
 use glaredb_catalog::CatalogChange;
 use glaredb_txn::{
     codec::{DecodeError, Reader, Writer},
-    ids::{Locator, RowId, SchemaVersion, SegmentId, TableId, Timestamp},
+    ids::{JobId, Locator, RowId, SchemaVersion, SegmentId, TableId, Timestamp},
 };
 use smallvec::SmallVec;
+
+mod edit;
+
+pub use edit::{AddedSegment, Edit, JobBegin, JobDeletions};
 
 use super::{StorageError, codec::corrupt, schema::TableSchema};
 
@@ -33,10 +37,21 @@ pub enum Control {
     Horizon(Timestamp),
     /// The state at this record is checkpoint `number`: [`super::apply::CheckpointSink`] gets the
     /// image.
-    CheckpointBegin { number: u64 },
+    CheckpointBegin {
+        number: u64,
+    },
     /// What the state was at the begin of checkpoint `number`, storage by storage: whoever applied
     /// the same records and finds otherwise must stop.
-    StateHashes { number: u64, hashes: Vec<(TableId, u64)> },
+    StateHashes {
+        number: u64,
+        hashes: Vec<(TableId, u64)>,
+    },
+    /// A job begins; its id is the timestamp of this record.
+    JobBegin(JobBegin),
+    /// A job was given up: nothing of it will ever be part of a table.
+    JobEnd(JobId),
+    JobDeletions(JobDeletions),
+    Edit(Edit),
 }
 
 impl Control {
@@ -54,6 +69,19 @@ impl Control {
                 }
                 &mut out
             }
+            Self::JobBegin(begin) => {
+                begin.encode(out.u8(4));
+                &mut out
+            }
+            Self::JobEnd(job) => out.u8(5).u64(job.0),
+            Self::JobDeletions(deletions) => {
+                deletions.encode(out.u8(6));
+                &mut out
+            }
+            Self::Edit(edit) => {
+                edit.encode(out.u8(7));
+                &mut out
+            }
         };
         out.into_bytes()
     }
@@ -66,6 +94,10 @@ impl Control {
             1 => Self::Horizon(Timestamp(input.varint().map_err(&err)?)),
             2 => Self::CheckpointBegin { number: input.varint().map_err(&err)? },
             3 => Self::decode_hashes(&mut input).map_err(&err)?,
+            4 => Self::JobBegin(JobBegin::decode(&mut input).map_err(&err)?),
+            5 => Self::JobEnd(JobId(input.u64().map_err(&err)?)),
+            6 => Self::JobDeletions(JobDeletions::decode(&mut input).map_err(&err)?),
+            7 => Self::Edit(Edit::decode(&mut input).map_err(&err)?),
             other => return Err(err(input.invalid("kind of control record", other.into()))),
         };
         input.finish().map_err(&err)?;

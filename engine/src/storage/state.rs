@@ -1,20 +1,26 @@
 //! The applied state: all tables and the catalogs that running snapshots may ask for.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use arrow::array::RecordBatch;
+use bytes::Bytes;
 use glaredb_catalog::{Catalog, History};
-use glaredb_txn::ids::{CommitId, Position, RowId, SegmentId, TableId, Timestamp};
+use glaredb_txn::ids::{CommitId, JobId, Position, RowId, SegmentId, TableId, Timestamp};
 use hashbrown::HashMap;
 use parking_lot::RwLock;
+use roaring::RoaringBitmap;
 
 use super::{
     StorageError,
     budget::Budget,
     chunk::{Chunk, block::Block},
+    remap::{NewPlace, Remap},
     schema::TableSchema,
     table::Table,
 };
@@ -29,6 +35,20 @@ pub struct State {
     applied: RwLock<(Position, Timestamp)>,
     horizon: AtomicU64,
     next_segment: AtomicU64,
+    /// Begun in the log and not over.
+    jobs: RwLock<BTreeMap<JobId, OpenJob>>,
+    /// What jobs of this process noted. No part of the state: a job of another process has none, and
+    /// its edit is refused.
+    notes: RwLock<HashMap<JobId, (Arc<Remap>, Timestamp)>>,
+}
+
+/// A job as the log tells it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OpenJob {
+    pub table: TableId,
+    pub inputs: Vec<SegmentId>,
+    /// Deletions of rows that it writes, as far as records said.
+    pub deletions: Vec<(NewPlace, Timestamp)>,
 }
 
 impl State {
@@ -42,6 +62,8 @@ impl State {
             applied: RwLock::new((Position::ZERO, Timestamp::ZERO)),
             horizon: AtomicU64::new(0),
             next_segment: AtomicU64::new(1),
+            jobs: RwLock::default(),
+            notes: RwLock::default(),
         })
     }
 
@@ -96,6 +118,27 @@ impl State {
         SegmentId(self.next_segment.load(Ordering::Acquire))
     }
 
+    /// Jobs that are not over, by their ids.
+    #[must_use]
+    pub fn jobs(&self) -> BTreeMap<JobId, OpenJob> {
+        self.jobs.read().clone()
+    }
+
+    /// What a job read up to, and where it put the rows. It notes that before its first
+    /// [`JobDeletions`](super::record::JobDeletions) or [`Edit`](super::record::Edit).
+    pub fn note(&self, job: JobId, as_of: Timestamp, remap: Arc<Remap>) {
+        self.notes.write().insert(job, (remap, as_of));
+    }
+
+    pub(super) fn notes_of(&self, job: JobId) -> Option<(Arc<Remap>, Timestamp)> {
+        self.notes.read().get(&job).cloned()
+    }
+
+    /// The job is over.
+    pub(super) fn take_notes(&self, job: JobId) -> Option<Arc<Remap>> {
+        self.notes.write().remove(&job).map(|(remap, _)| remap)
+    }
+
     /// Sum over all tables of the current catalog: equal states have equal hashes.
     #[must_use]
     pub fn hash(&self) -> u64 {
@@ -124,6 +167,8 @@ impl State {
             applied: RwLock::new((image.position, image.timestamp)),
             horizon: AtomicU64::new(image.horizon.0),
             next_segment: AtomicU64::new(image.next_segment.0),
+            jobs: RwLock::new(image.jobs),
+            notes: RwLock::default(),
         }))
     }
 
@@ -158,6 +203,13 @@ impl State {
         self.catalogs.write().prune(horizon)
     }
 
+    pub(super) fn change_jobs<R>(
+        &self,
+        change: impl FnOnce(&mut BTreeMap<JobId, OpenJob>) -> R,
+    ) -> R {
+        change(&mut self.jobs.write())
+    }
+
     pub(super) fn segment_used(&self, segment: SegmentId) {
         self.next_segment.fetch_max(segment.0.saturating_add(1), Ordering::AcqRel);
     }
@@ -179,6 +231,8 @@ pub struct StateImage {
     /// Large commits with parts in the log but no outcome yet, each with the position of its first
     /// part: the log is not cut below these, and recovery replays their parts.
     pub open_commits: Vec<(CommitId, Position)>,
+    /// Jobs begun and not over at the position.
+    pub jobs: BTreeMap<JobId, OpenJob>,
 }
 
 #[derive(Clone, Debug)]
@@ -190,6 +244,20 @@ pub struct TableImage {
     pub state_hash: u64,
     pub rows_live: u64,
     pub chunks: Vec<ChunkImage>,
+    pub segments: Vec<SegmentImage>,
+}
+
+/// A segment, which is an object already, and which of its rows are deleted.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SegmentImage {
+    pub segment: SegmentId,
+    pub rows: u32,
+    pub fingerprint: u64,
+    pub meta: Bytes,
+    /// Rows that no reader sees any more.
+    pub settled: RoaringBitmap,
+    /// Rows that some reader may still see, and when they were deleted; ascending.
+    pub recent: Vec<(u32, Timestamp)>,
 }
 
 /// A published chunk. `sealed` ones never change again but for their deletions: an object written

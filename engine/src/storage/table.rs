@@ -12,15 +12,18 @@ use arrow::array::RecordBatch;
 use glaredb_txn::ids::{Locator, RowId, SegmentId, TableId, Timestamp};
 use parking_lot::{Mutex, RwLock};
 
+mod edit;
 mod load;
 mod prepared;
 mod replay;
+mod segment;
 #[cfg(test)]
 mod tests;
 mod view;
 mod write;
 
 pub(crate) use replay::TableReplay;
+pub use segment::{SegmentDeletions, TableSegment};
 pub use view::{ScanUnit, TableView, Visibility};
 pub(crate) use write::{Tally, Target};
 
@@ -42,6 +45,10 @@ pub struct Table {
     schema: RwLock<Arc<TableSchema>>,
     /// By segment.
     chunks: RwLock<Arc<Vec<Arc<Chunk>>>>,
+    /// By segment. Taken after `chunks` where both are.
+    segments: RwLock<Arc<Vec<Arc<TableSegment>>>>,
+    /// Rewritten sources that readers of this process may still name, oldest first.
+    moves: RwLock<Vec<edit::Move>>,
     /// Of the primary key, if there is one.
     index: RwLock<Option<Arc<KeyIndex>>>,
     /// The index will be built later: recovery replays without.
@@ -73,6 +80,10 @@ pub struct TableStats {
     pub chunks: u64,
     /// Memory of the chunks.
     pub chunk_bytes: u64,
+    /// Segments, which lie in objects.
+    pub segments: u64,
+    /// Memory of what is known of them, and of where rows went.
+    pub segment_bytes: u64,
     /// Entries of the key index, all versions counted.
     pub index_entries: u64,
     pub index_bytes: u64,
@@ -215,12 +226,16 @@ impl Table {
     #[must_use]
     pub fn stats(&self) -> TableStats {
         let chunks = self.chunk_list();
+        let segments = self.segments();
         let index = self.key_index();
         TableStats {
             rows_live: self.row_count_estimate(),
             rows_held: chunks.iter().map(|c| c.rows_held() as u64).sum(),
             chunks: chunks.len() as u64,
             chunk_bytes: chunks.iter().map(|c| c.memory_bytes() as u64).sum(),
+            segments: segments.len() as u64,
+            segment_bytes: segments.iter().map(|s| s.memory_bytes() as u64).sum::<u64>()
+                + self.moves.read().iter().map(edit::Move::memory_bytes).sum::<u64>(),
             index_entries: index.as_ref().map_or(0, |i| i.versions()),
             index_bytes: index.as_ref().map_or(0, |i| i.memory_bytes()) + self.prepared_bytes(),
         }
@@ -258,7 +273,8 @@ impl Table {
     /// Bring the budget up to date with what the table holds.
     pub(crate) fn account(&self) {
         let stats = self.stats();
-        let now = stats.chunk_bytes + stats.index_bytes + size_of::<Self>() as u64;
+        let now =
+            stats.chunk_bytes + stats.segment_bytes + stats.index_bytes + size_of::<Self>() as u64;
         let before = self.accounted_bytes.swap(now, Ordering::Relaxed);
         self.budget.table_resized(before, now);
     }

@@ -138,10 +138,15 @@ impl Leader {
     }
 
     pub(super) fn control(&mut self, control: &Control) {
+        self.try_control(control).expect("control is placed");
+    }
+
+    pub(super) fn try_control(&mut self, control: &Control) -> Result<(), Refusal> {
         self.now += 1;
         let timestamp = self.now();
-        let payload = self.placement.place_control(&control.encode(), timestamp);
-        self.append(Record::Control { timestamp, payload: payload.expect("control is placed") });
+        let payload = self.placement.place_control(&control.encode(), timestamp)?;
+        self.append(Record::Control { timestamp, payload });
+        Ok(())
     }
 
     pub(super) fn horizon(&mut self) {

@@ -182,6 +182,13 @@ pub enum Refusal {
     /// The log or the state failed and the node stopped; reads go on. 58030-like.
     #[error("the server accepts no more writes: {0}")]
     Stopped(String),
+    /// The request deletes rows of `table` by places that they had before a segment was written in
+    /// their stead: its sender finds their new places and sends it again. 40001 if it cannot.
+    #[error("rows of {table} lie elsewhere by now")]
+    Moved { table: TableId },
+    /// What the request belongs to has ended without it, or was overtaken. XX000.
+    #[error("{0}")]
+    TooLate(String),
     /// A message that does not decode, a part out of order: a bug of the sender. XX000.
     #[error("malformed request: {0}")]
     Malformed(String),

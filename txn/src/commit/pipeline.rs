@@ -294,9 +294,9 @@ impl Pipeline {
 
     fn count_refused(&self, answer: &Answer) {
         let counter = match answer {
-            Answer::Refused(Refusal::SchemaChanged { .. } | Refusal::TooOld) => {
-                &self.counters.conflicts
-            }
+            Answer::Refused(
+                Refusal::SchemaChanged { .. } | Refusal::TooOld | Refusal::Moved { .. },
+            ) => &self.counters.conflicts,
             _ => &self.counters.refusals,
         };
         counter.fetch_add(1, Relaxed);

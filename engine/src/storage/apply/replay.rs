@@ -181,7 +181,7 @@ impl Replayer {
                     queues.newest = (position, *timestamp);
                     Ok(true)
                 }
-                Control::CheckpointBegin { .. } | Control::StateHashes { .. } => Ok(false),
+                _ => Ok(false),
             },
             _ => Ok(false),
         }

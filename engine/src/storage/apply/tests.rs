@@ -8,13 +8,19 @@ use glaredb_txn::{
         state_machine::{Apply, Placement},
     },
     env::SystemThreads,
-    ids::{CommitId, EntryIndex, LogId, Position, SchemaVersion, TableId, Timestamp},
+    ids::{
+        CommitId, EntryIndex, JobId, LogId, Position, SchemaVersion, SegmentId, TableId, Timestamp,
+    },
 };
 
 use super::{Applier, Replayer, replay::tests::replays_alike};
 use crate::storage::{
     budget::{BUDGET_BYTES_DEFAULT, Budget},
-    record::{Changes, ChangesWriter, Control, Deletes, Placed},
+    record::{
+        AddedSegment, Changes, ChangesWriter, Control, Deletes, Edit, JobBegin, JobDeletions,
+        Placed,
+    },
+    remap::NewPlace,
     schema::TableSchema,
     state::State,
     testing::{Leader, golden, keys_of, pairs},
@@ -369,6 +375,49 @@ fn damaged_records_never_panic() {
     }
 }
 
+/// Records of jobs.
+fn jobs() -> Vec<Control> {
+    let (job, table) = (JobId(1 << 40), TableId(11));
+    let removed = vec![SegmentId(4), SegmentId(9)];
+    let place = |segment, row, at| (NewPlace { segment, row }, Timestamp(at));
+    let deletions = vec![place(0, 3, 70), place(0, 4, 60), place(1, 0, 80)];
+    let added = |segment, rows| AddedSegment {
+        segment: SegmentId(segment),
+        rows,
+        fingerprint: 0x0102_0304_0506_0708,
+        meta: vec![1, 2].into(),
+    };
+    vec![
+        Control::JobBegin(JobBegin { table, inputs: removed.clone() }),
+        Control::JobEnd(job),
+        Control::JobDeletions(JobDeletions { job, deletions: deletions.clone() }),
+        Control::Edit(Edit {
+            job,
+            table,
+            as_of: Timestamp(65),
+            removed,
+            added: vec![added(12, 5), added(13, 1)],
+            deletions,
+        }),
+    ]
+}
+
+#[test]
+fn damaged_records_of_jobs_are_errors() {
+    for control in jobs() {
+        let whole = control.encode();
+        for length in 0..whole.len() {
+            Control::decode(&whole[..length]).unwrap_err();
+        }
+        for bit in 0..whole.len() * 8 {
+            let mut flipped = whole.to_vec();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            // Another record, or none: no panic.
+            let _ = Control::decode(&flipped);
+        }
+    }
+}
+
 /// The payload of each kind of record as hex. Changing any of it needs a new record version.
 #[test]
 fn golden_records() {
@@ -398,6 +447,7 @@ fn golden_records() {
     leader.abort(id);
     leader.horizon();
     leader.control(&Control::CheckpointBegin { number: 5 });
+    let controls = jobs();
 
     let mut text = String::new();
     for (_, record) in &leader.log {
@@ -408,6 +458,10 @@ fn golden_records() {
             Record::Abort { .. } => continue,
         };
         text.push_str(&line);
+    }
+    for control in controls {
+        text.push_str(&format!("control {}\n", hex(&control.encode())));
+        assert_eq!(Control::decode(&control.encode()).unwrap(), control);
     }
     golden("storage/golden_records.txt", &text);
 }

@@ -16,8 +16,18 @@ use crate::storage::objects::ObjectName;
 
 pub(super) const MAGIC: &[u8; 8] = b"GLARECKP";
 
-/// The version that is written. Older ones, once there are any, are decoders only.
-pub(super) const FORMAT_VERSION: u32 = 1;
+/// The version that is written. Version 1 knew neither segments nor jobs.
+pub(super) const FORMAT_VERSION: u32 = 2;
+/// The oldest that is read.
+const FORMAT_VERSION_MIN: u32 = 1;
+
+/// What an object holds, checked.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) body: Bytes,
+    pub(super) crc: u32,
+    pub(super) version: u32,
+}
 
 pub(super) const HEADER_BYTES: usize = 32;
 const TRAILER_BYTES: usize = 4;
@@ -45,13 +55,12 @@ pub(super) fn finish(mut writer: Writer) -> (Bytes, u32) {
 }
 
 /// Checks everything around the body of object `name`: the whole object's CRC too.
-/// Returns the body and the CRC.
 pub(super) fn open(
     name: &ObjectName,
     kind: Kind,
     database: DatabaseId,
     object: &Bytes,
-) -> Result<(Bytes, u32), CheckpointError> {
+) -> Result<Opened, CheckpointError> {
     let corrupt = |reason: String| CheckpointError::Corrupt { name: name.to_string(), reason };
     if object.len() < HEADER_BYTES + TRAILER_BYTES {
         return Err(corrupt(format!("{} bytes are too few", object.len())));
@@ -66,7 +75,7 @@ pub(super) fn open(
     let found_kind = reader.u32().expect(header);
     let found_database = DatabaseId(reader.u128().expect(header));
     // The version comes before the CRC: a newer format may compute it otherwise.
-    if version != FORMAT_VERSION {
+    if !(FORMAT_VERSION_MIN..=FORMAT_VERSION).contains(&version) {
         return Err(CheckpointError::Version {
             name: name.to_string(),
             found: version,
@@ -89,7 +98,8 @@ pub(super) fn open(
     if found_kind != kind as u32 {
         return Err(corrupt(format!("it is of kind {found_kind}, not {}", kind as u32)));
     }
-    Ok((object.slice(HEADER_BYTES..object.len() - TRAILER_BYTES), found))
+    let body = object.slice(HEADER_BYTES..object.len() - TRAILER_BYTES);
+    Ok(Opened { body, crc: found, version })
 }
 
 /// The database that object `name` says it is of; checked no further.

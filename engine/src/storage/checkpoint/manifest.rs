@@ -1,16 +1,23 @@
 //! The manifest: what a checkpoint is made of.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use glaredb_txn::{
     codec::{DecodeError, Reader, Writer},
     ids::{
-        CommitId, DatabaseId, EntryIndex, LogId, Position, RowId, SegmentId, TableId, Term,
+        CommitId, DatabaseId, EntryIndex, JobId, LogId, Position, RowId, SegmentId, TableId, Term,
         Timestamp,
     },
 };
+use roaring::RoaringBitmap;
 
 use super::{CheckpointError, envelope};
-use crate::storage::objects::ObjectName;
+use crate::storage::{
+    objects::ObjectName,
+    remap::NewPlace,
+    state::{OpenJob, SegmentImage},
+};
 
 /// The whole database at position `at`, as a list of what to load.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -37,6 +44,8 @@ pub struct Manifest {
     pub commit_ids: Bytes,
     pub objects: Vec<ObjectReference>,
     pub tables: Vec<TableManifest>,
+    /// Begun and not over at Q.
+    pub jobs: BTreeMap<JobId, OpenJob>,
 }
 
 /// An object that the checkpoint needs. `crc` is that of the object's last four bytes, so that an
@@ -58,7 +67,9 @@ pub struct TableManifest {
     pub rows_live: u64,
     /// In order of segment.
     pub chunks: Vec<ChunkReference>,
-    /// Where the table's deletions are; `None`: there are none.
+    /// In order of segment.
+    pub segments: Vec<SegmentImage>,
+    /// Where the deletions of the chunks are; `None`: there are none.
     pub deletions: Option<Section>,
 }
 
@@ -104,6 +115,10 @@ impl Manifest {
         for table in &self.tables {
             table.encode(&mut w);
         }
+        w.varint(self.jobs.len() as u64);
+        for (id, job) in &self.jobs {
+            put_job(*id, job, &mut w);
+        }
         envelope::finish(w).0
     }
 
@@ -113,14 +128,15 @@ impl Manifest {
         database: DatabaseId,
         object: &Bytes,
     ) -> Result<Self, CheckpointError> {
-        let (body, _) = envelope::open(name, envelope::Kind::Manifest, database, object)?;
+        let opened = envelope::open(name, envelope::Kind::Manifest, database, object)?;
         let corrupt = |reason: String| CheckpointError::Corrupt { name: name.to_string(), reason };
-        let manifest = Self::decode_body(&body).map_err(|e| corrupt(e.to_string()))?;
+        let manifest =
+            Self::decode_body(&opened.body, opened.version).map_err(|e| corrupt(e.to_string()))?;
         manifest.check().map_err(corrupt)?;
         Ok(manifest)
     }
 
-    fn decode_body(body: &Bytes) -> Result<Self, DecodeError> {
+    fn decode_body(body: &Bytes, version: u32) -> Result<Self, DecodeError> {
         let mut r = Reader::of(body);
         let number = r.varint()?;
         let log = LogId(r.varint_u32("log id")?);
@@ -144,7 +160,8 @@ impl Manifest {
                 .map_err(|_| r.invalid("object name of so many bytes", text.len() as u64))?;
             Ok(ObjectReference { name, size: r.varint()?, crc: r.u32()? })
         })?;
-        let tables = list(&mut r, 12, TableManifest::decode)?;
+        let tables = list(&mut r, 12, |r| TableManifest::decode(r, version))?;
+        let jobs = if version < 2 { Vec::new() } else { list(&mut r, 13, get_job)? };
         r.finish()?;
         Ok(Self {
             number,
@@ -159,6 +176,7 @@ impl Manifest {
             commit_ids,
             objects,
             tables,
+            jobs: jobs.into_iter().collect(),
         })
     }
 
@@ -208,13 +226,17 @@ impl TableManifest {
             w.varint(chunk.rows_written.into());
             chunk.section.encode(w);
         }
+        w.varint(self.segments.len() as u64);
+        for segment in &self.segments {
+            put_segment(segment, w);
+        }
         w.bool(self.deletions.is_some());
         if let Some(section) = &self.deletions {
             section.encode(w);
         }
     }
 
-    fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+    fn decode(r: &mut Reader<'_>, version: u32) -> Result<Self, DecodeError> {
         Ok(Self {
             table: TableId(r.varint_u32("table id")?),
             next_row_id: RowId(r.varint()?),
@@ -229,6 +251,7 @@ impl TableManifest {
                     section: Section::decode(r)?,
                 })
             })?,
+            segments: if version < 2 { Vec::new() } else { list(r, 14, get_segment)? },
             deletions: if r.bool()? { Some(Section::decode(r)?) } else { None },
         })
     }
@@ -246,6 +269,65 @@ impl Section {
             length: r.varint()?,
         })
     }
+}
+
+fn put_segment(segment: &SegmentImage, w: &mut Writer) {
+    w.varint(segment.segment.0).varint(segment.rows.into()).u64(segment.fingerprint);
+    w.bytes(&segment.meta);
+    let mut settled = Vec::with_capacity(segment.settled.serialized_size());
+    segment.settled.serialize_into(&mut settled).expect("a vector takes all that is written");
+    w.bytes(&settled).varint(segment.recent.len() as u64);
+    let (mut last, mut last_at) = (0, 0);
+    for (row, at) in &segment.recent {
+        w.varint((row - last).into()).zigzag(at.0.wrapping_sub(last_at) as i64);
+        (last, last_at) = (*row, at.0);
+    }
+}
+
+fn get_segment(r: &mut Reader<'_>) -> Result<SegmentImage, DecodeError> {
+    let segment = SegmentId(r.varint()?);
+    let rows = r.varint_u32("number of rows")?;
+    let fingerprint = r.u64()?;
+    let meta = Bytes::copy_from_slice(r.bytes()?);
+    let bitmap = r.bytes()?;
+    let settled = RoaringBitmap::deserialize_from(bitmap)
+        .ok()
+        .filter(|settled| settled.max().is_none_or(|row| row < rows))
+        .ok_or_else(|| r.invalid("bitmap of so many bytes", bitmap.len() as u64))?;
+    let (mut last, mut last_at) = (None::<u32>, 0_u64);
+    let recent = list(r, 2, |r| {
+        let distance = r.varint_u32("row")?;
+        let row = last.unwrap_or(0).checked_add(distance);
+        let row = row.filter(|row| *row < rows && last.is_none_or(|last| *row > last));
+        let row = row.filter(|row| !settled.contains(*row));
+        let row = row.ok_or_else(|| r.invalid("row", distance.into()))?;
+        last_at = last_at.wrapping_add(r.zigzag()? as u64);
+        last = Some(row);
+        Ok((row, Timestamp(last_at)))
+    })?;
+    Ok(SegmentImage { segment, rows, fingerprint, meta, settled, recent })
+}
+
+fn put_job(id: JobId, job: &OpenJob, w: &mut Writer) {
+    w.u64(id.0).varint(job.table.0.into()).varint(job.inputs.len() as u64);
+    for input in &job.inputs {
+        w.varint(input.0);
+    }
+    w.varint(job.deletions.len() as u64);
+    for (place, at) in &job.deletions {
+        w.varint(place.segment.into()).varint(place.row.into()).u64(at.0);
+    }
+}
+
+fn get_job(r: &mut Reader<'_>) -> Result<(JobId, OpenJob), DecodeError> {
+    let id = JobId(r.u64()?);
+    let table = TableId(r.varint_u32("table id")?);
+    let inputs = list(r, 1, |r| Ok(SegmentId(r.varint()?)))?;
+    let deletions = list(r, 10, |r| {
+        let place = NewPlace { segment: r.varint_u32("segment")?, row: r.varint_u32("row")? };
+        Ok((place, Timestamp(r.u64()?)))
+    })?;
+    Ok((id, OpenJob { table, inputs, deletions }))
 }
 
 /// A counted list whose items take at least `item_bytes_min` each.

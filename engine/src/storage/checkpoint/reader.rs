@@ -65,6 +65,7 @@ pub fn load(
         next_segment: manifest.next_segment,
         tables,
         open_commits: manifest.open_parts.clone(),
+        jobs: manifest.jobs.clone(),
     })
 }
 
@@ -79,7 +80,7 @@ pub(super) fn read_object(
     let reference = &manifest.objects[index];
     let name = &reference.name;
     let body = objects.get(name)?;
-    let (_, crc) = envelope::open(name, Kind::Sections, database, &body)?;
+    let crc = envelope::open(name, Kind::Sections, database, &body)?.crc;
     if (body.len() as u64, crc) != (reference.size, reference.crc) {
         return Err(CheckpointError::Corrupt {
             name: name.to_string(),
@@ -141,6 +142,7 @@ impl Sections<'_> {
             state_hash: table.state_hash,
             rows_live: table.rows_live,
             chunks,
+            segments: table.segments.clone(),
         })
     }
 

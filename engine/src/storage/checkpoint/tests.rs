@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::{
     array::{ArrayRef, Int64Array, RecordBatch, StringArray},
@@ -7,7 +7,7 @@ use arrow::{
 use bytes::Bytes;
 use glaredb_txn::{
     codec::Writer,
-    ids::{CommitId, EntryIndex, LogId, Position, RowId, SegmentId, Term, Timestamp},
+    ids::{CommitId, EntryIndex, JobId, LogId, Position, RowId, SegmentId, Term, Timestamp},
 };
 
 use super::{
@@ -16,7 +16,11 @@ use super::{
     section::{ChunkFate, ChunkRows, decode_fates, encode_fates},
     *,
 };
-use crate::storage::{objects::ObjectName, state::BlockImage};
+use crate::storage::{
+    objects::ObjectName,
+    remap::NewPlace,
+    state::{BlockImage, OpenJob, SegmentImage},
+};
 
 const DATABASE: DatabaseId = DatabaseId(0x0123_4567_89ab_cdef_0011_2233_4455_6677);
 
@@ -66,9 +70,35 @@ fn manifest() -> Manifest {
                     section: section(1, 64, 300),
                 },
             ],
+            segments: vec![SegmentImage {
+                segment: SegmentId(12),
+                rows: 900,
+                fingerprint: 0x0102_0304_0506_0708,
+                meta: Bytes::from_static(b"meta"),
+                settled: [0, 5, 899].into_iter().collect(),
+                recent: vec![(3, Timestamp(1 << 50)), (4, Timestamp(1 << 49))],
+            }],
             deletions: Some(section(1, 384, 20)),
         }],
+        jobs: BTreeMap::from([(
+            JobId(1 << 51),
+            OpenJob {
+                table: TableId(12),
+                inputs: vec![SegmentId(12), SegmentId(40)],
+                deletions: vec![(NewPlace { segment: 1, row: 70 }, Timestamp(1 << 52))],
+            },
+        )]),
     }
+}
+
+/// What the version before this one wrote stays readable.
+#[test]
+fn a_manifest_without_segments_is_read() {
+    let golden = Bytes::from_static(include_bytes!("golden/manifest-1.bin"));
+    let mut expected = manifest();
+    expected.jobs.clear();
+    expected.tables[0].segments.clear();
+    assert_eq!(Manifest::decode(&name("m"), DATABASE, &golden).expect("decodes"), expected);
 }
 
 /// The bytes of this test are the format: a change here needs a new format version.
@@ -100,10 +130,10 @@ fn a_damaged_manifest_is_refused_by_name() {
 fn a_newer_or_foreign_object_is_refused_by_name() {
     let seal = |w: Writer| envelope::finish(w).0;
     let mut newer = Writer::new();
-    newer.raw(envelope::MAGIC).u32(2).u32(1).u128(DATABASE.0);
+    newer.raw(envelope::MAGIC).u32(3).u32(1).u128(DATABASE.0);
     let error = envelope::open(&name("o"), Kind::Manifest, DATABASE, &seal(newer));
     let error = error.expect_err("newer").to_string();
-    assert_eq!(error, "object o has format version 2, this program knows 1");
+    assert_eq!(error, "object o has format version 3, this program knows 2");
 
     let foreign = seal(envelope::begin(Kind::Manifest, DatabaseId(5)));
     let error = envelope::open(&name("o"), Kind::Manifest, DATABASE, &foreign);

@@ -258,6 +258,7 @@ impl CheckpointWriter {
             commit_ids: self.inputs.commit_ids.clone(),
             objects: std::mem::take(&mut self.objects),
             tables: std::mem::take(&mut self.tables),
+            jobs: image.jobs.clone(),
         };
         let name = self.name("manifest")?;
         let body = manifest.encode(self.inputs.database);
@@ -284,6 +285,7 @@ fn empty_table(image: &TableImage) -> TableManifest {
         state_hash: image.state_hash,
         rows_live: image.rows_live,
         chunks: Vec::with_capacity(image.chunks.len()),
+        segments: image.segments.clone(),
         deletions: None,
     }
 }

@@ -12,7 +12,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicU32, AtomicUsize, Ordering},
+    atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering},
 };
 
 use arrow::array::ArrayRef;
@@ -50,6 +50,9 @@ pub struct Chunk {
     frozen_bytes: AtomicUsize,
     /// Deletions when dead rows were last looked for.
     deletions_seen: AtomicU32,
+    /// Rows not deleted, and the sum of their hashes.
+    rows_live: AtomicU32,
+    hash: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -77,6 +80,8 @@ impl Chunk {
             body: RwLock::new(Body { blocks: Vec::new(), open: None, next_row: 0, sealed: false }),
             frozen_bytes: AtomicUsize::new(0),
             deletions_seen: AtomicU32::new(0),
+            rows_live: AtomicU32::new(0),
+            hash: AtomicU64::new(0),
         }
     }
 
@@ -101,6 +106,23 @@ impl Chunk {
 
     pub fn deletions(&self) -> &Arc<Deletions> {
         &self.deletions
+    }
+
+    /// Rows not deleted, and the sum of their hashes: what goes from the table's with the chunk.
+    pub fn live(&self) -> (u32, u64) {
+        (self.rows_live.load(Ordering::Relaxed), self.hash.load(Ordering::Relaxed))
+    }
+
+    /// `rows` were added, whose hashes have this sum.
+    pub(crate) fn count_inserted(&self, rows: u32, hash: u64) {
+        self.rows_live.fetch_add(rows, Ordering::Relaxed);
+        self.hash.fetch_add(hash, Ordering::Relaxed);
+    }
+
+    /// A row with this hash was deleted.
+    pub(crate) fn count_deleted(&self, hash: u64) {
+        self.rows_live.fetch_sub(1, Ordering::Relaxed);
+        self.hash.fetch_sub(hash, Ordering::Relaxed);
     }
 
     pub fn next_row(&self) -> u32 {

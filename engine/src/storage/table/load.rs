@@ -4,7 +4,10 @@ use std::sync::{Arc, atomic::Ordering};
 
 use glaredb_txn::ids::Timestamp;
 
-use super::{Table, write::tally_rows};
+use super::{
+    Table, TableSegment,
+    write::{Tally, row_hashes},
+};
 use crate::storage::{
     StorageError,
     budget::Budget,
@@ -29,6 +32,7 @@ impl Table {
             state_hash: self.state_hash(),
             rows_live: self.row_count_estimate(),
             chunks: chunks.map(|chunk| ChunkImage::of(chunk, &schema, at)).collect(),
+            segments: self.segments().iter().map(|segment| segment.image()).collect(),
             schema,
         }
     }
@@ -40,11 +44,12 @@ impl Table {
         let table = Self::new(image.table, Arc::clone(&schema), budget);
         table.defer_index();
         table.next_row_id.store(image.next_row_id.0, Ordering::Relaxed);
-        let mut tally = super::write::Tally::default();
+        let mut tally = Tally::default();
         let mut chunks = Vec::with_capacity(image.chunks.len());
         for mut chunk in image.chunks {
             let blocks = chunk.take_blocks();
             let mut loaded = Vec::with_capacity(blocks.len());
+            let mut live = Tally::default();
             for block in &blocks {
                 let (alive_rows, alive_ids) = alive(block)?;
                 let columns: Vec<_> = match alive_rows {
@@ -58,7 +63,8 @@ impl Table {
                         .map_err(|e| StorageError::corrupt("checkpoint", e.to_string()))?,
                 };
                 let rows = alive_ids.len();
-                tally_rows(&schema, &columns, rows, |n| alive_ids[n], &mut tally)?;
+                let hashes = row_hashes(&schema, &columns, rows, |n| alive_ids[n])?;
+                hashes.into_iter().for_each(|hash| live.add(hash));
                 loaded.push(loaded_block(block));
             }
             let whole = Chunk::load(chunk.segment, loaded, chunk.rows_placed, chunk.sealed)?;
@@ -68,9 +74,17 @@ impl Table {
                     return Err(StorageError::corrupt("checkpoint", reason));
                 }
             }
+            whole.count_inserted(live.rows as u32, live.hash);
+            tally.add_all(live);
             chunks.push(Arc::new(whole));
         }
         chunks.sort_by_key(|chunk| chunk.segment());
+        let segments: Vec<_> =
+            image.segments.into_iter().map(|image| Arc::new(TableSegment::load(image))).collect();
+        for (rows, hash) in segments.iter().map(|segment| segment.live()) {
+            tally.add_all(Tally { rows: rows.into(), hash });
+        }
+        *table.segments.write() = Arc::new(segments);
         table.prunable.store(true, Ordering::Relaxed);
         *table.chunks.write() = Arc::new(chunks);
         table.count_inserted(tally, Timestamp::ZERO);

@@ -148,6 +148,7 @@ impl TableReplay {
             let chunk = self.open.as_ref().expect("opened above");
             chunk.append_row(&self.schema, place.row, &mut input, row_id, at)?;
             let hash = row_hash(row_id, &group.data[start..input.offset()]);
+            chunk.count_inserted(1, hash);
             self.inserted.add(hash);
             self.hashes.put(place, hash);
         }
@@ -162,11 +163,15 @@ impl TableReplay {
         self.unpruned += u64::from(deletes.count);
         for row in deletes.iter() {
             let locator = row?.locator;
-            let found = self.segments.binary_search(&locator.segment).ok();
-            let chunk = found
-                .map(|n| &self.chunks[n])
-                .filter(|chunk| !chunk.is_private())
-                .ok_or(StorageError::NoChunk(locator.segment))?;
+            let Ok(found) = self.segments.binary_search(&locator.segment) else {
+                let hash = self.table.delete_in_segment(locator, at)?;
+                self.deleted.add(hash.ok_or(StorageError::NoChunk(locator.segment))?);
+                continue;
+            };
+            let chunk = &self.chunks[found];
+            if chunk.is_private() {
+                return Err(StorageError::NoChunk(locator.segment));
+            }
             let hash = match self.hashes.get(locator) {
                 Some(hash) => hash,
                 None => hash_at(&self.schema, chunk, locator)?,
@@ -174,6 +179,7 @@ impl TableReplay {
             if !chunk.deletions().delete(locator.row, at) {
                 return Err(StorageError::Invalid(format!("row {locator} is deleted twice")));
             }
+            chunk.count_deleted(hash);
             self.deleted.add(hash);
         }
         Ok(())

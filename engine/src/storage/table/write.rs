@@ -47,7 +47,7 @@ pub(crate) enum Target {
 pub(super) const NEWEST: Timestamp = Timestamp(u64::MAX - 1);
 
 /// Keys that are encoded before they go into an index.
-const KEYS_AT_ONCE: usize = 1024;
+pub(super) const KEYS_AT_ONCE: usize = 1024;
 
 /// What inserted or deleted rows do to a table's counters: rows, and the sum of their hashes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -102,6 +102,8 @@ impl Table {
             id,
             schema: RwLock::new(schema),
             chunks: RwLock::default(),
+            segments: RwLock::default(),
+            moves: RwLock::default(),
             index: RwLock::new(index),
             index_deferred: AtomicBool::new(false),
             budget,
@@ -161,7 +163,9 @@ impl Table {
             let chunk = self.chunk_for(place.segment, target);
             let start = input.offset();
             chunk.append_row(schema, place.row, &mut input, row_id, *begin)?;
-            tally.add(row_hash(row_id, &group.data[start..input.offset()]));
+            let hash = row_hash(row_id, &group.data[start..input.offset()]);
+            chunk.count_inserted(1, hash);
+            tally.add(hash);
             if let Some(index) = &index {
                 key.clear();
                 self.encode_key_at(schema, &chunk, place, &mut key)?;
@@ -185,7 +189,7 @@ impl Table {
         let columns = batch::decode(schema.columns(), rows, &mut input)?;
         input.finish().map_err(corrupt("batch"))?;
         let first_id = *next_id;
-        tally_rows(schema, &columns, rows, |n| id_at(group, n, first_id), tally)?;
+        let hashes = row_hashes(schema, &columns, rows, |n| id_at(group, n, first_id))?;
         let keys = match (self.key_index(), schema.key(), schema.key_encoder()) {
             (Some(index), Some(key), Some(encoder)) => {
                 let columns: Vec<_> = key.iter().map(|c| Arc::clone(&columns[*c])).collect();
@@ -208,6 +212,9 @@ impl Table {
             };
             let chunk = self.chunk_for(run.first.segment, target);
             chunk.append_block(run.first.row, part, len, row_ids, begin)?;
+            let hash = hashes[done..done + len].iter().fold(0, |sum: u64, h| sum.wrapping_add(*h));
+            chunk.count_inserted(run.rows, hash);
+            tally.add_all(Tally { rows: len as u64, hash });
             if let Some((index, keys)) = &keys {
                 let entries = (0..len).map(|n| {
                     let row = run.first.row + n as u32;
@@ -262,9 +269,14 @@ impl Table {
         let mut tally = Tally::default();
         for locator in rows {
             let locator = locator?;
-            let chunk = chunk_in(&chunks, locator.segment)
-                .filter(|chunk| !chunk.is_private())
-                .ok_or(StorageError::NoChunk(locator.segment))?;
+            let Some(chunk) = chunk_in(&chunks, locator.segment) else {
+                let hash = self.delete_in_segment(locator, at)?;
+                tally.add(hash.ok_or(StorageError::NoChunk(locator.segment))?);
+                continue;
+            };
+            if chunk.is_private() {
+                return Err(StorageError::NoChunk(locator.segment));
+            }
             scratch.clear();
             // As it was when it came: later columns are no part of its hash.
             let row_id = with_values(&schema, chunk, locator, |id, columns, value| {
@@ -274,7 +286,9 @@ impl Table {
             if !chunk.deletions().delete(locator.row, at) {
                 return Err(StorageError::Invalid(format!("row {locator} is deleted twice")));
             }
-            tally.add(row_hash(row_id, scratch.as_slice()));
+            let hash = row_hash(row_id, scratch.as_slice());
+            chunk.count_deleted(hash);
+            tally.add(hash);
             if keyed {
                 unpruned.push_back((at, locator));
             }
@@ -427,7 +441,7 @@ impl Table {
             }
         }
         let mut kept = Vec::with_capacity(chunks.len());
-        let mut more = !self.unpruned.lock().is_empty();
+        let mut more = !self.unpruned.lock().is_empty() | self.settle_segments(horizon);
         for chunk in chunks.iter() {
             if !chunk.drop_dead(horizon)? {
                 more |= chunk.has_unseen_deletions();
@@ -542,14 +556,13 @@ fn columns_of<'b>(
         .collect()
 }
 
-/// Hash rows that are arrays already.
-pub(super) fn tally_rows(
+/// Hashes of rows that are arrays already.
+pub(super) fn row_hashes(
     schema: &TableSchema,
     columns: &[arrow::array::ArrayRef],
     rows: usize,
     row_id: impl Fn(usize) -> RowId,
-    tally: &mut Tally,
-) -> Result<(), StorageError> {
+) -> Result<Vec<u64>, StorageError> {
     let columns = schema
         .columns()
         .iter()
@@ -557,12 +570,12 @@ pub(super) fn tally_rows(
         .map(|(column, array)| ColumnRef::new(&column.pg_type, array))
         .collect::<Result<Vec<_>, _>>()?;
     let mut scratch = Writer::new();
-    for n in 0..rows {
+    let hash = |n| {
         scratch.clear();
         encode_row(columns.len(), |c| columns[c].value(n), &mut scratch);
-        tally.add(row_hash(row_id(n), scratch.as_slice()));
-    }
-    Ok(())
+        row_hash(row_id(n), scratch.as_slice())
+    };
+    Ok((0..rows).map(hash).collect())
 }
 
 fn id_at(group: &Group<'_>, n: usize, first_id: u64) -> RowId {

@@ -42,6 +42,8 @@ mod kind {
     pub(super) const SHUTTING_DOWN: u8 = 9;
     pub(super) const STOPPED: u8 = 10;
     pub(super) const MALFORMED: u8 = 11;
+    pub(super) const MOVED: u8 = 12;
+    pub(super) const TOO_LATE: u8 = 13;
 }
 
 #[must_use]
@@ -232,6 +234,8 @@ fn put_refusal(out: &mut Writer, refusal: &Refusal) {
         Refusal::ShuttingDown => out.u8(kind::SHUTTING_DOWN),
         Refusal::Stopped(text) => out.u8(kind::STOPPED).str(text),
         Refusal::Malformed(text) => out.u8(kind::MALFORMED).str(text),
+        Refusal::Moved { table } => out.u8(kind::MOVED).varint(table.0.into()),
+        Refusal::TooLate(text) => out.u8(kind::TOO_LATE).str(text),
     };
 }
 
@@ -254,6 +258,8 @@ fn get_refusal(from: &mut Reader<'_>) -> Result<Refusal, DecodeError> {
         kind::SHUTTING_DOWN => Refusal::ShuttingDown,
         kind::STOPPED => Refusal::Stopped(from.str()?.to_owned()),
         kind::MALFORMED => Refusal::Malformed(from.str()?.to_owned()),
+        kind::MOVED => Refusal::Moved { table: TableId(from.varint_u32("table")?) },
+        kind::TOO_LATE => Refusal::TooLate(from.str()?.to_owned()),
         other => return Err(from.invalid("kind of refusal", other.into())),
     })
 }

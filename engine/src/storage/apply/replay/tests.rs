@@ -55,6 +55,15 @@ fn alike(leader: &Leader, state: &State, table: TableId) {
     let (theirs, mine) = (leader.table(table), state.table(table).unwrap());
     assert_eq!(mine.next_row_id(), theirs.next_row_id());
     assert_eq!(mine.row_count_estimate(), theirs.row_count_estimate());
+    let segments = |table: &crate::storage::table::Table| {
+        let image = |segment: &Arc<crate::storage::table::TableSegment>| {
+            let (image, rows) = (segment.image(), segment.rows());
+            let ended = (0..rows).filter(|row| segment.deletions().end(*row) < Timestamp::INFINITY);
+            (image.segment, image.fingerprint, image.meta, ended.collect::<Vec<_>>())
+        };
+        table.segments().iter().map(image).collect::<Vec<_>>()
+    };
+    assert_eq!(segments(&mine), segments(&theirs));
     let place = |open: Option<(_, u64)>| open.map(|(place, _)| place);
     assert_eq!(place(mine.open_chunk()), place(theirs.open_chunk()));
     let at = leader.now();

@@ -83,6 +83,8 @@ fn answers() -> Vec<Answer> {
         Refusal::ShuttingDown,
         Refusal::Stopped("s".into()),
         Refusal::Malformed("f".into()),
+        Refusal::Moved { table: TableId(5) },
+        Refusal::TooLate("l".into()),
     ];
     let mut all = vec![
         Answer::Committed { position: position(1000, 2), timestamp: Timestamp::from_millis(9) },

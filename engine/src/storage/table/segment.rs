@@ -1,0 +1,230 @@
+//! A segment of a table: rows that lie in an object, and which of them are deleted.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use glaredb_txn::ids::{Locator, RowId, SegmentId, Timestamp};
+use parking_lot::RwLock;
+use roaring::RoaringBitmap;
+
+use crate::storage::{record::AddedSegment, state::SegmentImage, state_hash::row_hash};
+
+/// What the log says of a segment. Its rows never change.
+#[derive(Debug)]
+pub struct TableSegment {
+    segment: SegmentId,
+    rows: u32,
+    fingerprint: u64,
+    meta: Bytes,
+    deletions: SegmentDeletions,
+}
+
+/// Which rows of a segment are deleted: a bitmap of what no reader sees any more, and timestamps of
+/// what was deleted since. One writer, many readers.
+#[derive(Debug, Default)]
+pub struct SegmentDeletions {
+    inner: RwLock<Inner>,
+    /// All of them: most segments have none, and nobody then takes the lock.
+    count: AtomicU32,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Inner {
+    settled: Arc<RoaringBitmap>,
+    recent: BTreeMap<u32, Timestamp>,
+}
+
+impl SegmentDeletions {
+    /// Rows deleted, at any time.
+    #[must_use]
+    pub fn count(&self) -> u32 {
+        self.count.load(Ordering::Acquire)
+    }
+
+    /// False: it was deleted before, and stays as it was.
+    pub fn delete(&self, row: u32, at: Timestamp) -> bool {
+        let mut inner = self.inner.write();
+        if inner.settled.contains(row) || inner.recent.contains_key(&row) {
+            return false;
+        }
+        inner.recent.insert(row, at);
+        self.count.fetch_add(1, Ordering::Release);
+        true
+    }
+
+    /// Does a reader at `at` not see the row any more?
+    #[must_use]
+    pub fn is_deleted(&self, row: u32, at: Timestamp) -> bool {
+        self.end(row) <= at
+    }
+
+    /// When the row was deleted: infinity if it was not, zero if no reader sees it any more.
+    #[must_use]
+    pub fn end(&self, row: u32) -> Timestamp {
+        if self.count() == 0 {
+            return Timestamp::INFINITY;
+        }
+        let inner = self.inner.read();
+        match inner.recent.get(&row) {
+            Some(at) => *at,
+            None if inner.settled.contains(row) => Timestamp::ZERO,
+            None => Timestamp::INFINITY,
+        }
+    }
+
+    /// All rows that a reader at `at` does not see any more.
+    #[must_use]
+    pub fn at(&self, at: Timestamp) -> Arc<RoaringBitmap> {
+        if self.count() == 0 {
+            return Arc::default();
+        }
+        let inner = self.inner.read();
+        let mut recent = inner.recent.iter().filter(|(_, end)| **end <= at).peekable();
+        if recent.peek().is_none() {
+            return Arc::clone(&inner.settled);
+        }
+        let mut all = (*inner.settled).clone();
+        all.extend(recent.map(|(row, _)| *row));
+        Arc::new(all)
+    }
+
+    /// Nobody reads below `horizon` any more: what was deleted until then needs no timestamp. True:
+    /// some deletions keep theirs.
+    pub fn settle(&self, horizon: Timestamp) -> bool {
+        let (settled, old): (_, Vec<u32>) = {
+            let inner = self.inner.read();
+            let old = inner.recent.iter().filter(|(_, at)| **at <= horizon).map(|(row, _)| *row);
+            (Arc::clone(&inner.settled), old.collect())
+        };
+        if !old.is_empty() {
+            // Built beside the readers: only this thread changes it.
+            let mut settled = (*settled).clone();
+            settled.extend(old.iter().copied());
+            let mut inner = self.inner.write();
+            inner.settled = Arc::new(settled);
+            for row in &old {
+                inner.recent.remove(row);
+            }
+        }
+        !self.inner.read().recent.is_empty()
+    }
+
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        let inner = self.inner.read();
+        inner.settled.serialized_size() + inner.recent.len() * 24
+    }
+}
+
+impl TableSegment {
+    pub(crate) fn new(added: &AddedSegment) -> Self {
+        Self {
+            segment: added.segment,
+            rows: added.rows,
+            fingerprint: added.fingerprint,
+            meta: added.meta.clone(),
+            deletions: SegmentDeletions::default(),
+        }
+    }
+
+    pub(crate) fn load(image: SegmentImage) -> Self {
+        let count = image.settled.len() as u32 + image.recent.len() as u32;
+        let settled = Arc::new(image.settled);
+        let inner = Inner { settled, recent: image.recent.into_iter().collect() };
+        Self {
+            segment: image.segment,
+            rows: image.rows,
+            fingerprint: image.fingerprint,
+            meta: image.meta,
+            deletions: SegmentDeletions { inner: RwLock::new(inner), count: AtomicU32::new(count) },
+        }
+    }
+
+    pub(crate) fn image(&self) -> SegmentImage {
+        let inner = self.deletions.inner.read().clone();
+        SegmentImage {
+            segment: self.segment,
+            rows: self.rows,
+            fingerprint: self.fingerprint,
+            meta: self.meta.clone(),
+            settled: (*inner.settled).clone(),
+            recent: inner.recent.into_iter().collect(),
+        }
+    }
+
+    #[must_use]
+    pub fn segment(&self) -> SegmentId {
+        self.segment
+    }
+
+    /// Deleted ones are among them.
+    #[must_use]
+    pub fn rows(&self) -> u32 {
+        self.rows
+    }
+
+    /// What readers need to know of the object, as whoever wrote it encoded it.
+    #[must_use]
+    pub fn meta(&self) -> &Bytes {
+        &self.meta
+    }
+
+    #[must_use]
+    pub fn deletions(&self) -> &SegmentDeletions {
+        &self.deletions
+    }
+
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        size_of::<Self>() + self.meta.len() + self.deletions.memory_bytes()
+    }
+
+    /// Rows not deleted, and what they add to the table's state hash: the object cannot be read when
+    /// the log is applied, so it counts as a whole, less its deletions.
+    pub(crate) fn live(&self) -> (u32, u64) {
+        let inner = self.deletions.inner.read();
+        let deleted = inner.settled.iter().chain(inner.recent.keys().copied());
+        let whole = object_hash(self.segment, self.rows, self.fingerprint);
+        let hash = deleted.fold(whole, |hash, row| hash.wrapping_sub(self.deletion_hash(row)));
+        (self.rows - self.deletions.count(), hash)
+    }
+
+    /// What a deletion takes from the table's state hash.
+    pub(crate) fn deletion_hash(&self, row: u32) -> u64 {
+        let locator = Locator { segment: self.segment, row };
+        row_hash(RowId(locator.segment.0), &locator.row.to_le_bytes())
+    }
+}
+
+fn object_hash(segment: SegmentId, rows: u32, fingerprint: u64) -> u64 {
+    let mut bytes = [0; 12];
+    bytes[..4].copy_from_slice(&rows.to_le_bytes());
+    bytes[4..].copy_from_slice(&fingerprint.to_le_bytes());
+    row_hash(RowId(segment.0), &bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_sees_what_was_deleted_after_its_snapshot() {
+        let deletions = SegmentDeletions::default();
+        assert!(deletions.delete(3, Timestamp(10)) && deletions.delete(9, Timestamp(20)));
+        assert!(!deletions.delete(3, Timestamp(30)), "deleted twice");
+        let rows = |at| deletions.at(Timestamp(at)).iter().collect::<Vec<_>>();
+        assert_eq!([rows(9), rows(10), rows(20)], [vec![], vec![3], vec![3, 9]]);
+        assert!(!deletions.is_deleted(9, Timestamp(19)) && deletions.is_deleted(9, Timestamp(20)));
+        assert!(deletions.settle(Timestamp(10)), "row 9 keeps its timestamp");
+        assert_eq!([rows(10), rows(19), rows(20)], [vec![3], vec![3], vec![3, 9]]);
+        assert!(!deletions.delete(3, Timestamp(30)), "settled rows are deleted, too");
+        assert!(!deletions.settle(Timestamp(20)));
+        assert_eq!(deletions.count(), 2);
+    }
+}
