@@ -215,12 +215,7 @@ impl Matcher<'_> {
                 Ok(apart)
             }
             Node::Back { group, ignore_case } => {
-                let Some((from, to)) = self.groups[*group] else { return Ok(false) };
-                let (wanted, found) = (&self.text[from..to], &self.text[start..end]);
-                Ok(match ignore_case {
-                    true => wanted.to_lowercase() == found.to_lowercase(),
-                    false => wanted == found,
-                })
+                Ok(self.refers(*group, *ignore_case, None, start, end))
             }
             Node::Sequence(parts) => self.sequence(parts, start, end),
             Node::Either(branches) => {
@@ -234,7 +229,7 @@ impl Matcher<'_> {
                 }
                 Ok(false)
             }
-            Node::Repeat(repeat) => self.repetitions(repeat, 0, start, end),
+            Node::Repeat(repeat) => self.repetitions(repeat, start, end),
         }
     }
 
@@ -294,8 +289,24 @@ impl Matcher<'_> {
         Ok(places)
     }
 
-    /// The rest of the repetitions, of which `done` are made.
-    fn repetitions(
+    /// Rounds of a repetition: each as long or short as it prefers. An empty text is a round, too,
+    /// if it can be, unless it need not be and the part prefers what is short.
+    fn repetitions(&mut self, repeat: &Repeat, start: usize, end: usize) -> Result<bool, SqlError> {
+        if let Node::Back { group, ignore_case } = repeat.of {
+            return Ok(self.refers(group, ignore_case, Some(repeat), start, end));
+        }
+        let none_is_enough = repeat.least == 0 && start == end;
+        if none_is_enough && repeat.of.greedy() == Some(false)
+            || self.rounds(repeat, 0, start, end)?
+        {
+            return Ok(true);
+        }
+        self.forget(&repeat.of);
+        Ok(none_is_enough)
+    }
+
+    /// The rest of the rounds, of which `done` are made; one more at least.
+    fn rounds(
         &mut self,
         repeat: &Repeat,
         done: u32,
@@ -303,39 +314,35 @@ impl Matcher<'_> {
         end: usize,
     ) -> Result<bool, SqlError> {
         let (mut done, mut start) = (done, start);
-        // Where the rest can start, once any number of repetitions may follow.
+        // Where the rest can start, once any number of rounds may follow.
         let mut any_number: Option<Places> = None;
-        loop {
-            if start == end && done >= repeat.least {
-                return Ok(true);
-            }
-            if repeat.most.is_some_and(|most| done >= most) {
-                return Ok(false);
-            }
+        while repeat.most.is_none_or(|most| done < most) {
             given_up::check()?;
-            let open = repeat.most.is_none() && repeat.least <= done + 1;
+            done += 1;
+            let open = repeat.most.is_none() && repeat.least <= done;
             let meets = match any_number.take().filter(|_| open) {
                 Some(meets) => meets,
-                None => self.repeated(&left(repeat, done + 1), 0, &[end], false)?,
+                None => self.repeated(&left(repeat, done), 0, &[end], false)?,
             };
             let mut pieces = self.choices(&repeat.of, start, &meets)?;
-            // Empty repetitions only where nothing else makes enough of them.
-            if end > start && pieces.iter().any(|place| *place > start) {
-                pieces.retain(|place| *place > start);
-            }
+            let lacking = repeat.least.max(1).saturating_sub(done) as usize;
+            pieces.retain(|place| self.makes_a_round(start, *place, end, lacking));
             any_number = open.then_some(meets);
             self.forget(&repeat.of);
             if !self.refers_back {
                 let Some(piece) = pieces.first() else { return Ok(false) };
                 self.take_apart(&repeat.of, start, *piece)?;
-                (done, start) = (done + 1, *piece);
+                if *piece == end {
+                    return Ok(true);
+                }
+                start = *piece;
                 continue;
             }
             for piece in pieces {
                 let found = on_stack(|| {
                     Ok::<_, SqlError>(
                         self.take_apart(&repeat.of, start, piece)?
-                            && self.repetitions(repeat, done + 1, piece, end)?,
+                            && (piece == end || self.rounds(repeat, done, piece, end)?),
                     )
                 })?;
                 if found {
@@ -345,6 +352,41 @@ impl Matcher<'_> {
             }
             return Ok(false);
         }
+        Ok(false)
+    }
+
+    /// Whether a round may end at a place: at the end of all if none lacks any more, and where it
+    /// begins only if what is left has no more characters than rounds lack.
+    fn makes_a_round(&self, start: usize, place: usize, end: usize, lacking: usize) -> bool {
+        if place == end {
+            return lacking == 0;
+        }
+        place > start || lacking > 0 && self.text[place..end].chars().nth(lacking).is_none()
+    }
+
+    /// Whether a text is what a group matched, once or so many times.
+    fn refers(
+        &self,
+        group: usize,
+        ignore_case: bool,
+        repeat: Option<&Repeat>,
+        start: usize,
+        end: usize,
+    ) -> bool {
+        let Some((from, to)) = self.groups[group] else { return false };
+        let (wanted, found) = (&self.text[from..to], &self.text[start..end]);
+        let (least, most) = repeat.map_or((1, Some(1)), |repeat| (repeat.least, repeat.most));
+        if wanted.is_empty() || found.is_empty() {
+            return found.is_empty() && (wanted.is_empty() || least == 0);
+        }
+        let folded = |text: &str| match ignore_case {
+            true => text.to_lowercase(),
+            false => text.to_owned(),
+        };
+        let (wanted, found) = (folded(wanted), folded(found));
+        let times = found.len() / wanted.len();
+        let enough = times >= least as usize && most.is_none_or(|most| times <= most as usize);
+        enough && found == wanted.repeat(times)
     }
 
     /// Groups of a part that did not match after all.

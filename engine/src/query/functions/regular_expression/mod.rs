@@ -3,9 +3,10 @@
 //!
 //! A match is found in two steps. [`matching`] computes which places an expression's part can end
 //! at, as sets of places, so that time stays bounded by lengths; then it takes the match apart,
-//! from left to right, each part as long or short as it prefers. What another engine answers
+//! from left to right, each part ([`arrange`]) as long or short as it prefers. What another engine answers
 //! alike, it answers: whether there is a match, and where it starts ([`translate`]).
 
+mod arrange;
 mod matching;
 mod options;
 mod parse;
@@ -28,6 +29,7 @@ pub type Groups = Vec<Option<(usize, usize)>>;
 /// A compiled expression.
 #[derive(Debug)]
 pub struct Expression {
+    /// As a match is taken apart.
     root: Node,
     groups: usize,
     /// The same in the other engine; `None` if that lacks something. It finds the same places to
@@ -72,7 +74,7 @@ impl Expression {
         let Parsed { root, groups } = parse::parse(pattern, options)?;
         let other = translate::translated(&root);
         let exact = other.is_some() && translate::chooses_alike(&root);
-        Ok(Self { root, groups, other, exact })
+        Ok(Self { root: arrange::arranged(root), groups, other, exact })
     }
 
     /// Groups without the whole match.

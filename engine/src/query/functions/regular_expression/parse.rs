@@ -1,7 +1,9 @@
 //! Patterns as trees.
 
 use super::{
-    Options, Syntax, invalid,
+    Options, Syntax,
+    arrange::without_groups,
+    invalid,
     set::{Class, Set},
 };
 use crate::error::SqlError;
@@ -606,19 +608,5 @@ impl Parser {
         }
         set.ranges.push((first, last));
         Ok(())
-    }
-}
-
-/// A part whose groups are parentheses and nothing else.
-fn without_groups(node: Node) -> Node {
-    match node {
-        Node::Group(_, inner) => without_groups(*inner),
-        Node::Sequence(parts) => Node::Sequence(parts.into_iter().map(without_groups).collect()),
-        Node::Either(parts) => Node::Either(parts.into_iter().map(without_groups).collect()),
-        Node::Repeat(repeat) => {
-            let of = without_groups(repeat.of.clone());
-            Node::Repeat(Box::new(Repeat { of, ..*repeat }))
-        }
-        other => other,
     }
 }
