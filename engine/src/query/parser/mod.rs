@@ -8,6 +8,7 @@ mod alter;
 mod copy;
 mod cursors;
 mod ddl;
+mod dialect;
 mod into;
 mod rewrite;
 mod strings;
@@ -19,11 +20,11 @@ use std::sync::Arc;
 
 use datafusion::sql::sqlparser::{
     ast,
-    dialect::PostgreSqlDialect,
     parser::{Parser, ParserError},
     tokenizer::{Location, Token, TokenWithSpan, Tokenizer},
 };
 
+use self::dialect::PostgreSql;
 pub(super) use self::rewrite::PART;
 pub use self::rewrite::{
     ALL_FIELDS, DISTINCT_SETS, EXCLUSIONS, GROUPING_SETS, JOIN_ALIAS, NO_COLUMNS, SYMMETRIC,
@@ -34,7 +35,7 @@ pub use self::tokens::{fold_identifier, relation_name};
 use super::statement::{Dml, Explain, Statement, StatementKind};
 use crate::error::{SqlError, sqlstate};
 
-static DIALECT: PostgreSqlDialect = PostgreSqlDialect {};
+static DIALECT: PostgreSql = PostgreSql::new();
 
 /// How deep expressions may nest. sqlparser grows its stack as it needs, and so does DataFusion;
 /// the bound keeps what is built from being too deep to walk and to free.

@@ -397,6 +397,9 @@ impl Planner<'_> {
                 Ok(Bound::bool(Expr::Not(Box::new(self.boolean(expr, "NOT", env)?))))
             }
             UnaryOperator::Minus => {
+                if let Some(literal) = super::literals::negative(expr) {
+                    return literal;
+                }
                 let bound = self.expr(expr, env)?;
                 self.negate(bound).map_err(|e| self.locate(e, expr))
             }

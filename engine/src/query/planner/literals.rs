@@ -12,6 +12,7 @@ use super::{
     Planner,
     bound::{Bound, base},
     coerce::CastContext,
+    expressions::strip,
 };
 use crate::{
     error::{SqlError, sqlstate},
@@ -207,8 +208,22 @@ fn param(id: &str, ty: PgType) -> Bound {
 }
 
 /// A number: int4, int8 or numeric, by its size.
+/// A number with a minus before it, if that makes another type of it: -2147483648 is an integer.
+pub(super) fn negative(expr: &ast::Expr) -> Option<Result<Bound, SqlError>> {
+    // Two of them take each other away.
+    let (value, sign) = match strip(expr) {
+        ast::Expr::UnaryOp { op: ast::UnaryOperator::Minus, expr } => (strip(expr), ""),
+        value => (value, "-"),
+    };
+    let ast::Expr::Value(value) = value else { return None };
+    let Value::Number(text, _) = &value.value else { return None };
+    let digits = text.replace('_', "");
+    let least = [1_u64 << 31, 1 << 63].map(|least| digits.parse() == Ok(least));
+    least.contains(&true).then(|| number(&format!("{sign}{digits}")))
+}
+
 fn number(text: &str) -> Result<Bound, SqlError> {
-    if text.bytes().all(|b| b.is_ascii_digit()) {
+    if text.strip_prefix('-').unwrap_or(text).bytes().all(|b| b.is_ascii_digit()) {
         if let Ok(value) = text.parse::<i32>() {
             return Ok(Bound::int4(value));
         }

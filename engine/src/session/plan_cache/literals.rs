@@ -142,6 +142,8 @@ fn integer(text: &str) -> Option<Literal> {
     }
     match text.parse::<i32>() {
         Ok(value) => Some(Literal::Int4(value)),
+        // Behind a minus it is no bigint.
+        Err(_) if text.parse() == Ok(1_i64 << 31) => None,
         Err(_) => text.parse().ok().map(Literal::Int8),
     }
 }
