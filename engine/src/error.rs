@@ -168,6 +168,7 @@ pub mod sqlstate {
     pub const DUPLICATE_TABLE: &str = "42P07";
     pub const INVALID_TABLE_DEFINITION: &str = "42P16";
     pub const INDETERMINATE_DATATYPE: &str = "42P18";
+    pub const COLLATION_MISMATCH: &str = "42P21";
     pub const WRONG_OBJECT_TYPE: &str = "42809";
     pub const DISK_FULL: &str = "53100";
     pub const OUT_OF_MEMORY: &str = "53200";

@@ -91,7 +91,59 @@ pub(super) fn is_numeric(ty: &PgType) -> bool {
     matches!(ty, PgType::Numeric(_))
 }
 
+/// Functions of PostgreSQL's that are not built: they are refused, not unknown.
+const NOT_BUILT: [&str; 45] = [
+    "current_query",
+    "inet_client_addr",
+    "inet_client_port",
+    "inet_server_addr",
+    "inet_server_port",
+    "normalize",
+    "parse_ident",
+    "pg_advisory_lock",
+    "pg_advisory_lock_shared",
+    "pg_advisory_unlock",
+    "pg_advisory_unlock_all",
+    "pg_advisory_unlock_shared",
+    "pg_advisory_xact_lock",
+    "pg_advisory_xact_lock_shared",
+    "pg_collation_for",
+    "pg_column_compression",
+    "pg_column_size",
+    "pg_current_snapshot",
+    "pg_current_xact_id",
+    "pg_current_xact_id_if_assigned",
+    "pg_get_keywords",
+    "pg_identify_object",
+    "pg_jit_available",
+    "pg_listening_channels",
+    "pg_notification_queue_usage",
+    "pg_notify",
+    "pg_safe_snapshot_blocking_pids",
+    "pg_snapshot_xip",
+    "pg_snapshot_xmax",
+    "pg_snapshot_xmin",
+    "pg_trigger_depth",
+    "pg_try_advisory_lock",
+    "pg_try_advisory_lock_shared",
+    "pg_try_advisory_xact_lock",
+    "pg_try_advisory_xact_lock_shared",
+    "pg_visible_in_snapshot",
+    "pg_xact_commit_timestamp",
+    "pg_xact_status",
+    "setseed",
+    "to_ascii",
+    "txid_current_snapshot",
+    "txid_snapshot_xip",
+    "txid_snapshot_xmax",
+    "txid_snapshot_xmin",
+    "txid_visible_in_snapshot",
+];
+
 pub(super) fn undefined_function(name: &str, args: &[Bound]) -> SqlError {
+    if NOT_BUILT.contains(&name) {
+        return SqlError::not_supported(format!("function {name}"));
+    }
     let types: Vec<_> = args.iter().map(|a| type_name(&a.ty)).collect();
     let message = format!("function {name}({}) does not exist", types.join(", "));
     SqlError::new(sqlstate::UNDEFINED_FUNCTION, message).hint(

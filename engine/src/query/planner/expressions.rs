@@ -251,6 +251,7 @@ impl Planner<'_> {
                 .ok_or_else(|| SqlError::not_supported(format!("operator {name}")))?;
             return self.binary_op(left, &op, right, env);
         }
+        super::collations::agree(left, right).map_err(|e| self.locate(e, right))?;
         if *op == B::Overlaps {
             return self.overlaps(left, right, env).map_err(|e| self.locate(e, left));
         }
@@ -717,32 +718,6 @@ impl Planner<'_> {
             });
         }
         Ok((exprs, ty))
-    }
-
-    fn collate(
-        &mut self,
-        expr: &ast::Expr,
-        collation: &ast::ObjectName,
-        env: &Env<'_>,
-    ) -> Result<Bound, SqlError> {
-        let name = collation.to_string().replace('"', "");
-        let name = name.strip_prefix("pg_catalog.").unwrap_or(&name);
-        // Texts compare by their bytes, which is what these collations say.
-        if !matches!(name, "default" | "C" | "POSIX" | "ucs_basic") {
-            return Err(self.refuse(expr, &format!("collation {name:?}")));
-        }
-        let bound = self.expr(expr, env)?;
-        if !is_text(&bound.ty) {
-            let message = format!(
-                "collations are not supported by type {}",
-                super::bound::type_name(&bound.ty)
-            );
-            return Err(self.locate(SqlError::new(sqlstate::DATATYPE_MISMATCH, message), expr));
-        }
-        if bound.ty == PgType::Unknown {
-            return self.coerce(bound, &PgType::Text, CastContext::Implicit);
-        }
-        Ok(bound)
     }
 }
 

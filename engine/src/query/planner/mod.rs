@@ -7,6 +7,7 @@ mod bound;
 mod calls;
 mod changes_in_with;
 mod coerce;
+mod collations;
 mod date_calls;
 mod decorrelate;
 mod distinct_on;

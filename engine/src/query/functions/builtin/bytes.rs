@@ -5,7 +5,10 @@ use super::{
     Type::{Bool, Bytea, Float8, Int4, Int8, Text},
     Value, builtin,
 };
-use crate::error::{SqlError, sqlstate};
+use crate::{
+    error::{SqlError, sqlstate},
+    types::encoding::{Encoding, invalid_utf8},
+};
 
 /// The function that makes each byte a character, for patterns; the planner calls it.
 pub const BYTES_AS_TEXT: &str = "bytes as text";
@@ -13,6 +16,23 @@ pub const BYTES_AS_TEXT: &str = "bytes as text";
 pub(super) static TABLE: &[Builtin] = &[
     builtin(BYTES_AS_TEXT, &[Bytea], Text, |a, _| {
         Ok(Out::Text(bytes(&a[0]).iter().map(|byte| char::from(*byte)).collect()))
+    }),
+    builtin("convert_to", &[Text, Text], Bytea, |a, _| {
+        let to = encoding(a[1].text(), "destination")?;
+        Ok(Out::Bytes(to.encode(a[0].text().as_bytes())?.into_owned()))
+    }),
+    builtin("convert_from", &[Bytea, Text], Text, |a, _| {
+        let from = encoding(a[1].text(), "source")?;
+        Ok(Out::Text(valid(&from.decode(bytes(&a[0]))?)?.to_owned()))
+    }),
+    builtin("convert", &[Bytea, Text, Text], Bytea, |a, _| {
+        let from = encoding(a[1].text(), "source")?;
+        let to = encoding(a[2].text(), "destination")?;
+        if from == to && !from.is_utf8() {
+            return Ok(Out::Bytes(bytes(&a[0]).to_vec()));
+        }
+        let text = from.decode(bytes(&a[0]))?;
+        Ok(Out::Bytes(to.encode(valid(&text)?.as_bytes())?.into_owned()))
     }),
     builtin("bit_length", &[Bytea], Int4, |a, _| Ok(Out::Int(bytes(&a[0]).len() as i64 * 8))),
     builtin("bit_count", &[Bytea], Int8, |a, _| {
@@ -90,6 +110,26 @@ fn index(at: i64, length: i64) -> Result<usize, SqlError> {
     }
     let message = format!("index {at} out of valid range, 0..{}", length - 1);
     Err(SqlError::new("2202E", message))
+}
+
+/// The encoding by its name; `role` is what the error calls it.
+fn encoding(name: &str, role: &str) -> Result<Encoding, SqlError> {
+    Encoding::named(name)?.ok_or_else(|| {
+        let message = format!("invalid {role} encoding name \"{name}\"");
+        SqlError::new(sqlstate::INVALID_PARAMETER_VALUE, message)
+    })
+}
+
+/// Bytes as text: UTF-8 without zeros.
+fn valid(bytes: &[u8]) -> Result<&str, SqlError> {
+    let text = match std::str::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(error) => return Err(invalid_utf8(&bytes[error.valid_up_to()..])),
+    };
+    match text.find('\0') {
+        Some(_) => Err(invalid_utf8(&[0])),
+        None => Ok(text),
+    }
 }
 
 fn set_bit(args: &[Value<'_>]) -> Result<Out, SqlError> {
