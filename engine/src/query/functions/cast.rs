@@ -109,7 +109,9 @@ pub fn cast(
         (PgType::Jsonb, t) if is_integer(t) || is_float(t) || matches!(t, PgType::Numeric(_)) => {
             jsonb_to_number(t.clone(), settings)
         }
-        (PgType::Bool, t) if is_text(t) => bool_to_text(t.clone()),
+        (PgType::Bool, t) if is_text(t) && !matches!(t, PgType::Name | PgType::Char) => {
+            bool_to_text(t.clone())
+        }
         (f, t) if datetime::has_cast(f, t) || datetime::rounds(f, t) => {
             datetime::cast(f, t, settings)?
         }
@@ -303,11 +305,17 @@ fn integers(values: impl Iterator<Item = Option<i128>>, to: &PgType) -> Result<A
 
 fn integer_to_integer(to: PgType) -> ArrayFunction {
     Box::new(move |args| match args[0].data_type() {
+        // An int2 and an int4 become an OID bit by bit.
         DataType::Int16 => {
-            integers(args[0].as_primitive::<Int16Type>().iter().map(|v| v.map(i128::from)), &to)
+            let wrap = is_oid_like(&to);
+            let values = args[0].as_primitive::<Int16Type>().iter();
+            let wide = |v: i16| match wrap {
+                true => i128::from(i32::from(v).cast_unsigned()),
+                false => i128::from(v),
+            };
+            integers(values.map(|v| v.map(wide)), &to)
         }
         DataType::Int32 => {
-            // An int4 becomes an OID bit by bit.
             let wrap = is_oid_like(&to);
             let values = args[0].as_primitive::<Int32Type>().iter();
             let wide = |v: i32| if wrap { i128::from(v.cast_unsigned()) } else { i128::from(v) };

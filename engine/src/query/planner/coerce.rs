@@ -282,6 +282,11 @@ impl Planner<'_> {
             };
             return Ok(Bound::literal(self.constant_of(&text, to, explicit)?, to.clone()));
         }
+        if matches!(from, T::Bpchar(Some(_))) && *to == T::Bytea {
+            // Bytes of the blanks at its end, too.
+            let padded = self.convert(bound, &T::Bpchar(None), true)?;
+            return self.convert(padded, to, explicit);
+        }
         // A text may say `now`, and a time without a zone has today's offset.
         let dated =
             matches!(to, T::Date | T::Time(_) | T::Timetz(_) | T::Timestamp(_) | T::Timestamptz(_));

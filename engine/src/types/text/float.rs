@@ -1,10 +1,20 @@
-//! Floating point numbers as text: the shortest digits that read back as the same number.
+//! Floating point numbers as text: the shortest digits that lie nearer to the number than to any other.
+//!
+//! Digits in the middle between two numbers read back as one of them, too. Rust prints them,
+//! PostgreSQL one digit more.
 
 /// As PostgreSQL prints a `double precision` under `extra_float_digits`.
 pub fn write_float8(value: f64, extra_float_digits: i32, out: &mut Vec<u8>) {
     if special(value, out) {
     } else if extra_float_digits > 0 {
-        shortest(&format!("{value:e}"), 15, out);
+        let bits = value.abs().to_bits();
+        let (exponent, fraction) = ((bits >> 52) as i32, bits & ((1 << 52) - 1));
+        let number = Binary::new(exponent, fraction, 52, 1075);
+        let text = nearest(&number, |digits| match digits {
+            None => format!("{value:e}"),
+            Some(digits) => format!("{value:.digits$e}"),
+        });
+        shortest(&text, 15, out);
     } else {
         rounded(value, 15 + extra_float_digits.max(-14), out);
     }
@@ -14,7 +24,14 @@ pub fn write_float8(value: f64, extra_float_digits: i32, out: &mut Vec<u8>) {
 pub fn write_float4(value: f32, extra_float_digits: i32, out: &mut Vec<u8>) {
     if special(f64::from(value), out) {
     } else if extra_float_digits > 0 {
-        shortest(&format!("{value:e}"), 6, out);
+        let bits = value.abs().to_bits();
+        let (exponent, fraction) = ((bits >> 23) as i32, bits & ((1 << 23) - 1));
+        let number = Binary::new(exponent, u64::from(fraction), 23, 150);
+        let text = nearest(&number, |digits| match digits {
+            None => format!("{value:e}"),
+            Some(digits) => format!("{value:.digits$e}"),
+        });
+        shortest(&text, 6, out);
     } else {
         rounded(f64::from(value), 6 + extra_float_digits.max(-5), out);
     }
@@ -34,6 +51,66 @@ fn special(value: f64, out: &mut Vec<u8>) -> bool {
     };
     out.extend_from_slice(text);
     true
+}
+
+/// `mantissa * 2^exponent`.
+struct Binary {
+    mantissa: u64,
+    exponent: i32,
+}
+
+impl Binary {
+    /// From the parts of the IEEE format with so many bits of fraction and such a bias.
+    fn new(exponent: i32, fraction: u64, bits: u32, bias: i32) -> Self {
+        match exponent {
+            0 => Self { mantissa: fraction, exponent: 1 - bias },
+            _ => Self { mantissa: fraction | 1 << bits, exponent: exponent - bias },
+        }
+    }
+
+    /// Whether digits are in the middle between this number and a neighbour.
+    fn borders(&self, scientific: &str) -> bool {
+        let (mantissa, exponent) = scientific.split_once('e').unwrap_or((scientific, "0"));
+        let (mut digits, mut scale) = (0_u128, exponent.parse::<i32>().unwrap_or(0));
+        let mut behind_point = false;
+        for byte in mantissa.bytes() {
+            match byte {
+                b'0'..=b'9' => {
+                    digits = digits * 10 + u128::from(byte - b'0');
+                    scale -= i32::from(behind_point);
+                }
+                b'.' => behind_point = true,
+                _ => {}
+            }
+        }
+        // The middle is an odd number of one bit more than the mantissa, times a power of two. So
+        // beyond a few powers of ten no digits are it.
+        if !(-24..=24).contains(&scale) || digits == 0 {
+            return false;
+        }
+        let fives = 5_u128.pow(scale.unsigned_abs());
+        let odd = match scale {
+            0.. => digits.checked_mul(fives),
+            _ => (digits % fives == 0).then_some(digits / fives),
+        };
+        let Some(odd) = odd else { return false };
+        let twos = odd.trailing_zeros();
+        let (odd, power) = (odd >> twos, scale + twos as i32);
+        let middle = u128::from(self.mantissa) * 2;
+        power == self.exponent - 1 && (odd == middle + 1 || odd + 1 == middle)
+    }
+}
+
+/// The shortest digits of a number that are no border to another. `write`: as many digits behind
+/// the first as are asked for, or the fewest that read back as the number.
+fn nearest(number: &Binary, write: impl Fn(Option<usize>) -> String) -> String {
+    let mut text = write(None);
+    let mut digits = text.bytes().take_while(|b| *b != b'e').filter(u8::is_ascii_digit).count();
+    while number.borders(&text) {
+        text = write(Some(digits));
+        digits += 1;
+    }
+    text
 }
 
 /// From Rust's `d.ddde±x` (shortest digits) to PostgreSQL's layout: plain from 1e-4 up to
@@ -123,6 +200,7 @@ mod tests {
             assert_eq!(float8(value, 1), text);
         }
         assert_eq!(float8(0.1 + 0.2, 1), "0.30000000000000004");
+        assert_eq!(float8(36_028_797_018_963_984.0, 1), "3.6028797018963984e+16");
         assert_eq!(float8(0.1 + 0.2, 0), "0.3");
         assert_eq!(float8(1.0 / 3.0, -10), "0.33333");
         let mut out = Vec::new();
@@ -130,5 +208,8 @@ mod tests {
         out.push(b' ');
         write_float4(0.1, 1, &mut out);
         assert_eq!(out, b"1e+06 0.1");
+        out.clear();
+        write_float4(-3_183_120_000.0, 1, &mut out);
+        assert_eq!(out, b"-3.1831199e+09");
     }
 }

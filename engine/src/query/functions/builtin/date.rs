@@ -218,9 +218,8 @@ fn age(later: i64, earlier: i64) -> Result<Out, SqlError> {
         days -= 1;
     }
     if days < 0 {
-        // Days of the month that the earlier moment lies in; of the later one going backwards.
-        let month = if negative { &a } else { &b };
-        days += i64::from(days_in_month(month.year, month.month));
+        // Days of the month that the earlier moment lies in.
+        days += i64::from(days_in_month(b.year, b.month));
         months -= 1;
     }
     let sign = if negative { -1 } else { 1 };

@@ -34,7 +34,13 @@ pub(super) static TABLE: &[Builtin] = &[
         finite(a[0].float().sqrt(), a)
     }),
     builtin("cbrt", &[Float8], Float8, |a, _| finite(a[0].float().cbrt(), a)),
-    builtin("exp", &[Float8], Float8, |a, _| finite(a[0].float().exp(), a)),
+    builtin("exp", &[Float8], Float8, |a, _| {
+        let v = a[0].float();
+        match v.exp() {
+            0.0 if v.is_finite() => Err(underflow()),
+            value => finite(value, a),
+        }
+    }),
     builtin("ln", &[Float8], Float8, |a, _| logarithm(a[0].float(), f64::ln)),
     builtin("log", &[Float8], Float8, |a, _| logarithm(a[0].float(), f64::log10)),
     builtin("log10", &[Float8], Float8, |a, _| logarithm(a[0].float(), f64::log10)),
@@ -55,7 +61,13 @@ pub(super) static TABLE: &[Builtin] = &[
     }),
     builtin("pi", &[], Float8, |_, _| Ok(Out::Float(std::f64::consts::PI))),
     builtin("degrees", &[Float8], Float8, |a, _| finite(a[0].float().to_degrees(), a)),
-    builtin("radians", &[Float8], Float8, |a, _| finite(a[0].float().to_radians(), a)),
+    builtin("radians", &[Float8], Float8, |a, _| {
+        let v = a[0].float();
+        match v.to_radians() {
+            0.0 if v != 0.0 => Err(underflow()),
+            value => finite(value, a),
+        }
+    }),
     builtin("sin", &[Float8], Float8, |a, _| trigonometric(a, f64::sin)),
     builtin("cos", &[Float8], Float8, |a, _| trigonometric(a, f64::cos)),
     builtin("tan", &[Float8], Float8, |a, _| trigonometric(a, f64::tan)),
@@ -153,6 +165,10 @@ fn finite(value: f64, args: &[Value<'_>]) -> Result<Out, SqlError> {
         ));
     }
     Ok(Out::Float(value))
+}
+
+fn underflow() -> SqlError {
+    SqlError::new(sqlstate::NUMERIC_VALUE_OUT_OF_RANGE, "value out of range: underflow")
 }
 
 fn logarithm(value: f64, of: fn(f64) -> f64) -> Result<Out, SqlError> {

@@ -85,6 +85,7 @@ fn write(parts: &Parts, pattern: &str) -> Result<String, SqlError> {
                 parts.field(&node, &mut out)?;
                 if let Some(upper) = node.ordinal
                     && is_ordinal(node.field)
+                    && out.len() > start
                 {
                     let suffix = ordinal_suffix(&out[start..]);
                     out.push_str(&if upper { suffix.to_uppercase() } else { suffix.to_owned() });
@@ -164,6 +165,8 @@ impl Parts {
             let width = if fill { 0 } else { width };
             format!("{value:0width$}")
         };
+        // A year below zero takes a place more, all of its fields.
+        let sign = usize::from(self.calendar.is_none() && self.year < 0);
         let text = match node.field {
             Field::Am | Field::AmDotted | Field::Ad | Field::AdDotted => {
                 return self.half(node, out);
@@ -190,7 +193,7 @@ impl Parts {
             Field::Dd => plain(self.day, 2),
             Field::D => (self.date()?.weekday() + 1).to_string(),
             Field::Id => self.date()?.iso_weekday().to_string(),
-            Field::Ww => number((self.day_of_year - 1) / 7 + 1, 2),
+            Field::Ww => plain((self.day_of_year - 1) / 7 + 1, 2),
             Field::Iw => number(self.iso().iso_week().1, 2),
             Field::W => ((self.day - 1) / 7 + 1).to_string(),
             Field::Q if self.month == 0 => return Ok(()),
@@ -201,16 +204,13 @@ impl Parts {
                 format!("{},{:03}", year / 1000, year % 1000)
             }
             Field::Yyyy => number(self.shown(self.year), 4),
-            Field::Yyy => number(self.shown(self.year) % 1000, 3),
-            Field::Yy => number(self.shown(self.year) % 100, 2),
-            Field::Y => (self.shown(self.year) % 10).to_string(),
-            Field::Iyyy => {
-                let sign = self.calendar.is_none() && self.year < 0;
-                plain(self.iso_year(), 4 + usize::from(sign))
-            }
-            Field::Iyy => number(self.iso_year() % 1000, 3),
-            Field::Iy => number(self.iso_year() % 100, 2),
-            Field::I => (self.iso_year() % 10).to_string(),
+            Field::Yyy => plain(self.shown(self.year) % 1000, 3 + sign),
+            Field::Yy => plain(self.shown(self.year) % 100, 2 + sign),
+            Field::Y => plain(self.shown(self.year) % 10, 1 + sign),
+            Field::Iyyy => plain(self.iso_year(), 4 + sign),
+            Field::Iyy => plain(self.iso_year() % 1000, 3 + sign),
+            Field::Iy => plain(self.iso_year() % 100, 2 + sign),
+            Field::I => plain(self.iso_year() % 10, 1 + sign),
             Field::Rm => match self.roman() {
                 Some(month) => name(month, node, 4),
                 None => return Ok(()),

@@ -339,8 +339,9 @@ impl Decimal {
         let base = self.abs();
         let ln_weight = base.ln_weight();
         // First to a few digits, for the size of the result.
-        let low = ln_to(&base, (GUARD_DIGITS - ln_weight).max(0) as u32)?;
-        let product = low.multiply(exponent).to_f64();
+        let few = (GUARD_DIGITS - ln_weight).max(0);
+        let low = ln_to(&base, few as u32)?;
+        let product = low.multiply(exponent).round(few).to_f64();
         if product.abs() > RESULT_SCALE_MAX * 3.01 {
             if product > 0.0 {
                 return Err(overflows());

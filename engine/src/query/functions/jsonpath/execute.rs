@@ -285,10 +285,8 @@ impl<'e> Execution<'e> {
             Step::Number(text) => jsonb::number(text),
             Step::String(text) => jsonb::string(text),
             Step::Variable(name) => {
-                let Some(vars) = self.vars else {
-                    return self.go_on(rest, &Item::bool(None), found);
-                };
-                let Some(value) = Jsonb::new(vars).field(name) else {
+                let found_in = |vars: &'e Bytes| Some((vars, Jsonb::new(vars).field(name)?));
+                let Some((vars, value)) = self.vars.and_then(found_in) else {
                     let message = format!("could not find jsonpath variable \"{name}\"");
                     return Err(SqlError::new(sqlstate::UNDEFINED_OBJECT, message).into());
                 };

@@ -60,18 +60,20 @@ pub(super) fn zone(text: &str) -> Result<i32, Wrong> {
     Ok(if negative { -seconds } else { seconds })
 }
 
-/// `hh:mm[:ss[.f]]`, or `mm:ss.f`.
+/// `hh:mm[:ss[.f]]`, or `mm:ss.f`. Minutes and seconds may be left out behind their colons.
 pub(super) fn clock(text: &str, parts: &mut Parts) -> Result<(), Wrong> {
     let (whole, rest) = match text.find('.') {
         Some(point) => text.split_at(point),
         None => (text, ""),
     };
     let us = if rest.is_empty() { 0 } else { fraction(rest)? };
+    // Nothing behind a colon is 0.
+    let part = |digits: &str| if digits.is_empty() { Ok(0) } else { small(digits) };
     let numbers: Vec<&str> = whole.split(':').collect();
     let (hour, minute, second) = match *numbers.as_slice() {
-        [minute, second] if !rest.is_empty() => (0, small(minute)?, small(second)?),
-        [hour, minute] => (small(hour)?, small(minute)?, 0),
-        [hour, minute, second] => (small(hour)?, small(minute)?, small(second)?),
+        [minute, second] if !rest.is_empty() => (0, small(minute)?, part(second)?),
+        [hour, minute] => (small(hour)?, part(minute)?, 0),
+        [hour, minute, second] => (small(hour)?, part(minute)?, part(second)?),
         _ => return Err(Wrong::Syntax),
     };
     if minute > 59 || second > 60 || us > 1_000_000 {

@@ -64,12 +64,21 @@ impl Sum {
 
     fn add_us(&mut self, amount: Amount, factor: i64) -> Result<(), Wrong> {
         let whole = amount.whole.checked_mul(factor).ok_or(Wrong::Range)?;
-        let fraction = (amount.fraction * factor as f64).round_ties_even() as i64;
-        self.us = self
-            .us
-            .checked_add(whole)
-            .and_then(|us| us.checked_add(fraction))
-            .ok_or(Wrong::Range)?;
+        // Half a microsecond counts nothing.
+        let fraction = amount.fraction * factor as f64;
+        let (least, rest) = (fraction.trunc() as i64, fraction.fract());
+        let more = i64::from(rest > 0.5) - i64::from(rest < -0.5);
+        self.more_us(whole)?;
+        self.more_us(least + more)
+    }
+
+    /// The fraction of a second behind a time of day: half a microsecond goes to the even side.
+    pub(super) fn add_fraction_of_time(&mut self, fraction: f64) -> Result<(), Wrong> {
+        self.more_us((fraction * US_PER_SECOND as f64).round_ties_even() as i64)
+    }
+
+    fn more_us(&mut self, us: i64) -> Result<(), Wrong> {
+        self.us = self.us.checked_add(us).ok_or(Wrong::Range)?;
         Ok(())
     }
 

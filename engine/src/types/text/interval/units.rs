@@ -218,8 +218,7 @@ impl Reader {
         {
             self.sum.add(Amount { whole: sign * number, fraction: 0.0 }, unit)?;
         }
-        let fraction = fraction * sign as f64;
-        self.sum.add(Amount { whole: 0, fraction }, Unit::Second)
+        self.sum.add_fraction_of_time(fraction * sign as f64)
     }
 }
 
