@@ -103,8 +103,9 @@ impl Reader<'_> {
                 self.number_part(item != Item::Point);
                 self.at += 1;
             }
+            // In fill mode none is expected.
             Item::Comma | Item::Group => {
-                if self.peek() == Some(b',') {
+                if !self.shape.fill && self.peek() == Some(b',') {
                     self.at += 1;
                 }
             }
