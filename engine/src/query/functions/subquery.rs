@@ -56,11 +56,14 @@ pub fn row_field(index: usize, ty: DataType) -> Arc<ScalarUDF> {
     infallible(&name, format!("{ty}"), ty, Arc::new(compute))
 }
 
+/// What [`operands`] is called.
+pub const OPERANDS_CALL: &str = "operands";
+
 /// What holds the operands of a quantified comparison in a plan until it is a join; never computed.
 #[must_use]
 pub fn operands() -> Arc<ScalarUDF> {
     let compute = |_: &[ColumnarValue], _: usize, _: Memory<'_>| {
         Err(internal("operands of a comparison with a subquery are computed"))
     };
-    function("operands", "", DataType::Boolean, Volatility::Volatile, Arc::new(compute))
+    function(OPERANDS_CALL, "", DataType::Boolean, Volatility::Volatile, Arc::new(compute))
 }

@@ -6,7 +6,10 @@ use datafusion::{
 };
 
 use super::{Planner, from::Relation, operators::binary, select::filter};
-use crate::error::{SqlError, sqlstate};
+use crate::{
+    error::{SqlError, sqlstate},
+    query::shared_rows::shared,
+};
 
 impl Planner<'_> {
     /// Each row with the probability given. SYSTEM takes rows one by one as BERNOULLI does: tables
@@ -48,7 +51,9 @@ impl Planner<'_> {
         let random = datafusion::functions::math::random();
         let random = Expr::ScalarFunction(ScalarFunction::new_udf(random, Vec::new()));
         let plan = filter(plan, binary(random, Operator::Lt, lit(percent / 100.0)))?;
-        Ok((plan, scope))
+        // The same rows for each outer row of a subquery.
+        self.shares = true;
+        Ok((shared(plan), scope))
     }
 
     fn percentage(&self, value: &ast::Expr) -> Result<f64, SqlError> {

@@ -25,6 +25,7 @@ use super::{
     dependent::{Domain, are_few, of_nothing, when_found},
     exists, is_subquery, joined, keyed, narrowed, not,
     outer::{among, as_own, outer_columns},
+    per_row::calls_volatile,
     project, rows_that_matter, subquery,
 };
 use crate::{
@@ -61,15 +62,18 @@ impl Planner<'_> {
         expr: Expr,
     ) -> Result<(LogicalPlan, Expr), SqlError> {
         let mut input = input;
+        let before = self.attached.len();
         let expr = expr.transform_down(|e| {
             if !is_subquery(&e) {
                 return Ok(Transformed::no(e));
             }
             // Some expressions hold an operand twice: its result is there then.
-            let known = self.attached.iter().find(|(known, value)| {
+            let known = self.attached.iter().enumerate().find(|(_, (known, value))| {
                 *known == e && value.column_refs().iter().all(|c| input.schema().has_column(c))
             });
-            if let Some((_, value)) = known {
+            if let Some((place, (_, value))) = known
+                && (place >= before || !calls_volatile(&e)?)
+            {
                 return Ok(Transformed::new(value.clone(), true, TreeNodeRecursion::Jump));
             }
             let below = std::mem::take(&mut input);
@@ -157,7 +161,14 @@ impl Planner<'_> {
             (plan, Column::from_name(value), Some(Column::from_name(count)))
         };
         let ours = among(outer.clone(), input.schema());
-        let few = !outer.is_empty() && are_few(&input, &ours)?;
+        let mut ours = ours;
+        let (mut input, mut each) = (input, false);
+        if !ours.is_empty()
+            && let Some((numbered, columns)) = self.row_by_row(&plan, &input, &ours)?
+        {
+            (input, ours, each) = (numbered, columns, true);
+        }
+        let few = each || (!outer.is_empty() && are_few(&input, &ours)?);
         let keyed = if few { None } else { self.keyed(plan.clone(), &ours)? };
         let (plan, value) = match keyed {
             // One row for all.

@@ -17,6 +17,9 @@
 //! always possible, and computes the outer side twice, or
 //! [keeps its rows](crate::query::shared_rows) if they may be others the second time.
 //!
+//! A subquery that calls `random()` or the like gives each outer row its own result: rows are
+//! [numbered](per_row) first, and the number is one of the outer columns that it depends on.
+//!
 //! Quantified comparisons come as [`Expr::InSubquery`] whose subquery shows the comparison and
 //! whose left side holds its operands; see [`open_quantified`](Planner::open_quantified).
 
@@ -26,6 +29,7 @@ mod few;
 mod keyed;
 mod outer;
 mod outer_join;
+mod per_row;
 mod pulled;
 mod recursion;
 mod rows;
@@ -37,13 +41,14 @@ use std::{collections::HashSet, sync::Arc};
 use self::{
     dependent::are_few,
     outer::{among, as_outer, as_own, named_as, outer_columns, replace_outer},
+    per_row::is_volatile,
 };
 use super::{Planner, bound::Bound, from::join_plans, operators::binary, select::filter};
 use crate::{
     error::SqlError,
     query::{
         errors::{external, sql_error},
-        shared_rows::in_one_place,
+        shared_rows::{in_one_place, shared},
     },
 };
 use datafusion::{
@@ -348,6 +353,10 @@ impl Planner<'_> {
             return filter(input, condition);
         }
         let ours = among(outer, input.schema());
+        if let Some((input, ours)) = self.row_by_row(&plan, &input, &ours)? {
+            let (input, right, keys) = self.for_bindings(plan, input, &ours)?;
+            return joined(input, right, join_type, keys, None, false);
+        }
         if let Some((right, conditions)) = self.pull_up(plan.clone(), &ours)? {
             let conditions = conditions.into_iter().map(|c| as_own(c, &ours));
             let conditions = conditions.collect::<Result<Vec<_>, _>>()?;
@@ -424,7 +433,12 @@ impl Planner<'_> {
         let condition = projection.expr.pop().map(Expr::unalias);
         let condition = condition.ok_or_else(|| SqlError::internal("IN without a comparison"))?;
         let condition = replace_outer(condition, &|column| operand(column, &values))?;
-        let rows = Arc::unwrap_or_clone(projection.input);
+        let mut rows = Arc::unwrap_or_clone(projection.input);
+        // Every outer row compares with the same rows, and more than once maybe.
+        if is_volatile(&rows)? && outer_columns(&rows)?.is_empty() {
+            self.shares = true;
+            rows = shared(rows);
+        }
         Ok((input, Quantified { rows, condition }))
     }
 
@@ -538,6 +552,13 @@ impl Planner<'_> {
             return join_plans(left, right, join_type, on);
         }
         let mut conditions: Vec<Expr> = on.into_iter().collect();
+        let right = self.independent_once(right, &ours)?;
+        if let Some((left, ours)) = self.row_by_row(&right, &left, &ours)? {
+            let (left, right, keys) = self.for_bindings(right, left, &ours)?;
+            conditions.extend(keys.into_iter().map(|(l, r)| binary(l, Operator::Eq, r)));
+            let plan = join_plans(left, right, join_type, conjunction(conditions))?;
+            return narrowed(plan, &columns);
+        }
         let (left, right) = match self.pull_up(right.clone(), &ours)? {
             Some((right, pulled)) => {
                 for condition in pulled {

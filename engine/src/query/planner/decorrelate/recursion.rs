@@ -20,6 +20,7 @@ use super::{
     super::Planner,
     dependent::{Dependent, Domain, exactly},
     outer::{named_as, plan_refers},
+    per_row::is_volatile,
     project,
 };
 use crate::{error::SqlError, query::errors::sql_error};
@@ -41,13 +42,14 @@ pub(super) fn is_work_table(scan: &TableScan) -> bool {
 }
 
 impl Planner<'_> {
-    /// Whether a plan depends on outer columns, by itself or through a work table.
+    /// Whether a plan has to be computed for each binding of outer columns: it refers to them, by
+    /// itself or through a work table, or gives something else each time.
     pub(super) fn depends(
         &self,
         plan: &LogicalPlan,
         ours: &HashSet<Column>,
     ) -> Result<bool, SqlError> {
-        if plan_refers(plan, ours)? {
+        if plan_refers(plan, ours)? || is_volatile(plan)? {
             return Ok(true);
         }
         if self.work_tables.is_empty() {
