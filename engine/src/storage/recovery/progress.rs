@@ -1,82 +1,84 @@
 //! How far an opening database is, for whoever must say so while it lasts.
 
-use std::{
-    fmt,
-    sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed},
-};
+use std::fmt;
 
 use glaredb_txn::commit::recovery::Progress;
+use parking_lot::Mutex;
 
 /// What an opening database is doing. In this order.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-#[repr(u8)]
 pub enum RecoveryPhase {
     /// The metastore and the log are being opened.
-    Opening = 0,
+    Opening,
     /// The checkpoint is being read; bytes are those of its objects.
-    LoadingCheckpoint = 1,
+    LoadingCheckpoint,
     /// The log after the checkpoint is being replayed; counted in entries.
-    ReplayingLog = 2,
+    ReplayingLog,
     /// Key indexes are being built of the rows that the log left.
-    BuildingIndexes = 3,
+    BuildingIndexes,
     /// The leader is being started.
-    Starting = 4,
+    Starting,
     /// Open.
-    Ready = 5,
+    Ready,
 }
 
 /// Shared between the thread that opens and those that ask. Every number only grows within a phase.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct RecoveryProgress {
-    phase: AtomicU8,
-    done: AtomicU64,
-    total: AtomicU64,
+    /// One value, so that nobody sees the count of one moment beside the total of another.
+    now: Mutex<Now>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Now {
+    phase: RecoveryPhase,
+    done: u64,
+    total: u64,
+}
+
+impl Default for RecoveryProgress {
+    fn default() -> Self {
+        Self { now: Mutex::new(Now { phase: RecoveryPhase::Opening, done: 0, total: 0 }) }
+    }
 }
 
 impl RecoveryProgress {
     #[must_use]
     pub fn phase(&self) -> RecoveryPhase {
-        match self.phase.load(Relaxed) {
-            0 => RecoveryPhase::Opening,
-            1 => RecoveryPhase::LoadingCheckpoint,
-            2 => RecoveryPhase::ReplayingLog,
-            3 => RecoveryPhase::BuildingIndexes,
-            4 => RecoveryPhase::Starting,
-            _ => RecoveryPhase::Ready,
-        }
+        self.now.lock().phase
     }
 
     /// How much of this phase is done, and of how much: bytes of the checkpoint, entries of the
-    /// log; (0, 0) where a phase has no measure.
+    /// log; (0, 0) where a phase has no measure, and before it has one.
     #[must_use]
     pub fn done_of_total(&self) -> (u64, u64) {
-        (self.done.load(Relaxed), self.total.load(Relaxed))
+        let Now { done, total, .. } = *self.now.lock();
+        (done, total)
     }
 
     pub(in crate::storage) fn begin(&self, phase: RecoveryPhase, total: u64) {
-        self.done.store(0, Relaxed);
-        self.total.store(total, Relaxed);
-        self.phase.store(phase as u8, Relaxed);
+        *self.now.lock() = Now { phase, done: 0, total };
     }
 
     pub(super) fn advance(&self, bytes: u64) {
-        self.done.fetch_add(bytes, Relaxed);
+        self.now.lock().done += bytes;
     }
 
     pub(super) fn replayed(&self, progress: &Progress) {
-        self.done.store(progress.entries, Relaxed);
-        self.total.store(progress.entries_total, Relaxed);
+        let mut now = self.now.lock();
+        (now.done, now.total) = (progress.entries, progress.entries_total);
     }
 }
 
 impl fmt::Display for RecoveryProgress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (done, total) = self.done_of_total();
-        match self.phase() {
+        let Now { phase, done, total } = *self.now.lock();
+        match phase {
             RecoveryPhase::Opening => f.write_str("opening the database"),
             RecoveryPhase::LoadingCheckpoint => {
                 write!(f, "loading the checkpoint: {done} of {total} bytes")
             }
+            RecoveryPhase::ReplayingLog if total == 0 => f.write_str("replaying the log"),
             RecoveryPhase::ReplayingLog => {
                 write!(f, "replaying the log: {done} of {total} entries")
             }
@@ -84,5 +86,23 @@ impl fmt::Display for RecoveryProgress {
             RecoveryPhase::Starting => f.write_str("starting the leader"),
             RecoveryPhase::Ready => f.write_str("ready"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever reads numbers in the text may rely on them.
+    #[test]
+    fn the_log_is_measured_once_its_first_piece_is_read() {
+        let progress = RecoveryProgress::default();
+        progress.begin(RecoveryPhase::LoadingCheckpoint, 7);
+        progress.advance(3);
+        assert_eq!(progress.to_string(), "loading the checkpoint: 3 of 7 bytes");
+        progress.begin(RecoveryPhase::ReplayingLog, 0);
+        assert_eq!(progress.to_string(), "replaying the log");
+        progress.replayed(&Progress { entries: 2, entries_total: 5, records: 2, bytes: 10 });
+        assert_eq!(progress.to_string(), "replaying the log: 2 of 5 entries");
     }
 }
