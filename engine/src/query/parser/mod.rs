@@ -15,6 +15,7 @@ mod strings;
 mod tokens;
 mod utility;
 mod views;
+mod with_clauses;
 
 use std::sync::Arc;
 
@@ -32,6 +33,7 @@ pub use self::rewrite::{
 };
 use self::tokens::Cursor;
 pub use self::tokens::{fold_identifier, relation_name};
+pub use self::with_clauses::{Cycle, Search, WithClauses, columns_and_clauses};
 use super::statement::{Dml, Explain, Statement, StatementKind};
 use crate::error::{SqlError, sqlstate};
 

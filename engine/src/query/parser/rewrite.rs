@@ -1,9 +1,13 @@
 //! PostgreSQL's grammar where sqlparser's is another one: tokens are put into a form that sqlparser
 //! reads as PostgreSQL reads the original.
 
-use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Word};
+use datafusion::sql::sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Word};
 
-use super::{position_of, tokens::unexpected};
+use super::{
+    position_of,
+    tokens::unexpected,
+    with_clauses::{self, FOLLOWED_BY},
+};
 use crate::error::{SqlError, sqlstate};
 
 mod parts;
@@ -124,6 +128,9 @@ pub(super) fn rewrite(
             "EXCLUDE" => exclusion(&tokens, at, &mut edits),
             "PRECEDING" | "FOLLOWING" => frame_offset(&tokens, at, &mut edits),
             "COLLATE" if follows_cast(&tokens, at) => collation(&tokens, at, &mut edits),
+            "SEARCH" | "CYCLE" if at > 0 && tokens[at - 1].token == Token::RParen => {
+                with_clauses(source, &tokens, at, &mut edits);
+            }
             "VARIADIC" => variadic(&tokens, at, &mut edits),
             "AS" if opens(&tokens, at + 1) => column_definitions(&tokens, at, &mut edits),
             "ROW" if opens(&tokens, at + 1) && has_comma(&tokens, at + 1) => edits.remove(at),
@@ -131,6 +138,26 @@ pub(super) fn rewrite(
         }
     }
     Ok(edits.apply(tokens))
+}
+
+/// `name (a) AS (…) SEARCH … CYCLE …` as `name (a, "followed by SEARCH … CYCLE …") AS (…)`.
+fn with_clauses(source: &str, tokens: &[TokenWithSpan], at: usize, edits: &mut Edits) {
+    let before = |at: usize, keyword: &str| at.checked_sub(1).filter(|at| is(tokens, *at, keyword));
+    let Some((end, text)) = with_clauses::written(source, tokens, at) else { return };
+    let Some(mut head) = opening(tokens, at - 1) else { return };
+    if let Some(materialized) = before(head, "MATERIALIZED") {
+        head = before(materialized, "NOT").unwrap_or(materialized);
+    }
+    let Some(head) = before(head, "AS").filter(|head| *head > 0) else { return };
+    (at..end).for_each(|index| edits.remove(index));
+    let clauses = (word(&format!("{FOLLOWED_BY}{text}"), Some('"')), Some(tokens[at].span));
+    let inserted = match tokens[head - 1].token {
+        Token::RParen => (head - 1, [(Token::Comma, None), clauses].to_vec()),
+        _ => (head, [(Token::LParen, None), clauses, (Token::RParen, None)].to_vec()),
+    };
+    for (token, span) in inserted.1 {
+        edits.insertions.push((inserted.0, token, span));
+    }
 }
 
 /// `SUBSTRING (a SIMILAR b ESCAPE c)` as a call with commas.
@@ -334,14 +361,15 @@ fn begins_statement(tokens: &[TokenWithSpan], at: usize) -> bool {
 /// Insertions and removals by index of the token they stand at.
 #[derive(Default)]
 struct Edits {
-    /// (index, token): in front of the token at the index, those of one index in order.
-    insertions: Vec<(usize, Token)>,
+    /// (index, token, place): in front of the token at the index, those of one index in order.
+    /// Without a place of their own, errors name what stands at the index.
+    insertions: Vec<(usize, Token, Option<Span>)>,
     removals: Vec<usize>,
 }
 
 impl Edits {
     fn insert(&mut self, at: usize, token: Token) {
-        self.insertions.push((at, token));
+        self.insertions.push((at, token, None));
     }
 
     fn remove(&mut self, at: usize) {
@@ -352,23 +380,23 @@ impl Edits {
         if self.insertions.is_empty() && self.removals.is_empty() {
             return tokens;
         }
-        self.insertions.sort_by_key(|(at, _)| *at);
+        self.insertions.sort_by_key(|(at, ..)| *at);
         self.removals.sort_unstable();
         let mut insertions = self.insertions.into_iter().peekable();
         let mut result = Vec::with_capacity(tokens.len() + 8);
         let end = tokens.len();
         let last_span = tokens.last().map(|t| t.span);
         for (at, token) in tokens.into_iter().enumerate() {
-            while let Some((_, inserted)) = insertions.next_if(|(i, _)| *i == at) {
-                // Errors name what stands there.
-                result.push(TokenWithSpan { token: inserted, span: token.span });
+            while let Some((_, inserted, place)) = insertions.next_if(|(i, ..)| *i == at) {
+                let span = place.unwrap_or(token.span);
+                result.push(TokenWithSpan { token: inserted, span });
             }
             if self.removals.binary_search(&at).is_err() {
                 result.push(token);
             }
         }
-        while let (Some((_, inserted)), Some(span)) =
-            (insertions.next_if(|(i, _)| *i == end), last_span)
+        while let (Some((_, inserted, _)), Some(span)) =
+            (insertions.next_if(|(i, ..)| *i == end), last_span)
         {
             result.push(TokenWithSpan { token: inserted, span });
         }
@@ -376,7 +404,7 @@ impl Edits {
     }
 }
 
-fn is(tokens: &[TokenWithSpan], at: usize, keyword: &str) -> bool {
+pub(super) fn is(tokens: &[TokenWithSpan], at: usize, keyword: &str) -> bool {
     tokens.get(at).is_some_and(|t| is_word(&t.token, keyword))
 }
 

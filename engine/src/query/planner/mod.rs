@@ -23,6 +23,7 @@ mod json;
 mod json_records;
 mod lateral;
 mod like_any;
+mod limit;
 mod literals;
 mod named_arguments;
 mod names;
@@ -45,6 +46,7 @@ mod row_order;
 mod rows;
 mod sample;
 mod scope;
+mod search_cycle;
 mod select;
 mod session_functions;
 mod subqueries;
@@ -56,6 +58,7 @@ mod variadic;
 mod views;
 mod windows;
 mod with_items;
+mod with_queries;
 
 use std::{collections::HashSet, ops::Range, sync::Arc};
 
@@ -212,7 +215,7 @@ struct Planner<'a> {
     names: HashSet<String>,
     /// How many queries are around.
     queries: usize,
-    ctes: Vec<query::Cte>,
+    ctes: Vec<with_queries::Cte>,
     /// The names of the items of every WITH that is being planned, also those not to be seen yet.
     with_names: Vec<Vec<String>>,
     windows: Vec<windows::NamedWindows>,

@@ -9,32 +9,20 @@ use datafusion::{
         Aggregate, Distinct, Expr, LogicalPlan, LogicalPlanBuilder, Projection, SortExpr,
         SubqueryAlias, Union, lit,
     },
-    scalar::ScalarValue,
     sql::sqlparser::ast::{self, SetExpr, SetOperator, SetQuantifier},
 };
 
 use super::{
     Planner,
     arrays::{equality_needed, order_needed},
-    bound::{Bound, null_of, type_name},
+    bound::{Bound, null_of},
     coerce::CastContext,
-    decorrelate::is_repeatable,
-    from::Relation,
     operators::key_function,
     scope::{Env, Scope},
-    with_items::{WithItem, unwrapped},
 };
 use crate::{
     error::{SqlError, sqlstate},
-    query::{
-        errors::sql_error,
-        functions::{
-            row_count::{RowCount, checked_count},
-            scalar,
-        },
-        parser::fold_identifier,
-        shared_rows::shared,
-    },
+    query::{errors::sql_error, parser::fold_identifier},
     types::PgType,
 };
 
@@ -53,20 +41,6 @@ pub(super) struct OutputColumn {
 }
 
 pub(super) type QueryPlan = (LogicalPlan, Vec<OutputColumn>);
-
-/// A common table expression in scope.
-#[derive(Clone)]
-pub(super) struct Cte {
-    pub(super) name: String,
-    pub(super) plan: LogicalPlan,
-    pub(super) columns: Vec<OutputColumn>,
-    /// Whether the plan stands somewhere already, with its names.
-    pub(super) used: bool,
-    /// Whether it is what the step before gave of a recursive query that is being planned.
-    pub(super) work_table: bool,
-    /// False for a change of rows without RETURNING.
-    pub(super) returns: bool,
-}
 
 impl Planner<'_> {
     /// Plans a query. `outer` is what it may refer to outside.
@@ -457,174 +431,6 @@ impl Planner<'_> {
         Ok(SortExpr::new(self.sort_key(ty, expr), asc, nulls_first))
     }
 
-    fn limit(
-        &mut self,
-        plan: LogicalPlan,
-        clause: Option<&ast::LimitClause>,
-        fetch: Option<&ast::Fetch>,
-        outer: Option<&Env<'_>>,
-    ) -> Result<LogicalPlan, SqlError> {
-        let (mut limit, mut offset) = (None, None);
-        match clause {
-            None => {}
-            Some(ast::LimitClause::LimitOffset { limit: l, offset: o, limit_by }) => {
-                if !limit_by.is_empty() {
-                    return Err(SqlError::not_supported("LIMIT BY"));
-                }
-                limit = l.as_ref();
-                offset = o.as_ref().map(|o| &o.value);
-            }
-            Some(ast::LimitClause::OffsetCommaLimit { .. }) => {
-                return Err(SqlError::new(
-                    sqlstate::SYNTAX_ERROR,
-                    "LIMIT #,# syntax is not supported",
-                )
-                .hint("Use separate LIMIT and OFFSET clauses."));
-            }
-        }
-        let clause_fetch = fetch;
-        let one = ast::Expr::value(ast::Value::Number("1".to_owned(), false));
-        if let Some(fetch) = fetch {
-            if fetch.percent {
-                return Err(SqlError::not_supported("FETCH FIRST PERCENT"));
-            }
-            limit = Some(fetch.quantity.as_ref().unwrap_or(&one));
-        }
-        let is_null = |expr: &ast::Expr| matches!(expr, ast::Expr::Value(value) if matches!(value.value, ast::Value::Null));
-        if fetch.is_some_and(|fetch| fetch.with_ties) && limit.is_some_and(is_null) {
-            let message = "row count cannot be null in FETCH FIRST ... WITH TIES clause";
-            return Err(SqlError::new("2201W", message));
-        }
-        if limit.is_none() && offset.is_none() {
-            return Ok(plan);
-        }
-        let fetch = self.row_count(limit, &LIMIT, outer)?;
-        let skip = self.row_count(offset, &OFFSET, outer)?;
-        let ties = matches!(clause_fetch, Some(ast::Fetch { with_ties: true, .. }));
-        let computed = |count: &Option<Expr>| count.as_ref().is_some_and(is_computed_from_rows);
-        if (ties && fetch.is_some()) || computed(&fetch) || computed(&skip) {
-            return self.rows_between(plan, skip, fetch, ties);
-        }
-        if fetch.is_none() && skip.is_none() {
-            return Ok(plan);
-        }
-        LogicalPlanBuilder::new(plan)
-            .limit_by_expr(skip, fetch)
-            .and_then(|b| b.build())
-            .map_err(sql_error)
-    }
-
-    /// A number of rows, which may come from a subquery or a query around. NULL is none.
-    fn row_count(
-        &mut self,
-        expr: Option<&ast::Expr>,
-        counted: &'static RowCount,
-        outer: Option<&Env<'_>>,
-    ) -> Result<Option<Expr>, SqlError> {
-        let RowCount { clause, sqlstate } = *counted;
-        let Some(expr) = expr else {
-            return Ok(None);
-        };
-        let scope = Scope::default();
-        let env = Env::new(&scope, outer, clause);
-        let bound = self.expr(expr, &env)?;
-        let from = type_name(&bound.ty);
-        let bound = self.coerce(bound, &PgType::Int8, CastContext::Assignment).map_err(|e| {
-            if e.sqlstate == sqlstate::CANNOT_COERCE {
-                let message = format!("argument of {clause} must be type bigint, not type {from}");
-                return SqlError::new(sqlstate::DATATYPE_MISMATCH, message);
-            }
-            e
-        })?;
-        match &bound.expr {
-            Expr::Literal(ScalarValue::Int64(None), _) => Ok(None),
-            Expr::Literal(ScalarValue::Int64(Some(n)), _) if *n < 0 => {
-                Err(SqlError::new(sqlstate, format!("{clause} must not be negative")))
-            }
-            Expr::Literal(ScalarValue::Int64(Some(n)), _) => Ok(Some(lit(*n))),
-            Expr::Placeholder(_) => Ok(Some(bound.expr)),
-            // A parameter of another type, cast; computed when it is known.
-            computed if !is_computed_from_rows(computed) => Ok(Some(bound.expr)),
-            computed if computed.is_volatile() => {
-                Err(self.refuse(expr, &format!("{clause} with this expression")))
-            }
-            _ => Ok(Some(scalar::call(&checked_count(counted), vec![bound.expr]))),
-        }
-    }
-
-    pub(super) fn with_clause(
-        &mut self,
-        with: &ast::With,
-        outer: Option<&Env<'_>>,
-    ) -> Result<(), SqlError> {
-        let mut names: Vec<String> = Vec::new();
-        for cte in &with.cte_tables {
-            let name = fold_identifier(&cte.alias.name);
-            if names.contains(&name) {
-                let message = format!("WITH query name \"{name}\" specified more than once");
-                let error = SqlError::new(sqlstate::DUPLICATE_ALIAS, message);
-                return Err(self.at(error, &cte.alias.name));
-            }
-            names.push(name);
-        }
-        let items = self.with_items(with)?;
-        self.with_names.push(names);
-        let planned = self.with_queries(items, outer);
-        self.with_names.pop();
-        planned
-    }
-
-    fn with_queries(
-        &mut self,
-        items: Vec<WithItem<'_>>,
-        outer: Option<&Env<'_>>,
-    ) -> Result<(), SqlError> {
-        for item in items {
-            let cte = item.cte;
-            let name = fold_identifier(&cte.alias.name);
-            if cte.from.is_some() {
-                return Err(SqlError::not_supported("WITH … FROM"));
-            }
-            let renames: Vec<_> =
-                cte.alias.columns.iter().map(|c| fold_identifier(&c.name)).collect();
-            if is_change(&cte.query) {
-                let (plan, columns) = self.change_in_with(&name, cte, item.recursive)?;
-                let columns = renamed(&name, columns, &renames)?;
-                let returns = self.changes.last().is_some_and(|c| c.dml.fields.is_some());
-                self.ctes.push(Cte {
-                    name,
-                    plan,
-                    columns,
-                    used: false,
-                    work_table: false,
-                    returns,
-                });
-                continue;
-            }
-            let (plan, columns) = match unwrapped(&cte.query) {
-                query if item.recursive => self.recursive(&name, &renames, query, outer)?,
-                _ => {
-                    let (plan, columns) = self.query(&cte.query, outer)?;
-                    self.decided(plan, columns)?
-                }
-            };
-            let columns =
-                renamed(&name, columns, &renames).map_err(|e| self.at(e, &cte.alias.name))?;
-            // What it is ordered by is computed with it.
-            let plan = self.with_order_columns(plan)?;
-            // It is computed once, however often it is read.
-            let plan = if is_repeatable(&plan)? {
-                plan
-            } else {
-                self.shares = true;
-                shared(plan)
-            };
-            let (used, work_table, returns) = (false, false, true);
-            self.ctes.push(Cte { name, plan, columns, used, work_table, returns });
-        }
-        Ok(())
-    }
-
     /// A result whose untyped columns are text.
     pub(super) fn decided(
         &mut self,
@@ -639,53 +445,10 @@ impl Planner<'_> {
         Ok((plan, columns))
     }
 
-    /// A common table expression by name.
-    pub(super) fn cte(
-        &mut self,
-        name: &str,
-        alias: Option<&ast::TableAlias>,
-    ) -> Result<Option<Relation>, SqlError> {
-        let Some(found) = self.ctes.iter_mut().rev().find(|c| c.name == name) else {
-            return Ok(None);
-        };
-        if !found.returns {
-            let message = format!("WITH query \"{name}\" does not have a RETURNING clause");
-            return Err(SqlError::new(sqlstate::FEATURE_NOT_SUPPORTED, message));
-        }
-        let mut cte = found.clone();
-        found.used = true;
-        if cte.used {
-            // The same plan once more, but not the same names.
-            let mut exprs = Vec::with_capacity(cte.columns.len());
-            for column in &mut cte.columns {
-                let shown = Expr::Column(Column::from_name(&column.internal));
-                column.internal = self.fresh_name(&column.name);
-                exprs.push(shown.alias(&column.internal));
-            }
-            let renamed = Projection::try_new(exprs, Arc::new(cte.plan)).map_err(sql_error)?;
-            cte.plan = LogicalPlan::Projection(renamed);
-        }
-        let plain = ast::TableAlias {
-            explicit: false,
-            name: ast::Ident::with_quote('"', name),
-            columns: Vec::new(),
-            at: None,
-        };
-        self.aliased(cte.plan, &cte.columns, alias.unwrap_or(&plain)).map(Some)
-    }
-
     /// NULL of a type as an expression.
     pub(super) fn null(&self, ty: &PgType) -> Result<Expr, SqlError> {
         Ok(Expr::Literal(null_of(ty)?, None))
     }
-}
-
-/// Whether an item of WITH is an INSERT, UPDATE or DELETE.
-fn is_change(query: &ast::Query) -> bool {
-    matches!(
-        query.body.as_ref(),
-        SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_)
-    )
 }
 
 /// The plan without what its order needs beside the result.
@@ -696,24 +459,6 @@ fn only_output(plan: LogicalPlan, columns: Vec<OutputColumn>) -> Result<QueryPla
     let exprs = columns.iter().map(|c| Expr::Column(Column::from_name(&c.internal)));
     let plan = Projection::try_new(exprs.collect(), Arc::new(plan)).map_err(sql_error)?;
     Ok((LogicalPlan::Projection(plan), columns))
-}
-
-/// LIMIT or OFFSET: its name and the error of a negative number.
-const LIMIT: RowCount =
-    RowCount { clause: "LIMIT", sqlstate: sqlstate::INVALID_ROW_COUNT_IN_LIMIT_CLAUSE };
-const OFFSET: RowCount =
-    RowCount { clause: "OFFSET", sqlstate: sqlstate::INVALID_ROW_COUNT_IN_OFFSET_CLAUSE };
-
-/// Whether an expression is more than functions of constants and parameters.
-fn is_computed_from_rows(expr: &Expr) -> bool {
-    use datafusion::common::tree_node::TreeNode;
-    let simple = |e: &Expr| {
-        matches!(
-            e,
-            Expr::Literal(..) | Expr::Placeholder(_) | Expr::Cast(_) | Expr::ScalarFunction(_)
-        )
-    };
-    expr.is_volatile() || expr.exists(|e| Ok(!simple(e))).unwrap_or(true)
 }
 
 /// Whether DISTINCT and GROUP BY go by a key of values of this type.
@@ -734,25 +479,6 @@ pub(super) fn unique_name(columns: &[OutputColumn], name: &str) -> String {
         }
         number += 1;
     }
-}
-
-pub(super) fn renamed(
-    table: &str,
-    mut columns: Vec<OutputColumn>,
-    names: &[String],
-) -> Result<Vec<OutputColumn>, SqlError> {
-    if names.len() > columns.len() {
-        let message = format!(
-            "WITH query \"{table}\" has {} columns available but {} columns specified",
-            columns.len(),
-            names.len()
-        );
-        return Err(SqlError::new(sqlstate::INVALID_COLUMN_REFERENCE, message));
-    }
-    for (column, name) in columns.iter_mut().zip(names) {
-        column.name.clone_from(name);
-    }
-    Ok(columns)
 }
 
 fn order_items(order_by: Option<&ast::OrderBy>) -> Result<&[ast::OrderByExpr], SqlError> {

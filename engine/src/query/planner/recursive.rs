@@ -16,8 +16,10 @@ use super::{
     Planner,
     bound::{Bound, base},
     coerce::CastContext,
-    query::{Cte, OutputColumn, QueryPlan, distinct_key, renamed},
+    query::{OutputColumn, QueryPlan, distinct_key},
     scope::Env,
+    search_cycle::Followed,
+    with_queries::{Cte, renamed},
 };
 use crate::{
     error::{SqlError, sqlstate},
@@ -32,16 +34,17 @@ impl Planner<'_> {
         name: &str,
         renames: &[String],
         query: &ast::Query,
+        followed: Option<&Followed>,
         outer: Option<&Env<'_>>,
     ) -> Result<QueryPlan, SqlError> {
         // Both terms are queries inside, with names of their own.
         self.queries += 1;
         let depth = self.ctes.len();
         let terms = match &query.with {
-            None => self.recursive_terms(name, renames, &query.body, outer),
+            None => self.recursive_terms(name, renames, &query.body, followed, outer),
             Some(with) => self
                 .with_clause(with, outer)
-                .and_then(|()| self.recursive_terms(name, renames, &query.body, outer)),
+                .and_then(|()| self.recursive_terms(name, renames, &query.body, followed, outer)),
         };
         self.ctes.truncate(depth);
         self.queries -= 1;
@@ -53,6 +56,7 @@ impl Planner<'_> {
         name: &str,
         renames: &[String],
         body: &SetExpr,
+        followed: Option<&Followed>,
         outer: Option<&Env<'_>>,
     ) -> Result<QueryPlan, SqlError> {
         let SetExpr::SetOperation { op: SetOperator::Union, set_quantifier, left, right } = body
@@ -66,6 +70,18 @@ impl Planner<'_> {
         if !all && columns.iter().any(|c| distinct_key(&c.ty)) {
             return Err(SqlError::not_supported("UNION of such column types in a recursive query"));
         }
+        let own = columns.len();
+        let followed = match followed {
+            None => None,
+            Some(followed) => Some((followed, renamed(name, columns.clone(), renames)?)),
+        };
+        let (start, columns) = match &followed {
+            None => (start, columns),
+            Some((followed, names)) => {
+                self.check_followed(followed, names, left, right)?;
+                self.begin_following(start, names, followed)?
+            }
+        };
         let work_name = self.unique_qualifier(name).to_string();
         let fields: Vec<_> = columns.iter().map(|c| c.ty.plan_field(&c.internal, true)).collect();
         let schema = Arc::new(arrow::datatypes::Schema::new(fields));
@@ -82,24 +98,31 @@ impl Planner<'_> {
             columns: visible,
             used: false,
             work_table: true,
+            hidden: columns.len() - own,
             returns: true,
         });
-        let step = self.set_expr(right, outer);
+        let step = match &followed {
+            None => self.set_expr(right, outer),
+            Some((followed, _)) => self.followed_step(name, right, followed, outer),
+        };
         self.ctes.truncate(depth);
-        let step = step?;
+        let mut step = step?;
         if step.1.len() != columns.len() {
             return Err(SqlError::new(
                 sqlstate::SYNTAX_ERROR,
                 "each UNION query must have the same number of columns",
             ));
         }
-        for (index, (c, s)) in columns.iter().zip(&step.1).enumerate() {
+        for (index, (c, s)) in columns.iter().zip(&step.1).take(own).enumerate() {
             self.check_step_type(name, index, c, s).map_err(|e| match item_at(left, index) {
                 Some(expr) => self.locate(e, expr),
                 None => e,
             })?;
         }
         let types: Vec<_> = columns.iter().map(|c| c.ty.clone()).collect();
+        if let Some((followed, names)) = &followed {
+            step = self.follow(step, &columns, names, followed)?;
+        }
         let step = self.cast_output(step, &columns, &types)?;
         let plan = LogicalPlanBuilder::new(start)
             .to_recursive_query(work_name, step, !all)
@@ -107,6 +130,7 @@ impl Planner<'_> {
             .map_err(sql_error)?;
         Ok((plan, columns))
     }
+
     /// The rows that a recursion starts with, whose numbers have digits as they come: those of the
     /// steps may have more.
     fn without_modifiers(

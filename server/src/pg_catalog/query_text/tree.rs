@@ -1,5 +1,7 @@
 //! A query as PostgreSQL knows it after analysis: names resolved, types decided, casts put in.
 
+use glaredb_engine::query::parser::WithClauses;
+
 /// A type with its modifier (-1: none).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Ty {
@@ -267,6 +269,8 @@ pub(super) struct Cte {
     pub(super) columns: Vec<String>,
     pub(super) materialized: Option<bool>,
     pub(super) query: Query,
+    /// SEARCH and CYCLE.
+    pub(super) clauses: Option<WithClauses>,
 }
 
 /// UNION and kin over subqueries of the range table.

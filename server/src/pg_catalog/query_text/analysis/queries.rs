@@ -1,7 +1,7 @@
 //! Queries: WITH, set operations, VALUES, ORDER BY, LIMIT.
 
 use datafusion::sql::sqlparser::ast::{self, SetExpr, SetOperator, SetQuantifier};
-use glaredb_engine::query::parser::fold_identifier;
+use glaredb_engine::query::parser::{WithClauses, columns_and_clauses, fold_identifier};
 
 use super::{
     super::{
@@ -82,8 +82,17 @@ impl Analysis<'_> {
         self.level().query.recursive = with.recursive;
         for cte in &with.cte_tables {
             let name = fold_identifier(&cte.alias.name);
+            let (columns, clauses) = columns_and_clauses(&cte.alias);
             let given: Vec<String> =
-                cte.alias.columns.iter().map(|column| fold_identifier(&column.name)).collect();
+                columns.iter().map(|column| fold_identifier(&column.name)).collect();
+            let clauses = match clauses {
+                None => None,
+                // Values of a mark are expressions of a type of their own.
+                Some(clauses) => Some(
+                    WithClauses::read(&clauses.value)
+                        .filter(|c| c.cycle.as_ref().is_none_or(|cycle| cycle.values.is_none()))?,
+                ),
+            };
             let query = match with.recursive {
                 true => self.recursive_item(&name, &given, &cte.query)?,
                 false => {
@@ -92,7 +101,10 @@ impl Analysis<'_> {
                     query
                 }
             };
-            let columns = output_columns(&query, &given);
+            let mut columns = output_columns(&query, &given);
+            if let Some(clauses) = &clauses {
+                columns.extend(added_columns(clauses));
+            }
             let level = self.level();
             level.ctes.push(CteColumns { name: name.clone(), columns });
             level.query.ctes.push(Cte {
@@ -103,6 +115,7 @@ impl Analysis<'_> {
                     .as_ref()
                     .map(|m| matches!(m, ast::CteAsMaterialized::Materialized)),
                 query,
+                clauses,
             });
         }
         Some(())
@@ -413,6 +426,23 @@ pub(super) fn output_columns(query: &Query, renamed: &[String]) -> Vec<(String, 
     visible
         .map(|(at, target)| (renamed.get(at).unwrap_or(&target.name).clone(), target.node.ty()))
         .collect()
+}
+
+/// The columns that SEARCH and CYCLE add.
+fn added_columns(clauses: &WithClauses) -> Vec<(String, Ty)> {
+    const BOOL: u32 = 16;
+    const RECORD_OID: u32 = 2249;
+    const RECORD_ARRAY_OID: u32 = 2287;
+    let mut columns = Vec::new();
+    if let Some(search) = &clauses.search {
+        let oid = if search.breadth_first { RECORD_OID } else { RECORD_ARRAY_OID };
+        columns.push((search.sequence.clone(), Ty::of(oid)));
+    }
+    if let Some(cycle) = &clauses.cycle {
+        columns.push((cycle.mark.clone(), Ty::of(BOOL)));
+        columns.push((cycle.path.clone(), Ty::of(RECORD_ARRAY_OID)));
+    }
+    columns
 }
 
 /// An entry of the range table for a subquery.

@@ -1,6 +1,6 @@
 //! Queries and their clauses.
 
-use glaredb_engine::query::quoting::quote_identifier;
+use glaredb_engine::query::{parser::WithClauses, quoting::quote_identifier};
 
 use super::{
     super::tree::{DistinctClause, From, GroupItem, Node, Query, SetTree, Sort, TableKind, Target},
@@ -48,6 +48,24 @@ impl<'q> Printer<'_, 'q> {
         self.indent = indent;
     }
 
+    /// SEARCH and CYCLE behind a query of WITH.
+    fn with_clauses(&mut self, clauses: &WithClauses) {
+        let listed = |names: &[String]| {
+            let quoted: Vec<_> = names.iter().map(|name| quote_identifier(name)).collect();
+            quoted.join(", ")
+        };
+        if let Some(search) = &clauses.search {
+            let order = if search.breadth_first { "BREADTH" } else { "DEPTH" };
+            let (by, set) = (listed(&search.columns), quote_identifier(&search.sequence));
+            self.out.push_str(&format!(" SEARCH {order} FIRST BY {by} SET {set}"));
+        }
+        if let Some(cycle) = &clauses.cycle {
+            let (columns, mark) = (listed(&cycle.columns), quote_identifier(&cycle.mark));
+            let path = quote_identifier(&cycle.path);
+            self.out.push_str(&format!(" CYCLE {columns} SET {mark} USING {path}"));
+        }
+    }
+
     fn with(&mut self, query: &'q Query) {
         if query.ctes.is_empty() {
             return;
@@ -76,6 +94,9 @@ impl<'q> Printer<'_, 'q> {
                 self.keyword("", 0, 0, 0);
             }
             self.out.push(')');
+            if let Some(clauses) = &cte.clauses {
+                self.with_clauses(clauses);
+            }
             separator = ", ";
         }
         match self.layout.indent {
