@@ -114,26 +114,22 @@ fn parts_can_fail(expr: &Expr) -> bool {
 /// Whether evaluating an expression over some row can raise an error. What is computed below, as
 /// aggregates and subqueries are, cannot.
 pub(crate) fn can_fail(expr: &Expr) -> bool {
-    let mut fails = false;
-    let visited = expr.apply(|e| {
-        fails |= matches!(e, Expr::ScalarFunction(call) if scalar::can_fail(&call.func));
-        Ok(match e {
-            _ if fails => TreeNodeRecursion::Stop,
-            Expr::AggregateFunction(_) | Expr::WindowFunction(_) => TreeNodeRecursion::Jump,
-            _ => TreeNodeRecursion::Continue,
-        })
-    });
-    visited.is_err() || fails
+    calls_fallible(expr, &|_| true)
 }
 
 /// Whether it depends on the row, or on what an operand before says of it, if evaluating an expression
 /// raises an error. `$1 + 99` fails for all rows or for none, which PostgreSQL finds out before it
 /// looks at any: a condition like `key < $1 + 99` stays as it is, for scans to see.
 fn fails_for_a_row(expr: &Expr) -> bool {
-    let mut fails = ordered(expr);
+    ordered(expr) || calls_fallible(expr, &|call| !is_constant(call))
+}
+
+/// Whether an expression has a call, one of those that `counts`, that may raise an error.
+fn calls_fallible(expr: &Expr, counts: &dyn Fn(&Expr) -> bool) -> bool {
+    let mut fails = false;
     let visited = expr.apply(|e| {
-        fails |= matches!(e, Expr::ScalarFunction(call)
-            if scalar::can_fail(&call.func) && !is_constant(e));
+        fails |=
+            matches!(e, Expr::ScalarFunction(call) if scalar::can_fail(&call.func) && counts(e));
         Ok(match e {
             _ if fails => TreeNodeRecursion::Stop,
             Expr::AggregateFunction(_) | Expr::WindowFunction(_) => TreeNodeRecursion::Jump,

@@ -10,10 +10,10 @@
 //! ```
 
 use datafusion::{
-    common::tree_node::{Transformed, TreeNode},
     datasource::source_as_provider,
     logical_expr::{
-        Expr, LogicalPlan, TableProviderFilterPushDown, TableScan, utils::split_conjunction,
+        Expr, LogicalPlan, TableProviderFilterPushDown, TableScan, expr_rewriter::unnormalize_col,
+        utils::split_conjunction,
     },
 };
 use hashbrown::HashMap;
@@ -62,26 +62,12 @@ fn below(
 
 fn finds_by_key(scan: &TableScan, conditions: &[Expr]) -> Result<bool, SqlError> {
     let provider = source_as_provider(&scan.source).map_err(sql_error)?;
-    let mut own = Vec::with_capacity(conditions.len());
-    for condition in conditions {
-        own.push(unqualified(condition.clone())?);
-    }
+    // As a provider gets them.
+    let own: Vec<Expr> = conditions.iter().cloned().map(unnormalize_col).collect();
     if let Some(table) = provider.downcast_ref::<StoredTable>() {
         return Ok(table.keys_are_listed(&own));
     }
     let own: Vec<&Expr> = own.iter().collect();
     let uses = provider.supports_filters_pushdown(&own).map_err(sql_error)?;
     Ok(uses.iter().any(|use_| *use_ != TableProviderFilterPushDown::Unsupported))
-}
-
-/// As a provider gets them.
-fn unqualified(condition: Expr) -> Result<Expr, SqlError> {
-    let own = condition.transform_up(|e| match e {
-        Expr::Column(mut column) => {
-            column.relation = None;
-            Ok(Transformed::yes(Expr::Column(column)))
-        }
-        other => Ok(Transformed::no(other)),
-    });
-    Ok(own.map_err(sql_error)?.data)
 }
