@@ -36,6 +36,14 @@ use crate::{
 /// A part of FROM: its plan and the names it brings.
 pub(super) type Relation = (LogicalPlan, Scope);
 
+/// How two relations are joined.
+#[derive(Clone, Copy)]
+struct Joined {
+    join_type: JoinType,
+    /// Whether the right one refers to columns of the left one.
+    lateral: bool,
+}
+
 impl Planner<'_> {
     /// Plans `FROM a, b, …`. Without any, one row without columns.
     pub(super) fn source(
@@ -378,7 +386,11 @@ impl Planner<'_> {
             let on = match constraint {
                 ast::JoinConstraint::None => None,
                 ast::JoinConstraint::On(on) => Some(on),
-                _ => return Err(SqlError::not_supported("LATERAL join with USING")),
+                ast::JoinConstraint::Using(_) | ast::JoinConstraint::Natural => {
+                    let right = self.lateral_right(&left, &join.relation, join_type, outer)?;
+                    let lateral = Joined { join_type, lateral: true };
+                    return self.join_by_names(left, right, lateral, constraint);
+                }
             };
             return self.lateral(left, &join.relation, join_type, on, outer);
         }
@@ -417,6 +429,21 @@ impl Planner<'_> {
                 let plan = join_plans(left.0, right.0, join_type, Some(on))?;
                 Ok((plan, scope))
             }
+            ast::JoinConstraint::Using(_) | ast::JoinConstraint::Natural => {
+                self.join_by_names(left, right, Joined { join_type, lateral: false }, constraint)
+            }
+        }
+    }
+
+    /// USING and NATURAL.
+    fn join_by_names(
+        &mut self,
+        left: Relation,
+        right: Relation,
+        joined: Joined,
+        constraint: &ast::JoinConstraint,
+    ) -> Result<Relation, SqlError> {
+        match constraint {
             ast::JoinConstraint::Using(names) => {
                 let mut columns = Vec::new();
                 let mut alias = None;
@@ -427,20 +454,20 @@ impl Planner<'_> {
                         None => columns.push(name),
                     }
                 }
-                let (plan, mut scope) = self.join_using(left, right, join_type, &columns)?;
+                let (plan, mut scope) = self.join_using(left, right, joined, &columns)?;
                 if let Some(alias) = alias {
                     self.name_merged(&mut scope, alias, columns.len())?;
                 }
                 Ok((plan, scope))
             }
-            ast::JoinConstraint::Natural => {
+            _ => {
                 let names = visible_names(&right.1);
                 let columns: Vec<_> =
                     visible_names(&left.1).into_iter().filter(|n| names.contains(n)).collect();
-                if columns.is_empty() {
+                if columns.is_empty() && !joined.lateral {
                     return cross(left, right);
                 }
-                self.join_using(left, right, join_type, &columns)
+                self.join_using(left, right, joined, &columns)
             }
         }
     }
@@ -449,7 +476,7 @@ impl Planner<'_> {
         &mut self,
         left: Relation,
         right: Relation,
-        join_type: JoinType,
+        Joined { join_type, lateral }: Joined,
         names: &[String],
     ) -> Result<Relation, SqlError> {
         let (left_plan, mut left) = left;
@@ -478,7 +505,10 @@ impl Planner<'_> {
                 _ => left_column,
             });
         }
-        let plan = join_plans(left_plan, right_plan, join_type, condition)?;
+        let plan = match lateral {
+            true => self.lateral_join(left_plan, right_plan, join_type, condition)?,
+            false => join_plans(left_plan, right_plan, join_type, condition)?,
+        };
         let mut scope = left.join(right);
         merged.append(&mut scope.merged);
         scope.merged = merged;

@@ -66,6 +66,27 @@ impl Planner<'_> {
         if is_call && join_type == JoinType::Inner && on.is_none() {
             return self.table_function(left, factor, outer);
         }
+        let (plan, right) = self.lateral_right(&left, factor, join_type, outer)?;
+        let scope = left.1.join(right);
+        let on = match on {
+            None => None,
+            Some(on) => {
+                let env = Env::new(&scope, outer, "JOIN conditions");
+                let bound = self.expr(on, &env)?;
+                Some(self.condition(bound, "JOIN/ON")?)
+            }
+        };
+        Ok((self.lateral_join(left.0, plan, join_type, on)?, scope))
+    }
+
+    /// The right side of a lateral join.
+    pub(super) fn lateral_right(
+        &mut self,
+        left: &Relation,
+        factor: &TableFactor,
+        join_type: JoinType,
+        outer: Option<&Env<'_>>,
+    ) -> Result<Relation, SqlError> {
         if !matches!(join_type, JoinType::Inner | JoinType::Left) {
             let error = SqlError::new(
                 sqlstate::INVALID_COLUMN_REFERENCE,
@@ -79,18 +100,8 @@ impl Planner<'_> {
         if join_type == JoinType::Left {
             right = self.with_presence(right)?;
         }
-        let (plan, right) = right;
-        self.check_aliases(&left.1, &right)?;
-        let scope = left.1.join(right);
-        let on = match on {
-            None => None,
-            Some(on) => {
-                let env = Env::new(&scope, outer, "JOIN conditions");
-                let bound = self.expr(on, &env)?;
-                Some(self.condition(bound, "JOIN/ON")?)
-            }
-        };
-        Ok((self.lateral_join(left.0, plan, join_type, on)?, scope))
+        self.check_aliases(&left.1, &right.1)?;
+        Ok(right)
     }
 }
 
