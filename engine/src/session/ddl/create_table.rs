@@ -124,7 +124,10 @@ pub(super) async fn create_as(
         false => None,
     };
     let table = add(context, table)?;
-    let Some(rows) = rows else { return command("CREATE TABLE AS") };
+    let Some(rows) = rows else {
+        // PostgreSQL runs the prepared statement, for no rows.
+        return command(if executed.is_some() { "SELECT 0" } else { "CREATE TABLE AS" });
+    };
     let count = fill(context, &table, rows).await?;
     command(&format!("SELECT {count}"))
 }

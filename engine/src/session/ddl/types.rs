@@ -25,7 +25,9 @@ use crate::{
 };
 
 pub(super) fn create(context: &ExecutionContext, create: &CreateType) -> Result<(), SqlError> {
-    let schema = context.creation_schema(&create.name, false)?;
+    let temporary = context.creates_temporary(&create.name, false)?;
+    let context = if temporary { &context.with_temporary_schema()? } else { context };
+    let schema = context.creation_schema(&create.name, temporary)?;
     let name = &create.name.name;
     if context.catalog.relation(schema.oid, name).is_some() {
         let message = format!("type \"{name}\" already exists");
