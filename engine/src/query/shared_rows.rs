@@ -521,10 +521,14 @@ impl ExecutionPlan for SharedExec {
         inputs: &[Arc<Statistics>],
         args: &StatisticsArgs,
     ) -> Result<Arc<Statistics>> {
-        if let Some(input) = inputs.first() {
-            return Ok(Arc::clone(input));
-        }
+        // How many rows, and nothing of their columns: DataFusion takes a column for constant whose
+        // bounds and filters leave one value, and leaves it out of sorts; later it looks again, at
+        // bounds that have become others.
         let mut known = Statistics::new_unknown(&self.schema());
+        if let Some(input) = inputs.first() {
+            known.num_rows = input.num_rows;
+            return Ok(Arc::new(known));
+        }
         if let (Some(source), None) = (self.source(), args.partition()) {
             let source =
                 StatisticsContext::new().compute(source.as_ref(), &StatisticsArgs::new())?;

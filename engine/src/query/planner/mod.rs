@@ -203,6 +203,8 @@ struct Planner<'a> {
     has_subqueries: bool,
     /// Whether there are shared rows that may stand in one place only.
     shares: bool,
+    /// Whether there are copies of rows within this statement's plan, or within one of its changes.
+    copies: bool,
     /// At which depth of queries a WITH may change rows; `None`: nowhere.
     changes_at: Option<usize>,
     /// What it changes there.
@@ -244,6 +246,7 @@ impl<'a> Planner<'a> {
             attached: Vec::new(),
             has_subqueries: false,
             shares: false,
+            copies: false,
             changes_at: None,
             changes: Vec::new(),
             work_tables: Vec::new(),

@@ -52,7 +52,7 @@ impl Planner<'_> {
         let random = Expr::ScalarFunction(ScalarFunction::new_udf(random, Vec::new()));
         let plan = filter(plan, binary(random, Operator::Lt, lit(percent / 100.0)))?;
         // The same rows for each outer row of a subquery.
-        self.shares = true;
+        self.copies = true;
         Ok((shared(plan), scope))
     }
 

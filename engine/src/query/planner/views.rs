@@ -152,6 +152,8 @@ impl Planner<'_> {
         outer.attached = self.attached;
         outer.next_id = self.next_id;
         outer.has_subqueries = self.has_subqueries;
+        // Nothing that a view shares stands outside of where it is read.
+        outer.copies |= self.shares || self.copies;
         outer.reusable &= self.reusable;
     }
 }

@@ -59,10 +59,11 @@ impl Domain {
         ours: &HashSet<Column>,
     ) -> Result<(LogicalPlan, Self), SqlError> {
         let source = narrowest(&input, ours);
-        let (input, source) = if is_repeatable(source)? {
+        let (input, source) = if is_little(source)? && is_repeatable(source)? {
             let source = source.clone();
             (input, source)
         } else {
+            planner.copies = true;
             sharing_narrowest(input, ours)?
         };
         let mut outer: Vec<Column> = ours.iter().cloned().collect();
@@ -183,6 +184,20 @@ fn narrowest<'p>(plan: &'p LogicalPlan, ours: &HashSet<Column>) -> &'p LogicalPl
 pub(super) fn are_few(input: &LogicalPlan, ours: &HashSet<Column>) -> Result<bool, SqlError> {
     let source = narrowest(input, ours);
     Ok(is_found_by_key(source)? && is_repeatable(source)?)
+}
+
+/// Whether a plan may stand in several places. A query inside of a query inside of a query would
+/// double what is around it with each level, until planning takes minutes.
+fn is_little(plan: &LogicalPlan) -> Result<bool, SqlError> {
+    use datafusion::common::tree_node::TreeNodeRecursion;
+    const NODES: usize = 24;
+    let mut nodes = 0;
+    plan.apply_with_subqueries(|_| {
+        nodes += 1;
+        Ok(if nodes > NODES { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    })
+    .map_err(sql_error)?;
+    Ok(nodes <= NODES)
 }
 
 /// The plan with that part shared, and the part.

@@ -192,7 +192,8 @@ impl Planner<'_> {
     /// Makes joins of all subqueries of a plan.
     pub(super) fn decorrelate(&mut self, plan: LogicalPlan) -> Result<LogicalPlan, SqlError> {
         let plan = if self.has_subqueries { self.flatten(plan)? } else { plan };
-        if self.shares { in_one_place(plan).map_err(sql_error) } else { Ok(plan) }
+        let shared = self.shares || self.copies;
+        if shared { in_one_place(plan).map_err(sql_error) } else { Ok(plan) }
     }
 
     /// Inner queries first: what they need of queries further out stays a reference until it is
@@ -436,7 +437,7 @@ impl Planner<'_> {
         let mut rows = Arc::unwrap_or_clone(projection.input);
         // Every outer row compares with the same rows, and more than once maybe.
         if is_volatile(&rows)? && outer_columns(&rows)?.is_empty() {
-            self.shares = true;
+            self.copies = true;
             rows = shared(rows);
         }
         Ok((input, Quantified { rows, condition }))

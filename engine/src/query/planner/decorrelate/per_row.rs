@@ -90,8 +90,7 @@ impl Planner<'_> {
         }
         let name = self.fresh_name("__number");
         let number = row_number(Vec::new(), Vec::new()).alias(&name);
-        let numbered =
-            Window::try_new(vec![number], Arc::new(input.clone())).map_err(sql_error)?;
+        let numbered = Window::try_new(vec![number], Arc::new(input.clone())).map_err(sql_error)?;
         let mut columns = ours.clone();
         columns.insert(Column::from_name(name));
         Ok(Some((LogicalPlan::Window(numbered), columns)))
@@ -107,7 +106,7 @@ impl Planner<'_> {
         if !is_volatile(&plan)? {
             return Ok(plan);
         }
-        self.shares = true;
+        self.copies = true;
         plan.transform_down(|node| {
             let refers = plan_refers(&node, ours).map_err(external)?;
             if !is_volatile(&node).map_err(external)? {
