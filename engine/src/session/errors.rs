@@ -32,9 +32,10 @@ pub(crate) fn storage_error(error: StorageError) -> SqlError {
             SqlError::new(sqlstate::UNDEFINED_OBJECT, message).hint(hint)
         }
         StorageError::NotAKeyType(_) => SqlError::new(sqlstate::FEATURE_NOT_SUPPORTED, message),
-        StorageError::Corrupt { .. } | StorageError::NoChunk(_) => {
-            SqlError::new(sqlstate::DATA_CORRUPTED, message)
-        }
+        StorageError::Corrupt { .. }
+        | StorageError::CorruptObject { .. }
+        | StorageError::NoChunk(_) => SqlError::new(sqlstate::DATA_CORRUPTED, message),
+        StorageError::ObjectStore(_) => SqlError::new(sqlstate::IO_ERROR, message),
         _ => SqlError::internal(message),
     }
 }

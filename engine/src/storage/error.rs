@@ -34,6 +34,12 @@ pub enum StorageError {
     /// Bytes that are not what their format says. SQLSTATE XX001.
     #[error("corrupt {what}: {reason}")]
     Corrupt { what: &'static str, reason: String },
+    /// An object that is damaged, not there, of another database or of a newer format. SQLSTATE XX001.
+    #[error("object {name}: {reason}")]
+    CorruptObject { name: String, reason: String },
+    /// The store of objects does not answer, or not as it should. SQLSTATE 58030.
+    #[error("{0}")]
+    ObjectStore(String),
     /// A record or request that contradicts the state. SQLSTATE XX000.
     #[error("{0}")]
     Invalid(String),

@@ -22,6 +22,7 @@ pub mod record;
 pub mod recovery;
 pub mod remap;
 pub mod schema;
+pub mod segment;
 #[cfg(all(test, feature = "testing"))]
 mod simulation;
 pub mod state;

@@ -6,7 +6,7 @@ pub mod column;
 pub mod key;
 pub mod row;
 #[cfg(test)]
-mod tests;
+pub(in crate::storage) mod tests;
 
 use glaredb_txn::codec::DecodeError;
 

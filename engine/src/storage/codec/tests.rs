@@ -1,5 +1,5 @@
-mod arrays;
-mod records;
+pub(in crate::storage) mod arrays;
+pub(in crate::storage) mod records;
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ use crate::{
     types::{NumericShape, PgType},
 };
 
-fn schema() -> Vec<ColumnSchema> {
+pub(in crate::storage) fn schema() -> Vec<ColumnSchema> {
     let numeric = |precision, scale| PgType::Numeric(Some(NumericShape { precision, scale }));
     let types = [
         PgType::Bool,
@@ -53,7 +53,7 @@ fn schema() -> Vec<ColumnSchema> {
 }
 
 /// Values of all widths and signs, every fourth NULL, the same for the same seed.
-fn columns(rows: usize, seed: u64) -> Vec<ArrayRef> {
+pub(in crate::storage) fn columns(rows: usize, seed: u64) -> Vec<ArrayRef> {
     let mut random = Seeded(seed);
     let mut values = |n: usize| -> Vec<Option<u64>> {
         (0..n)

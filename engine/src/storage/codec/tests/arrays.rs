@@ -48,7 +48,7 @@ fn types() -> Vec<(PgType, &'static [Option<&'static str>])> {
     ]
 }
 
-fn schema() -> Vec<ColumnSchema> {
+pub(in crate::storage) fn schema() -> Vec<ColumnSchema> {
     let column = |(n, (pg_type, _)): (usize, (PgType, _))| {
         ColumnSchema::new(n as u32 + 1, &format!("c{n}"), pg_type, false)
     };
@@ -56,7 +56,7 @@ fn schema() -> Vec<ColumnSchema> {
 }
 
 /// The values in turn, from another one on in each column.
-fn columns(rows: usize) -> Vec<ArrayRef> {
+pub(in crate::storage) fn columns(rows: usize) -> Vec<ArrayRef> {
     let settings = FormatSettings::default();
     let column = |(n, (pg_type, texts)): (usize, (PgType, &[Option<&str>]))| {
         let mut builder = ColumnBuilder::new(&pg_type, rows).unwrap();

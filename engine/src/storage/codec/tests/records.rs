@@ -42,7 +42,7 @@ fn types() -> Vec<(PgType, &'static [Option<&'static str>])> {
     ]
 }
 
-fn schema() -> Vec<ColumnSchema> {
+pub(in crate::storage) fn schema() -> Vec<ColumnSchema> {
     let column = |(n, (pg_type, _)): (usize, (PgType, _))| {
         ColumnSchema::new(n as u32 + 1, &format!("c{n}"), pg_type, false)
     };
@@ -62,7 +62,7 @@ fn values(pg_type: &PgType, texts: impl IntoIterator<Item = Option<&'static str>
 }
 
 /// The values in turn, from another one on in each column.
-fn columns(rows: usize) -> Vec<ArrayRef> {
+pub(in crate::storage) fn columns(rows: usize) -> Vec<ArrayRef> {
     let column = |(n, (pg_type, texts)): (usize, (PgType, &[Option<&'static str>]))| {
         values(&pg_type, (0..rows).map(|row| texts[(row + n) % 4]))
     };

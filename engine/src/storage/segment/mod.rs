@@ -1,0 +1,38 @@
+//! Segments: rows of a table in a Parquet file on object storage, sorted by the key.
+//!
+//! The file stands in `docs/formats/segment.md`. A [`SegmentWriter`] writes one and says in a
+//! [`SegmentMeta`] what readers need to know of it before they open it; a [`SegmentStore`] opens
+//! it as a [`Segment`], from which rows are read by row group, by number and by key. What is
+//! decoded stays in a [`Resident`] for all readers. Nothing here knows of deletions, snapshots or the
+//! log.
+
+// A list of one range of rows is meant where it stands, not the rows.
+#![allow(clippy::single_range_in_vec_init)]
+
+mod columns;
+mod filter;
+mod format;
+mod index;
+mod lookup;
+mod meta;
+mod pages;
+mod reader;
+mod resident;
+mod rows;
+mod sketch;
+mod statistics;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+pub use self::{
+    filter::{KeyFilter, key_hash},
+    format::{FORMAT_VERSION, ROW_ID_FIELD, TIMESTAMP_FIELD},
+    index::Extent,
+    meta::{SegmentMeta, SortOrder},
+    reader::{Answer, Decimals, Held, Needs, Projection, Segment, SegmentRows, SegmentStore},
+    resident::{Resident, ResidentMetrics},
+    sketch::Sketch,
+    statistics::{Bound, Bounds, ColumnStatistics},
+    writer::{ROW_GROUP_ROWS, RowIdColumn, SegmentOptions, SegmentWriter, TimestampColumn},
+};
