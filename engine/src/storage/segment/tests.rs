@@ -34,7 +34,6 @@ use crate::{
 mod damage;
 mod files;
 mod lookup;
-mod measure;
 mod round_trip;
 mod statistics;
 
