@@ -10,6 +10,7 @@ use glaredb_engine::{
     session::engine::{Engine, EngineOptions},
     storage::{
         database::{Database, Fatal, OpenOptions},
+        objects::StorageOptions,
         recovery::{OpenError, RecoveryProgress},
     },
 };
@@ -29,6 +30,8 @@ pub struct StoreOptions {
     pub delta_budget_bytes: u64,
     /// Growth of the log after which a checkpoint is written.
     pub checkpoint_log_bytes: u64,
+    /// Where objects are.
+    pub storage: StorageOptions,
     /// Memory all running queries share.
     pub query_memory_bytes: usize,
 }
@@ -88,6 +91,7 @@ impl Store {
         let open = OpenOptions {
             budget_bytes: options.delta_budget_bytes,
             checkpoint_log_bytes: options.checkpoint_log_bytes,
+            storage: options.storage.clone(),
             progress,
             ..OpenOptions::default()
         };

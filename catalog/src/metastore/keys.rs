@@ -3,6 +3,7 @@
 //! | key | value | written by |
 //! |---|---|---|
 //! | `identity` | database id, format version | whoever opens an empty store, once |
+//! | `storage` | URL of the location of objects; absent: the data directory | whoever opens the store for the first time, once |
 //! | `term` | term, token of the process that began it | a leader when it starts |
 //! | `window/LOG` | upper bound of timestamps | the leader |
 //! | `checkpoint/LOG` | position and object of the newest checkpoint | the leader |
@@ -25,6 +26,7 @@ use crate::descriptor::Oid;
 pub const VALUE_VERSION: u8 = 1;
 
 pub const IDENTITY: Bytes = Bytes::from_static(b"identity");
+pub const STORAGE: Bytes = Bytes::from_static(b"storage");
 pub const TERM: Bytes = Bytes::from_static(b"term");
 /// Prefix of everything that trails the log but the position itself.
 pub const CATALOG: Bytes = Bytes::from_static(b"catalog/");

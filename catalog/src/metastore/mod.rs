@@ -22,6 +22,7 @@ pub mod keys;
 mod leadership;
 mod leases;
 mod redb_backend;
+mod storage_location;
 mod trailing;
 mod window;
 
@@ -29,6 +30,7 @@ pub use checkpoint_pointer::{CheckpointPointer, read_checkpoint, write_checkpoin
 pub use embedded::EmbeddedMetastore;
 pub use identity::{FORMAT_VERSION, Identity, IdentityError, open_identity};
 pub use leadership::{FencedOutcome, Leadership, LeadershipError};
+pub use storage_location::{remember_storage_location, storage_location};
 pub use trailing::{Progress, TrailingError, TrailingWriter, read_catalog};
 pub use window::MetastoreWindow;
 

@@ -32,6 +32,7 @@ use super::{
     background::{Background, Captures, Shared},
     budget::{BUDGET_BYTES_DEFAULT, Budget},
     checkpoint::{CheckpointError, CheckpointSummary},
+    objects::StorageOptions,
     placement::StoragePlacement,
     recovery::{
         LOG, OpenError, RecoverOptions, Recovered, RecoveryPhase, RecoveryProgress, recover,
@@ -52,6 +53,7 @@ pub struct OpenOptions {
     /// How often the horizon is logged while it moves.
     pub horizon_interval: Duration,
     pub log: LocalWalOptions,
+    pub storage: StorageOptions,
     /// Follows the opening; the caller keeps a clone to ask.
     pub progress: Arc<RecoveryProgress>,
 }
@@ -63,6 +65,7 @@ impl Default for OpenOptions {
             checkpoint_log_bytes: 256 << 20,
             horizon_interval: Duration::from_millis(250),
             log: LocalWalOptions::default(),
+            storage: StorageOptions::default(),
             progress: Arc::default(),
         }
     }
@@ -83,8 +86,11 @@ impl Database {
     pub fn open(options: OpenOptions, env: Env) -> Result<Arc<Self>, OpenError> {
         let progress = Arc::clone(&options.progress);
         let budget = Budget::new(options.budget_bytes);
-        let recover_options =
-            RecoverOptions { log: options.log.clone(), ..RecoverOptions::new(budget) };
+        let recover_options = RecoverOptions {
+            log: options.log.clone(),
+            storage: options.storage.clone(),
+            ..RecoverOptions::new(budget)
+        };
         let mut recovered = recover(&env, recover_options, &progress)?;
         let (fatal_sender, fatal) = watch::channel(None);
         let fatal_sender = Arc::new(fatal_sender);

@@ -12,6 +12,8 @@
 //! ```
 
 mod directory;
+mod location;
+mod remote;
 
 #[cfg(feature = "testing")]
 pub mod conformance;
@@ -22,6 +24,9 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 
 pub use directory::{ObjectDirectory, Pace};
+pub(super) use location::choose;
+pub use location::{StorageError, StorageLocation, StorageOptions};
+pub use remote::{Limits, LocationError, RemoteLocation, RemoteObjects, RemoteStore, S3Options};
 
 /// Name of an object: parts of letters, digits, `-`, `_` and `.`, joined by `/`, such as
 /// `checkpoint/00000000000004d2-9f3c5e1700aa41b2/manifest`. No part is empty, `.` or `..`, so a

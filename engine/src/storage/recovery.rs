@@ -16,7 +16,7 @@ use std::{sync::Arc, time::Duration};
 
 use glaredb_catalog::metastore::{
     EmbeddedMetastore, IdentityError, Leadership, LeadershipError, Metastore, MetastoreError,
-    open_identity,
+    open_identity, remember_storage_location, storage_location,
 };
 use glaredb_txn::{
     commit::{
@@ -34,7 +34,7 @@ use super::{
     apply::{Applier, Replayer},
     budget::Budget,
     checkpoint::{self, CheckpointError, Current, find_current},
-    objects::{ObjectDirectory, ObjectError, Objects},
+    objects::{self, ObjectDirectory, ObjectError, Objects, StorageOptions},
     state::{LoadedState, State},
 };
 
@@ -79,6 +79,8 @@ pub enum OpenError {
     #[error(transparent)]
     Objects(#[from] ObjectError),
     #[error(transparent)]
+    Storage(#[from] objects::StorageError),
+    #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
     #[error("loading the checkpoint: {0}")]
     Load(StorageError),
@@ -120,6 +122,7 @@ pub struct RecoverOptions {
     /// Counts the memory of the state.
     pub budget: Arc<Budget>,
     pub log: LocalWalOptions,
+    pub storage: StorageOptions,
     /// Bytes of the log that are read ahead of what is applied.
     pub piece_bytes: usize,
 }
@@ -127,7 +130,12 @@ pub struct RecoverOptions {
 impl RecoverOptions {
     #[must_use]
     pub fn new(budget: Arc<Budget>) -> Self {
-        Self { budget, log: LocalWalOptions::default(), piece_bytes: PIECE_BYTES }
+        Self {
+            budget,
+            log: LocalWalOptions::default(),
+            storage: StorageOptions::default(),
+            piece_bytes: PIECE_BYTES,
+        }
     }
 }
 
@@ -138,7 +146,7 @@ pub fn recover(
     options: RecoverOptions,
     progress: &RecoveryProgress,
 ) -> Result<Recovered, OpenError> {
-    let RecoverOptions { budget, log: log_options, piece_bytes } = options;
+    let RecoverOptions { budget, log: log_options, storage, piece_bytes } = options;
     let started = env.clock.monotonic();
     progress.begin(RecoveryPhase::Opening, 0);
     check_metastore(&*env.disk)?;
@@ -152,7 +160,7 @@ pub fn recover(
     if report.torn_bytes > 0 {
         tracing::info!(bytes = report.torn_bytes, "cut an unfinished write off the log");
     }
-    let objects: Arc<dyn Objects> = Arc::new(ObjectDirectory::open(env, OBJECT_DIRECTORY)?);
+    let objects = open_objects(env, &storage, &*metastore, database, create)?;
     let current = find_current(&*objects, &*metastore, database, LOG)?;
 
     let (state, ids) = match &current {
@@ -187,6 +195,46 @@ pub fn recover(
         replayed_commits,
         took: env.clock.monotonic().saturating_sub(started),
     })
+}
+
+/// The objects, wherever they are. Their location is remembered once it is this database's.
+fn open_objects(
+    env: &Env,
+    options: &StorageOptions,
+    metastore: &dyn Metastore,
+    database: DatabaseId,
+    first_start: bool,
+) -> Result<Arc<dyn Objects>, OpenError> {
+    let remembered = storage_location(metastore)?;
+    let given = options.location.as_ref();
+    let Some(location) = objects::choose(given, remembered.as_deref(), first_start)? else {
+        return Ok(Arc::new(ObjectDirectory::open(env, OBJECT_DIRECTORY)?));
+    };
+    let opened = location.open(env, options, database, first_start)?;
+    if remembered.is_none() {
+        remember_storage_location(metastore, &location.url())?;
+    }
+    Ok(opened)
+}
+
+/// The objects of a database that no server is using, to look at: nothing is made or removed where
+/// they are. The metastore is asked only if the data directory, the root of `env.disk`, has none.
+pub fn existing_objects(
+    env: &Env,
+    options: &StorageOptions,
+) -> Result<Arc<dyn Objects>, OpenError> {
+    let here = || Arc::new(ObjectDirectory::open_read_only(env, OBJECT_DIRECTORY));
+    if env.disk.exists(OBJECT_DIRECTORY)? || !env.disk.exists(METASTORE_FILE)? {
+        return Ok(here());
+    }
+    check_metastore(&*env.disk)?;
+    let metastore = EmbeddedMetastore::open(env.clone(), METASTORE_FILE)?;
+    let database = open_identity(&metastore, &*env.random, None)?.database_id;
+    let remembered = storage_location(&metastore)?;
+    match objects::choose(options.location.as_ref(), remembered.as_deref(), false)? {
+        None => Ok(here()),
+        Some(location) => Ok(location.open(env, options, database, false)?),
+    }
 }
 
 /// The metastore is made before the log and gets its name when it is whole: no crash leaves a log

@@ -4,28 +4,39 @@ use std::{io::Write, path::PathBuf, process::ExitCode};
 
 use glaredb_engine::storage::{
     checkpoint::{list, show},
-    recovery::OBJECT_DIRECTORY,
+    recovery::existing_objects,
 };
 use glaredb_txn::env::Env;
+
+use super::storage::StorageArguments;
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct ShowArguments {
     /// Data directory.
     #[arg(value_name = "DIR")]
     data_dir: PathBuf,
+    #[command(flatten)]
+    storage: StorageArguments,
 }
 
 /// Exit code 0, 2 if a checkpoint is damaged, 1 if it cannot be read at all.
-pub(crate) fn run(arguments: &ShowArguments) -> ExitCode {
+pub(crate) fn run(arguments: ShowArguments) -> ExitCode {
     if !arguments.data_dir.is_dir() {
         eprintln!("{}: not a directory", arguments.data_dir.display());
         return ExitCode::FAILURE;
     }
     let env = Env::real(&arguments.data_dir);
-    let found = show(&env, OBJECT_DIRECTORY).and_then(|reports| {
-        // Without a manifest nobody knows what is in them.
-        let strays = if reports.is_empty() { list(&env, OBJECT_DIRECTORY)? } else { Vec::new() };
-        Ok((reports, strays))
+    let opened =
+        arguments.storage.options().map_err(|error| error.to_string()).and_then(|storage| {
+            existing_objects(&env, &storage).map_err(|error| error.to_string())
+        });
+    let found = opened.and_then(|objects| {
+        let found = show(&*objects).and_then(|reports| {
+            // Without a manifest nobody knows what is in them.
+            let strays = if reports.is_empty() { list(&*objects)? } else { Vec::new() };
+            Ok((reports, strays))
+        });
+        found.map_err(|error| error.to_string())
     });
     match found {
         Ok((reports, strays)) => {

@@ -3,6 +3,8 @@
 mod checkpoint_show;
 mod log_dump;
 mod server;
+mod storage;
+mod storage_ls;
 
 use std::process::ExitCode;
 
@@ -19,13 +21,16 @@ struct Arguments {
 #[derive(Subcommand, Debug)]
 enum Command {
     /// Run a database.
-    Server(server::ServerArguments),
+    Server(Box<server::ServerArguments>),
     /// Look at a log that no server is using.
     #[command(subcommand)]
     Log(LogCommand),
     /// Look at the checkpoints of a database that no server is using.
     #[command(subcommand)]
     Checkpoint(CheckpointCommand),
+    /// Look at the objects of a database.
+    #[command(subcommand)]
+    Storage(StorageCommand),
 }
 
 #[derive(Subcommand, Debug)]
@@ -40,12 +45,19 @@ enum CheckpointCommand {
     Show(checkpoint_show::ShowArguments),
 }
 
+#[derive(Subcommand, Debug)]
+enum StorageCommand {
+    /// Print each object with its size in bytes and what it is for.
+    Ls(storage_ls::ListArguments),
+}
+
 /// Reads the command line and does what it says.
 #[must_use]
 pub fn run() -> ExitCode {
     match Arguments::parse().command {
-        Command::Server(arguments) => server::run(arguments),
+        Command::Server(arguments) => server::run(*arguments),
         Command::Log(LogCommand::Dump(arguments)) => log_dump::run(&arguments),
-        Command::Checkpoint(CheckpointCommand::Show(arguments)) => checkpoint_show::run(&arguments),
+        Command::Checkpoint(CheckpointCommand::Show(arguments)) => checkpoint_show::run(arguments),
+        Command::Storage(StorageCommand::Ls(arguments)) => storage_ls::run(arguments),
     }
 }

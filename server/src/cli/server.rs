@@ -6,6 +6,7 @@ use std::{
     process::ExitCode,
 };
 
+use super::storage::StorageArguments;
 use crate::{
     logging::{self, LogFormat},
     node::{self, NodeOptions},
@@ -47,6 +48,8 @@ pub(crate) struct ServerArguments {
     /// Most clients at a time.
     #[arg(long, value_name = "COUNT", default_value_t = 1000)]
     max_connections: usize,
+    #[command(flatten)]
+    storage: StorageArguments,
 }
 
 /// Exit code 0 after a clean stop, 1 otherwise.
@@ -55,6 +58,13 @@ pub(crate) fn run(arguments: ServerArguments) -> ExitCode {
     #[cfg(feature = "failpoints")]
     let _failures = fail::FailScenario::setup();
     logging::init(arguments.log_format);
+    let storage = match arguments.storage.options() {
+        Ok(storage) => storage,
+        Err(error) => {
+            tracing::error!("{error}");
+            return ExitCode::FAILURE;
+        }
+    };
     let memory = arguments.memory_limit.unwrap_or_else(|| machine_memory() / 2);
     let options = NodeOptions {
         listen: arguments.listen,
@@ -71,6 +81,7 @@ pub(crate) fn run(arguments: ServerArguments) -> ExitCode {
         store: StoreOptions {
             delta_budget_bytes: memory / 5 * 3,
             checkpoint_log_bytes: arguments.checkpoint_log_size,
+            storage,
             query_memory_bytes: usize::try_from(memory / 5 * 2).unwrap_or(usize::MAX),
         },
     };

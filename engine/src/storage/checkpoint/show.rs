@@ -1,19 +1,16 @@
-//! Reads checkpoints offline, for `glaredb checkpoint show`: no metastore, no log, nothing changed.
+//! Reads checkpoints offline, for `glaredb checkpoint show`: no log, nothing changed.
 
 use std::fmt;
 
 use glaredb_catalog::Catalog;
-use glaredb_txn::{
-    env::Env,
-    ids::{DatabaseId, TableId},
-};
+use glaredb_txn::ids::{DatabaseId, TableId};
 
 use super::{
     CheckpointError, Manifest, PREFIX, envelope, reader,
     section::{ChunkRows, decode_fates},
 };
 use crate::storage::{
-    objects::{ObjectDirectory, ObjectName, Objects},
+    objects::{ObjectName, Objects},
     schema::TableSchema,
 };
 
@@ -50,24 +47,21 @@ pub struct ObjectReport {
     pub problem: Option<String>,
 }
 
-/// Every checkpoint in the data directory that is the root of `env.disk`, newest last. Normally one;
-/// more if the process ended before superseded objects were deleted. A manifest that cannot be read
-/// is an error that names it.
-pub fn show(env: &Env, object_directory: &str) -> Result<Vec<CheckpointReport>, CheckpointError> {
-    let objects = ObjectDirectory::open_read_only(env, object_directory);
+/// Every checkpoint among `objects`, newest last. Normally one; more if the process ended before
+/// superseded objects were deleted. A manifest that cannot be read is an error that names it.
+pub fn show(objects: &dyn Objects) -> Result<Vec<CheckpointReport>, CheckpointError> {
     let mut reports = Vec::new();
     for entry in objects.list(PREFIX)? {
         if entry.name.as_str().ends_with("-manifest") {
-            reports.push(report(&objects, entry.name)?);
+            reports.push(report(objects, entry.name)?);
         }
     }
     reports.sort_by_key(|report| report.manifest.at);
     Ok(reports)
 }
 
-/// Names of all objects of checkpoints in the data directory, whatever they are.
-pub fn list(env: &Env, object_directory: &str) -> Result<Vec<ObjectName>, CheckpointError> {
-    let objects = ObjectDirectory::open_read_only(env, object_directory);
+/// Names of all objects of checkpoints, whatever they are.
+pub fn list(objects: &dyn Objects) -> Result<Vec<ObjectName>, CheckpointError> {
     Ok(objects.list(PREFIX)?.into_iter().map(|entry| entry.name).collect())
 }
 

@@ -91,7 +91,8 @@ impl Node {
             _ => 20_000,
         };
         let budget = Budget::new(1 << 30);
-        let options = RecoverOptions { budget, log: log_options(), piece_bytes };
+        let options =
+            RecoverOptions { log: log_options(), piece_bytes, ..RecoverOptions::new(budget) };
         let mut recovered = recover(&env, options, &progress)?;
         let captures = Captures::attach(&mut recovered);
         let applier = recovered.applier.take().expect("not started yet");
