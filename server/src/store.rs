@@ -32,6 +32,8 @@ pub struct StoreOptions {
     pub checkpoint_log_bytes: u64,
     /// Where objects are.
     pub storage: StorageOptions,
+    /// Memory for what is decoded of segments.
+    pub resident_bytes: usize,
     /// Memory all running queries share.
     pub query_memory_bytes: usize,
 }
@@ -92,6 +94,7 @@ impl Store {
             budget_bytes: options.delta_budget_bytes,
             checkpoint_log_bytes: options.checkpoint_log_bytes,
             storage: options.storage.clone(),
+            resident_bytes: options.resident_bytes,
             progress,
             ..OpenOptions::default()
         };

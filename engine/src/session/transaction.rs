@@ -37,6 +37,7 @@ use crate::{
     storage::{
         database::Database,
         temporary::TemporaryCommit,
+        warmed::Warmed,
         write_set::{self, WriteSet},
     },
 };
@@ -239,6 +240,7 @@ impl Transaction {
             snapshot,
             own: self.writes.clone(),
             temporary: self.temporary.read(),
+            warmed: Warmed::new(self.database.segments().clone()),
         };
         Ok((Arc::new(view), catalog))
     }
@@ -253,7 +255,9 @@ impl Transaction {
         let database = Arc::clone(&self.database);
         let own = self.writes.clone();
         let temporary = view.temporary.clone();
-        Ok((Arc::new(StatementView { database, snapshot, own, temporary }), catalog))
+        let warmed = Warmed::new(database.segments().clone());
+        let view = StatementView { database, snapshot, own, temporary, warmed };
+        Ok((Arc::new(view), catalog))
     }
 
     /// The write set, made at the first write.

@@ -36,6 +36,7 @@ use super::{
     horizon::HorizonKeeper,
     objects::{Objects, Pace},
     recovery::Recovered,
+    segment::{Resident, SegmentStore},
     state::State,
 };
 
@@ -52,6 +53,7 @@ pub(super) struct Shared {
     pub(super) leadership: Leadership,
     pub(super) wal: Arc<LocalWal>,
     pub(super) objects: Arc<dyn Objects>,
+    pub(super) segments: SegmentStore,
     pub(super) state: Arc<State>,
     pub(super) ids: Arc<CommitIds>,
     pub(super) leader: LeaderHandle,
@@ -130,12 +132,18 @@ impl Shared {
             Arc::clone(&env.random),
             recovered.checkpoint,
         );
+        let segments = SegmentStore {
+            objects: Arc::clone(&recovered.objects),
+            database: recovered.database,
+            resident: Resident::new(options.resident_bytes),
+        };
         Self {
             env,
             database: recovered.database,
             leadership: recovered.leadership,
             wal: recovered.wal,
             objects: recovered.objects,
+            segments,
             state: recovered.state,
             ids: recovered.ids,
             leader,

@@ -37,6 +37,7 @@ use super::{
     recovery::{
         LOG, OpenError, RecoverOptions, Recovered, RecoveryPhase, RecoveryProgress, recover,
     },
+    segment::SegmentStore,
     state::State,
     table::Table,
 };
@@ -54,6 +55,8 @@ pub struct OpenOptions {
     pub horizon_interval: Duration,
     pub log: LocalWalOptions,
     pub storage: StorageOptions,
+    /// Memory for decoded parts of segments.
+    pub resident_bytes: usize,
     /// Follows the opening; the caller keeps a clone to ask.
     pub progress: Arc<RecoveryProgress>,
 }
@@ -66,10 +69,14 @@ impl Default for OpenOptions {
             horizon_interval: Duration::from_millis(250),
             log: LocalWalOptions::default(),
             storage: StorageOptions::default(),
+            resident_bytes: RESIDENT_BYTES_DEFAULT,
             progress: Arc::default(),
         }
     }
 }
+
+/// Of [`OpenOptions::resident_bytes`].
+const RESIDENT_BYTES_DEFAULT: usize = 256 << 20;
 
 /// Why the node must stop: log, state or metastore failed. Reads may go on until it does.
 pub type Fatal = Arc<str>;
@@ -128,6 +135,12 @@ impl Database {
     #[must_use]
     pub fn state(&self) -> &Arc<State> {
         &self.shared.state
+    }
+
+    /// Where segments are, and what of them is in memory.
+    #[must_use]
+    pub fn segments(&self) -> &SegmentStore {
+        &self.shared.segments
     }
 
     /// Published snapshots; readers `register` theirs.

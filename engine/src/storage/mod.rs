@@ -31,6 +31,7 @@ pub mod table;
 pub mod temporary;
 #[cfg(test)]
 mod testing;
+pub mod warmed;
 pub mod write_set;
 
 pub use error::StorageError;

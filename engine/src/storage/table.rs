@@ -13,6 +13,7 @@ use glaredb_txn::ids::{Locator, RowId, SegmentId, TableId, Timestamp};
 use parking_lot::{Mutex, RwLock};
 
 mod edit;
+mod list;
 mod load;
 mod prepared;
 mod replay;
@@ -22,9 +23,10 @@ mod tests;
 mod view;
 mod write;
 
+pub use list::TableList;
 pub(crate) use replay::TableReplay;
 pub use segment::{SegmentDeletions, TableSegment};
-pub use view::{ScanUnit, TableView, Visibility};
+pub use view::{ScanUnit, SegmentView, TableView, Visibility};
 pub(crate) use write::{Tally, Target};
 
 use super::{
@@ -105,14 +107,14 @@ impl Table {
     /// registered. Cheap: only the open block is copied.
     #[must_use]
     pub fn view(&self, at: Timestamp) -> TableView {
-        TableView::new(&self.schema(), &self.chunk_list(), at)
+        TableView::new(&self.schema(), &self.list(), at)
     }
 
     /// The same, in the columns of `schema`: an earlier version, or that which the reader's transaction
     /// brings.
     #[must_use]
     pub fn view_as(&self, schema: &Arc<TableSchema>, at: Timestamp) -> TableView {
-        TableView::new(schema, &self.chunk_list(), at)
+        TableView::new(schema, &self.list(), at)
     }
 
     /// The version of the row with this encoded primary key that is visible at `at`. `None` also

@@ -77,12 +77,13 @@ pub(crate) fn run(arguments: ServerArguments) -> ExitCode {
         insecure: arguments.insecure,
         connections_max: arguments.max_connections,
         log_statements_ms: arguments.log_slow_statements,
-        // Data stays, queries come and go: more for the former.
         store: StoreOptions {
-            delta_budget_bytes: memory / 5 * 3,
+            // Data stays, queries come and go: more for the former.
+            delta_budget_bytes: memory / 10 * 5,
             checkpoint_log_bytes: arguments.checkpoint_log_size,
             storage,
-            query_memory_bytes: usize::try_from(memory / 5 * 2).unwrap_or(usize::MAX),
+            resident_bytes: usize::try_from(memory / 10 * 2).unwrap_or(usize::MAX),
+            query_memory_bytes: usize::try_from(memory / 10 * 3).unwrap_or(usize::MAX),
         },
     };
     match node::run(options) {

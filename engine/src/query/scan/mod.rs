@@ -63,7 +63,7 @@ use crate::{
     session::{StatementContext, errors::storage_error},
     storage::{
         StorageError, database::Database, schema::TableSchema, table::Table,
-        temporary::TemporarySnapshot, write_set::WriteSet,
+        temporary::TemporarySnapshot, warmed::Warmed, write_set::WriteSet,
     },
 };
 
@@ -200,6 +200,8 @@ pub struct StatementView {
     pub own: Option<Arc<Mutex<WriteSet>>>,
     /// The session's temporary tables, if it has any.
     pub temporary: Option<Arc<TemporarySnapshot>>,
+    /// What the statement's reads by key and place found in objects.
+    pub warmed: Warmed,
 }
 
 impl StatementView {

@@ -197,7 +197,7 @@ impl Segment {
 }
 
 /// Ranges in order, those that touch as one.
-fn merged(mut ranges: Vec<Range<u32>>) -> Vec<Range<u32>> {
+pub(super) fn merged(mut ranges: Vec<Range<u32>>) -> Vec<Range<u32>> {
     ranges.sort_unstable_by_key(|range| range.start);
     let mut merged: Vec<Range<u32>> = Vec::with_capacity(ranges.len());
     for range in ranges {

@@ -40,6 +40,7 @@ use super::{
     filter::KeyFilter,
     format::{Properties, ROW_ID_FIELD, TIMESTAMP_FIELD},
     index::{Extent, SegmentIndex},
+    lookup,
     meta::{SegmentMeta, SortOrder},
     pages::{self, Pieces},
     resident::{Content, FILTER, PartId, Resident},
@@ -157,7 +158,7 @@ pub enum Answer<T> {
 }
 
 /// What was warmed: it stays while this does, whatever the budget is.
-#[derive(Default)]
+#[derive(Clone, Default, Debug)]
 pub struct Held {
     filters: HashMap<usize, Arc<KeyFilter>>,
     parts: HashMap<(usize, usize), Part>,
@@ -212,6 +213,18 @@ impl Part {
     pub(super) fn range(&self, rows: &Range<u32>) -> (&ArrayRef, Range<usize>) {
         let first = self.place(rows.start);
         (&self.array, first..first + rows.len())
+    }
+}
+
+impl std::fmt::Debug for SegmentStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SegmentStore").field("database", &self.database).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Segment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Segment({}, {})", self.id, self.meta.name)
     }
 }
 
@@ -519,6 +532,12 @@ impl Segment {
             {
                 *rows = None;
             }
+            // Rows that are held already stay: who asked for them may do so again.
+            let held = held.parts.get(&(*row_group, *place)).map(|part| part.rows.as_deref());
+            *rows = match (rows.take(), held) {
+                (Some(wanted), Some(Some(held))) => Some(lookup::merged([&wanted, held].concat())),
+                (wanted, _) => wanted,
+            };
         }
         let filters: Vec<(usize, Extent)> = needs
             .filters

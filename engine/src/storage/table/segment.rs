@@ -3,17 +3,27 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU32, Ordering},
     },
 };
 
 use bytes::Bytes;
-use glaredb_txn::ids::{Locator, RowId, SegmentId, Timestamp};
+use glaredb_txn::{
+    codec::Reader,
+    ids::{Locator, RowId, SegmentId, Timestamp},
+};
 use parking_lot::RwLock;
 use roaring::RoaringBitmap;
 
-use crate::storage::{record::AddedSegment, state::SegmentImage, state_hash::row_hash};
+use crate::storage::{
+    StorageError,
+    record::AddedSegment,
+    schema::TableSchema,
+    segment::{Segment, SegmentMeta, SegmentStore},
+    state::SegmentImage,
+    state_hash::row_hash,
+};
 
 /// What the log says of a segment. Its rows never change.
 #[derive(Debug)]
@@ -23,6 +33,10 @@ pub struct TableSegment {
     fingerprint: u64,
     meta: Bytes,
     deletions: SegmentDeletions,
+    decoded: OnceLock<Arc<SegmentMeta>>,
+    opened: RwLock<Option<Arc<Segment>>>,
+    /// One reader opens it, the others wait.
+    opening: tokio::sync::Mutex<()>,
 }
 
 /// Which rows of a segment are deleted: a bitmap of what no reader sees any more, and timestamps of
@@ -130,6 +144,9 @@ impl TableSegment {
             fingerprint: added.fingerprint,
             meta: added.meta.clone(),
             deletions: SegmentDeletions::default(),
+            decoded: OnceLock::new(),
+            opened: RwLock::default(),
+            opening: tokio::sync::Mutex::default(),
         }
     }
 
@@ -143,6 +160,9 @@ impl TableSegment {
             fingerprint: image.fingerprint,
             meta: image.meta,
             deletions: SegmentDeletions { inner: RwLock::new(inner), count: AtomicU32::new(count) },
+            decoded: OnceLock::new(),
+            opened: RwLock::default(),
+            opening: tokio::sync::Mutex::default(),
         }
     }
 
@@ -175,6 +195,49 @@ impl TableSegment {
         &self.meta
     }
 
+    /// [`meta`](Self::meta), decoded. Error: it is not what a segment's writer wrote.
+    pub fn description(&self) -> Result<&Arc<SegmentMeta>, StorageError> {
+        if let Some(decoded) = self.decoded.get() {
+            return Ok(decoded);
+        }
+        let mut input = Reader::of(&self.meta);
+        let decoded = SegmentMeta::decode(&mut input)?;
+        input
+            .finish()
+            .map_err(|e| StorageError::corrupt("segment's description", e.to_string()))?;
+        Ok(self.decoded.get_or_init(|| Arc::new(decoded)))
+    }
+
+    /// The segment, if its footer is in memory.
+    #[must_use]
+    pub fn opened(&self) -> Option<Arc<Segment>> {
+        self.opened.read().clone()
+    }
+
+    /// The segment; its footer is read if it is not in memory. `schema`: of any version that knows its
+    /// columns. Errors: as [`SegmentStore::open`].
+    pub async fn open(
+        &self,
+        store: &SegmentStore,
+        schema: &TableSchema,
+    ) -> Result<Arc<Segment>, StorageError> {
+        if let Some(opened) = self.opened() {
+            return Ok(opened);
+        }
+        let _one = self.opening.lock().await;
+        if let Some(opened) = self.opened() {
+            return Ok(opened);
+        }
+        let opened = Arc::new(store.open(self.segment, self.description()?, schema).await?);
+        *self.opened.write() = Some(Arc::clone(&opened));
+        Ok(opened)
+    }
+
+    /// Forgets the footer; who holds the segment goes on with it.
+    pub fn close(&self) {
+        *self.opened.write() = None;
+    }
+
     #[must_use]
     pub fn deletions(&self) -> &SegmentDeletions {
         &self.deletions
@@ -182,7 +245,8 @@ impl TableSegment {
 
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        size_of::<Self>() + self.meta.len() + self.deletions.memory_bytes()
+        let footer = self.opened.read().as_ref().map_or(0, |segment| segment.memory_bytes());
+        size_of::<Self>() + self.meta.len() + self.deletions.memory_bytes() + footer
     }
 
     /// Rows not deleted, and what they add to the table's state hash: the object cannot be read when

@@ -8,12 +8,12 @@ use arrow::{
     datatypes::{Schema, SchemaRef},
 };
 use glaredb_txn::ids::{Locator, SegmentId, Timestamp};
+use roaring::RoaringBitmap;
+
+use super::{TableList, TableSegment};
 
 use crate::storage::{
-    chunk::{
-        Chunk,
-        block::{Block, RowIds, RowNumbers},
-    },
+    chunk::block::{Block, RowIds, RowNumbers},
     schema::TableSchema,
 };
 
@@ -21,11 +21,40 @@ use crate::storage::{
 #[derive(Clone, Debug)]
 pub struct TableView {
     at: Timestamp,
+    list: TableList,
     units: Vec<ScanUnit>,
+    segments: Vec<SegmentView>,
+}
+
+/// Rows in an object, as a view sees them.
+#[derive(Clone, Debug)]
+pub struct SegmentView {
+    segment: Arc<TableSegment>,
+    deleted: Arc<RoaringBitmap>,
+}
+
+impl SegmentView {
+    #[must_use]
+    pub fn segment(&self) -> &Arc<TableSegment> {
+        &self.segment
+    }
+
+    /// Rows, by their numbers in the segment, that were deleted at or before the view's timestamp. Rows
+    /// that were committed after it are still to be left out.
+    #[must_use]
+    pub fn deleted(&self) -> &Arc<RoaringBitmap> {
+        &self.deleted
+    }
 }
 
 impl TableView {
-    pub(super) fn new(schema: &Arc<TableSchema>, chunks: &[Arc<Chunk>], at: Timestamp) -> Self {
+    pub(super) fn new(schema: &Arc<TableSchema>, list: &TableList, at: Timestamp) -> Self {
+        let segments = list.segments().iter().map(|segment| SegmentView {
+            segment: Arc::clone(segment),
+            deleted: segment.deletions().at(at),
+        });
+        let segments = segments.collect();
+        let chunks = list.chunks();
         let mut units = Vec::with_capacity(chunks.len());
         for chunk in chunks {
             let segment = chunk.segment();
@@ -37,7 +66,7 @@ impl TableView {
                 }
             }
         }
-        Self { at, units }
+        Self { at, list: list.clone(), units, segments }
     }
 
     #[must_use]
@@ -45,13 +74,25 @@ impl TableView {
         self.at
     }
 
-    /// In order of segment and row. A unit may still have no visible row.
+    /// Rows in memory, in order of segment and row. A unit may still have no visible row.
     #[must_use]
     pub fn units(&self) -> &[ScanUnit] {
         &self.units
     }
 
-    /// Number of visible rows; counts, it does not estimate.
+    /// Rows in objects, by segment.
+    #[must_use]
+    pub fn segments(&self) -> &[SegmentView] {
+        &self.segments
+    }
+
+    /// Where the rows lie that it shows.
+    #[must_use]
+    pub fn list(&self) -> &TableList {
+        &self.list
+    }
+
+    /// Number of visible rows in memory; counts, it does not estimate.
     #[must_use]
     pub fn visible_rows(&self) -> usize {
         self.units.iter().map(ScanUnit::visible_rows).sum()

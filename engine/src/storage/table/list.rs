@@ -1,0 +1,62 @@
+//! The sources of a table's rows at one moment.
+
+use std::sync::Arc;
+
+use glaredb_txn::ids::SegmentId;
+
+use super::{Table, TableSegment, chunk_in};
+use crate::storage::chunk::Chunk;
+
+/// Chunks and segments that hold a table's rows, as one edit left them and the next one finds them:
+/// every row once. Immutable, but for deletions and for rows that are added to the open chunk.
+#[derive(Clone, Debug)]
+pub struct TableList {
+    /// By segment.
+    chunks: Arc<Vec<Arc<Chunk>>>,
+    /// By segment.
+    segments: Arc<Vec<Arc<TableSegment>>>,
+}
+
+impl TableList {
+    pub(crate) fn chunks(&self) -> &[Arc<Chunk>] {
+        &self.chunks
+    }
+
+    #[must_use]
+    pub fn segments(&self) -> &[Arc<TableSegment>] {
+        &self.segments
+    }
+
+    pub(crate) fn chunk(&self, segment: SegmentId) -> Option<&Arc<Chunk>> {
+        chunk_in(&self.chunks, segment)
+    }
+
+    #[must_use]
+    pub fn segment(&self, segment: SegmentId) -> Option<&Arc<TableSegment>> {
+        let at = self.segments.binary_search_by_key(&segment, |s| s.segment()).ok()?;
+        Some(&self.segments[at])
+    }
+
+    #[must_use]
+    pub fn has_source(&self, source: SegmentId) -> bool {
+        self.chunk(source).is_some() || self.segment(source).is_some()
+    }
+}
+
+impl Table {
+    /// The sources of the rows now. Of a statement that uses the key index: an edit may come between,
+    /// after which rows of chunks in the list are [not in the index](Table::forget_keys) any more. So who
+    /// found nothing asks [`Table::is_edited_since`], and if so, all over again.
+    #[must_use]
+    pub fn list(&self) -> TableList {
+        // Under both locks, as an edit replaces both: rows neither twice nor not at all.
+        let (chunks, segments) = (self.chunks.read(), self.segments.read());
+        TableList { chunks: Arc::clone(&chunks), segments: Arc::clone(&segments) }
+    }
+
+    /// Has an edit been applied since?
+    #[must_use]
+    pub fn is_edited_since(&self, list: &TableList) -> bool {
+        !Arc::ptr_eq(&self.segments.read(), &list.segments)
+    }
+}

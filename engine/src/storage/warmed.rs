@@ -1,0 +1,151 @@
+//! Reads that may have to wait for an object.
+//!
+//! Chunks answer at once; of a segment something may have to be fetched and decoded first. What reads
+//! is synchronous all the same: it answers from memory, or ends with [`ReadError::Cold`], which says
+//! what it missed. Whoever may wait [warms](Warmed::warm) that and asks again, which
+//! [`Warmed::answer`] does. So there is one implementation of each read, and one that finds everything
+//! in memory never leaves its thread.
+
+use std::{collections::HashMap, sync::Arc};
+
+use glaredb_txn::ids::SegmentId;
+use parking_lot::Mutex;
+
+use super::{
+    StorageError,
+    schema::TableSchema,
+    segment::{Answer, Held, Needs, Segment, SegmentStore},
+    table::TableSegment,
+};
+
+/// Rounds after which a read that still misses something is given up as a fault of ours.
+const ROUNDS_MAX: usize = 1_000;
+
+/// Why a read has no answer.
+#[derive(Debug)]
+pub enum ReadError {
+    /// Something is to be warmed before.
+    Cold(ColdReads),
+    Failed(StorageError),
+}
+
+impl From<StorageError> for ReadError {
+    fn from(error: StorageError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// What a read missed.
+#[derive(Debug, Default)]
+pub struct ColdReads(Vec<ColdRead>);
+
+#[derive(Debug)]
+struct ColdRead {
+    segment: Arc<TableSegment>,
+    schema: Arc<TableSchema>,
+    /// `None`: the segment is not open.
+    needs: Option<Needs>,
+}
+
+impl ColdReads {
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Goes on where there is an answer; keeps what is cold, so that all of it is warmed at once.
+    pub fn note<T>(&mut self, answer: Result<T, ReadError>) -> Result<Option<T>, StorageError> {
+        match answer {
+            Ok(answer) => Ok(Some(answer)),
+            Err(ReadError::Cold(cold)) => {
+                self.0.extend(cold.0);
+                Ok(None)
+            }
+            Err(ReadError::Failed(error)) => Err(error),
+        }
+    }
+
+    /// The end of a read that noted what it missed.
+    pub fn finish(self) -> Result<(), ReadError> {
+        if self.is_empty() { Ok(()) } else { Err(ReadError::Cold(self)) }
+    }
+}
+
+/// What was warmed for one reader: it stays until it is [released](Warmed::release), so that the reader
+/// comes to an end however small the budget of the resident form is.
+#[derive(Debug)]
+pub struct Warmed {
+    store: SegmentStore,
+    held: Mutex<HashMap<SegmentId, Held>>,
+}
+
+impl Warmed {
+    #[must_use]
+    pub fn new(store: SegmentStore) -> Self {
+        Self { store, held: Mutex::default() }
+    }
+
+    #[must_use]
+    pub fn store(&self) -> &SegmentStore {
+        &self.store
+    }
+
+    /// Asks a segment. `schema`: the newest of its table that the caller knows; dropped columns are in
+    /// it.
+    pub fn ask<T>(
+        &self,
+        segment: &Arc<TableSegment>,
+        schema: &Arc<TableSchema>,
+        question: impl FnOnce(&Segment, &Held) -> Result<Answer<T>, StorageError>,
+    ) -> Result<T, ReadError> {
+        let cold = |needs| {
+            let (segment, schema) = (Arc::clone(segment), Arc::clone(schema));
+            ReadError::Cold(ColdReads(vec![ColdRead { segment, schema, needs }]))
+        };
+        let Some(opened) = segment.opened() else { return Err(cold(None)) };
+        let held = self.held.lock();
+        let nothing = Held::default();
+        let held = held.get(&segment.segment()).unwrap_or(&nothing);
+        match question(&opened, held)? {
+            Answer::Here(answer) => Ok(answer),
+            Answer::Cold(needs) => Err(cold(Some(needs))),
+        }
+    }
+
+    /// Fetches and decodes what was missed, segments side by side. Decoding computes.
+    /// Errors: an object is damaged or cannot be read.
+    pub async fn warm(&self, cold: ColdReads) -> Result<(), StorageError> {
+        let reads = cold.0.into_iter().map(|cold| self.warm_one(cold));
+        futures::future::try_join_all(reads).await.map(|_| ())
+    }
+
+    async fn warm_one(&self, cold: ColdRead) -> Result<(), StorageError> {
+        let ColdRead { segment, schema, needs } = cold;
+        let opened = segment.open(&self.store, &schema).await?;
+        let Some(needs) = needs else { return Ok(()) };
+        let mut held = self.held.lock().get(&segment.segment()).cloned().unwrap_or_default();
+        opened.warm(needs, &mut held).await?;
+        self.held.lock().insert(segment.segment(), held);
+        Ok(())
+    }
+
+    /// Asks until there is an answer.
+    pub async fn answer<T>(
+        &self,
+        mut question: impl FnMut(&Self) -> Result<T, ReadError>,
+    ) -> Result<T, StorageError> {
+        for _ in 0..ROUNDS_MAX {
+            match question(self) {
+                Ok(answer) => return Ok(answer),
+                Err(ReadError::Cold(cold)) => self.warm(cold).await?,
+                Err(ReadError::Failed(error)) => return Err(error),
+            }
+        }
+        Err(StorageError::Invalid(format!("a read is still cold after {ROUNDS_MAX} rounds")))
+    }
+
+    /// Gives back what is held.
+    pub fn release(&self) {
+        self.held.lock().clear();
+    }
+}
