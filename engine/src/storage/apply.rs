@@ -334,16 +334,25 @@ impl Applier {
                 Ok::<_, StorageError>(())
             })?,
             Control::Edit(edit) => self.edit(&edit, at)?,
+            Control::Seal { table, segment } => {
+                let table = self.table(table)?;
+                table.seal(segment)?;
+                self.changed.push(table);
+            }
         }
         Ok(())
     }
 
     fn edit(&mut self, edit: &Edit, at: Timestamp) -> Result<(), StorageError> {
-        let job = self.state.change_jobs(|jobs| jobs.remove(&edit.job));
-        let job = job.ok_or_else(|| no_job(edit.job))?;
+        let deletions = self.state.change_jobs(|jobs| {
+            jobs.get_mut(&edit.job).map(|job| std::mem::take(&mut job.deletions))
+        });
+        let deletions = deletions.ok_or_else(|| no_job(edit.job))?;
         let table = self.table(edit.table)?;
         let remap = self.state.take_notes(edit.job);
-        table.edit(edit, &job.deletions, remap, at)?;
+        table.edit(edit, &deletions, remap, at)?;
+        // After the list: there is no moment at which neither names the job's objects.
+        self.state.change_jobs(|jobs| jobs.remove(&edit.job));
         if let Some(newest) = edit.added.iter().map(|added| added.segment).max() {
             self.state.segment_used(newest);
         }

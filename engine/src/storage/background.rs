@@ -3,6 +3,7 @@
 //! ```text
 //! thread storage-keeper      every interval: log the horizon if it moved; let the metastore trail
 //! thread storage-checkpoint  when the log has grown enough, or on request: a checkpoint
+//! thread storage-rewriter    on request: rows of a table go to segments
 //! ```
 //! Both only drive functions that work in small steps, which the simulator drives too.
 
@@ -19,11 +20,12 @@ use std::{
     time::Duration,
 };
 
+use futures::executor::block_on;
 use glaredb_catalog::metastore::Leadership;
 use glaredb_txn::{
     commit::{commit_ids::CommitIds, leader::LeaderHandle},
     env::{Env, JoinHandle, SpawnError},
-    ids::DatabaseId,
+    ids::{DatabaseId, TableId},
     log::local::LocalWal,
 };
 use parking_lot::{Condvar, Mutex};
@@ -36,6 +38,7 @@ use super::{
     horizon::HorizonKeeper,
     objects::{Objects, Pace},
     recovery::Recovered,
+    rewrite::{RewriteError, RewriteSummary, Rewriter, Site},
     segment::{Resident, SegmentStore},
     state::State,
 };
@@ -63,7 +66,8 @@ pub(super) struct Shared {
     pub(super) counters: Counters,
     pub(super) recovery: Duration,
     pub(super) recovery_commits: u64,
-    pub(super) stopping: AtomicBool,
+    pub(super) rewriter: Rewriter,
+    pub(super) stopping: Arc<AtomicBool>,
     checkpoint_log_bytes: u64,
     horizon_interval: Duration,
     fatal: Arc<watch::Sender<Option<Fatal>>>,
@@ -137,6 +141,15 @@ impl Shared {
             database: recovered.database,
             resident: Resident::new(options.resident_bytes),
         };
+        let stopping = Arc::<AtomicBool>::default();
+        let site = Site::new(
+            Arc::clone(&recovered.state),
+            Arc::new(leader.clone()),
+            &segments,
+            Arc::clone(&env.clock),
+            Arc::clone(&stopping),
+            options.rewrite,
+        );
         Self {
             env,
             database: recovered.database,
@@ -153,7 +166,8 @@ impl Shared {
             counters,
             recovery: recovered.took,
             recovery_commits: recovered.replayed_commits,
-            stopping: AtomicBool::new(false),
+            rewriter: Rewriter::new(site),
+            stopping,
             checkpoint_log_bytes: options.checkpoint_log_bytes,
             horizon_interval: options.horizon_interval,
             fatal,
@@ -220,6 +234,14 @@ impl Shared {
     }
 }
 
+/// What is asked of the thread that rewrites.
+pub(super) enum RewriteRequest {
+    Flush(TableId),
+}
+
+/// Who waits for that.
+type RewriteRequester = oneshot::Sender<Result<RewriteSummary, RewriteError>>;
+
 /// Who waits for a checkpoint.
 type Requester = oneshot::Sender<Result<CheckpointSummary, CheckpointError>>;
 
@@ -234,6 +256,15 @@ struct Signals {
 struct SignalState {
     stop: bool,
     requests: Vec<Requester>,
+    rewrites: Vec<(RewriteRequest, RewriteRequester)>,
+}
+
+impl SignalState {
+    fn end(&mut self) {
+        self.stop = true;
+        self.requests.clear();
+        self.rewrites.clear();
+    }
 }
 
 /// The threads.
@@ -253,7 +284,23 @@ impl Background {
         let (keeper, writer) = ("storage-keeper", "storage-checkpoint");
         let keeper = threads.spawn(keeper, body(keeper, keep))?;
         let writer = threads.spawn_background(writer, body(writer, write_checkpoints))?;
-        Ok(Self { signals, threads: Mutex::new(vec![keeper, writer]) })
+        let rewriter = "storage-rewriter";
+        let rewriter = threads.spawn_background(rewriter, body(rewriter, rewrite))?;
+        Ok(Self { signals, threads: Mutex::new(vec![keeper, writer, rewriter]) })
+    }
+
+    pub(super) fn request_rewrite(
+        &self,
+        request: RewriteRequest,
+    ) -> oneshot::Receiver<Result<RewriteSummary, RewriteError>> {
+        let (sender, receiver) = oneshot::channel();
+        let mut state = self.signals.state.lock();
+        // Once stopped, the sender is dropped here, and the receiver says so.
+        if !state.stop {
+            state.rewrites.push((request, sender));
+            self.signals.changed.notify_all();
+        }
+        receiver
     }
 
     pub(super) fn request_checkpoint(
@@ -274,8 +321,7 @@ impl Background {
         shared.stopping.store(true, SeqCst);
         {
             let mut state = self.signals.state.lock();
-            state.stop = true;
-            state.requests.clear();
+            state.end();
             self.signals.changed.notify_all();
         }
         let threads = std::mem::take(&mut *self.threads.lock());
@@ -308,8 +354,7 @@ fn guarded(name: &str, body: fn(&Shared, &Signals), shared: &Shared, signals: &S
     let Err(panic) = catch_unwind(AssertUnwindSafe(|| body(shared, signals))) else { return };
     {
         let mut state = signals.state.lock();
-        state.stop = true;
-        state.requests.clear();
+        state.end();
         signals.changed.notify_all();
     }
     let reason = format!("{name} panicked: {}", text_of(&*panic));
@@ -375,6 +420,39 @@ fn write_checkpoints(shared: &Shared, signals: &Signals) {
         for requester in requests {
             // Who asked may be gone.
             let _ = requester.send(result.clone());
+        }
+    }
+}
+
+fn rewrite(shared: &Shared, signals: &Signals) {
+    let rewriter = &shared.rewriter;
+    let mut old_jobs_ended = false;
+    loop {
+        let requests = {
+            let mut state = signals.state.lock();
+            if !state.stop && state.rewrites.is_empty() {
+                signals.changed.wait_for(&mut state, LOOK_EVERY);
+            }
+            if state.stop {
+                return;
+            }
+            std::mem::take(&mut state.rewrites)
+        };
+        if !old_jobs_ended {
+            match block_on(rewriter.end_old_jobs()) {
+                Ok(()) => old_jobs_ended = true,
+                Err(error) => tracing::warn!(%error, "jobs of an earlier process stay open"),
+            }
+        }
+        for (request, requester) in requests {
+            let result = match request {
+                _ if !old_jobs_ended => {
+                    Err(RewriteError::Later("jobs of an earlier process are open".to_owned()))
+                }
+                RewriteRequest::Flush(table) => block_on(rewriter.flush(table)),
+            };
+            // Who asked may be gone.
+            let _ = requester.send(result);
         }
     }
 }

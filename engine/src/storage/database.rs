@@ -29,7 +29,7 @@ use glaredb_txn::{
 use tokio::sync::{oneshot, watch};
 
 use super::{
-    background::{Background, Captures, Shared},
+    background::{Background, Captures, RewriteRequest, Shared},
     budget::{BUDGET_BYTES_DEFAULT, Budget},
     checkpoint::{CheckpointError, CheckpointSummary},
     objects::StorageOptions,
@@ -37,6 +37,7 @@ use super::{
     recovery::{
         LOG, OpenError, RecoverOptions, Recovered, RecoveryPhase, RecoveryProgress, recover,
     },
+    rewrite::{JobReport, RewriteError, RewriteOptions, RewriteSummary},
     segment::SegmentStore,
     state::State,
     table::Table,
@@ -57,6 +58,8 @@ pub struct OpenOptions {
     pub storage: StorageOptions,
     /// Memory for decoded parts of segments.
     pub resident_bytes: usize,
+    /// How rows move from memory to segments, and these become better ones.
+    pub rewrite: RewriteOptions,
     /// Follows the opening; the caller keeps a clone to ask.
     pub progress: Arc<RecoveryProgress>,
 }
@@ -70,6 +73,7 @@ impl Default for OpenOptions {
             log: LocalWalOptions::default(),
             storage: StorageOptions::default(),
             resident_bytes: RESIDENT_BYTES_DEFAULT,
+            rewrite: RewriteOptions::default(),
             progress: Arc::default(),
         }
     }
@@ -209,6 +213,25 @@ impl Database {
             Ok(result) => result,
             Err(_) => Err(CheckpointError::ShuttingDown),
         }
+    }
+
+    /// The rows of a table that are in memory now go to segments. Errors: the table does not exist;
+    /// something else was first ([`RewriteError::is_passing`]); objects cannot be written.
+    pub async fn flush_now(&self, table: TableId) -> Result<RewriteSummary, RewriteError> {
+        self.rewrite(RewriteRequest::Flush(table)).await
+    }
+
+    async fn rewrite(&self, request: RewriteRequest) -> Result<RewriteSummary, RewriteError> {
+        match self.background.request_rewrite(request).await {
+            Ok(result) => result,
+            Err(_) => Err(RewriteError::ShuttingDown),
+        }
+    }
+
+    /// The last jobs of this process, the newest last.
+    #[must_use]
+    pub fn jobs(&self) -> Vec<JobReport> {
+        self.shared.rewriter.reports()
     }
 
     /// Changes to `Some` once the node must stop.

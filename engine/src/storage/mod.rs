@@ -21,6 +21,7 @@ pub mod placement;
 pub mod record;
 pub mod recovery;
 pub mod remap;
+pub mod rewrite;
 pub mod schema;
 pub mod segment;
 #[cfg(all(test, feature = "testing"))]

@@ -175,6 +175,27 @@ impl StoragePlacement {
         widened.map(|table| table.storage).collect()
     }
 
+    /// Rows of `table` go to another chunk from here on. Refused if `segment` is not its open one.
+    fn seal(&mut self, table: TableId, segment: SegmentId) -> Result<(), Refusal> {
+        let cursor = self.tables.get_mut(&table);
+        let open = cursor.filter(|cursor| cursor.open.is_some_and(|at| at.segment == segment));
+        let Some(cursor) = open else {
+            return Err(Refusal::TooLate(format!("{segment} of {table} is not open")));
+        };
+        (cursor.open, cursor.open_bytes) = (None, 0);
+        Ok(())
+    }
+
+    /// The storages whose key a change replaces: what jobs write is sorted by the one before.
+    fn rekeyed(&self, change: &CatalogChange) -> Vec<TableId> {
+        let key = |table: &descriptor::Table| table.primary_key.as_ref().map(|k| k.columns.clone());
+        let rekeyed = change.upsert_tables.iter().filter(|table| {
+            let old = self.catalog.table_by_storage(table.storage);
+            table.is_stored() && old.is_some_and(|old| key(old) != key(table))
+        });
+        rekeyed.map(|table| table.storage).collect()
+    }
+
     fn admit(&self, changes: &Changes<'_>) -> Result<u64, Refusal> {
         let bytes = changes.memory_estimate();
         let inserts = changes.sections.iter().any(|s| !s.inserts.is_empty());
@@ -309,11 +330,15 @@ impl Placement for StoragePlacement {
         self.next_segment = draft.next_segment;
         self.tables.extend(cursors);
         if let Some(catalog) = changed {
+            let rekeyed = changes.catalog.as_ref().map(|change| self.rekeyed(change));
+            for table in rekeyed.into_iter().flatten() {
+                self.jobs.end_those_of(table);
+            }
             self.tables.retain(|table, _| {
                 let gone = self.catalog.table_by_storage(*table).is_some()
                     && catalog.table_by_storage(*table).is_none();
                 if gone {
-                    self.jobs.forget_table(*table);
+                    self.jobs.end_those_of(*table);
                 }
                 !gone
             });
@@ -417,6 +442,11 @@ impl Placement for StoragePlacement {
                 }
                 self.jobs.edited(&edit, timestamp);
                 Control::Edit(edit)
+            }
+            Control::Seal { table, segment } => {
+                self.check_storage(table)?;
+                self.seal(table, segment)?;
+                Control::Seal { table, segment }
             }
             other @ (Control::CheckpointBegin { .. } | Control::StateHashes { .. }) => other,
         };

@@ -52,6 +52,11 @@ pub enum Control {
     JobEnd(JobId),
     JobDeletions(JobDeletions),
     Edit(Edit),
+    /// A chunk gets no more rows after this record.
+    Seal {
+        table: TableId,
+        segment: SegmentId,
+    },
 }
 
 impl Control {
@@ -82,6 +87,7 @@ impl Control {
                 edit.encode(out.u8(7));
                 &mut out
             }
+            Self::Seal { table, segment } => out.u8(8).varint(table.0.into()).varint(segment.0),
         };
         out.into_bytes()
     }
@@ -98,6 +104,10 @@ impl Control {
             5 => Self::JobEnd(JobId(input.u64().map_err(&err)?)),
             6 => Self::JobDeletions(JobDeletions::decode(&mut input).map_err(&err)?),
             7 => Self::Edit(Edit::decode(&mut input).map_err(&err)?),
+            8 => Self::Seal {
+                table: TableId(input.varint_u32("table").map_err(&err)?),
+                segment: SegmentId(input.varint().map_err(&err)?),
+            },
             other => return Err(err(input.invalid("kind of control record", other.into()))),
         };
         input.finish().map_err(&err)?;

@@ -9,7 +9,7 @@ use glaredb_txn::ids::{Locator, SegmentId};
 use hashbrown::HashMap;
 
 /// No row of the new segments: dead when it was rewritten.
-const GONE: u32 = u32::MAX;
+pub(super) const GONE: u32 = u32::MAX;
 
 /// From places in the inputs of a job to places in what it wrote. 4 bytes for each row of the inputs.
 #[derive(Debug, Default)]
@@ -37,6 +37,15 @@ impl Remap {
             starts.push(starts[starts.len() - 1] + rows);
         }
         Self { inputs: HashMap::new(), starts }
+    }
+
+    /// `inputs`: of each input, by row, its number among all rows written, or [`GONE`].
+    #[must_use]
+    pub(super) fn from_inputs(
+        rows: &[u32],
+        inputs: impl IntoIterator<Item = (SegmentId, Vec<u32>)>,
+    ) -> Self {
+        Self { inputs: inputs.into_iter().collect(), ..Self::new(rows) }
     }
 
     /// The row at `from` is the `number`th of all rows written, counted from 0.

@@ -3,6 +3,7 @@
 //!
 //! - [`database`]: an open [`Database`](super::database::Database) with its threads, crashed and
 //!   opened again.
+//! - [`rewriting`]: such a database whose rows move to segments.
 //! - [`world`]: everything stepped by hand in an order drawn from a seed, checked against a model;
 //!   [`seeds`] runs many of them, [`fail_points`] one per fail point and kind of failure.
 
@@ -10,6 +11,7 @@ mod database;
 #[cfg(feature = "failpoints")]
 mod fail_points;
 mod node;
+mod rewriting;
 mod seeds;
 mod tables;
 mod world;

@@ -25,6 +25,7 @@ mod write;
 
 pub use list::TableList;
 pub(crate) use replay::TableReplay;
+pub(crate) use segment::CapturedDeletions;
 pub use segment::{SegmentDeletions, TableSegment};
 pub use view::{ScanUnit, SegmentView, TableView, Visibility};
 pub(crate) use write::{Tally, Target};

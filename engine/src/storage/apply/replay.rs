@@ -181,6 +181,11 @@ impl Replayer {
                     queues.newest = (position, *timestamp);
                     Ok(true)
                 }
+                Control::Seal { table, segment } => {
+                    self.queue_of(table, queues)?.push(Step::Seal { position, segment });
+                    queues.newest = (position, *timestamp);
+                    Ok(true)
+                }
                 _ => Ok(false),
             },
             _ => Ok(false),

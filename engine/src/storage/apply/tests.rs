@@ -399,6 +399,7 @@ fn jobs() -> Vec<Control> {
             added: vec![added(12, 5), added(13, 1)],
             deletions,
         }),
+        Control::Seal { table, segment: SegmentId(14) },
     ]
 }
 

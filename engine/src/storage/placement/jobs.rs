@@ -42,12 +42,16 @@ struct OpenJob {
     overtaken: bool,
 }
 
-impl Jobs {
-    /// Is nothing being rewritten, and was nothing lately?
-    fn is_idle(&self) -> bool {
-        self.inputs.is_empty() && self.removed.is_empty()
+impl OpenJob {
+    fn check_not_overtaken(&self, id: JobId) -> Result<(), Refusal> {
+        match self.overtaken {
+            true => Err(late(&format!("a large commit deletes rows of what {id} rewrites"))),
+            false => Ok(()),
+        }
     }
+}
 
+impl Jobs {
     /// Do these sections delete rows only by places that these still have?
     pub(super) fn check(&self, sections: &[Section<'_>]) -> Result<(), Refusal> {
         if self.removed.is_empty() {
@@ -80,8 +84,13 @@ impl Jobs {
 
     /// A part with these sections was placed.
     pub(super) fn part(&mut self, id: CommitId, sections: &[Section<'_>]) {
+        let mut last = None;
         for row in sections.iter().flat_map(|section| section.deletes.iter()).flatten() {
             let segment = row.locator.segment;
+            // Rows of one source come together.
+            if last.replace(segment) == Some(segment) {
+                continue;
+            }
             self.parts.entry(id).or_default().insert(segment);
             if let Some(job) = self.inputs.get(&segment).and_then(|job| self.open.get_mut(job)) {
                 job.overtaken = true;
@@ -96,13 +105,12 @@ impl Jobs {
 
     /// Nobody reads below `horizon`, so nobody names what was removed before.
     pub(super) fn raise_horizon(&mut self, horizon: Timestamp) {
-        if !self.is_idle() {
-            self.removed.retain(|_, at| *at >= horizon);
-        }
+        self.removed.retain(|_, at| *at >= horizon);
     }
 
-    /// The table's storage is gone, or was never there.
-    pub(super) fn forget_table(&mut self, table: TableId) {
+    /// The table's storage is gone, or its rows are to be sorted otherwise: no edit of its jobs is
+    /// taken. Whoever runs them logs their ends.
+    pub(super) fn end_those_of(&mut self, table: TableId) {
         let gone: Vec<JobId> =
             self.open.iter().filter(|(_, job)| job.table == table).map(|(id, _)| *id).collect();
         gone.into_iter().for_each(|job| self.end(job));
@@ -154,6 +162,7 @@ impl Jobs {
         let id = request.job;
         let (remap, as_of) = notes(state, id)?;
         let job = self.open.get_mut(&id).ok_or_else(|| is_over(id))?;
+        job.check_not_overtaken(id)?;
         let taken = job.remembered.len().min(TAKEN_ALONG_MAX);
         let translated = translate(&job.remembered[..taken], &remap, as_of)?;
         job.remembered.drain(..taken);
@@ -167,9 +176,7 @@ impl Jobs {
         let id = request.job;
         let (remap, as_of) = notes(state, id)?;
         let job = self.open.get(&id).ok_or_else(|| is_over(id))?;
-        if job.overtaken {
-            return Err(late(&format!("a large commit deletes rows of what {id} rewrites")));
-        }
+        job.check_not_overtaken(id)?;
         if job.remembered.len() > TAKEN_ALONG_MAX {
             return Err(late(&format!("{} deletions came meanwhile", job.remembered.len())));
         }

@@ -435,6 +435,13 @@ impl Segment {
         self.starts[row_group]..self.starts[row_group + 1]
     }
 
+    /// The row group that has a row, and the rows of it. Panics if there is no such row.
+    #[must_use]
+    pub fn row_group_of(&self, row: u32) -> (usize, Range<u32>) {
+        let (row_group, _) = self.place_of(row);
+        (row_group, self.row_group_rows(row_group))
+    }
+
     /// Bytes of what was decoded when it was opened.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {

@@ -218,6 +218,16 @@ impl SegmentWriter {
         Ok(())
     }
 
+    /// About how large the object is so far.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        let open = self.open.as_ref();
+        let open: usize = open.map_or(0, |open| {
+            open.columns.iter().map(ArrowColumnWriter::get_estimated_total_bytes).sum()
+        });
+        self.written + open as u64
+    }
+
     fn check_shape(
         &self,
         batch: &RecordBatch,

@@ -20,11 +20,11 @@ use crate::storage::{
 };
 
 /// Real time and threads; the disk forgets.
-fn env(sim: &SimEnv) -> Env {
+pub(super) fn env(sim: &SimEnv) -> Env {
     Env { clock: Arc::new(SystemClock), threads: Arc::new(SystemThreads), ..sim.env() }
 }
 
-fn options() -> OpenOptions {
+pub(super) fn options() -> OpenOptions {
     let mut options = OpenOptions { budget_bytes: 256 << 20, ..OpenOptions::default() };
     options.log.file_bytes = 4 << 20;
     // Nothing takes or frees space behind a test's back.
@@ -33,28 +33,28 @@ fn options() -> OpenOptions {
     options
 }
 
-fn open(sim: &SimEnv) -> Arc<Database> {
+pub(super) fn open(sim: &SimEnv) -> Arc<Database> {
     Database::open(options(), env(sim)).expect("opens")
 }
 
 /// Pulls the plug under a running database.
-fn crash(sim: &SimEnv, db: Arc<Database>) {
+pub(super) fn crash(sim: &SimEnv, db: Arc<Database>) {
     sim.disk.crash();
     // Its threads fail on their next write and end.
     stop(db);
 }
 
 /// Ends it and all that it has open, as the end of the process does.
-fn stop(db: Arc<Database>) {
+pub(super) fn stop(db: Arc<Database>) {
     db.shutdown();
     assert!(Arc::into_inner(db).is_some(), "nobody else holds the database");
 }
 
-fn begin(db: &Database) -> Transaction {
+pub(super) fn begin(db: &Database) -> Transaction {
     Transaction::begin(db.state(), db.snapshots().register().snapshot())
 }
 
-fn commit(db: &Database, transaction: Transaction) -> Answer {
+pub(super) fn commit(db: &Database, transaction: Transaction) -> Answer {
     let id = db.leader().new_commit_id();
     let (parts, request) = transaction.finish(id);
     for (sequence, payload) in (0..).zip(parts) {
@@ -67,12 +67,12 @@ fn commit(db: &Database, transaction: Transaction) -> Answer {
     block_on(db.commit(request))
 }
 
-fn commit_ok(db: &Database, transaction: Transaction) {
+pub(super) fn commit_ok(db: &Database, transaction: Transaction) {
     let answer = commit(db, transaction);
     assert!(matches!(answer, Answer::Committed { .. }), "{answer:?}");
 }
 
-fn create_table(db: &Database, name: &str) -> TableId {
+pub(super) fn create_table(db: &Database, name: &str) -> TableId {
     let mut transaction = begin(db);
     let catalog = transaction.catalog();
     let (storage, oid) = (catalog.next_table_id(), catalog.next_oid());
@@ -83,26 +83,26 @@ fn create_table(db: &Database, name: &str) -> TableId {
     storage
 }
 
-fn table(db: &Database, storage: TableId) -> Arc<Table> {
+pub(super) fn table(db: &Database, storage: TableId) -> Arc<Table> {
     db.table(storage).expect("the table is there")
 }
 
-fn put(db: &Database, storage: TableId, effects: &Effects) -> Answer {
+pub(super) fn put(db: &Database, storage: TableId, effects: &Effects) -> Answer {
     let mut transaction = begin(db);
     transaction.put(&table(db, storage), effects.clone());
     commit(db, transaction)
 }
 
-fn content(db: &Database, storage: TableId) -> BTreeMap<i64, String> {
+pub(super) fn content(db: &Database, storage: TableId) -> BTreeMap<i64, String> {
     let guard = db.snapshots().register();
-    tables::content(&table(db, storage), guard.timestamp())
+    tables::content(&table(db, storage), db.segments(), guard.timestamp())
 }
 
-fn values(keys: impl IntoIterator<Item = i64>, text: &str) -> Effects {
+pub(super) fn values(keys: impl IntoIterator<Item = i64>, text: &str) -> Effects {
     keys.into_iter().map(|key| (key, Some(format!("{text} {key}")))).collect()
 }
 
-fn apply(model: &mut BTreeMap<i64, String>, effects: Effects) {
+pub(super) fn apply(model: &mut BTreeMap<i64, String>, effects: Effects) {
     for (key, value) in effects {
         match value {
             Some(value) => model.insert(key, value),

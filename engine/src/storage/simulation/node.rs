@@ -35,6 +35,7 @@ use crate::storage::{
     placement::StoragePlacement,
     record::Control,
     recovery::{LOG, OpenError, RecoverOptions, RecoveryProgress, recover},
+    segment::{Resident, SegmentStore},
     state::State,
 };
 
@@ -49,6 +50,7 @@ pub(super) struct Node {
     pub(super) ids: Arc<CommitIds>,
     pub(super) pipeline: Arc<Pipeline>,
     pub(super) store: CheckpointStore,
+    pub(super) segments: SegmentStore,
     term: Term,
     next_id: u64,
     wal: Arc<LocalWal>,
@@ -110,6 +112,11 @@ impl Node {
         };
         let pipeline = Pipeline::start(&env, parts, LeaderOptions::default())
             .map_err(|e| OpenError::Start(e.into()))?;
+        let segments = SegmentStore {
+            objects: recovered.objects.clone(),
+            database: recovered.database,
+            resident: Resident::new(0),
+        };
         let store = CheckpointStore::new(
             recovered.objects,
             recovered.leadership,
@@ -123,6 +130,7 @@ impl Node {
             ids: recovered.ids,
             pipeline,
             store,
+            segments,
             term,
             next_id: 1,
             wal: recovered.wal,

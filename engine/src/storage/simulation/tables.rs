@@ -5,20 +5,22 @@ use std::{collections::BTreeMap, sync::Arc};
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringViewArray};
 use arrow::datatypes::Int64Type;
 use bytes::Bytes;
+use futures::executor::block_on;
 use glaredb_catalog::{
     Catalog, CatalogChange, conflict,
     descriptor::{self, PrimaryKey, builtin},
 };
 use glaredb_txn::{
     commit::message::CommitRequest,
-    ids::{CommitId, Locator, SchemaVersion, Snapshot, TableId, Timestamp},
+    ids::{CommitId, Locator, RowId, SchemaVersion, Snapshot, TableId, Timestamp},
 };
 
 use crate::storage::{
     codec::key::EncodedKeys,
     schema::TableSchema,
+    segment::{Projection, SegmentStore},
     state::State,
-    table::{Table, Visibility},
+    table::{SegmentView, Table, TableView, Visibility},
     write_set::{Deletion, WriteSet},
 };
 
@@ -169,13 +171,76 @@ fn batch(schema: &TableSchema, rows: &[(i64, &String)]) -> RecordBatch {
     RecordBatch::try_new(schema.arrow().clone(), columns).expect("the table's columns")
 }
 
+/// A row as some source has it.
+struct Found {
+    value: String,
+    row_id: RowId,
+    at: Locator,
+}
+
 /// What the table holds at `at`; checks on the way that the key index agrees with the scan.
-pub(super) fn content(table: &Table, at: Timestamp) -> BTreeMap<i64, String> {
-    let schema = table.schema();
+pub(super) fn content(table: &Table, store: &SegmentStore, at: Timestamp) -> BTreeMap<i64, String> {
+    rows(table, store, at).into_iter().map(|(key, (value, _))| (key, value)).collect()
+}
+
+/// The same with the rows' ids.
+pub(super) fn rows(
+    table: &Table,
+    store: &SegmentStore,
+    at: Timestamp,
+) -> BTreeMap<i64, (String, RowId)> {
+    let view = table.view(at);
     let mut rows = BTreeMap::new();
-    for unit in table.view(at).units() {
+    rows_of_units(&view, &mut rows);
+    let keys: Vec<i64> = rows.keys().copied().collect();
+    let encoded = encode_keys(&table.schema(), &keys);
+    for (n, key) in keys.iter().enumerate() {
+        let indexed = table.lookup(encoded.get(n), at);
+        // An edit may have come between; else the chunk is there, and its rows are in the index.
+        if !table.is_edited_since(view.list()) {
+            assert_eq!(indexed, Some(rows[key].at), "index entry of {key}");
+        }
+    }
+    for segment in view.segments() {
+        block_on(rows_of_segment(&table.schema(), store, segment, at, &mut rows));
+    }
+    rows.into_iter().map(|(key, found)| (key, (found.value, found.row_id))).collect()
+}
+
+async fn rows_of_segment(
+    schema: &TableSchema,
+    store: &SegmentStore,
+    view: &SegmentView,
+    at: Timestamp,
+    rows: &mut BTreeMap<i64, Found>,
+) {
+    let segment = view.segment().open(store, schema).await.expect("the object is there");
+    let projection =
+        Projection { columns: &[0, 1], row_ids: true, timestamps: true, ..Projection::default() };
+    for group in 0..segment.row_groups() {
+        let read = segment.read(schema, &projection, group, None).await.expect("it reads");
+        let (keys, values) = (read.batch.column(0), read.batch.column(1).as_string_view());
+        let keys = keys.as_primitive::<Int64Type>();
+        let (row_ids, begins) = (read.row_ids.expect("asked"), read.timestamps.expect("asked"));
+        for (n, row) in segment.row_group_rows(group).enumerate() {
+            if begins.value(n) > at.0 || view.deleted().contains(row) {
+                continue;
+            }
+            let found = Found {
+                value: values.value(n).to_owned(),
+                row_id: RowId(row_ids.value(n)),
+                at: Locator { segment: segment.id(), row },
+            };
+            let old = rows.insert(keys.value(n), found);
+            assert!(old.is_none(), "key {} is there twice", keys.value(n));
+        }
+    }
+}
+
+fn rows_of_units(view: &TableView, rows: &mut BTreeMap<i64, Found>) {
+    for unit in view.units() {
         let all = 0..unit.rows();
-        let columns = unit.columns(all.clone(), &[0, 1]);
+        let (columns, row_ids) = (unit.columns(all.clone(), &[0, 1]), unit.row_ids(all.clone()));
         let (keys, values) = (columns[0].as_primitive::<Int64Type>(), columns[1].as_string_view());
         let mask = match unit.visible(all.clone()) {
             Visibility::All => None,
@@ -184,14 +249,13 @@ pub(super) fn content(table: &Table, at: Timestamp) -> BTreeMap<i64, String> {
         };
         for n in all.filter(|n| mask.as_ref().is_none_or(|mask| mask.value(*n))) {
             assert!(values.is_valid(n));
-            let old = rows.insert(keys.value(n), (values.value(n).to_owned(), unit.locator(n)));
+            let found = Found {
+                value: values.value(n).to_owned(),
+                row_id: RowId(row_ids.value(n)),
+                at: unit.locator(n),
+            };
+            let old = rows.insert(keys.value(n), found);
             assert!(old.is_none(), "key {} is there twice", keys.value(n));
         }
     }
-    let keys: Vec<i64> = rows.keys().copied().collect();
-    let encoded = encode_keys(&schema, &keys);
-    for (n, key) in keys.iter().enumerate() {
-        assert_eq!(table.lookup(encoded.get(n), at), Some(rows[key].1), "index entry of {key}");
-    }
-    rows.into_iter().map(|(key, (value, _))| (key, value)).collect()
 }

@@ -447,7 +447,7 @@ impl World {
             .tables()
             .map(|table| {
                 let storage = self.node.state.table(table.storage).expect("named by the catalog");
-                (table.storage, tables::content(&storage, at))
+                (table.storage, tables::content(&storage, &self.node.segments, at))
             })
             .collect();
         let seed = self.seed;

@@ -76,7 +76,7 @@ impl Table {
         let added: Vec<_> = edit.added.iter().map(|a| Arc::new(TableSegment::new(a))).collect();
         for (place, at) in earlier.iter().chain(&edit.deletions) {
             let segment = added.get(place.segment as usize).filter(|s| place.row < s.rows());
-            if !segment.is_some_and(|segment| segment.deletions().delete(place.row, *at)) {
+            if segment.and_then(|segment| segment.delete(place.row, *at)).is_none() {
                 return Err(StorageError::Invalid(format!(
                     "{}: row {} of segment {} is not there, or deleted twice",
                     edit.job, place.row, place.segment
@@ -134,20 +134,26 @@ impl Table {
         Ok(())
     }
 
-    /// Deletes a row of a segment. `None`: there is no such segment.
+    /// Deletes a row of a segment; what that takes from the state hash. `found`: the segment that was
+    /// looked up last, as rows of one come together.
     pub(super) fn delete_in_segment(
         &self,
+        found: &mut Option<Arc<TableSegment>>,
         locator: Locator,
         at: Timestamp,
-    ) -> Result<Option<u64>, StorageError> {
-        let Some(segment) = self.segment(locator.segment) else { return Ok(None) };
+    ) -> Result<u64, StorageError> {
+        let segment = match found {
+            Some(segment) if segment.segment() == locator.segment => segment,
+            other => {
+                let segment = self.segment(locator.segment);
+                other.insert(segment.ok_or(StorageError::NoChunk(locator.segment))?)
+            }
+        };
         if locator.row >= segment.rows() {
             return Err(StorageError::RowGone(locator));
         }
-        if !segment.deletions().delete(locator.row, at) {
-            return Err(StorageError::Invalid(format!("row {locator} is deleted twice")));
-        }
-        Ok(Some(segment.deletion_hash(locator.row)))
+        let deleted = segment.delete(locator.row, at);
+        deleted.ok_or_else(|| StorageError::Invalid(format!("row {locator} is deleted twice")))
     }
 
     /// Where a row lies by now. `None`: it was dead when its source was rewritten, or that was before

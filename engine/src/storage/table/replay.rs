@@ -161,11 +161,11 @@ impl TableReplay {
         }
         self.hashes.wanted = true;
         self.unpruned += u64::from(deletes.count);
+        let mut segment = None;
         for row in deletes.iter() {
             let locator = row?.locator;
             let Ok(found) = self.segments.binary_search(&locator.segment) else {
-                let hash = self.table.delete_in_segment(locator, at)?;
-                self.deleted.add(hash.ok_or(StorageError::NoChunk(locator.segment))?);
+                self.deleted.add(self.table.delete_in_segment(&mut segment, locator, at)?);
                 continue;
             };
             let chunk = &self.chunks[found];

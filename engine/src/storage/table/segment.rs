@@ -4,14 +4,14 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
 };
 
 use bytes::Bytes;
 use glaredb_txn::{
     codec::Reader,
-    ids::{Locator, RowId, SegmentId, Timestamp},
+    ids::{RowId, SegmentId, Timestamp},
 };
 use parking_lot::RwLock;
 use roaring::RoaringBitmap;
@@ -33,6 +33,8 @@ pub struct TableSegment {
     fingerprint: u64,
     meta: Bytes,
     deletions: SegmentDeletions,
+    /// Sum of what its deletions take from the table's state hash.
+    deleted_hash: AtomicU64,
     decoded: OnceLock<Arc<SegmentMeta>>,
     opened: RwLock<Option<Arc<Segment>>>,
     /// One reader opens it, the others wait.
@@ -52,6 +54,27 @@ pub struct SegmentDeletions {
 struct Inner {
     settled: Arc<RoaringBitmap>,
     recent: BTreeMap<u32, Timestamp>,
+}
+
+impl Inner {
+    fn end(&self, row: u32) -> Timestamp {
+        match self.recent.get(&row) {
+            Some(at) => *at,
+            None if self.settled.contains(row) => Timestamp::ZERO,
+            None => Timestamp::INFINITY,
+        }
+    }
+}
+
+/// The deletions of a segment as they were at one moment.
+#[derive(Clone, Debug)]
+pub(crate) struct CapturedDeletions(Arc<Inner>);
+
+impl CapturedDeletions {
+    /// As [`SegmentDeletions::end`].
+    pub(crate) fn end(&self, row: u32) -> Timestamp {
+        self.0.end(row)
+    }
 }
 
 impl SegmentDeletions {
@@ -84,12 +107,7 @@ impl SegmentDeletions {
         if self.count() == 0 {
             return Timestamp::INFINITY;
         }
-        let inner = self.inner.read();
-        match inner.recent.get(&row) {
-            Some(at) => *at,
-            None if inner.settled.contains(row) => Timestamp::ZERO,
-            None => Timestamp::INFINITY,
-        }
+        self.inner.read().end(row)
     }
 
     /// All rows that a reader at `at` does not see any more.
@@ -129,6 +147,11 @@ impl SegmentDeletions {
         !self.inner.read().recent.is_empty()
     }
 
+    /// As they are now, for whoever wants to find the same later.
+    pub(crate) fn capture(&self) -> CapturedDeletions {
+        CapturedDeletions(Arc::new(self.inner.read().clone()))
+    }
+
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
         let inner = self.inner.read();
@@ -144,6 +167,7 @@ impl TableSegment {
             fingerprint: added.fingerprint,
             meta: added.meta.clone(),
             deletions: SegmentDeletions::default(),
+            deleted_hash: AtomicU64::new(0),
             decoded: OnceLock::new(),
             opened: RwLock::default(),
             opening: tokio::sync::Mutex::default(),
@@ -152,6 +176,9 @@ impl TableSegment {
 
     pub(crate) fn load(image: SegmentImage) -> Self {
         let count = image.settled.len() as u32 + image.recent.len() as u32;
+        let deleted = image.settled.iter().chain(image.recent.iter().map(|(row, _)| *row));
+        let deleted_hash =
+            deleted.fold(0, |sum: u64, row| sum.wrapping_add(deletion_hash(image.segment, row)));
         let settled = Arc::new(image.settled);
         let inner = Inner { settled, recent: image.recent.into_iter().collect() };
         Self {
@@ -160,6 +187,7 @@ impl TableSegment {
             fingerprint: image.fingerprint,
             meta: image.meta,
             deletions: SegmentDeletions { inner: RwLock::new(inner), count: AtomicU32::new(count) },
+            deleted_hash: AtomicU64::new(deleted_hash),
             decoded: OnceLock::new(),
             opened: RwLock::default(),
             opening: tokio::sync::Mutex::default(),
@@ -249,21 +277,28 @@ impl TableSegment {
         size_of::<Self>() + self.meta.len() + self.deletions.memory_bytes() + footer
     }
 
+    /// Deletes a row; what that takes from the table's state hash. `None`: it was deleted before.
+    /// Called by the apply thread alone.
+    pub(crate) fn delete(&self, row: u32, at: Timestamp) -> Option<u64> {
+        let hash = deletion_hash(self.segment, row);
+        self.deletions.delete(row, at).then(|| {
+            self.deleted_hash.fetch_add(hash, Ordering::Relaxed);
+            hash
+        })
+    }
+
     /// Rows not deleted, and what they add to the table's state hash: the object cannot be read when
     /// the log is applied, so it counts as a whole, less its deletions.
     pub(crate) fn live(&self) -> (u32, u64) {
-        let inner = self.deletions.inner.read();
-        let deleted = inner.settled.iter().chain(inner.recent.keys().copied());
         let whole = object_hash(self.segment, self.rows, self.fingerprint);
-        let hash = deleted.fold(whole, |hash, row| hash.wrapping_sub(self.deletion_hash(row)));
+        let hash = whole.wrapping_sub(self.deleted_hash.load(Ordering::Relaxed));
         (self.rows - self.deletions.count(), hash)
     }
+}
 
-    /// What a deletion takes from the table's state hash.
-    pub(crate) fn deletion_hash(&self, row: u32) -> u64 {
-        let locator = Locator { segment: self.segment, row };
-        row_hash(RowId(locator.segment.0), &locator.row.to_le_bytes())
-    }
+/// What a deletion takes from the table's state hash.
+fn deletion_hash(segment: SegmentId, row: u32) -> u64 {
+    row_hash(RowId(segment.0), &row.to_le_bytes())
 }
 
 fn object_hash(segment: SegmentId, rows: u32, fingerprint: u64) -> u64 {

@@ -267,11 +267,11 @@ impl Table {
         let mut unpruned = self.unpruned.lock();
         let mut scratch = Writer::new();
         let mut tally = Tally::default();
+        let mut segment = None;
         for locator in rows {
             let locator = locator?;
             let Some(chunk) = chunk_in(&chunks, locator.segment) else {
-                let hash = self.delete_in_segment(locator, at)?;
-                tally.add(hash.ok_or(StorageError::NoChunk(locator.segment))?);
+                tally.add(self.delete_in_segment(&mut segment, locator, at)?);
                 continue;
             };
             if chunk.is_private() {

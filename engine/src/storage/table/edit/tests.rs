@@ -470,9 +470,10 @@ fn a_segment_hash_says_what_is_deleted() {
         AddedSegment { segment: SegmentId(3), rows: 10, fingerprint: 5, meta: vec![].into() };
     let (one, other) = (TableSegment::new(&added), TableSegment::new(&added));
     assert_eq!(one.live(), other.live());
-    one.deletions().delete(4, Timestamp(7));
+    one.delete(4, Timestamp(7)).unwrap();
     assert_ne!(one.live(), other.live());
-    other.deletions().delete(4, Timestamp(8));
+    other.delete(4, Timestamp(8)).unwrap();
+    assert_eq!(other.delete(4, Timestamp(9)), None);
     assert_eq!(one.live(), other.live(), "when it was deleted is forgotten in the end");
     other.deletions().settle(Timestamp(8));
     assert_eq!(one.live(), other.live());

@@ -1,0 +1,215 @@
+//! Jobs that move rows: flush (sealed chunks to segments) and compaction (segments to better ones).
+//! `docs/flush.md` has the protocol and why it is right.
+//!
+//! ```text
+//! thread storage-rewriter   requests, else what the policy picks ─▶ one job after the other
+//! a job                     [`job::run`]: begin ─▶ [`source`] ─▶ [`merge`] ─▶ [`output`] ─▶ edit
+//! ```
+//! A job is a future that only waits for answers of the log and for bytes of objects, and gives way
+//! after every batch: the thread blocks on it, the simulator polls it step by step.
+
+mod fault;
+mod job;
+mod merge;
+mod output;
+mod request;
+mod source;
+
+use std::{
+    future::poll_fn,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    task::Poll,
+};
+
+use bytes::Bytes;
+use glaredb_txn::{
+    commit::{
+        leader::{AnswerCallback, LeaderHandle},
+        message::{Answer, Refusal},
+        pipeline::Pipeline,
+        snapshots::Snapshots,
+    },
+    env::Clock,
+    ids::{JobId, TableId, Timestamp},
+};
+use tokio::sync::oneshot;
+
+use super::{
+    StorageError,
+    objects::{ObjectError, ObjectName},
+    record::Control,
+    segment::{Resident, SegmentStore},
+    state::State,
+};
+
+pub use fault::FAIL_POINTS;
+pub use job::{JobKind, JobReport};
+pub use request::RewriteSummary;
+pub(super) use request::Rewriter;
+
+/// Names of all objects of segments start with this.
+pub const PREFIX: &str = "data/";
+
+/// How jobs are made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RewriteOptions {
+    /// Jobs run by themselves; else only where someone asks for one.
+    pub automatic: bool,
+    /// What one job reads at most, unless a single input is larger.
+    pub job_rows_max: u64,
+    /// Memory of the chunks that one flush reads at most.
+    pub flush_bytes_max: u64,
+    /// Where a segment ends and the next one begins.
+    pub segment_rows_max: u32,
+    pub segment_bytes_max: u64,
+}
+
+impl Default for RewriteOptions {
+    fn default() -> Self {
+        Self {
+            automatic: false,
+            job_rows_max: 16 << 20,
+            flush_bytes_max: 128 << 20,
+            segment_rows_max: 4 << 20,
+            segment_bytes_max: 1 << 30,
+        }
+    }
+}
+
+/// Why a job did not do its work. What it wrote is gone, or goes with the next sweep.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum RewriteError {
+    #[error("{0} does not exist")]
+    NoTable(TableId),
+    /// It can be done later.
+    #[error("{0}")]
+    Later(String),
+    #[error(transparent)]
+    Refused(Refusal),
+    /// Nobody knows what became of a record: the node stops.
+    #[error("the log does not answer: {0}")]
+    Log(String),
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    #[error(transparent)]
+    Object(#[from] ObjectError),
+    #[error("the server is shutting down")]
+    ShuttingDown,
+}
+
+impl RewriteError {
+    /// Something that goes on beside it was first: there is no fault, and it may be tried again.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Later(_) | Self::Refused(Refusal::TooLate(_)))
+    }
+}
+
+/// Where records of jobs are logged.
+pub(super) trait ControlLog: Send + Sync {
+    fn control(&self, request: Bytes, callback: AnswerCallback);
+
+    fn snapshots(&self) -> &Arc<Snapshots>;
+}
+
+impl ControlLog for LeaderHandle {
+    fn control(&self, request: Bytes, callback: AnswerCallback) {
+        Self::control(self, request, callback);
+    }
+
+    fn snapshots(&self) -> &Arc<Snapshots> {
+        Self::snapshots(self)
+    }
+}
+
+impl ControlLog for Pipeline {
+    fn control(&self, request: Bytes, callback: AnswerCallback) {
+        Self::control(self, request, callback);
+    }
+
+    fn snapshots(&self) -> &Arc<Snapshots> {
+        Self::snapshots(self)
+    }
+}
+
+/// What jobs work with.
+#[derive(Clone)]
+pub(super) struct Site {
+    pub(super) state: Arc<State>,
+    pub(super) log: Arc<dyn ControlLog>,
+    /// Keeps nothing in memory: what a job reads it reads once.
+    pub(super) segments: SegmentStore,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) stopping: Arc<AtomicBool>,
+    pub(super) options: RewriteOptions,
+}
+
+impl Site {
+    /// `segments`: those of the readers.
+    pub(super) fn new(
+        state: Arc<State>,
+        log: Arc<dyn ControlLog>,
+        segments: &SegmentStore,
+        clock: Arc<dyn Clock>,
+        stopping: Arc<AtomicBool>,
+        options: RewriteOptions,
+    ) -> Self {
+        let segments = SegmentStore { resident: Resident::new(0), ..segments.clone() };
+        Self { state, log, segments, clock, stopping, options }
+    }
+
+    /// Logs a record, waits until it is applied; its timestamp.
+    pub(super) async fn log(&self, record: &Control) -> Result<Timestamp, RewriteError> {
+        let (sender, receiver) = oneshot::channel();
+        let callback = Box::new(move |answer| {
+            // Whoever waited may have been given up.
+            let _ = sender.send(answer);
+        });
+        self.log.control(record.encode(), callback);
+        match receiver.await {
+            Ok(Answer::Committed { timestamp, .. }) => Ok(timestamp),
+            Ok(Answer::Refused(Refusal::ShuttingDown)) => Err(RewriteError::ShuttingDown),
+            Ok(Answer::Refused(refusal)) => Err(RewriteError::Refused(refusal)),
+            Ok(other) => Err(RewriteError::Log(format!("{other:?}"))),
+            Err(_) => Err(RewriteError::Log("it ended".to_owned())),
+        }
+    }
+
+    /// Between two pieces of work.
+    pub(super) async fn give_way(&self) -> Result<(), RewriteError> {
+        let mut gave_way = false;
+        poll_fn(|context| {
+            if std::mem::replace(&mut gave_way, true) {
+                return Poll::Ready(());
+            }
+            context.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
+        if self.stopping.load(SeqCst) { Err(RewriteError::ShuttingDown) } else { Ok(()) }
+    }
+
+    /// Logs that a job is over, then deletes what it wrote.
+    pub(super) async fn end_job(
+        &self,
+        job: JobId,
+        written: &[ObjectName],
+    ) -> Result<(), RewriteError> {
+        fault::fault("rewrite::end::before")?;
+        self.log(&Control::JobEnd(job)).await?;
+        fault::fault("rewrite::end::after")?;
+        for name in written {
+            self.segments.objects.delete(name)?;
+        }
+        Ok(())
+    }
+}
+
+/// Name of the `number`th object of a job.
+fn object_name(table: TableId, job: JobId, number: usize) -> ObjectName {
+    ObjectName::new(format!("{PREFIX}{}/{:016x}-{number}.parquet", table.0, job.0))
+        .expect("digits make a name")
+}

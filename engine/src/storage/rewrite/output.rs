@@ -1,0 +1,168 @@
+//! What a job writes: segments one after the other, and where each row went.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use glaredb_txn::{
+    codec::Writer,
+    ids::{JobId, RowId, SegmentId, TableId, Timestamp},
+};
+
+use super::{
+    RewriteError, Site,
+    fault::fault,
+    merge::Merged,
+    object_name,
+    source::{Row, Shape},
+};
+use crate::storage::{
+    objects::ObjectName,
+    record::AddedSegment,
+    remap::{GONE, NewPlace, Remap},
+    segment::{RowIdColumn, SegmentMeta, SegmentOptions, SegmentWriter, TimestampColumn},
+};
+
+/// Segments being written.
+pub(super) struct Output<'a> {
+    site: &'a Site,
+    shape: &'a Shape,
+    table: TableId,
+    job: JobId,
+    timestamps: TimestampColumn,
+    open: Option<SegmentWriter>,
+    /// Rows in the open segment.
+    rows: u32,
+    /// Rows in all.
+    written: u32,
+    done: Vec<SegmentMeta>,
+    /// By input and row: the number of the row among all written.
+    numbers: Vec<Vec<u32>>,
+    /// Rows that are deleted already, ascending.
+    deletions: Vec<(NewPlace, Timestamp)>,
+    /// Objects that are begun, whole or not.
+    pub(super) names: &'a mut Vec<ObjectName>,
+}
+
+/// What was written.
+pub(super) struct Written {
+    pub(super) segments: Vec<SegmentMeta>,
+    pub(super) remap: Remap,
+    pub(super) deletions: Vec<(NewPlace, Timestamp)>,
+}
+
+impl<'a> Output<'a> {
+    /// `inputs`: rows of each. `one_commit`: the timestamp of all rows, if they have one.
+    pub(super) fn new(
+        site: &'a Site,
+        shape: &'a Shape,
+        (table, job): (TableId, JobId),
+        inputs: &[u32],
+        one_commit: Option<Timestamp>,
+        names: &'a mut Vec<ObjectName>,
+    ) -> Self {
+        Self {
+            site,
+            shape,
+            table,
+            job,
+            timestamps: one_commit.map_or(TimestampColumn::Stored, TimestampColumn::One),
+            open: None,
+            rows: 0,
+            written: 0,
+            done: Vec::new(),
+            numbers: inputs.iter().map(|rows| vec![GONE; *rows as usize]).collect(),
+            deletions: Vec::new(),
+            names,
+        }
+    }
+
+    /// Adds rows that follow those before in the order of the key.
+    pub(super) fn write(&mut self, merged: &Merged) -> Result<(), RewriteError> {
+        let mut from = 0;
+        while from < merged.rows.len() {
+            let options = &self.site.options;
+            let is_full = self.rows >= options.segment_rows_max
+                || self.open.as_ref().is_some_and(|o| o.bytes() >= options.segment_bytes_max);
+            if is_full {
+                self.end_segment()?;
+            }
+            let room = (self.site.options.segment_rows_max - self.rows) as usize;
+            let rows = room.min(merged.rows.len() - from);
+            self.write_some(&merged.batch.slice(from, rows), &merged.rows[from..from + rows])?;
+            from += rows;
+        }
+        Ok(())
+    }
+
+    fn write_some(&mut self, batch: &RecordBatch, rows: &[Row]) -> Result<(), RewriteError> {
+        if self.open.is_none() {
+            self.begin_segment(rows[0].row_id)?;
+        }
+        let open = self.open.as_mut().expect("begun above");
+        let row_ids: Vec<RowId> = rows.iter().map(|row| row.row_id).collect();
+        let timestamps: Vec<Timestamp> = match self.timestamps {
+            TimestampColumn::One(_) => Vec::new(),
+            TimestampColumn::Stored => rows.iter().map(|row| row.begin).collect(),
+        };
+        open.write(batch, &row_ids, &timestamps)?;
+        let segment = self.done.len() as u32;
+        for row in rows {
+            self.numbers[row.input][row.at.row as usize] = self.written;
+            if let Some(end) = row.end {
+                self.deletions.push((NewPlace { segment, row: self.rows }, end));
+            }
+            self.written += 1;
+            self.rows += 1;
+        }
+        Ok(())
+    }
+
+    fn begin_segment(&mut self, first: RowId) -> Result<(), RewriteError> {
+        fault("rewrite::object::before")?;
+        let name = object_name(self.table, self.job, self.done.len());
+        self.names.push(name.clone());
+        let store = &self.site.segments;
+        let object = store.objects.create(&name)?;
+        let options = SegmentOptions {
+            database: store.database,
+            table: self.table,
+            name,
+            schema: Arc::clone(&self.shape.schema),
+            row_ids: RowIdColumn::Stored { first },
+            timestamps: self.timestamps,
+        };
+        self.open = Some(SegmentWriter::new(options, object)?);
+        Ok(())
+    }
+
+    /// What comes next begins a segment of its own.
+    pub(super) fn end_segment(&mut self) -> Result<(), RewriteError> {
+        if let Some(open) = self.open.take() {
+            self.done.push(open.finish()?);
+            self.rows = 0;
+            fault("rewrite::object::after")?;
+        }
+        Ok(())
+    }
+
+    /// `sources`: the inputs.
+    pub(super) fn finish(mut self, sources: &[SegmentId]) -> Result<Written, RewriteError> {
+        self.end_segment()?;
+        let rows: Vec<u32> = self.done.iter().map(|meta| meta.rows).collect();
+        let inputs = sources.iter().copied().zip(self.numbers);
+        let remap = Remap::from_inputs(&rows, inputs);
+        Ok(Written { segments: self.done, remap, deletions: self.deletions })
+    }
+}
+
+/// What the edit says of a segment.
+pub(super) fn added(meta: &SegmentMeta) -> AddedSegment {
+    let mut out = Writer::new();
+    meta.encode(&mut out);
+    AddedSegment {
+        segment: SegmentId(0),
+        rows: meta.rows,
+        fingerprint: meta.tail.crc.into(),
+        meta: out.into_bytes(),
+    }
+}
