@@ -81,7 +81,7 @@ impl S3Server {
             }
             let made = Command::new("curl")
                 .args(["-s", "-f", "-X", "PUT", "-d", body, "--aws-sigv4", "aws:amz:us-east-1:s3"])
-                .arg("--user")
+                .args(["-H", "x-amz-content-sha256: UNSIGNED-PAYLOAD", "--user"])
                 .arg(format!("{ACCESS_KEY_ID}:{SECRET_ACCESS_KEY}"))
                 .arg(url)
                 .output()

@@ -42,12 +42,20 @@ pub(super) enum Fault {
 #[derive(Default)]
 pub(super) struct Faulty {
     pub(super) memory: Arc<InMemory>,
-    /// For the next requests, one each; then `always`, or by `pattern` if there is one.
+    /// For the next requests, one each; then `always`, or one of `pattern` if there is any.
     pub(super) next: Mutex<VecDeque<Fault>>,
     pub(super) always: Mutex<Option<Fault>>,
     pub(super) pattern: Mutex<Vec<Fault>>,
     pub(super) requests: AtomicUsize,
     late: Mutex<Option<(Path, PutPayload)>>,
+}
+
+/// Splitmix64's last steps.
+fn mixed(number: u64) -> u64 {
+    let mut z = number.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
 }
 
 fn error(text: &str) -> Error {
@@ -60,7 +68,9 @@ impl Faulty {
         let next = self.next.lock().pop_front();
         let of_pattern = || {
             let pattern = self.pattern.lock();
-            (!pattern.is_empty()).then(|| pattern[number % pattern.len()])
+            // Not one after the other: an operation that makes as many requests would meet the same
+            // faults for ever.
+            (!pattern.is_empty()).then(|| pattern[mixed(number as u64) as usize % pattern.len()])
         };
         match next.or_else(|| *self.always.lock()).or_else(of_pattern).unwrap_or(Fault::None) {
             Fault::None => execute.await,
