@@ -1,7 +1,9 @@
 """TPC-H through DuckDB, as JSON on standard output.
 
   tpch.py queries            {"1": "select …", …}: the 22 queries
-  tpch.py answers FOLDER     {"1": [[value, …], …], …}: DuckDB's answers on FOLDER/*.csv or *.parquet
+  tpch.py answers FOLDER [STATEMENT …]
+                             {"1": [[value, …], …], …}: DuckDB's answers on FOLDER/*.csv, after
+                             the statements
 """
 import datetime
 import decimal
@@ -49,6 +51,8 @@ def main():
     connection.execute("CALL dbgen(sf = 0)")
     for (table,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall():
         connection.execute(f"COPY {table} FROM '{folder}/{table}.csv' (HEADER)")
+    for statement in sys.argv[3:]:
+        connection.execute(statement)
     answers = {}
     for number, query in queries(connection).items():
         rows = connection.execute(query).fetchall()

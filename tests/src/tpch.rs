@@ -102,11 +102,31 @@ pub fn queries() -> BTreeMap<u32, String> {
     parse(&text)
 }
 
-/// DuckDB's answers on the csv files of a folder, by number.
+/// DuckDB's answers on the csv files of a folder after some statements, by number.
 #[must_use]
-pub fn duckdb_answers(folder: &Path) -> BTreeMap<u32, Rows> {
-    parse(&crate::duck::python("tpch.py", &["answers", &folder.to_string_lossy()]))
+pub fn duckdb_answers(folder: &Path, statements: &[&str]) -> BTreeMap<u32, Rows> {
+    let folder = folder.to_string_lossy();
+    let arguments: Vec<&str> = ["answers", &folder].iter().chain(statements).copied().collect();
+    parse(&crate::duck::python("tpch.py", &arguments))
 }
+
+/// A third of the orders with their items: changed, deleted, added, as the benchmark's refresh functions
+/// (section 2.5) and updates would. The same in every dialect.
+pub const REFRESH: [&str; 6] = [
+    "insert into orders select o_orderkey + 100000000, o_custkey, o_orderstatus, o_totalprice, \
+     o_orderdate, o_orderpriority, o_clerk, o_shippriority, o_comment from orders \
+     where o_orderkey % 10 = 7",
+    "insert into lineitem select l_orderkey + 100000000, l_partkey, l_suppkey, l_linenumber, \
+     l_quantity, l_extendedprice, l_discount, l_tax, l_returnflag, l_linestatus, l_shipdate, \
+     l_commitdate, l_receiptdate, l_shipinstruct, l_shipmode, l_comment from lineitem \
+     where l_orderkey % 10 = 7",
+    "delete from lineitem where l_orderkey % 10 = 4",
+    "delete from orders where o_orderkey % 10 = 4",
+    "update lineitem set l_quantity = l_quantity + 1, l_shipdate = l_shipdate + 1 \
+     where l_orderkey % 10 = 1",
+    "update orders set o_totalprice = o_totalprice + 0.5, o_comment = 'changed' \
+     where o_orderkey % 10 = 1",
+];
 
 fn parse<T: serde::de::DeserializeOwned>(text: &str) -> BTreeMap<u32, T> {
     serde_json::from_str::<BTreeMap<String, T>>(text)
