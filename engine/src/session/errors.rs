@@ -35,6 +35,9 @@ pub(crate) fn storage_error(error: StorageError) -> SqlError {
         StorageError::Corrupt { .. }
         | StorageError::CorruptObject { .. }
         | StorageError::NoChunk(_) => SqlError::new(sqlstate::DATA_CORRUPTED, message),
+        StorageError::ColumnDropped { column, .. } => serialization_failure(format!(
+            "Column \"{column}\" was dropped by another transaction."
+        )),
         StorageError::ObjectStore(_) => SqlError::new(sqlstate::IO_ERROR, message),
         _ => SqlError::internal(message),
     }

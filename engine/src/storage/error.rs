@@ -25,6 +25,9 @@ pub enum StorageError {
     /// The batch does not have the columns of the table. A bug above storage. SQLSTATE XX000.
     #[error("{table} at {version}: {reason}")]
     SchemaMismatch { table: TableId, version: SchemaVersion, reason: String },
+    /// Rows were rewritten without a column that an older snapshot still has. SQLSTATE 40001.
+    #[error("column \"{column}\" of {table} was dropped, and its values are gone")]
+    ColumnDropped { table: TableId, column: String },
     /// A locator below the horizon, or one that was never given out. SQLSTATE XX000.
     #[error("row {0} is gone")]
     RowGone(Locator),

@@ -7,6 +7,8 @@ mod key_ranges;
 mod plan_cache;
 mod plans;
 #[cfg(feature = "testing")]
+mod segments;
+#[cfg(feature = "testing")]
 mod statement_mix;
 
 use glaredb_engine::session::TransactionStatus;

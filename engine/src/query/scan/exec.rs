@@ -30,7 +30,13 @@ use datafusion::{
 };
 use glaredb_txn::ids::TableId;
 
-use super::{StatementView, StoredTable, morsel::Morsel, stream::ScanStream};
+use super::{
+    StatementView, StoredTable,
+    filters::Filters,
+    morsel::{MemoryMorsel, Morsel},
+    segment_read::{SegmentReader, SegmentScan},
+    stream::ScanStream,
+};
 
 /// A column that a scan reads.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -128,6 +134,8 @@ pub struct TableScanExec {
     pub(super) dynamic: Vec<Arc<dyn PhysicalExpr>>,
     pub(super) limit: Option<usize>,
     statistics: Arc<Statistics>,
+    /// The table's segments, if it has any.
+    segments: Option<Arc<SegmentScan>>,
     /// Its snapshot stays registered while the scan runs.
     view: Option<Arc<StatementView>>,
     properties: Arc<PlanProperties>,
@@ -166,6 +174,7 @@ impl TableScanExec {
             dynamic: Vec::new(),
             limit,
             statistics: Arc::new(Statistics::new_unknown(&schema)),
+            segments: None,
             view: None,
             properties: Arc::new(properties),
             metrics: ExecutionPlanMetricsSet::new(),
@@ -179,6 +188,11 @@ impl TableScanExec {
 
     pub(super) fn with_statistics(mut self, statistics: Statistics) -> Self {
         self.statistics = Arc::new(statistics);
+        self
+    }
+
+    pub(super) fn with_segments(mut self, segments: Option<SegmentScan>) -> Self {
+        self.segments = segments.map(Arc::new);
         self
     }
 
@@ -199,6 +213,15 @@ impl TableScanExec {
         self.morsels.iter().map(Morsel::bytes).sum()
     }
 
+    /// What reads the segments for a stream; `None` if there are none.
+    fn segment_reader(&self, partition: usize) -> Result<Option<Arc<SegmentReader>>> {
+        let (Some(segments), Some(view)) = (&self.segments, &self.view) else { return Ok(None) };
+        let filters = Filters::new(&self.read, &self.filters, self.late, &self.dynamic)?;
+        let (scan, view) = (Arc::clone(segments), Arc::clone(view));
+        let reader = SegmentReader::new(scan, view, &self.read, filters, &self.metrics, partition);
+        Ok(Some(Arc::new(reader)))
+    }
+
     fn copy(&self) -> Self {
         Self {
             table: self.table,
@@ -210,6 +233,7 @@ impl TableScanExec {
             dynamic: self.dynamic.clone(),
             limit: self.limit,
             statistics: Arc::clone(&self.statistics),
+            segments: self.segments.clone(),
             view: self.view.clone(),
             properties: Arc::clone(&self.properties),
             metrics: ExecutionPlanMetricsSet::new(),
@@ -223,7 +247,7 @@ impl DisplayAs for TableScanExec {
         let names: Vec<_> =
             self.read.projected.fields().iter().map(|field| field.name().as_str()).collect();
         write!(f, ", projection=[{}]", names.join(", "))?;
-        if matches!(self.morsels.as_ref(), [Morsel::Rows(_), ..]) {
+        if matches!(self.morsels.as_ref(), [Morsel::Memory(MemoryMorsel::Rows(_)), ..]) {
             write!(f, ", by key")?;
         }
         if let Some(filter) = conjunction_opt(self.filters.clone()) {
@@ -286,7 +310,8 @@ impl ExecutionPlan for TableScanExec {
     ) -> Result<SendableRecordBatchStream> {
         let metrics = BaselineMetrics::new(&self.metrics, partition);
         let batch_rows = context.session_config().batch_size();
-        Ok(Box::pin(ScanStream::new(self, batch_rows, metrics)))
+        let segments = self.segment_reader(partition)?;
+        Ok(Box::pin(ScanStream::new(self, batch_rows, metrics, segments)))
     }
 
     fn metrics(&self) -> Option<MetricsSet> {
@@ -311,6 +336,7 @@ impl ExecutionPlan for TableScanExec {
         _: &ConfigOptions,
     ) -> Result<FilterPushdownPropagation<Arc<dyn ExecutionPlan>>> {
         let mut scan = self.copy();
+        let before = scan.dynamic.len();
         let mut answers = Vec::with_capacity(result.parent_filters.len());
         for parent in result.parent_filters {
             // Filters of the query came with the logical plan. What else comes here was mapped
@@ -321,6 +347,9 @@ impl ExecutionPlan for TableScanExec {
             } else {
                 answers.push(PushedDown::No);
             }
+        }
+        if scan.dynamic.len() > before {
+            scan.statistics = Arc::new(Statistics::clone(&scan.statistics).to_inexact());
         }
         let updated: Arc<dyn ExecutionPlan> = Arc::new(scan);
         Ok(FilterPushdownPropagation::with_parent_pushdown_result(answers)

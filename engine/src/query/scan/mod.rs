@@ -8,12 +8,20 @@
 //!
 //! Filters are evaluated here, on slices of the chunks' own arrays; where every row is visible and
 //! passes, nothing is copied. Where filters lead to few rows by the primary key, those are read by it.
+//! Of segments only what may pass is read, as far as statistics and keys tell ([`segment_read`]).
 
 mod exec;
+mod filters;
+mod input;
 mod key_condition;
 mod key_lookup;
 mod key_reader;
 mod morsel;
+mod pages;
+mod pruning;
+mod segment_morsel;
+mod segment_queue;
+mod segment_read;
 mod statistics;
 mod stream;
 
@@ -45,7 +53,12 @@ use glaredb_txn::{
 };
 use parking_lot::Mutex;
 
-use self::{exec::ReadColumns, key_condition::KeyCondition, morsel::Morsel};
+use self::{
+    exec::ReadColumns,
+    input::{Input, ScanFilters},
+    key_condition::KeyCondition,
+    morsel::{MemoryMorsel, Morsel},
+};
 pub use self::{
     exec::TableScanExec,
     statistics::{ColumnFacts, TableFacts},
@@ -301,6 +314,10 @@ impl StoredTable {
     ) -> std::result::Result<Option<Vec<RecordBatch>>, StorageError> {
         let conjuncts: Vec<&Expr> = filters.iter().flat_map(split_conjunction).collect();
         let Some(found) = KeyCondition::of(self, &conjuncts, props) else { return Ok(None) };
+        // The key index does not know rows in segments, whose keys a scan goes by itself.
+        if view.storage(self.id).is_some_and(|(table, _)| !table.segments().is_empty()) {
+            return Ok(None);
+        }
         let Some(spans) = found.condition.spans(self, &[]) else { return Ok(None) };
         let rows = view.rows_estimate(self.id);
         // Beyond that a scan by columns is faster.
@@ -331,29 +348,6 @@ impl StoredTable {
     /// Columns in front of the table's own.
     fn hidden_columns(&self) -> usize {
         if self.hidden { LOCATOR_COLUMNS.len() } else { 0 }
-    }
-
-    /// Everything there is to read. Deletions of the transaction are looked at now, so that what
-    /// the statement itself deletes does not change what it reads.
-    fn morsels(&self, view: &StatementView, threads: usize) -> Vec<Morsel> {
-        // A table that the transaction created has no storage yet.
-        let stored = view.storage(self.id).map(|(table, at)| {
-            // Its own columns: the storage may have gained some, or be about to.
-            table.view_as(&self.schema, at)
-        });
-        let units = stored.as_ref().map_or(&[][..], |stored| stored.units());
-        let own = view.own.as_ref().map(|own| own.lock());
-        let writes = own.as_ref().and_then(|own| own.table(self.id));
-        let rows: usize = units.iter().map(|unit| unit.rows()).sum();
-        let size = morsel::rows_per_morsel(rows, threads);
-        let mut morsels = Vec::new();
-        for unit in units {
-            morsel::split_unit(unit, writes, size, &mut morsels);
-        }
-        for batch in writes.map(|writes| writes.own_batches()).unwrap_or_default() {
-            morsel::split_own(batch, size, &mut morsels);
-        }
-        morsels
     }
 }
 
@@ -416,29 +410,35 @@ impl TableProvider for StoredTable {
                 .few_by_key(&view, filters, state.execution_props(), &read)
                 .map_err(|error| external(storage_error(error)))?,
         };
-        let (morsels, statistics) = match few {
+        let (input, statistics) = match few {
             Some(mut batches) => {
                 if batches.is_empty() {
                     batches.push(RecordBatch::new_empty(Arc::clone(read.schema())));
                 }
                 let rows = batches.iter().map(RecordBatch::num_rows).sum();
                 let statistics = statistics::of_rows(read.projected_schema(), rows);
-                (batches.into_iter().map(Morsel::Rows).collect(), statistics)
+                let at_hand = |batch| Morsel::Memory(MemoryMorsel::Rows(batch));
+                let morsels = batches.into_iter().map(at_hand).collect();
+                (Input { morsels, ..Input::default() }, statistics)
             }
             None => {
                 let rows = view.rows_estimate(self.id);
                 let statistics =
                     statistics::estimate(self.facts.as_deref(), rows, &read, &physical)?;
-                (self.morsels(&view, threads), statistics)
+                let props = state.execution_props();
+                let filters = ScanFilters { logical: filters, physical: &physical, props };
+                let input = self.input(&view, &read, &filters, threads);
+                (input.map_err(|error| external(storage_error(error)))?, statistics)
             }
         };
+        let Input { morsels, segments, .. } = input;
         // One stream for few rows: starting more costs more, and rows come in their order.
         let rows: usize = morsels.iter().map(Morsel::rows).sum();
         // At least one, of an empty table, too: no partitions is no distribution at all.
         let partitions = threads.min(morsels.len()).min(rows / ROWS_PER_STREAM + 1).max(1);
         let scan =
             TableScanExec::new(self.id, read, morsels, physical, limit, partitions).with_late(late);
-        Ok(Arc::new(scan.with_statistics(statistics).keeping(view)))
+        Ok(Arc::new(scan.with_statistics(statistics).with_segments(segments).keeping(view)))
     }
 }
 

@@ -12,7 +12,7 @@ use arrow::{
 };
 use datafusion::common::Result;
 
-use super::exec::ReadColumn;
+use super::{exec::ReadColumn, segment_morsel::SegmentMorsel};
 use crate::storage::{
     table::{ScanUnit, Visibility},
     write_set::{OWN_ROWS, OwnBatch, TableWrites},
@@ -24,6 +24,14 @@ const ROWS_MIN: usize = 8192;
 /// A piece of work.
 #[derive(Debug)]
 pub(super) enum Morsel {
+    Memory(MemoryMorsel),
+    /// It may have to be waited for.
+    Segment(SegmentMorsel),
+}
+
+/// A piece that is at hand.
+#[derive(Debug)]
+pub(super) enum MemoryMorsel {
     Unit {
         unit: ScanUnit,
         range: Range<usize>,
@@ -65,17 +73,36 @@ pub(super) fn split_unit(
             }
             (!all).then(|| alive.finish())
         });
-        morsels.push(Morsel::Unit { unit: unit.clone(), range, alive });
+        let unit = unit.clone();
+        morsels.push(Morsel::Memory(MemoryMorsel::Unit { unit, range, alive }));
     }
 }
 
 pub(super) fn split_own(batch: OwnBatch, size: usize, morsels: &mut Vec<Morsel>) {
     for range in ranges(batch.batch.num_rows(), size) {
-        morsels.push(Morsel::Own { batch: batch.clone(), range });
+        morsels.push(Morsel::Memory(MemoryMorsel::Own { batch: batch.clone(), range }));
     }
 }
 
 impl Morsel {
+    /// Rows, visible or not.
+    pub(super) fn rows(&self) -> usize {
+        match self {
+            Self::Memory(morsel) => morsel.rows(),
+            Self::Segment(morsel) => morsel.rows.len(),
+        }
+    }
+
+    /// Memory of the rows, in all columns.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Memory(morsel) => morsel.bytes(),
+            Self::Segment(morsel) => morsel.bytes(),
+        }
+    }
+}
+
+impl MemoryMorsel {
     pub(super) fn rows(&self) -> usize {
         match self {
             Self::Unit { range, .. } | Self::Own { range, .. } => range.len(),
@@ -84,7 +111,7 @@ impl Morsel {
     }
 
     /// Memory of the rows, in all columns: about a share of that of what they are cut from.
-    pub(super) fn bytes(&self) -> usize {
+    fn bytes(&self) -> usize {
         let (bytes, of, rows) = match self {
             Self::Unit { unit, range, .. } => (unit.memory_bytes(), unit.rows(), range.len()),
             Self::Own { batch, range } => {

@@ -381,7 +381,8 @@ pub(super) fn from_file(of: &PgType, array: &ArrayRef) -> Result<ArrayRef, Stora
 }
 
 /// A column in its narrow form as the table has it.
-pub(super) fn widened(of: &PgType, array: &ArrayRef) -> ArrayRef {
+#[must_use]
+pub fn widened(of: &PgType, array: &ArrayRef) -> ArrayRef {
     let Some((digits, scale)) = narrow_decimal(of) else { return Arc::clone(array) };
     if array.data_type() == &of.arrow_type() {
         return Arc::clone(array);

@@ -26,6 +26,7 @@ mod tests;
 mod writer;
 
 pub use self::{
+    columns::widened,
     filter::{KeyFilter, key_hash},
     format::{FORMAT_VERSION, ROW_ID_FIELD, TIMESTAMP_FIELD},
     index::Extent,

@@ -147,6 +147,12 @@ impl Needs {
     pub(super) fn is_empty(&self) -> bool {
         self.filters.is_empty() && self.parts.is_empty()
     }
+
+    /// Columns of row groups that are missing, in whole or in part.
+    #[must_use]
+    pub fn columns(&self) -> usize {
+        self.parts.len()
+    }
 }
 
 /// An answer from memory.
@@ -162,6 +168,16 @@ pub enum Answer<T> {
 pub struct Held {
     filters: HashMap<usize, Arc<KeyFilter>>,
     parts: HashMap<(usize, usize), Part>,
+    /// Requests and bytes that it took.
+    read: (usize, usize),
+}
+
+impl Held {
+    /// How many ranges of bytes were read for it, and how many bytes.
+    #[must_use]
+    pub fn reads(&self) -> (usize, usize) {
+        self.read
+    }
 }
 
 /// Decoded rows of a column of a row group.
@@ -442,6 +458,14 @@ impl Segment {
         (row_group, self.row_group_rows(row_group))
     }
 
+    /// The leaf of the Parquet schema in which a column's values are, by the column's id. `None`: it is not
+    /// in the file, or takes several.
+    #[must_use]
+    pub fn leaf_of_column(&self, id: u32) -> Option<usize> {
+        let leaves = &self.columns[self.place_of_column(id)?].leaves;
+        (leaves.len() == 1).then_some(leaves.start)
+    }
+
     /// Bytes of what was decoded when it was opened.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
@@ -567,6 +591,8 @@ impl Segment {
         let requests = pages::requests(&mut checked);
         let objects = &self.store.objects;
         let read = objects.read_ranges(&self.meta.name, &requests).await.map_err(failed)?;
+        held.read.0 += requests.len();
+        held.read.1 += read.iter().map(Bytes::len).sum::<usize>();
         let mut pieces = Pieces::new(self.meta.bytes);
         requests.iter().zip(read).for_each(|(range, bytes)| pieces.insert(range.start, bytes));
         pages::check(&checked, &pieces).map_err(|reason| corrupt(&self.meta, reason))?;

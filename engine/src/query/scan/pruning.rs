@@ -1,0 +1,308 @@
+//! What filters say of many rows at once, of which only the least and the greatest values are known.
+//!
+//! `false` is certain: no row passes. Where it is not known how a filter compares values, or what the
+//! values are, rows may pass. Bounds are those of the order in which Arrow's arrays compare: that is what
+//! filters do, and whatever PostgreSQL compares otherwise is in the filter as a call of a function, of
+//! which nothing is known here.
+
+use std::{cmp::Ordering, sync::Arc};
+
+use datafusion::{
+    logical_expr::Operator,
+    physical_expr::{
+        PhysicalExpr, ScalarFunctionExpr,
+        expressions::{
+            BinaryExpr, CaseExpr, CastExpr, Column, InListExpr, IsNotNullExpr, IsNullExpr, Literal,
+            NotExpr,
+        },
+    },
+    scalar::ScalarValue,
+};
+
+use crate::{query::functions::array::search::is_equal_to_any, types::PgType};
+
+/// Longer lists of values are not looked at.
+const LIST_MAX: usize = 2_000;
+
+/// What is known of a column's values in some rows.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) struct ColumnRange {
+    /// No value is less.
+    pub(super) min: Option<ScalarValue>,
+    /// No value is greater.
+    pub(super) max: Option<ScalarValue>,
+    pub(super) nulls: Nulls,
+    /// Blanks at the end of a text that is compared with its values may not count.
+    pub(super) ignores_blanks: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Nulls {
+    Nowhere,
+    Somewhere,
+    /// There is nothing else.
+    Everywhere,
+}
+
+impl Nulls {
+    pub(super) fn of(nulls: u64, rows: u64) -> Self {
+        match nulls {
+            0 => Self::Nowhere,
+            nulls if nulls >= rows => Self::Everywhere,
+            _ => Self::Somewhere,
+        }
+    }
+}
+
+impl ColumnRange {
+    /// `min` and `max`: of the values that are not NULL, as [`PgType::arrow_type`] has them.
+    pub(super) fn new(
+        pg_type: &PgType,
+        min: Option<ScalarValue>,
+        max: Option<ScalarValue>,
+        nulls: Nulls,
+    ) -> Self {
+        let known = is_ordered_as_stored(pg_type);
+        let bound = |value: Option<ScalarValue>| {
+            value.filter(|value| known && !value.is_null() && !is_nan(value))
+        };
+        let ignores_blanks = matches!(pg_type, PgType::Bpchar(_));
+        Self { min: bound(min), max: bound(max), nulls, ignores_blanks }
+    }
+
+    /// All rows have this value.
+    pub(super) fn one(pg_type: &PgType, value: ScalarValue) -> Self {
+        let nulls = if value.is_null() { Nulls::Everywhere } else { Nulls::Nowhere };
+        Self::new(pg_type, Some(value.clone()), Some(value), nulls)
+    }
+
+    /// May a value compare so with `value`?
+    fn may(&self, op: Operator, value: &ScalarValue) -> bool {
+        // A comparison with NULL is never true.
+        if self.nulls == Nulls::Everywhere || value.is_null() {
+            return false;
+        }
+        if self.ignores_blanks && value.try_as_str().flatten().is_some_and(|t| t.ends_with(' ')) {
+            return true;
+        }
+        let order =
+            |bound: &Option<ScalarValue>| bound.as_ref().and_then(|bound| compare(bound, value));
+        let (min, max) = (order(&self.min), order(&self.max));
+        match op {
+            Operator::Eq => min != Some(Ordering::Greater) && max != Some(Ordering::Less),
+            Operator::NotEq => (min, max) != (Some(Ordering::Equal), Some(Ordering::Equal)),
+            Operator::Lt => min.is_none_or(Ordering::is_lt),
+            Operator::LtEq => min.is_none_or(Ordering::is_le),
+            Operator::Gt => max.is_none_or(Ordering::is_gt),
+            Operator::GtEq => max.is_none_or(Ordering::is_ge),
+            _ => true,
+        }
+    }
+}
+
+/// Do the bounds that are kept of values of the type bound them as Arrow's arrays compare?
+pub(super) fn is_ordered_as_stored(pg_type: &PgType) -> bool {
+    match pg_type {
+        PgType::Bool
+        | PgType::Int2
+        | PgType::Int4
+        | PgType::Int8
+        | PgType::Float4
+        | PgType::Float8
+        | PgType::Text
+        | PgType::Varchar(_)
+        | PgType::Bpchar(Some(_))
+        | PgType::Name
+        | PgType::Bytea
+        | PgType::Date
+        | PgType::Time(_)
+        | PgType::Timestamp(_)
+        | PgType::Timestamptz(_)
+        | PgType::Uuid
+        | PgType::Oid => true,
+        PgType::Numeric(Some(shape)) => shape.decimal().is_some_and(|(digits, _)| digits <= 38),
+        _ => false,
+    }
+}
+
+fn is_nan(value: &ScalarValue) -> bool {
+    match value {
+        ScalarValue::Float32(Some(value)) => value.is_nan(),
+        ScalarValue::Float64(Some(value)) => value.is_nan(),
+        _ => false,
+    }
+}
+
+/// Where what is known of columns is found, by their places in the schema of a filter. `None`: nothing is
+/// known.
+pub(super) trait Ranges {
+    fn range(&self, column: usize) -> Option<ColumnRange>;
+}
+
+/// May `filter` be true for any row? `false` is certain.
+pub(super) fn may_pass(filter: &Arc<dyn PhysicalExpr>, ranges: &dyn Ranges) -> bool {
+    if let Some(binary) = filter.downcast_ref::<BinaryExpr>() {
+        let (left, right) = (binary.left(), binary.right());
+        return match binary.op() {
+            Operator::And => may_pass(left, ranges) && may_pass(right, ranges),
+            Operator::Or => may_pass(left, ranges) || may_pass(right, ranges),
+            op => may_compare(left, *op, right, ranges),
+        };
+    }
+    if let Some(literal) = filter.downcast_ref::<Literal>() {
+        return !matches!(literal.value(), ScalarValue::Boolean(None | Some(false)));
+    }
+    if let Some(list) = filter.downcast_ref::<InListExpr>() {
+        return list.negated() || may_be_in(list, ranges);
+    }
+    let range = |expr: &Arc<dyn PhysicalExpr>| column(expr).and_then(|at| ranges.range(at));
+    if filter.is::<Column>() {
+        return range(filter).is_none_or(|of| of.may(Operator::Eq, &ScalarValue::from(true)));
+    }
+    if let Some(not) = filter.downcast_ref::<NotExpr>()
+        && not.arg().is::<Column>()
+    {
+        return range(not.arg()).is_none_or(|of| of.may(Operator::Eq, &ScalarValue::from(false)));
+    }
+    if let Some(is_null) = filter.downcast_ref::<IsNullExpr>() {
+        return range(is_null.arg()).is_none_or(|of| of.nulls != Nulls::Nowhere);
+    }
+    if let Some(is_not_null) = filter.downcast_ref::<IsNotNullExpr>() {
+        return range(is_not_null.arg()).is_none_or(|of| of.nulls != Nulls::Everywhere);
+    }
+    if let Some(case) = filter.downcast_ref::<CaseExpr>() {
+        let results = case.when_then_expr().iter().map(|(_, then)| then);
+        // Without ELSE it is NULL.
+        return results.chain(case.else_expr()).any(|result| may_pass(result, ranges));
+    }
+    if let Some(call) = filter.downcast_ref::<ScalarFunctionExpr>()
+        && is_equal_to_any(call.fun())
+        && let [value, array] = call.args()
+    {
+        return may_equal_any(value, array, ranges);
+    }
+    true
+}
+
+fn may_compare(
+    left: &Arc<dyn PhysicalExpr>,
+    op: Operator,
+    right: &Arc<dyn PhysicalExpr>,
+    ranges: &dyn Ranges,
+) -> bool {
+    let sides = match (column(left), right.downcast_ref::<Literal>()) {
+        (Some(at), Some(literal)) => Some((at, op, literal)),
+        _ => match (column(right), left.downcast_ref::<Literal>(), op.swap()) {
+            (Some(at), Some(literal), Some(op)) => Some((at, op, literal)),
+            _ => None,
+        },
+    };
+    let Some((at, op, literal)) = sides else { return true };
+    let compares = matches!(
+        op,
+        Operator::Eq
+            | Operator::NotEq
+            | Operator::Lt
+            | Operator::LtEq
+            | Operator::Gt
+            | Operator::GtEq
+    );
+    !compares || ranges.range(at).is_none_or(|range| range.may(op, literal.value()))
+}
+
+fn may_be_in(list: &InListExpr, ranges: &dyn Ranges) -> bool {
+    if list.list().len() > LIST_MAX {
+        return true;
+    }
+    let Some(range) = column(list.expr()).and_then(|at| ranges.range(at)) else { return true };
+    list.list().iter().any(|item| match item.downcast_ref::<Literal>() {
+        Some(literal) => range.may(Operator::Eq, literal.value()),
+        None => true,
+    })
+}
+
+fn may_equal_any(
+    value: &Arc<dyn PhysicalExpr>,
+    array: &Arc<dyn PhysicalExpr>,
+    ranges: &dyn Ranges,
+) -> bool {
+    let Some(range) = column(value).and_then(|at| ranges.range(at)) else { return true };
+    let Some(literal) = array.downcast_ref::<Literal>() else { return true };
+    if literal.value().is_null() {
+        return false;
+    }
+    let ScalarValue::List(list) = literal.value() else { return true };
+    let items = list.value(0);
+    // Whatever they are, there is nothing to equal NULL.
+    if range.nulls == Nulls::Everywhere {
+        return false;
+    }
+    if items.len() > LIST_MAX {
+        return true;
+    }
+    (0..items.len()).any(|n| {
+        let item = ScalarValue::try_from_array(&items, n);
+        // It compares floats as PostgreSQL does: every NaN and every zero is the same.
+        item.is_ok_and(|item| range.may(Operator::Eq, &item))
+    })
+}
+
+/// The place of a column, as it is or cast to a type that has the same values and more.
+fn column(expr: &Arc<dyn PhysicalExpr>) -> Option<usize> {
+    use arrow::datatypes::DataType as D;
+    if let Some(column) = expr.downcast_ref::<Column>() {
+        return Some(column.index());
+    }
+    let cast = expr.downcast_ref::<CastExpr>()?;
+    let at = cast.expr().downcast_ref::<Column>()?.index();
+    // Casts between integers, to more bits: of others the column's own type is not known here, but
+    // a narrower one would have to be one that fails.
+    matches!(cast.cast_type(), D::Int32 | D::Int64).then_some(at)
+}
+
+/// How values compare, where that is what all of their types' values do; `None`: not known.
+fn compare(a: &ScalarValue, b: &ScalarValue) -> Option<Ordering> {
+    use ScalarValue as V;
+    if let (Some(a), Some(b)) = (integer(a), integer(b)) {
+        return Some(a.cmp(&b));
+    }
+    if let (Some(a), Some(b)) = (float(a), float(b)) {
+        // Zeros are equal here, so that neither of them is beyond a bound that is the other.
+        return a.partial_cmp(&b);
+    }
+    match (a, b) {
+        (V::Boolean(Some(a)), V::Boolean(Some(b))) => Some(a.cmp(b)),
+        (V::Decimal128(Some(a), _, s), V::Decimal128(Some(b), _, t)) if s == t => Some(a.cmp(b)),
+        (V::Date32(Some(a)), V::Date32(Some(b))) => Some(a.cmp(b)),
+        (V::Time64Microsecond(Some(a)), V::Time64Microsecond(Some(b)))
+        | (V::TimestampMicrosecond(Some(a), _), V::TimestampMicrosecond(Some(b), _)) => {
+            Some(a.cmp(b))
+        }
+        (V::Utf8View(Some(a)) | V::Utf8(Some(a)), V::Utf8View(Some(b)) | V::Utf8(Some(b))) => {
+            Some(a.as_bytes().cmp(b.as_bytes()))
+        }
+        (V::Binary(Some(a)), V::Binary(Some(b))) => Some(a.cmp(b)),
+        (V::FixedSizeBinary(n, Some(a)), V::FixedSizeBinary(m, Some(b))) if n == m => {
+            Some(a.cmp(b))
+        }
+        _ => None,
+    }
+}
+
+fn integer(value: &ScalarValue) -> Option<i64> {
+    match value {
+        ScalarValue::Int16(Some(n)) => Some(i64::from(*n)),
+        ScalarValue::Int32(Some(n)) => Some(i64::from(*n)),
+        ScalarValue::Int64(Some(n)) => Some(*n),
+        ScalarValue::UInt32(Some(n)) => Some(i64::from(*n)),
+        _ => None,
+    }
+}
+
+fn float(value: &ScalarValue) -> Option<f64> {
+    match value {
+        ScalarValue::Float32(Some(x)) => Some(f64::from(*x)),
+        ScalarValue::Float64(Some(x)) => Some(*x),
+        _ => None,
+    }
+}
