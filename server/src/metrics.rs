@@ -84,7 +84,8 @@ fn seconds(us: u64) -> f64 {
     us as f64 / 1e6
 }
 
-fn header(name: &str, help: &str, kind: &str, out: &mut String) {
+/// Begins a metric.
+pub(crate) fn header(name: &str, help: &str, kind: &str, out: &mut String) {
     let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
 }
 

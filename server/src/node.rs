@@ -114,8 +114,7 @@ pub fn run(options: NodeOptions) -> Result<(), NodeError> {
         version = env!("CARGO_PKG_VERSION"),
         pid = std::process::id(),
         data_dir = %options.data_dir.display(),
-        table_memory_mib = options.store.delta_budget_bytes >> 20,
-        query_memory_mib = options.store.query_memory_bytes >> 20,
+        memory_limit_mib = options.store.memory.limit >> 20,
         checkpoint_log_mib = options.store.checkpoint_log_bytes >> 20,
         connections_max = options.connections_max,
         "starting"

@@ -10,7 +10,7 @@ use glaredb_engine::{
     session::engine::{Engine, EngineOptions},
     storage::{
         database::{Database, Fatal, OpenOptions},
-        objects::StorageOptions,
+        objects::{CacheOptions, CacheSize, StorageOptions},
         recovery::{OpenError, RecoveryProgress},
     },
 };
@@ -18,24 +18,26 @@ use glaredb_txn::{env::Env, ids::TableId};
 use tokio::{runtime::Handle, sync::watch};
 
 use crate::{
+    memory::MemorySplit,
     metrics::{write_counter, write_counters, write_gauge},
+    object_metrics,
     pg_catalog::{Activities, PgCatalog, StorageFigures, TableFigures},
     sessions::Sessions,
 };
 
+/// Of the data directory: blocks of objects.
+const CACHE_DIRECTORY: &str = "cache";
+
 /// How to open a database.
 #[derive(Clone, Debug)]
 pub struct StoreOptions {
-    /// Memory for what is not in segments: chunks, indexes, write sets.
-    pub delta_budget_bytes: u64,
+    pub memory: MemorySplit,
+    /// Disk for blocks of objects.
+    pub cache_disk: CacheSize,
     /// Growth of the log after which a checkpoint is written.
     pub checkpoint_log_bytes: u64,
     /// Where objects are.
     pub storage: StorageOptions,
-    /// Memory for what is decoded of segments.
-    pub resident_bytes: usize,
-    /// Memory all running queries share.
-    pub query_memory_bytes: usize,
 }
 
 /// Why a database does not open.
@@ -77,6 +79,7 @@ impl StorageFigures for Figures {
 }
 
 pub(crate) struct Store {
+    memory: MemorySplit,
     database: Arc<Database>,
     engine: Arc<Engine>,
 }
@@ -91,10 +94,15 @@ impl Store {
         activities: Arc<dyn Activities>,
     ) -> Result<(Self, Sessions), StoreError> {
         let open = OpenOptions {
-            budget_bytes: options.delta_budget_bytes,
+            budget_bytes: options.memory.delta,
             checkpoint_log_bytes: options.checkpoint_log_bytes,
             storage: options.storage.clone(),
-            resident_bytes: options.resident_bytes,
+            cache: Some(CacheOptions {
+                folder: data_dir.join(CACHE_DIRECTORY),
+                memory: options.memory.cache,
+                disk: options.cache_disk,
+            }),
+            resident_bytes: usize::try_from(options.memory.segments).unwrap_or(usize::MAX),
             progress,
             ..OpenOptions::default()
         };
@@ -103,14 +111,26 @@ impl Store {
         let system_tables = PgCatalog::new(Arc::new(Figures(database.clone())), activities);
         let engine = Engine::new(EngineOptions {
             database: database.clone(),
-            query_memory_bytes: options.query_memory_bytes,
+            query_memory_bytes: usize::try_from(options.memory.queries).unwrap_or(usize::MAX),
             query_threads: std::thread::available_parallelism().map_or(1, usize::from),
             query_runtime: queries,
             functions: Functions::new(system_tables.functions()),
             system_tables: Arc::new(system_tables),
         })
         .map_err(|error| StoreError::Engine(error.message))?;
-        Ok((Self { database, engine: engine.clone() }, Sessions::new(engine)))
+        let memory = options.memory;
+        let numbers = database.metrics();
+        let cache = numbers.objects.cache.unwrap_or_default();
+        tracing::info!(
+            limit_mib = memory.limit >> 20,
+            table_mib = memory.delta >> 20,
+            query_mib = memory.queries >> 20,
+            segment_mib = numbers.resident.budget_bytes >> 20,
+            cache_mib = cache.memory_limit_bytes >> 20,
+            cache_disk_mib = cache.disk_limit_bytes >> 20,
+            "memory"
+        );
+        Ok((Self { memory, database, engine: engine.clone() }, Sessions::new(engine)))
     }
 
     /// Changes to `Some` once the node must stop.
@@ -246,10 +266,16 @@ impl Store {
                 numbers.delta_bytes as f64,
             ),
             ("delta_budget_bytes", "Limit of that memory.", numbers.budget_bytes as f64),
+            (
+                "query_memory_limit_bytes",
+                "Memory that all running queries share.",
+                self.memory.queries as f64,
+            ),
             ("tables", "Tables.", numbers.tables as f64),
         ] {
             write_gauge(&format!("glaredb_{name}"), help, value, out);
         }
+        object_metrics::write(&numbers.objects, &numbers.resident, out);
     }
 }
 

@@ -8,7 +8,7 @@ use glaredb_tests::{
     server::{Options, Server},
 };
 
-/// `--memory-limit`: three fifths of it are for changes.
+/// `--memory-limit`: two fifths of it are for changes.
 const LIMIT_BYTES: u64 = 192 << 20;
 /// What the process may have resident, as README.md says: twice its limit, because a checkpoint keeps
 /// what was dropped since it began; and its program, the keys that commits are checked against (64 MiB),

@@ -6,7 +6,7 @@ use glaredb_tests::{
     server::{Options, Server},
 };
 
-/// The limit of the servers here, in MiB: a fifth of two is for queries.
+/// The limit of the servers here, in MiB: three tenths are for queries.
 const LIMIT_MIB: u64 = 512;
 /// What the process may take beside it: code, stacks, what an allocator keeps, and what is made
 /// before it is counted.
@@ -76,6 +76,29 @@ async fn results_of_functions_are_bounded() {
         "select sum(length(repeat('x', 1000 + (g % 2)::int))) from generate_series(1, 100000) g";
     let sum = client.query_one(sum, &[]).await.expect("it fits");
     assert_eq!(sum.get::<_, i64>(0), 100_050_000);
+}
+
+/// Every part has a limit of its own, and together they are what was asked for.
+#[test]
+fn the_parts_are_all_of_the_limit() {
+    for (cache, limits) in [(&[][..], 3), (&["--cache-memory=32MiB", "--cache-disk=256MiB"], 4)] {
+        let limit = format!("--memory-limit={LIMIT_MIB}MiB");
+        let arguments = [&[limit.as_str()], cache].concat();
+        let arguments = arguments.into_iter().map(str::to_owned).collect();
+        let server = Server::start_with(Options { arguments, ..Options::default() });
+        let mut parts = vec![
+            server.metric("glaredb_delta_budget_bytes"),
+            server.metric("glaredb_query_memory_limit_bytes"),
+            server.metric("glaredb_segment_memory_limit_bytes"),
+        ];
+        if limits == 4 {
+            parts.push(server.metric("glaredb_cache_limit_bytes{place=\"memory\"}"));
+            let disk = server.metric("glaredb_cache_limit_bytes{place=\"disk\"}");
+            assert_eq!(disk, f64::from(256 << 20));
+        }
+        let sum: f64 = parts.iter().sum();
+        assert_eq!(sum, (LIMIT_MIB << 20) as f64, "{parts:?}");
+    }
 }
 
 #[tokio::test]

@@ -136,10 +136,16 @@ impl Shared {
             Arc::clone(&env.random),
             recovered.checkpoint,
         );
+        // Memory that was set aside for a cache that there is not.
+        let spared = options.cache.as_ref().map_or(0, |cache| {
+            cache.memory_bytes(true).saturating_sub(cache.memory_bytes(recovered.is_remote))
+        });
+        let spared = usize::try_from(spared).unwrap_or(usize::MAX);
+        let resident_bytes = options.resident_bytes.saturating_add(spared);
         let segments = SegmentStore {
             objects: Arc::clone(&recovered.objects),
             database: recovered.database,
-            resident: Resident::new(options.resident_bytes),
+            resident: Resident::new(resident_bytes),
         };
         let stopping = Arc::<AtomicBool>::default();
         let site = Site::new(
@@ -345,6 +351,7 @@ impl Background {
         if let Err(error) = shared.wal.close() {
             tracing::warn!(%error, "the log was not closed in order");
         }
+        shared.objects.close();
     }
 }
 

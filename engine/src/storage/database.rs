@@ -32,7 +32,7 @@ use super::{
     background::{Background, Captures, RewriteRequest, Shared},
     budget::{BUDGET_BYTES_DEFAULT, Budget},
     checkpoint::{CheckpointError, CheckpointSummary},
-    objects::StorageOptions,
+    objects::{CacheOptions, StorageOptions},
     placement::StoragePlacement,
     recovery::{
         LOG, OpenError, RecoverOptions, Recovered, RecoveryPhase, RecoveryProgress, recover,
@@ -56,6 +56,9 @@ pub struct OpenOptions {
     pub horizon_interval: Duration,
     pub log: LocalWalOptions,
     pub storage: StorageOptions,
+    /// What is put before the objects, if anything is: what it does not use of its memory the
+    /// decoded parts get.
+    pub cache: Option<CacheOptions>,
     /// Memory for decoded parts of segments.
     pub resident_bytes: usize,
     /// How rows move from memory to segments, and these become better ones.
@@ -72,6 +75,7 @@ impl Default for OpenOptions {
             horizon_interval: Duration::from_millis(250),
             log: LocalWalOptions::default(),
             storage: StorageOptions::default(),
+            cache: None,
             resident_bytes: RESIDENT_BYTES_DEFAULT,
             rewrite: RewriteOptions::default(),
             progress: Arc::default(),
@@ -100,6 +104,7 @@ impl Database {
         let recover_options = RecoverOptions {
             log: options.log.clone(),
             storage: options.storage.clone(),
+            cache: options.cache.clone(),
             ..RecoverOptions::new(budget)
         };
         let mut recovered = recover(&env, recover_options, &progress)?;

@@ -11,7 +11,9 @@
 //! runtime for queries (async)     read_ranges
 //! ```
 
+mod cache;
 mod directory;
+mod figures;
 mod location;
 mod remote;
 
@@ -23,7 +25,11 @@ use std::{fmt, ops::Range};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 
+pub use cache::{BLOCK_BYTES, CacheOptions, CacheSize, CachedObjects};
 pub use directory::{ObjectDirectory, Pace};
+pub use figures::{
+    CacheCounts, LATENCIES_US, ObjectFigures, ReadCounts, ReadFigures, RequestCounts, RequestKind,
+};
 pub(super) use location::choose;
 pub use location::{StorageError, StorageLocation, StorageOptions};
 pub use remote::{Limits, LocationError, RemoteLocation, RemoteObjects, RemoteStore, S3Options};
@@ -121,6 +127,8 @@ pub enum ObjectError {
 /// 7. `read_ranges` gives exactly the bytes of each range, in the order of `ranges`, which may
 ///    overlap and be empty; else `NotFound`, or `OutOfRange` when an end is beyond the object's
 ///    (or before its start). Never fewer bytes.
+/// 8. `read_up_to` gives the bytes of a range that the object has: fewer only where it ends before the
+///    range does, but at least one; else `OutOfRange`.
 ///
 /// Bytes that changed where they lie are the caller's to find: what it writes has checksums.
 pub trait Objects: Send + Sync {
@@ -150,6 +158,45 @@ pub trait Objects: Send + Sync {
         name: &ObjectName,
         ranges: &[Range<u64>],
     ) -> BoxFuture<'_, Result<Vec<Bytes>, ObjectError>>;
+
+    /// One range, of which the object may have only a part. Not an empty range.
+    fn read_up_to(
+        &self,
+        name: &ObjectName,
+        range: Range<u64>,
+    ) -> BoxFuture<'_, Result<Bytes, ObjectError>> {
+        let name = name.clone();
+        Box::pin(async move {
+            let read = match self.read_ranges(&name, std::slice::from_ref(&range)).await {
+                Err(ObjectError::OutOfRange { size, .. }) if size > range.start => {
+                    let rest = range.start..size;
+                    self.read_ranges(&name, std::slice::from_ref(&rest)).await
+                }
+                read => read,
+            };
+            Ok(read?.into_iter().next().unwrap_or_default())
+        })
+    }
+
+    /// For a reader to which these ranges did not have the bytes that were written: reads them where
+    /// they are kept for good, and has a cache forget what it gave. `None`: that is where they came
+    /// from.
+    fn read_again(
+        &self,
+        _name: &ObjectName,
+        _ranges: &[Range<u64>],
+    ) -> Option<BoxFuture<'_, Result<Vec<Bytes>, ObjectError>>> {
+        None
+    }
+
+    /// What was asked of it since the start.
+    fn figures(&self) -> ObjectFigures {
+        ObjectFigures::default()
+    }
+
+    /// Brings to the disk what a cache wants to find there after a restart. The objects can still be
+    /// read. Blocks.
+    fn close(&self) {}
 
     /// How writing is to share the device with the log, from the next object on; for those that
     /// do not share it, nothing.

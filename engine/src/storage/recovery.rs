@@ -34,7 +34,9 @@ use super::{
     apply::{Applier, Replayer},
     budget::Budget,
     checkpoint::{self, CheckpointError, Current, find_current},
-    objects::{self, ObjectDirectory, ObjectError, Objects, StorageOptions},
+    objects::{
+        self, CacheOptions, ObjectDirectory, ObjectError, Objects, StorageLocation, StorageOptions,
+    },
     state::{LoadedState, State},
 };
 
@@ -104,6 +106,8 @@ pub struct Recovered {
     pub leadership: Leadership,
     pub wal: Arc<LocalWal>,
     pub objects: Arc<dyn Objects>,
+    /// They are reached over a network.
+    pub is_remote: bool,
     /// Taken when the leader starts.
     pub applier: Option<Applier>,
     pub state: Arc<State>,
@@ -123,6 +127,8 @@ pub struct RecoverOptions {
     pub budget: Arc<Budget>,
     pub log: LocalWalOptions,
     pub storage: StorageOptions,
+    /// What is put before the objects, if anything is.
+    pub cache: Option<CacheOptions>,
     /// Bytes of the log that are read ahead of what is applied.
     pub piece_bytes: usize,
 }
@@ -134,6 +140,7 @@ impl RecoverOptions {
             budget,
             log: LocalWalOptions::default(),
             storage: StorageOptions::default(),
+            cache: None,
             piece_bytes: PIECE_BYTES,
         }
     }
@@ -146,7 +153,7 @@ pub fn recover(
     options: RecoverOptions,
     progress: &RecoveryProgress,
 ) -> Result<Recovered, OpenError> {
-    let RecoverOptions { budget, log: log_options, storage, piece_bytes } = options;
+    let RecoverOptions { budget, log: log_options, storage, cache, piece_bytes } = options;
     let started = env.clock.monotonic();
     progress.begin(RecoveryPhase::Opening, 0);
     check_metastore(&*env.disk)?;
@@ -160,7 +167,11 @@ pub fn recover(
     if report.torn_bytes > 0 {
         tracing::info!(bytes = report.torn_bytes, "cut an unfinished write off the log");
     }
-    let objects = open_objects(env, &storage, &*metastore, database, create)?;
+    let (objects, is_remote) = open_objects(env, &storage, &*metastore, database, create)?;
+    let objects = match &cache {
+        Some(cache) => cache.wrap(objects, is_remote),
+        None => objects,
+    };
     let current = find_current(&*objects, &*metastore, database, LOG)?;
 
     let (state, ids) = match &current {
@@ -187,6 +198,7 @@ pub fn recover(
         leadership,
         wal,
         objects,
+        is_remote,
         applier: Some(applier),
         state,
         ids,
@@ -197,24 +209,25 @@ pub fn recover(
     })
 }
 
-/// The objects, wherever they are. Their location is remembered once it is this database's.
+/// The objects, wherever they are, and whether it is over a network. Their location is remembered
+/// once it is this database's.
 fn open_objects(
     env: &Env,
     options: &StorageOptions,
     metastore: &dyn Metastore,
     database: DatabaseId,
     first_start: bool,
-) -> Result<Arc<dyn Objects>, OpenError> {
+) -> Result<(Arc<dyn Objects>, bool), OpenError> {
     let remembered = storage_location(metastore)?;
     let given = options.location.as_ref();
     let Some(location) = objects::choose(given, remembered.as_deref(), first_start)? else {
-        return Ok(Arc::new(ObjectDirectory::open(env, OBJECT_DIRECTORY)?));
+        return Ok((Arc::new(ObjectDirectory::open(env, OBJECT_DIRECTORY)?), false));
     };
     let opened = location.open(env, options, database, first_start)?;
     if remembered.is_none() {
         remember_storage_location(metastore, &location.url())?;
     }
-    Ok(opened)
+    Ok((opened, matches!(location, StorageLocation::Remote(_))))
 }
 
 /// The objects of a database that no server is using, to look at: nothing is made or removed where

@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 
 use super::{
     StorageError,
+    objects::ReadFigures,
     schema::TableSchema,
     segment::{Answer, Held, Needs, Segment, SegmentStore},
     table::TableSegment,
@@ -77,12 +78,20 @@ impl ColdReads {
 pub struct Warmed {
     store: SegmentStore,
     held: Mutex<HashMap<SegmentId, Held>>,
+    figures: Arc<ReadFigures>,
 }
 
 impl Warmed {
     #[must_use]
     pub fn new(store: SegmentStore) -> Self {
-        Self { store, held: Mutex::default() }
+        Self { store, held: Mutex::default(), figures: Arc::default() }
+    }
+
+    /// What this reader's requests were so far. What it reads by other ways than [`Warmed::warm`] is
+    /// counted within [`ReadFigures::scope`].
+    #[must_use]
+    pub fn figures(&self) -> &Arc<ReadFigures> {
+        &self.figures
     }
 
     #[must_use]
@@ -116,7 +125,7 @@ impl Warmed {
     /// Errors: an object is damaged or cannot be read.
     pub async fn warm(&self, cold: ColdReads) -> Result<(), StorageError> {
         let reads = cold.0.into_iter().map(|cold| self.warm_one(cold));
-        futures::future::try_join_all(reads).await.map(|_| ())
+        self.figures.scope(futures::future::try_join_all(reads)).await.map(|_| ())
     }
 
     async fn warm_one(&self, cold: ColdRead) -> Result<(), StorageError> {

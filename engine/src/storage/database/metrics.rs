@@ -8,7 +8,7 @@ use glaredb_txn::{
     log::wal::Wal,
 };
 
-use crate::storage::background::Shared;
+use crate::storage::{background::Shared, objects::ObjectFigures, segment::ResidentMetrics};
 
 /// A database's numbers at one moment; counters count since the start.
 #[derive(Clone, Debug)]
@@ -43,6 +43,10 @@ pub struct DatabaseMetrics {
     pub delta_bytes: u64,
     pub budget_bytes: u64,
     pub tables: usize,
+    /// Requests to the store of objects, and the cache before it.
+    pub objects: ObjectFigures,
+    /// Decoded parts of segments.
+    pub resident: ResidentMetrics,
 }
 
 pub(super) fn collect(shared: &Shared) -> DatabaseMetrics {
@@ -79,6 +83,8 @@ pub(super) fn collect(shared: &Shared) -> DatabaseMetrics {
         delta_bytes: budget.used_bytes(),
         budget_bytes: budget.limit_bytes(),
         tables: shared.state.tables().len(),
+        objects: shared.objects.figures(),
+        resident: shared.segments.resident.metrics(),
         leader,
     }
 }

@@ -22,7 +22,11 @@ pub fn contract(objects: &dyn Objects) {
     streams(objects);
     unfinished(objects);
     one_of_several(objects);
-    ranges(objects);
+    // Those of segments may be cached.
+    for text in ["ranges/a", "data/1/ranges"] {
+        ranges(objects, &name(text));
+        up_to(objects, &name(text));
+    }
 }
 
 /// Bytes that differ from place to place.
@@ -152,10 +156,10 @@ fn one_of_several(objects: &dyn Objects) {
     }
 }
 
-fn ranges(objects: &dyn Objects) {
-    let (a, body) = (name("ranges/a"), pattern(3_000_000));
-    objects.put(&a, &body).expect("put");
-    let read = |ranges: &[Range<u64>]| block_on(objects.read_ranges(&a, ranges));
+fn ranges(objects: &dyn Objects, a: &ObjectName) {
+    let body = pattern(3_000_000);
+    objects.put(a, &body).expect("put");
+    let read = |ranges: &[Range<u64>]| block_on(objects.read_ranges(a, ranges));
     for ranges in [
         vec![],
         vec![0..3_000_000],
@@ -173,10 +177,25 @@ fn ranges(objects: &dyn Objects) {
         let short = read(&[0..1, start..end, 1..2]);
         assert!(
             matches!(&short, Err(ObjectError::OutOfRange { name, size: 3_000_000, start: s, end: e })
-                if *name == a && (*s, *e) == (start, end)),
+                if name == a && (*s, *e) == (start, end)),
             "{start}..{end}: {short:?}"
         );
     }
+}
+
+/// Of an object of 3,000,000 bytes.
+fn up_to(objects: &dyn Objects, a: &ObjectName) {
+    let body = pattern(3_000_000);
+    let read = |range: Range<u64>| block_on(objects.read_up_to(a, range));
+    for (start, end) in [(0, 1), (7, 2_000_000), (2_999_999, 3_000_000), (0, 3_000_000)] {
+        assert!(read(start..end).expect("it has them") == body[start as usize..end as usize]);
+        assert!(read(start..end + 20_000_000).expect("some") == body[start as usize..]);
+    }
+    let none = read(4_000_000..40_000_000);
+    assert!(
+        matches!(&none, Err(ObjectError::OutOfRange { name, size: 3_000_000, .. }) if name == a),
+        "{none:?}"
+    );
 }
 
 /// Obligation 2: called with what a crash left, after creating `whole` returned Ok and creating

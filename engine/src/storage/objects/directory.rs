@@ -25,7 +25,11 @@ use futures::future::{self, BoxFuture};
 use glaredb_txn::env::{Clock, Disk, DiskError, DiskFile, Env};
 use parking_lot::Mutex;
 
-use super::{ObjectEntry, ObjectError, ObjectName, ObjectWrite, Objects};
+use super::{
+    ObjectEntry, ObjectError, ObjectFigures, ObjectName, ObjectWrite, Objects, ReadFigures,
+    RequestKind,
+    figures::{FailureKind, StoreFigures},
+};
 use upload::Upload;
 
 /// Largest object that is read into memory.
@@ -68,6 +72,7 @@ struct Folder {
     next_upload: AtomicU64,
     /// Names being created right now.
     creating: Mutex<BTreeSet<ObjectName>>,
+    figures: StoreFigures,
 }
 
 /// What lies below a folder.
@@ -103,12 +108,26 @@ impl ObjectDirectory {
             pace: Mutex::new(Pace::FAST),
             next_upload: AtomicU64::new(0),
             creating: Mutex::default(),
+            figures: StoreFigures::default(),
         };
         Self { folder: Arc::new(folder) }
     }
 }
 
 impl Folder {
+    /// Counts one request.
+    fn counted<T>(
+        &self,
+        kind: RequestKind,
+        request: impl FnOnce() -> Result<T, ObjectError>,
+    ) -> Result<T, ObjectError> {
+        let began = self.clock.monotonic();
+        let result = request();
+        let took = self.clock.monotonic().saturating_sub(began);
+        self.figures.record(kind, took, result.as_ref().err().map(FailureKind::of));
+        result
+    }
+
     fn path(&self, name: &ObjectName) -> String {
         format!("{}/{name}", self.objects)
     }
@@ -180,6 +199,29 @@ impl Folder {
         Ok(())
     }
 
+    fn list(&self, prefix: &str) -> Result<Vec<ObjectEntry>, ObjectError> {
+        let folder = prefix.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let mut found = Found::default();
+        self.list_below(folder, &mut found)?;
+        let mut names = found.objects;
+        names.retain(|name| name.as_str().starts_with(prefix));
+        names.sort();
+        let entry = |name| match self.size(&name) {
+            Ok(size) => Some(Ok(ObjectEntry { name, size })),
+            // Deleted in between: as if it had been before.
+            Err(ObjectError::NotFound(_)) => None,
+            Err(error) => Some(Err(error)),
+        };
+        names.into_iter().filter_map(entry).collect()
+    }
+
+    fn delete(&self, name: &ObjectName) -> Result<(), ObjectError> {
+        match self.disk.remove(&self.path(name)) {
+            Ok(()) | Err(DiskError::NotFound { .. }) => Ok(()),
+            Err(error) => Err(failed(name, &error)),
+        }
+    }
+
     /// The `Disk` has no other way to tell: a folder can be listed.
     fn is_folder(&self, name: &str) -> bool {
         self.disk.list(&format!("{}/{name}", self.objects)).is_ok()
@@ -192,36 +234,26 @@ impl Objects for ObjectDirectory {
     }
 
     fn get(&self, name: &ObjectName) -> Result<Bytes, ObjectError> {
-        let Folder { disk, .. } = &*self.folder;
-        let body = glaredb_txn::env::read_file(&**disk, &self.folder.path(name), OBJECT_BYTES_MAX);
-        body.map(Bytes::from).map_err(|error| self.folder.unread(name, &error))
+        let folder = &*self.folder;
+        let body = folder.counted(RequestKind::Get, || {
+            let body =
+                glaredb_txn::env::read_file(&*folder.disk, &folder.path(name), OBJECT_BYTES_MAX);
+            body.map(Bytes::from).map_err(|error| folder.unread(name, &error))
+        })?;
+        folder.figures.add_bytes(RequestKind::Get, body.len() as u64);
+        Ok(body)
     }
 
     fn size(&self, name: &ObjectName) -> Result<u64, ObjectError> {
-        self.folder.size(name)
+        self.folder.counted(RequestKind::Head, || self.folder.size(name))
     }
 
     fn list(&self, prefix: &str) -> Result<Vec<ObjectEntry>, ObjectError> {
-        let folder = prefix.rsplit_once('/').map_or("", |(folder, _)| folder);
-        let mut found = Found::default();
-        self.folder.list_below(folder, &mut found)?;
-        let mut names = found.objects;
-        names.retain(|name| name.as_str().starts_with(prefix));
-        names.sort();
-        let entry = |name| match self.folder.size(&name) {
-            Ok(size) => Some(Ok(ObjectEntry { name, size })),
-            // Deleted in between: as if it had been before.
-            Err(ObjectError::NotFound(_)) => None,
-            Err(error) => Some(Err(error)),
-        };
-        names.into_iter().filter_map(entry).collect()
+        self.folder.counted(RequestKind::List, || self.folder.list(prefix))
     }
 
     fn delete(&self, name: &ObjectName) -> Result<(), ObjectError> {
-        match self.folder.disk.remove(&self.folder.path(name)) {
-            Ok(()) | Err(DiskError::NotFound { .. }) => Ok(()),
-            Err(error) => Err(failed(name, &error)),
-        }
+        self.folder.counted(RequestKind::Delete, || self.folder.delete(name))
     }
 
     /// Reads where it is called: the page cache has most of what is asked for, and the runtime for
@@ -232,7 +264,18 @@ impl Objects for ObjectDirectory {
         ranges: &[Range<u64>],
     ) -> BoxFuture<'_, Result<Vec<Bytes>, ObjectError>> {
         let (folder, name, ranges) = (&*self.folder, name.clone(), ranges.to_vec());
-        Box::pin(future::lazy(move |_| folder.read_ranges(&name, &ranges)))
+        Box::pin(future::lazy(move |_| {
+            let read = folder.counted(RequestKind::Get, || folder.read_ranges(&name, &ranges))?;
+            let bytes = read.iter().map(|bytes| bytes.len() as u64).sum();
+            folder.figures.add_bytes(RequestKind::Get, bytes);
+            ReadFigures::add_requests(1);
+            ReadFigures::add_bytes(bytes);
+            Ok(read)
+        }))
+    }
+
+    fn figures(&self) -> ObjectFigures {
+        ObjectFigures { requests: self.folder.figures.counts(), cache: None }
     }
 
     fn set_pace(&self, pace: Pace) {

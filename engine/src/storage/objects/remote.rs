@@ -40,7 +40,10 @@ use glaredb_txn::env::Random;
 use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, multipart::MultipartStore};
 use tokio::runtime::Runtime;
 
-use super::{ObjectEntry, ObjectError, ObjectName, ObjectWrite, Objects};
+use super::{
+    ObjectEntry, ObjectError, ObjectFigures, ObjectName, ObjectWrite, Objects, ReadFigures,
+    RequestKind,
+};
 use requests::{Failure, Requests};
 use upload::Upload;
 
@@ -146,6 +149,24 @@ impl RemoteObjects {
     pub fn shown(&self) -> &str {
         &self.remote.requests.shown
     }
+
+    /// Work on the I/O threads, on the account of whoever polls this. It ends when this is dropped.
+    fn spawned<T: Send + 'static>(
+        &self,
+        name: &ObjectName,
+        work: impl Future<Output = Result<T, ObjectError>> + Send + 'static,
+    ) -> BoxFuture<'_, Result<T, ObjectError>> {
+        let name = name.clone();
+        Box::pin(async move {
+            let runtime = self.remote.runtime.get();
+            let task = match ReadFigures::current() {
+                Some(reader) => runtime.spawn(reader.scope(work)),
+                None => runtime.spawn(work),
+            };
+            let mut task = AbortOnDrop(task);
+            (&mut task.0).await.unwrap_or_else(|_| Err(ended(name.as_str())))
+        })
+    }
 }
 
 impl Remote {
@@ -176,7 +197,10 @@ impl Remote {
                         GetOptions { range: Some(range.clone()), ..GetOptions::default() };
                     async move { store.get_opts(path, options).await?.bytes().await }
                 };
-                requests.attempts(attempt).await
+                let body = requests.attempts(RequestKind::Get, attempt).await?;
+                requests.figures.add_bytes(RequestKind::Get, body.len() as u64);
+                ReadFigures::add_bytes(body.len() as u64);
+                Ok(body)
             }
         };
         if bytes.end - bytes.start <= PIECE_BYTES {
@@ -191,7 +215,8 @@ impl Remote {
 
     async fn size(&self, name: &ObjectName) -> Result<u64, ObjectError> {
         let path = self.requests.path(name);
-        let found = self.requests.attempts(|| self.requests.store.head(&path)).await;
+        let head = || self.requests.store.head(&path);
+        let found = self.requests.attempts(RequestKind::Head, head).await;
         found.map(|meta| meta.size).map_err(|failure| self.requests.explain(name, failure))
     }
 
@@ -258,13 +283,42 @@ impl Remote {
         }
     }
 
+    async fn read_up_to(
+        &self,
+        name: &ObjectName,
+        mut range: Range<u64>,
+    ) -> Result<Bytes, ObjectError> {
+        let Range { start, end } = range;
+        let outside = |size: u64| ObjectError::OutOfRange { name: name.clone(), size, start, end };
+        // A piece that begins beyond the end would be refused.
+        if end.saturating_sub(start) > PIECE_BYTES {
+            let size = self.size(name).await?;
+            if start >= size {
+                return Err(outside(size));
+            }
+            range.end = end.min(size);
+        }
+        match self.fetch(name, range).await {
+            Ok(bytes) if !bytes.is_empty() => Ok(bytes),
+            other => match self.size(name).await? {
+                size if start >= size => Err(outside(size)),
+                _ => Err(match other {
+                    Err(failure) => self.requests.explain(name, failure),
+                    Ok(_) => self.requests.wrong(name, "gave no bytes of those it has"),
+                }),
+            },
+        }
+    }
+
     async fn list(&self, prefix: &str) -> Result<Vec<ObjectEntry>, ObjectError> {
         let requests = &self.requests;
         // Stores list whole folders.
         let folder = prefix.rsplit_once('/').map_or("", |(folder, _)| folder);
         let folder = requests.path_of(folder);
         let listed = requests
-            .attempts(|| requests.store.list(Some(&folder)).try_collect::<Vec<_>>())
+            .attempts(RequestKind::List, || {
+                requests.store.list(Some(&folder)).try_collect::<Vec<_>>()
+            })
             .await
             .map_err(|failure| requests.explain_other(prefix, failure))?;
         let mut entries: Vec<ObjectEntry> = listed
@@ -280,7 +334,8 @@ impl Remote {
 
     async fn delete(&self, name: &ObjectName) -> Result<(), ObjectError> {
         let path = self.requests.path(name);
-        match self.requests.attempts(|| self.requests.store.delete(&path)).await {
+        let delete = || self.requests.store.delete(&path);
+        match self.requests.attempts(RequestKind::Delete, delete).await {
             Ok(()) | Err(Failure::Store(object_store::Error::NotFound { .. })) => Ok(()),
             Err(failure) => Err(self.requests.explain(name, failure)),
         }
@@ -328,16 +383,21 @@ impl Objects for RemoteObjects {
         name: &ObjectName,
         ranges: &[Range<u64>],
     ) -> BoxFuture<'_, Result<Vec<Bytes>, ObjectError>> {
-        let (remote, name, ranges) = (Arc::clone(&self.remote), name.clone(), ranges.to_vec());
-        Box::pin(async move {
-            let wanted = name.clone();
-            let work = async move {
-                let (remote, name) = (remote, wanted);
-                remote.read_ranges(&name, &ranges).await
-            };
-            let mut task = AbortOnDrop(self.remote.runtime.get().spawn(work));
-            (&mut task.0).await.unwrap_or_else(|_| Err(ended(name.as_str())))
-        })
+        let (remote, wanted, ranges) = (Arc::clone(&self.remote), name.clone(), ranges.to_vec());
+        self.spawned(name, async move { remote.read_ranges(&wanted, &ranges).await })
+    }
+
+    fn read_up_to(
+        &self,
+        name: &ObjectName,
+        range: Range<u64>,
+    ) -> BoxFuture<'_, Result<Bytes, ObjectError>> {
+        let (remote, wanted) = (Arc::clone(&self.remote), name.clone());
+        self.spawned(name, async move { remote.read_up_to(&wanted, range).await })
+    }
+
+    fn figures(&self) -> ObjectFigures {
+        ObjectFigures { requests: self.remote.requests.figures.counts(), cache: None }
     }
 }
 

@@ -255,10 +255,11 @@ impl SegmentStore {
         schema: &TableSchema,
     ) -> Result<Segment, StorageError> {
         let wrong = |reason: String| corrupt(meta, reason);
-        let ranges = [meta.tail.range()];
-        let read = self.objects.read_ranges(&meta.name, &ranges).await.map_err(failed)?;
-        let tail = read.into_iter().next().unwrap_or_default();
-        verify(&tail, &meta.tail).map_err(wrong)?;
+        let tail = |read: &[Bytes]| {
+            let tail = read.first().cloned().unwrap_or_default();
+            verify(&tail, &meta.tail).map(|()| tail)
+        };
+        let tail = self.read_checked(meta, &[meta.tail.range()], tail).await?;
         let mut pieces = Pieces::new(meta.bytes);
         pieces.insert(meta.tail.offset, tail);
         let unreadable = |e: ParquetError| wrong(format!("its footer: {e}"));
@@ -292,6 +293,26 @@ impl SegmentStore {
         let key = sort_key(&columns, &properties.sort_order).map_err(wrong)?;
         let (store, meta) = (self.clone(), Arc::clone(meta));
         Ok(Segment { store, id, meta, properties, metadata, index, starts, columns, key })
+    }
+
+    /// What `check` makes of ranges of a segment. Bytes of a cache that it does not accept are read
+    /// again where they are kept for good. Errors: of the store, and that of `check`.
+    async fn read_checked<T>(
+        &self,
+        meta: &SegmentMeta,
+        ranges: &[Range<u64>],
+        check: impl Fn(&[Bytes]) -> Result<T, String>,
+    ) -> Result<T, StorageError> {
+        let read = self.objects.read_ranges(&meta.name, ranges).await.map_err(failed)?;
+        let reason = match check(&read) {
+            Ok(checked) => return Ok(checked),
+            Err(reason) => reason,
+        };
+        let Some(again) = self.objects.read_again(&meta.name, ranges) else {
+            return Err(corrupt(meta, reason));
+        };
+        tracing::warn!(object = %meta.name, reason, "damaged in the cache: reading it again");
+        check(&again.await.map_err(failed)?).map_err(|reason| corrupt(meta, reason))
     }
 
     fn check_identity(&self, meta: &SegmentMeta, found: &Properties) -> Result<(), StorageError> {
@@ -589,13 +610,15 @@ impl Segment {
             checked.push(pages::Checked { start, end, crc: filter.crc });
         }
         let requests = pages::requests(&mut checked);
-        let objects = &self.store.objects;
-        let read = objects.read_ranges(&self.meta.name, &requests).await.map_err(failed)?;
         held.read.0 += requests.len();
-        held.read.1 += read.iter().map(Bytes::len).sum::<usize>();
-        let mut pieces = Pieces::new(self.meta.bytes);
-        requests.iter().zip(read).for_each(|(range, bytes)| pieces.insert(range.start, bytes));
-        pages::check(&checked, &pieces).map_err(|reason| corrupt(&self.meta, reason))?;
+        held.read.1 += requests.iter().map(|r| (r.end - r.start) as usize).sum::<usize>();
+        let whole = |read: &[Bytes]| {
+            let mut pieces = Pieces::new(self.meta.bytes);
+            let read = requests.iter().zip(read);
+            read.for_each(|(range, bytes)| pieces.insert(range.start, bytes.clone()));
+            pages::check(&checked, &pieces).map(|()| pieces)
+        };
+        let pieces = self.store.read_checked(&self.meta, &requests, whole).await?;
         for (row_group, filter) in filters {
             let bytes = pieces.get(&filter.range());
             let bytes = bytes.map_err(|e| corrupt(&self.meta, e.to_string()))?;

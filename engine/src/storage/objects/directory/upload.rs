@@ -5,7 +5,7 @@ use std::sync::{Arc, atomic::Ordering::Relaxed};
 use glaredb_txn::env::{DiskError, DiskFile};
 
 use super::{Folder, Pace, UPLOAD, failed};
-use crate::storage::objects::{ObjectError, ObjectName, ObjectWrite};
+use crate::storage::objects::{ObjectError, ObjectName, ObjectWrite, RequestKind};
 
 /// Holds the name against others, and space on the disk, until it is finished or dropped.
 pub(super) struct Upload {
@@ -106,7 +106,11 @@ impl ObjectWrite for Upload {
     }
 
     fn finish(mut self: Box<Self>) -> Result<(), ObjectError> {
-        self.publish().map_err(|error| failed(&self.name, &error))
+        let folder = Arc::clone(&self.folder);
+        folder.figures.add_bytes(RequestKind::Put, self.written);
+        folder.counted(RequestKind::Put, || {
+            self.publish().map_err(|error| failed(&self.name, &error))
+        })
     }
 }
 

@@ -10,7 +10,10 @@ use tokio::{
 };
 
 use super::{Limits, RemoteStore};
-use crate::storage::objects::{ObjectError, ObjectName};
+use crate::storage::objects::{
+    ObjectError, ObjectName, ReadFigures, RequestKind,
+    figures::{FailureKind, StoreFigures},
+};
 
 /// Why a request has no result.
 #[derive(Debug)]
@@ -36,6 +39,7 @@ pub(super) struct Requests {
     pub(super) limits: Limits,
     permits: Semaphore,
     random: Arc<dyn Random>,
+    pub(super) figures: StoreFigures,
 }
 
 impl Requests {
@@ -53,6 +57,7 @@ impl Requests {
             limits,
             permits: Semaphore::new(limits.concurrency),
             random,
+            figures: StoreFigures::default(),
         }
     }
 
@@ -86,14 +91,20 @@ impl Requests {
     pub(super) async fn attempt<T>(
         &self,
         patience: &mut Patience,
+        kind: RequestKind,
         request: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Option<Error>> {
         patience.attempts += 1;
         let attempt = async {
             let permit = self.permits.acquire().await;
+            let began = Instant::now();
+            ReadFigures::add_requests(1);
             let answer = timeout(self.limits.attempt, request).await;
             drop(permit);
-            answer.map_err(|_| None)?.map_err(Some)
+            let answer = answer.map_err(|_| None).and_then(|answer| answer.map_err(Some));
+            let failure = answer.as_ref().err().map(|error| failure_kind(error.as_ref()));
+            self.figures.record(kind, began.elapsed(), failure);
+            answer
         };
         timeout_at(patience.deadline, attempt).await.unwrap_or(Err(None))
     }
@@ -114,13 +125,17 @@ impl Requests {
 
     /// Attempts until one succeeds, the store refuses for good, or the time is up. For requests that
     /// may be made any number of times.
-    pub(super) async fn attempts<T, F>(&self, mut request: impl FnMut() -> F) -> Result<T, Failure>
+    pub(super) async fn attempts<T, F>(
+        &self,
+        kind: RequestKind,
+        mut request: impl FnMut() -> F,
+    ) -> Result<T, Failure>
     where
         F: Future<Output = Result<T, Error>>,
     {
         let mut patience = self.patience();
         loop {
-            let last = match self.attempt(&mut patience, request()).await {
+            let last = match self.attempt(&mut patience, kind, request()).await {
                 Ok(answer) => return Ok(answer),
                 Err(Some(error)) if is_final(&error) => return Err(Failure::Store(error)),
                 Err(last) => last,
@@ -161,6 +176,17 @@ impl Requests {
 
     pub(super) fn wrong(&self, name: &ObjectName, what: &str) -> ObjectError {
         ObjectError::Io { name: name.to_string(), reason: format!("{} {what}", self.shown) }
+    }
+}
+
+/// How an attempt failed; `None`: it took too long.
+fn failure_kind(error: Option<&Error>) -> FailureKind {
+    match error {
+        None => FailureKind::Timeout,
+        Some(Error::NotFound { .. }) => FailureKind::NotFound,
+        Some(Error::AlreadyExists { .. } | Error::Precondition { .. }) => FailureKind::Exists,
+        Some(Error::PermissionDenied { .. } | Error::Unauthenticated { .. }) => FailureKind::Denied,
+        Some(_) => FailureKind::Other,
     }
 }
 

@@ -12,7 +12,7 @@ use super::{
     PIECE_BYTES, Remote,
     requests::{Failure, is_final},
 };
-use crate::storage::objects::{ObjectError, ObjectName, ObjectWrite};
+use crate::storage::objects::{ObjectError, ObjectName, ObjectWrite, RequestKind};
 
 /// S3's limit. With parts of 8 MiB an object may have 78 GiB.
 const PARTS_MAX: usize = 10_000;
@@ -87,7 +87,8 @@ impl Upload {
         let (remote, name) = (Arc::clone(&self.remote), self.name.clone());
         let id = self.remote.wait(self.name.as_str(), async move {
             let path = remote.requests.path(&name);
-            let begun = remote.requests.attempts(|| remote.requests.store.create_multipart(&path));
+            let create = || remote.requests.store.create_multipart(&path);
+            let begun = remote.requests.attempts(RequestKind::Put, create);
             begun.await.map_err(|failure| remote.requests.explain_other(name.as_str(), failure))
         })?;
         let (sender, receiver) = mpsc::channel();
@@ -155,8 +156,9 @@ impl Drop for Upload {
         let name = self.name.clone();
         self.remote.runtime.get().spawn(async move {
             let store = &remote.requests.store;
-            let abort = remote.requests.attempts(|| store.abort_multipart(&path, &parts.id)).await;
-            if let Err(failure) = abort {
+            let abort = || store.abort_multipart(&path, &parts.id);
+            let aborted = remote.requests.attempts(RequestKind::Delete, abort).await;
+            if let Err(failure) = aborted {
                 let error = remote.requests.explain_other(name.as_str(), failure);
                 tracing::debug!(%error, "parts of an object that was given up stay in the bucket");
             }
@@ -174,7 +176,8 @@ impl Remote {
     ) -> Result<PartId, ObjectError> {
         let (path, store) = (self.requests.path(name), &self.requests.store);
         let put = || store.put_part(&path, id, number, PutPayload::from_bytes(body.clone()));
-        let put = self.requests.attempts(put).await;
+        let put = self.requests.attempts(RequestKind::Put, put).await;
+        self.requests.figures.add_bytes(RequestKind::Put, body.len() as u64);
         put.map_err(|failure| self.requests.explain_other(name.as_str(), failure))
     }
 
@@ -186,6 +189,7 @@ impl Remote {
             let put = store.put_opts(&path, PutPayload::from_bytes(body.clone()), options);
             async move { put.await.map(drop) }
         };
+        self.requests.figures.add_bytes(RequestKind::Put, ours.bytes);
         self.until_known(name, ours, attempt).await
     }
 
@@ -223,7 +227,7 @@ impl Remote {
         // Whether an attempt may have been executed though it was not answered.
         let mut in_doubt = false;
         loop {
-            let last = match requests.attempt(&mut patience, attempt()).await {
+            let last = match requests.attempt(&mut patience, RequestKind::Put, attempt()).await {
                 Ok(()) => return Ok(()),
                 Err(last) => last,
             };
@@ -233,7 +237,8 @@ impl Remote {
                 let failure = Failure::Store(last.expect("a refusal is an error"));
                 return Err(requests.explain_other(name.as_str(), failure));
             }
-            match requests.attempt(&mut patience, self.look(&path, ours)).await {
+            let look = self.look(&path, ours);
+            match requests.attempt(&mut patience, RequestKind::Head, look).await {
                 Ok(Found::Ours) if in_doubt || !taken => return Ok(()),
                 Ok(Found::Ours | Found::Another) => {
                     return Err(ObjectError::AlreadyExists(name.clone()));

@@ -4,7 +4,7 @@ use arrow::array::{Int64Array, StringViewArray};
 use glaredb_txn::codec::{Reader, Writer, checksum};
 
 use super::{round_trip::every_type, *};
-use crate::storage::{segment::Extent, testing::Seeded};
+use crate::storage::{objects::CachedObjects, segment::Extent, testing::Seeded};
 
 /// Two columns and a key: few bytes, but all that a segment may have.
 fn small() -> (Arc<TableSchema>, Memory, Arc<SegmentMeta>) {
@@ -31,13 +31,40 @@ fn read_everything(
     meta: &Arc<SegmentMeta>,
     schema: &TableSchema,
 ) -> Result<(), StorageError> {
-    let segment = block_on(store(memory, 1 << 20).open(SegmentId(1), meta, schema))?;
+    read_everything_in(&store(memory, 1 << 20), meta, schema)
+}
+
+fn read_everything_in(
+    store: &SegmentStore,
+    meta: &Arc<SegmentMeta>,
+    schema: &TableSchema,
+) -> Result<(), StorageError> {
+    let segment = block_on(store.open(SegmentId(1), meta, schema))?;
     let columns: Vec<usize> = schema.live().to_vec();
     read_all(&segment, schema, &everything(&columns))?;
     if schema.key().is_some() {
         block_on(segment.find(&[&meta.keys.0, &meta.keys.1]))?;
     }
     Ok(())
+}
+
+/// A cache has other bytes than the store, wherever they are.
+#[test]
+fn what_is_damaged_in_the_cache_is_read_again() {
+    let (schema, memory, meta) = small();
+    let whole = memory.body(&meta.name);
+    for at in (4..whole.len()).step_by(97) {
+        let mut damaged = whole.to_vec();
+        damaged[at] ^= 4;
+        memory.set(&meta.name, damaged);
+        let cached = CachedObjects::open(Arc::new(memory.clone()), 1 << 24, 0, "none".into());
+        let cached = Arc::new(cached.expect("threads"));
+        block_on(cached.read_ranges(&meta.name, &[0..meta.bytes])).expect("read");
+        memory.set(&meta.name, whole.clone());
+        let store = SegmentStore { objects: cached.clone(), ..store(&memory, 0) };
+        read_everything_in(&store, &meta, &schema).expect("the store has it as it was");
+        assert_eq!(cached.figures().cache.expect("a cache").damaged, 1, "byte {at}");
+    }
 }
 
 #[test]
