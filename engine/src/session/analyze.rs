@@ -1,7 +1,8 @@
 //! ANALYZE and VACUUM.
 //!
-//! ANALYZE reads a sample of slices spread over the table. What it finds stays in memory; after a
-//! start, and when a table has changed much, it runs by itself.
+//! ANALYZE reads a sample of slices spread over the rows in memory; of those in segments it knows from
+//! the list of these, which has statistics of all rows. What it finds stays in memory; after a start, and
+//! when a table has changed much, it runs by itself.
 
 mod distinct;
 
@@ -23,15 +24,19 @@ use glaredb_catalog::descriptor::Table as TableDescriptor;
 use glaredb_txn::ids::Timestamp;
 
 use self::distinct::DistinctCounter;
-use super::{Engine, api::Execution, context::ExecutionContext};
+use super::{Engine, api::Execution, context::ExecutionContext, errors::storage_error};
 use crate::{
     error::{SqlError, sqlstate},
     query::{
         errors::sql_error,
-        scan::{ColumnFacts, TableFacts},
+        scan::{ColumnFacts, SegmentFacts, TableFacts},
         statement::Vacuum,
     },
-    storage::table::{ScanUnit, Table, Visibility},
+    storage::{
+        StorageError,
+        schema::TableSchema,
+        table::{ScanUnit, Table, TableView, Visibility},
+    },
 };
 
 /// Rows read of a large table.
@@ -109,7 +114,27 @@ async fn sample(storage: &Table, at: Timestamp) -> Result<TableFacts, SqlError> 
         tokio::task::yield_now().await;
     }
     let held: usize = view.units().iter().map(ScanUnit::rows).sum();
-    Ok(sample.finish(held, read))
+    with_segments(&view, &schema, sample.finish(held, read)).map_err(storage_error)
+}
+
+/// `facts`, of the rows in memory, together with what is known of those in segments.
+fn with_segments(
+    view: &TableView,
+    schema: &TableSchema,
+    facts: TableFacts,
+) -> Result<TableFacts, StorageError> {
+    let segments = view.segments();
+    if segments.is_empty() {
+        return Ok(facts);
+    }
+    let columns = facts.columns.iter().enumerate().map(|(ordinal, column)| {
+        Ok(SegmentFacts::of(segments, schema, ordinal)?.and(column, facts.rows))
+    });
+    let columns = columns.collect::<Result<_, StorageError>>()?;
+    let alive = segments
+        .iter()
+        .map(|segment| u64::from(segment.segment().rows()).saturating_sub(segment.deleted().len()));
+    Ok(TableFacts { rows: facts.rows + alive.sum::<u64>(), columns })
 }
 
 /// Analyzes tables that changed much since they were analyzed, or never were (after a start, for

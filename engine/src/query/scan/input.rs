@@ -1,6 +1,6 @@
 //! Everything a scan reads: which parts of chunks and segments, and what the transaction wrote.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use datafusion::{
     logical_expr::{Expr, execution_props::ExecutionProps, utils::split_conjunction},
@@ -14,6 +14,7 @@ use super::{
     exec::ReadColumns,
     key_condition::{KeyCondition, Span},
     morsel::{self, Morsel},
+    segment_facts::SegmentFacts,
     segment_morsel::{SegmentSource, is_sorted_by_key},
     segment_read::SegmentScan,
 };
@@ -25,6 +26,9 @@ use crate::storage::{
     write_set::TableWrites,
 };
 
+/// With fewer row groups some threads have none while others are busy.
+const MORSELS_PER_THREAD: usize = 4;
+
 /// What a scan reads.
 #[derive(Debug, Default)]
 pub(super) struct Input {
@@ -32,6 +36,8 @@ pub(super) struct Input {
     pub(super) segments: Option<SegmentScan>,
     /// Rows that the statement sees, if that is known without reading them.
     pub(super) exact_rows: Option<u64>,
+    /// What is known of the columns that are read, by their ordinals; empty if there are no segments.
+    pub(super) facts: HashMap<usize, SegmentFacts>,
 }
 
 /// The filters of a scan, as they came and over the columns that it reads.
@@ -70,6 +76,9 @@ impl StoredTable {
             && !stored.segments().is_empty()
         {
             self.add_segments(stored, newest, writes, read, filters, &mut input)?;
+            if input.morsels.len() < threads * MORSELS_PER_THREAD {
+                self.split_warm(read, threads, &mut input.morsels);
+            }
         }
         let in_segments = input.morsels.len();
         for unit in units {
@@ -78,7 +87,7 @@ impl StoredTable {
         for batch in writes.map(|writes| writes.own_batches()).unwrap_or_default() {
             morsel::split_own(batch, size, &mut input.morsels);
         }
-        if input.morsels.len() > in_segments {
+        if input.morsels.len() > in_segments || input.segments.is_none() {
             input.exact_rows = None;
         }
         Ok(input)
@@ -121,10 +130,26 @@ impl StoredTable {
                 left_out += 1;
             }
         }
+        for ordinal in columns.iter().flatten() {
+            let facts = SegmentFacts::of(stored.segments(), &self.schema, *ordinal)?;
+            input.facts.insert(*ordinal, facts);
+        }
         input.morsels.extend(morsels.into_iter().map(Morsel::Segment));
         let (schema, stored) = (Arc::clone(&self.schema), Arc::clone(newest));
         input.segments = Some(SegmentScan { schema, stored, at, spans, left_out });
         Ok(())
+    }
+
+    /// Cuts segments finer, so that all threads have work.
+    fn split_warm(&self, read: &ReadColumns, threads: usize, morsels: &mut Vec<Morsel>) {
+        let size = morsel::rows_per_morsel(morsels.iter().map(Morsel::rows).sum(), threads);
+        let mut split = Vec::new();
+        for morsel in std::mem::take(morsels) {
+            if let Morsel::Segment(morsel) = morsel {
+                morsel.split_warm(&self.schema, read, size, &mut split);
+            }
+        }
+        morsels.extend(split.into_iter().map(Morsel::Segment));
     }
 
     /// The keys that rows which pass the filters can have; `None`: any.

@@ -19,6 +19,7 @@ mod key_reader;
 mod morsel;
 mod pages;
 mod pruning;
+mod segment_facts;
 mod segment_morsel;
 mod segment_queue;
 mod segment_read;
@@ -58,6 +59,7 @@ use self::{
     input::{Input, ScanFilters},
     key_condition::KeyCondition,
     morsel::{MemoryMorsel, Morsel},
+    statistics::Knowledge,
 };
 pub use self::{
     exec::TableScanExec,
@@ -67,6 +69,7 @@ pub(crate) use self::{
     key_condition::Span,
     key_lookup::{Known, NOW_INDEX, param_index},
     key_reader::{KeyOrder, KeyReader},
+    segment_facts::SegmentFacts,
 };
 use crate::{
     query::{
@@ -422,13 +425,19 @@ impl TableProvider for StoredTable {
                 (Input { morsels, ..Input::default() }, statistics)
             }
             None => {
-                let rows = view.rows_estimate(self.id);
-                let statistics =
-                    statistics::estimate(self.facts.as_deref(), rows, &read, &physical)?;
                 let props = state.execution_props();
                 let filters = ScanFilters { logical: filters, physical: &physical, props };
                 let input = self.input(&view, &read, &filters, threads);
-                (input.map_err(|error| external(storage_error(error)))?, statistics)
+                let input = input.map_err(|error| external(storage_error(error)))?;
+                let known = Knowledge {
+                    facts: self.facts.as_deref(),
+                    rows: view.rows_estimate(self.id),
+                    // A limit is one that the number of rows does not know.
+                    exact_rows: input.exact_rows.filter(|_| limit.is_none()),
+                    segments: &input.facts,
+                };
+                let statistics = statistics::estimate(known, &read, &physical)?;
+                (input, statistics)
             }
         };
         let Input { morsels, segments, .. } = input;

@@ -306,3 +306,159 @@ fn float(value: &ScalarValue) -> Option<f64> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::datatypes::{DataType, Field, Schema};
+    use datafusion::physical_expr::expressions::{
+        binary, case, cast, col, in_list, is_not_null, is_null, lit, not,
+    };
+
+    use super::*;
+
+    struct One(ColumnRange);
+
+    impl Ranges for One {
+        fn range(&self, column: usize) -> Option<ColumnRange> {
+            (column == 0).then(|| self.0.clone())
+        }
+    }
+
+    /// A column of a type, and rows with values between two.
+    struct Rows {
+        schema: Schema,
+        range: One,
+    }
+
+    impl Rows {
+        fn new(pg_type: &PgType, min: ScalarValue, max: ScalarValue, nulls: Nulls) -> Self {
+            let field = |name| Field::new(name, pg_type.arrow_type(), true);
+            let schema = Schema::new(vec![field("a"), field("unknown")]);
+            Self { schema, range: One(ColumnRange::new(pg_type, Some(min), Some(max), nulls)) }
+        }
+
+        fn column(&self, name: &str) -> Arc<dyn PhysicalExpr> {
+            col(name, &self.schema).expect("a column")
+        }
+
+        fn compare(&self, op: Operator, value: ScalarValue) -> Arc<dyn PhysicalExpr> {
+            binary(self.column("a"), op, lit(value), &self.schema).expect("a comparison")
+        }
+
+        fn pass(&self, filter: &Arc<dyn PhysicalExpr>) -> bool {
+            may_pass(filter, &self.range)
+        }
+
+        /// Of `=`, `<>`, `<`, `<=`, `>`, `>=` those that may hold.
+        fn holding(&self, value: ScalarValue) -> String {
+            use Operator as O;
+            let all = [
+                (O::Eq, "= "),
+                (O::NotEq, "<> "),
+                (O::Lt, "< "),
+                (O::LtEq, "<= "),
+                (O::Gt, "> "),
+                (O::GtEq, ">= "),
+            ];
+            let may = |(op, _): &(O, &str)| self.pass(&self.compare(*op, value.clone()));
+            all.into_iter().filter(may).map(|(_, name)| name).collect()
+        }
+    }
+
+    const ALL: &str = "= <> < <= > >= ";
+
+    #[test]
+    fn values_beyond_the_bounds_do_not_pass() {
+        let rows = Rows::new(&PgType::Int4, 10.into(), 20.into(), Nulls::Somewhere);
+        for (value, holding) in [
+            (9, "<> > >= "),
+            (10, "= <> <= > >= "),
+            (15, ALL),
+            (20, "= <> < <= >= "),
+            (21, "<> < <= "),
+        ] {
+            assert_eq!(rows.holding(value.into()), holding, "{value}");
+        }
+        assert_eq!(rows.holding(ScalarValue::Int32(None)), "");
+        let same = Rows::new(&PgType::Int4, 7.into(), 7.into(), Nulls::Nowhere);
+        assert_eq!(same.holding(7.into()), "= <= >= ");
+        let wide = cast(rows.column("a"), &rows.schema, DataType::Int64).expect("a cast");
+        let far = binary(wide, Operator::Gt, lit(20_i64), &rows.schema).expect("a comparison");
+        assert!(!rows.pass(&far));
+        let turned = binary(lit(21), Operator::LtEq, rows.column("a"), &rows.schema);
+        assert!(!rows.pass(&turned.expect("a comparison")));
+    }
+
+    #[test]
+    fn conjunctions_lists_and_cases_pass_with_one_of_their_parts() {
+        let rows = Rows::new(&PgType::Int4, 10.into(), 20.into(), Nulls::Nowhere);
+        let yes = || rows.compare(Operator::Eq, 11.into());
+        let no = || rows.compare(Operator::Eq, 1.into());
+        let unknown = || {
+            let on = rows.column("unknown");
+            binary(on, Operator::Eq, lit(1), &rows.schema).expect("a comparison")
+        };
+        let both = |a, op, b| binary(a, op, b, &rows.schema).expect("a conjunction");
+        assert!(!rows.pass(&both(yes(), Operator::And, no())));
+        assert!(!rows.pass(&both(unknown(), Operator::And, no())));
+        assert!(rows.pass(&both(no(), Operator::Or, unknown())));
+        assert!(!rows.pass(&both(no(), Operator::Or, no())));
+        let among = |items: &[i32], negated| {
+            let items = items.iter().map(|n| lit(*n)).collect();
+            in_list(rows.column("a"), items, &negated, &rows.schema).expect("a list")
+        };
+        assert!(rows.pass(&among(&[1, 15], false)) && rows.pass(&among(&[1, 2], true)));
+        assert!(!rows.pass(&among(&[1, 9, 21], false)));
+        let choose =
+            |then, otherwise| case(None, vec![(unknown(), then)], otherwise).expect("a case");
+        assert!(!rows.pass(&choose(no(), Some(no()))) && !rows.pass(&choose(no(), None)));
+        assert!(rows.pass(&choose(no(), Some(yes()))) && rows.pass(&choose(yes(), None)));
+        assert!(!rows.pass(&lit(false)) && !rows.pass(&lit(ScalarValue::Boolean(None))));
+        assert!(rows.pass(&not(no()).expect("a negation")), "it is not known");
+    }
+
+    #[test]
+    fn nulls_are_counted() {
+        for (nulls, is, is_not) in [
+            (Nulls::Nowhere, false, true),
+            (Nulls::Somewhere, true, true),
+            (Nulls::Everywhere, true, false),
+        ] {
+            let rows = Rows::new(&PgType::Bool, true.into(), true.into(), nulls);
+            assert_eq!(rows.pass(&is_null(rows.column("a")).expect("a test")), is);
+            assert_eq!(rows.pass(&is_not_null(rows.column("a")).expect("a test")), is_not);
+            assert_eq!(rows.pass(&rows.column("a")), is_not);
+            assert!(!rows.pass(&not(rows.column("a")).expect("a negation")));
+        }
+    }
+
+    #[test]
+    fn floats_have_nan_and_two_zeros() {
+        let rows = Rows::new(&PgType::Float8, (-0.0).into(), f64::NAN.into(), Nulls::Nowhere);
+        assert_eq!(rows.holding(1e300.into()), ALL, "NaN is greater");
+        assert_eq!(rows.holding((-1.0).into()), "<> > >= ");
+        let zero = Rows::new(&PgType::Float8, 0.0.into(), 1.0.into(), Nulls::Nowhere);
+        assert!(zero.holding((-0.0).into()).contains("= "));
+        assert_eq!(zero.holding(f64::NAN.into()), ALL, "it is not known");
+    }
+
+    #[test]
+    fn texts_are_bytes_and_blanks_may_not_count() {
+        let text = |text: &str| ScalarValue::Utf8View(Some(text.to_owned()));
+        let rows = Rows::new(&PgType::Text, text("b"), text("ä"), Nulls::Nowhere);
+        assert_eq!(rows.holding(text("a ")), "<> > >= ");
+        assert_eq!(rows.holding(text("B")), "<> > >= ");
+        assert_eq!(rows.holding(text("z")), ALL);
+        let blanks = Rows::new(&PgType::Bpchar(Some(5)), text("b"), text("b"), Nulls::Nowhere);
+        assert_eq!(blanks.holding(text("b ")), ALL);
+        assert_eq!(blanks.holding(text("c")), "<> < <= ");
+        let number = |value| ScalarValue::Decimal128(Some(value), 10, 2);
+        let shape = PgType::from_oid(1700, (10 << 16 | 2) + 4).expect("numeric(10,2)");
+        let rows = Rows::new(&shape, number(100), number(200), Nulls::Nowhere);
+        assert_eq!(rows.holding(number(201)), "<> < <= ");
+        assert_eq!(rows.holding(ScalarValue::Decimal128(Some(9), 10, 0)), ALL, "another scale");
+        // How these are kept says nothing of their order.
+        let rows = Rows::new(&PgType::Numeric(None), text("10"), text("9"), Nulls::Nowhere);
+        assert_eq!(rows.holding(text("5")), ALL);
+    }
+}

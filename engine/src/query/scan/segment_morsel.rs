@@ -8,13 +8,14 @@ use glaredb_txn::ids::Timestamp;
 use roaring::RoaringBitmap;
 
 use super::{
+    exec::{ReadColumn, ReadColumns},
     key_condition::{End, Span},
     pruning::{ColumnRange, Nulls, Ranges, may_pass},
 };
 use crate::storage::{
     StorageError,
     schema::TableSchema,
-    segment::{Bound, ROW_GROUP_ROWS, SegmentMeta, SortOrder},
+    segment::{Answer, Bound, Decimals, Held, Projection, ROW_GROUP_ROWS, SegmentMeta, SortOrder},
     table::{SegmentView, TableSegment},
 };
 
@@ -128,6 +129,39 @@ pub(super) fn is_sorted_by_key(meta: &SegmentMeta, schema: &TableSchema) -> bool
 }
 
 impl SegmentMorsel {
+    /// The same rows as morsels of at most `size` rows, if what is read of them is in memory: else several
+    /// streams would decode the same.
+    pub(super) fn split_warm(
+        self,
+        schema: &TableSchema,
+        read: &ReadColumns,
+        size: usize,
+        morsels: &mut Vec<Self>,
+    ) {
+        if self.rows.len() <= size || !self.is_warm(schema, read) {
+            morsels.push(self);
+            return;
+        }
+        for start in self.rows.clone().step_by(size) {
+            let end = self.rows.end.min(start.saturating_add(size as u32));
+            morsels.push(Self { source: Arc::clone(&self.source), rows: start..end });
+        }
+    }
+
+    fn is_warm(&self, schema: &TableSchema, read: &ReadColumns) -> bool {
+        let Some(segment) = self.source.segment.opened() else { return false };
+        let columns: Vec<usize> = read.ordinals().flatten().collect();
+        let projection = Projection {
+            columns: &columns,
+            row_ids: read.all().contains(&ReadColumn::RowId),
+            timestamps: self.source.begins_differ,
+            decimals: Decimals::Narrow,
+        };
+        let (row_group, _) = segment.row_group_of(self.rows.start);
+        let found = segment.read_now(schema, &projection, row_group, None, &Held::default());
+        matches!(found, Ok(Answer::Here(_)))
+    }
+
     /// Memory of the rows, in all columns: about a share of that of all.
     pub(super) fn bytes(&self) -> usize {
         let bytes: u64 = self.source.meta.columns.iter().map(|column| column.bytes).sum();

@@ -236,7 +236,7 @@ impl SegmentReader {
         let here = rows.start..rows.end.min(all.end);
         let rest = SegmentMorsel { source: Arc::clone(&source), rows: here.end..rows.end };
         let rest = (!rest.rows.is_empty()).then_some(rest);
-        self.figures.row_groups.add(1);
+        self.figures.row_groups.add(usize::from(here.start == all.start));
 
         let mut kept = vec![here.start - all.start..here.end - all.start];
         if let Some(spans) = &self.scan.spans
@@ -254,7 +254,7 @@ impl SegmentReader {
             cut(&mut rows, &mut alive, limit);
         }
         if rows.is_empty() || alive.as_ref().is_some_and(|alive| alive.count_set_bits() == 0) {
-            self.figures.row_groups_pruned.add(1);
+            self.figures.row_groups_pruned.add(usize::from(here.start == all.start));
             return Ok(Loaded { piece: None, rest });
         }
         let group =
@@ -572,4 +572,66 @@ fn among(rows: &[Range<u32>], blocks: &[Range<u32>]) -> BooleanBuffer {
             blocks.peek().is_some_and(|block| block.contains(&row))
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bits(rows: &[u32], len: usize) -> BooleanBuffer {
+        BooleanBuffer::collect_bool(len, |n| rows.contains(&(n as u32)))
+    }
+
+    #[test]
+    fn a_limit_cuts_off_rows_that_are_there() {
+        let all = vec![10..20, 30..40];
+        let (mut rows, mut alive) = (all.clone(), None);
+        cut(&mut rows, &mut alive, 12);
+        assert_eq!((rows, alive), (vec![10..20, 30..32], None));
+        let (mut rows, mut alive) = (all.clone(), Some(bits(&[3, 11, 15, 19], 20)));
+        cut(&mut rows, &mut alive, 2);
+        assert_eq!((rows, alive), (vec![10..20, 30..32], Some(bits(&[3, 11], 12))));
+        let (mut rows, mut alive) = (all.clone(), Some(bits(&[3], 20)));
+        cut(&mut rows, &mut alive, 0);
+        assert!(rows.is_empty());
+        let (mut rows, mut alive) = (all.clone(), None);
+        cut(&mut rows, &mut alive, usize::MAX);
+        assert_eq!(rows, all);
+    }
+
+    /// Whatever passes stays, with what lies near to it.
+    #[test]
+    fn rows_that_pass_stay() {
+        let all: Vec<Range<u32>> = vec![100..3_000, 4_000..4_100, 9_000..12_000];
+        let numbers: Vec<u32> = all.iter().cloned().flatten().collect();
+        for passing in [
+            vec![],
+            vec![100],
+            vec![2_999, 4_000],
+            vec![1_023, 1_024, 4_099, 9_000, 11_999],
+            numbers.iter().copied().step_by(700).collect(),
+            numbers.clone(),
+        ] {
+            let places = numbers.iter().map(|row| passing.contains(row)).collect();
+            let mut rows = all.clone();
+            let visible = narrow_down(&mut rows, Some(places)).expect("a mask");
+            assert!(rows.is_sorted_by(|a, b| a.end < b.start), "{rows:?}");
+            let left: Vec<u32> = rows.iter().cloned().flatten().collect();
+            assert_eq!(left.len(), visible.len());
+            let found: Vec<u32> = visible.set_indices().map(|n| left[n]).collect();
+            assert_eq!(found, passing);
+            assert!(left.len() <= passing.len() * BLOCK_ROWS as usize);
+        }
+        let mut rows = all.clone();
+        assert_eq!(narrow_down(&mut rows, None), None);
+        assert_eq!(rows, all);
+    }
+
+    #[test]
+    fn ranges_have_rows_in_common() {
+        let a = vec![0..10, 20..30, 40..50];
+        assert_eq!(common(&a, &[5..25, 28..45]), vec![5..10, 20..25, 28..30, 40..45]);
+        assert_eq!(common(&a, &[10..20]), vec![]);
+        assert_eq!(common(&a, &[0..100]), a);
+    }
 }

@@ -1,11 +1,12 @@
-//! What the planner is told of a table: row counts as of now, values as of the last ANALYZE.
+//! What the planner is told of a table: row counts as of now, values as of the last ANALYZE and as the
+//! list of segments has them.
 //!
-//! Nothing is exact: an exact count would be taken for the answer of `count(*)`, which depends on
-//! the snapshot.
+//! Exact is only the number of rows, and of NULLs, of a table that lies in segments and of which the
+//! snapshot sees all: it is taken for the answer of `count(*)`.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Field, SchemaRef};
 use datafusion::{
     common::{ColumnStatistics, Result, Statistics, stats::Precision},
     logical_expr::Operator,
@@ -21,7 +22,7 @@ use datafusion::{
     scalar::ScalarValue,
 };
 
-use super::exec::ReadColumns;
+use super::{exec::ReadColumns, segment_facts::SegmentFacts};
 
 /// What ANALYZE found out about a table.
 #[derive(Clone, Debug, Default)]
@@ -48,39 +49,91 @@ pub(super) fn of_rows(schema: &SchemaRef, rows: usize) -> Statistics {
     statistics
 }
 
+/// What is known of a table before its rows are looked at.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Knowledge<'a> {
+    /// What ANALYZE found.
+    pub(super) facts: Option<&'a TableFacts>,
+    /// Rows that the statement sees, about.
+    pub(super) rows: u64,
+    /// The same, if it is certain.
+    pub(super) exact_rows: Option<u64>,
+    /// By ordinal of the column; empty if there are no segments.
+    pub(super) segments: &'a HashMap<usize, SegmentFacts>,
+}
+
+impl Knowledge<'_> {
+    /// A column's values, where they are known.
+    fn column(&self, ordinal: usize) -> Option<ColumnFacts> {
+        let facts = self.facts.and_then(|facts| facts.columns.get(ordinal));
+        let Some(segments) = self.segments.get(&ordinal) else { return facts.cloned() };
+        let in_memory = self.rows.saturating_sub(segments.rows);
+        match facts {
+            // Of those in memory it is not known how they differ from those that ANALYZE saw.
+            Some(facts) if in_memory > 0 => Some(segments.and(facts, in_memory)),
+            // Nothing is known of most rows.
+            None if in_memory > segments.rows => None,
+            _ => Some(segments.and(&ColumnFacts::default(), 0)),
+        }
+    }
+
+    fn statistics(&self, ordinal: usize, rows: usize) -> ColumnStatistics {
+        let Some(facts) = self.column(ordinal) else { return ColumnStatistics::new_unknown() };
+        let value = |value: &Option<ScalarValue>| {
+            value.clone().map_or(Precision::Absent, Precision::Inexact)
+        };
+        let count = |count: u64| usize::try_from(count).unwrap_or(rows).min(rows);
+        let mut statistics = ColumnStatistics::new_unknown();
+        statistics.null_count = match self.segments.get(&ordinal) {
+            Some(segments) if self.exact_rows == Some(segments.rows) => {
+                Precision::Exact(count(segments.nulls))
+            }
+            _ => Precision::Inexact((facts.null_fraction * rows as f64).round() as usize),
+        };
+        statistics.distinct_count = Precision::Inexact(count(facts.distinct));
+        statistics.min_value = value(&facts.min);
+        statistics.max_value = value(&facts.max);
+        statistics
+    }
+
+    /// About how many bytes a value takes.
+    fn width(&self, ordinal: Option<usize>, field: &Field) -> usize {
+        if let Some(width) = field.data_type().primitive_width() {
+            return width;
+        }
+        let segments = ordinal.and_then(|ordinal| self.segments.get(&ordinal));
+        let bytes = segments.and_then(|facts| facts.bytes.checked_div(facts.rows));
+        // Else strings are guessed; what matters is which side of a join is larger.
+        bytes.map_or(24, |bytes| 16 + usize::try_from(bytes).unwrap_or(usize::MAX / 2))
+    }
+}
+
 /// Statistics of the projected columns after the filters.
 pub(super) fn estimate(
-    facts: Option<&TableFacts>,
-    rows: u64,
+    known: Knowledge<'_>,
     read: &ReadColumns,
     filters: &[Arc<dyn PhysicalExpr>],
 ) -> Result<Statistics> {
-    let rows = usize::try_from(rows).unwrap_or(usize::MAX);
+    let rows = usize::try_from(known.exact_rows.unwrap_or(known.rows)).unwrap_or(usize::MAX);
     let mut columns = Vec::with_capacity(read.all().len());
-    let mut row_bytes = 0;
+    let mut row_bytes = 0_usize;
     for (ordinal, field) in read.ordinals().zip(read.schema().fields()) {
-        // Strings are guessed; what matters is which side of a join is larger.
-        row_bytes += field.data_type().primitive_width().unwrap_or(24);
-        let facts = ordinal.and_then(|ordinal| facts?.columns.get(ordinal));
-        columns.push(facts.map_or_else(ColumnStatistics::new_unknown, |facts| {
-            let value = |value: &Option<ScalarValue>| {
-                value.clone().map_or(Precision::Absent, Precision::Inexact)
-            };
-            let mut statistics = ColumnStatistics::new_unknown();
-            statistics.null_count =
-                Precision::Inexact((facts.null_fraction * rows as f64).round() as usize);
-            statistics.distinct_count =
-                Precision::Inexact(usize::try_from(facts.distinct).unwrap_or(rows).min(rows));
-            statistics.min_value = value(&facts.min);
-            statistics.max_value = value(&facts.max);
-            statistics
-        }));
+        row_bytes = row_bytes.saturating_add(known.width(ordinal, field));
+        columns.push(
+            ordinal.map_or_else(ColumnStatistics::new_unknown, |ordinal| {
+                known.statistics(ordinal, rows)
+            }),
+        );
     }
     let all = Statistics {
-        num_rows: Precision::Inexact(rows),
+        num_rows: match known.exact_rows {
+            Some(_) => Precision::Exact(rows),
+            None => Precision::Inexact(rows),
+        },
         total_byte_size: Precision::Inexact(rows.saturating_mul(row_bytes)),
         column_statistics: columns,
     };
+    let all = if filters.is_empty() { all } else { all.to_inexact() };
     let filtered = filtered(all, read.schema(), filters)?;
     let projected: Vec<usize> = (0..read.projected_schema().fields().len()).collect();
     Ok(filtered.project(Some(&projected)))
