@@ -26,7 +26,9 @@ use glaredb_txn::{
     log::wal::{Wal, WalError},
     sim::{
         MemoryWal, SimClock,
-        commit::toy::{Op, ToyApply, ToyPlacement, ToyState, key_bytes, payload, table_of},
+        commit::toy::{
+            MOVED_KEY, Op, ToyApply, ToyPlacement, ToyState, key_bytes, payload, table_of,
+        },
     },
 };
 use parking_lot::Mutex;
@@ -199,6 +201,27 @@ fn a_commit_in_parts_is_seen_whole_or_not_at_all() {
     assert_eq!(again.get(1), Some(7));
     let late = again.ask(&commit(left, base, &[op(1, 9, Some(7))], 1));
     assert_eq!(late, Answer::Refused(Refusal::IdAborted(left)));
+}
+
+/// Who is told that rows were moved looks for them at once: what moved them is applied then.
+#[test]
+fn a_commit_hears_of_moved_rows_when_the_move_can_be_seen() {
+    let node = start();
+    for round in 0..50 {
+        let moves = commit(node.leader.new_commit_id(), Position::ZERO, &[op(round, 1, None)], 0);
+        let id = node.leader.new_commit_id();
+        let names = match round % 2 {
+            0 => commit(id, Position::ZERO, &[op(MOVED_KEY, 1, None)], 0),
+            _ => {
+                Request::Part(Part { id, sequence: 0, payload: payload(&[op(MOVED_KEY, 1, None)]) })
+            }
+        };
+        let moved = node.send(&moves);
+        let told = node.ask(&names);
+        assert!(matches!(told, Answer::Refused(Refusal::Moved { .. })), "{told:?}");
+        assert_eq!(node.get(round), Some(1), "round {round}");
+        assert!(is_committed(&moved.recv_timeout(TIMEOUT).expect("everyone is answered")));
+    }
 }
 
 #[test]

@@ -29,16 +29,28 @@ use std::{
 
 use bytes::Bytes;
 use glaredb_txn::{
-    commit::message::{Answer, CommitRequest, Part, Refusal, Request, encode_request},
+    commit::{
+        message::{Answer, CommitRequest, Part, Refusal, Request, encode_request},
+        snapshots::SnapshotGuard,
+    },
     ids::CommitId,
 };
 
 use super::errors;
-use crate::{error::SqlError, storage::database::Database};
+use crate::{
+    error::SqlError,
+    storage::{
+        database::Database,
+        write_set::{EncodedPart, PlacesSent},
+    },
+};
 
 /// When the node must stop, the answer of a commit under way is awaited for this long: a disk may
 /// hang, and the client is to hear that nobody knows before the process ends.
 const ANSWER_AFTER_FATAL: Duration = Duration::from_secs(1);
+
+/// How often rows may move between two attempts of one commit: a rewrite takes seconds.
+const MOVES_MAX: usize = 10;
 
 /// How far the statement that runs has come towards its commit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -128,7 +140,7 @@ impl LargeCommit {
 
     /// Aborts, and waits until that is done: what the parts held is free then.
     async fn abort(mut self) {
-        let answer = self.database.submit(Request::Abort(self.id)).await;
+        let answer = self.database.submit(&Request::Abort(self.id)).await;
         // Any other answer says that the node stops; the next start aborts what is open.
         self.ended = true;
         if answer != Answer::Aborted {
@@ -152,6 +164,7 @@ pub(super) async fn commit(
     database: &Arc<Database>,
     point: &CommitPoint,
     mut request: CommitRequest,
+    places: Places,
     large: Option<LargeCommit>,
 ) -> Result<(), SqlError> {
     (request.id, request.parts) = match &large {
@@ -160,7 +173,7 @@ pub(super) async fn commit(
     };
     database.wait_for_room().await;
     let sent = point.send();
-    let task = tokio::spawn(decide(Arc::clone(database), request, large));
+    let task = tokio::spawn(decide(Arc::clone(database), request, places, large));
     match task.await {
         Ok(Answer::Committed { .. }) => {
             sent.committed();
@@ -176,10 +189,11 @@ pub(super) async fn commit(
 async fn decide(
     database: Arc<Database>,
     request: CommitRequest,
+    places: Places,
     large: Option<LargeCommit>,
 ) -> Answer {
     let id = request.id;
-    let answer = match answer_to(&database, Request::Commit(request)).await {
+    let answer = match answer_wherever(&database, request, places).await {
         Answer::Unknown(reason) => resolve(&database, id, reason).await,
         // Told of an id whose end is in the log already.
         Answer::Refused(refusal @ (Refusal::IdUsed(_) | Refusal::IdForgotten(_))) => {
@@ -198,16 +212,71 @@ async fn decide(
     answer
 }
 
+/// The places of rows that a commit deletes, which may move before it is placed.
+pub(super) struct Places {
+    pub(super) sent: PlacesSent,
+    /// As long as it is registered it is remembered where the rows went.
+    pub(super) found_under: Option<Arc<SnapshotGuard>>,
+}
+
+/// The answer to a commit; one that names places that rows have left is sent again with those where
+/// they lie by now.
+async fn answer_wherever(
+    database: &Arc<Database>,
+    request: CommitRequest,
+    places: Places,
+) -> Answer {
+    let Places { mut sent, found_under: _registered } = places;
+    let mut request = Request::Commit(request);
+    for _ in 0..MOVES_MAX {
+        let answer = answer_to(database, &request).await;
+        let (Answer::Refused(Refusal::Moved { .. }), Request::Commit(commit)) =
+            (&answer, &mut request)
+        else {
+            return answer;
+        };
+        match sent.follow_moves(|table| database.table(table)) {
+            Ok(Some(payload)) => commit.payload = payload,
+            Ok(None) => return answer,
+            Err(error) => {
+                tracing::info!(%error, "a commit does not find its rows");
+                return answer;
+            }
+        }
+    }
+    answer_to(database, &request).await
+}
+
+/// Sends a part of a large commit, again if rows that it deletes have moved.
+pub(super) async fn send_part(
+    database: &Arc<Database>,
+    mut request: Request,
+    mut part: EncodedPart,
+) -> Result<(), SqlError> {
+    for _ in 0..MOVES_MAX {
+        database.wait_for_room().await;
+        let answer = database.submit(&request).await;
+        let (Answer::Refused(Refusal::Moved { .. }), Request::Part(again)) =
+            (&answer, &mut request)
+        else {
+            return errors::part_answer(database, answer);
+        };
+        part.follow_moves(|table| database.table(table)).map_err(errors::storage_error)?;
+        again.payload = part.payload();
+    }
+    errors::part_answer(database, database.submit(&request).await)
+}
+
 /// What became of an id whose commit gave no answer. Nothing but `Committed` and `Aborted` says it.
 async fn resolve(database: &Database, id: CommitId, reason: String) -> Answer {
-    match answer_to(database, Request::Resolve(id)).await {
+    match answer_to(database, &Request::Resolve(id)).await {
         answer @ (Answer::Committed { .. } | Answer::Aborted) => answer,
         _ => Answer::Unknown(reason),
     }
 }
 
 /// The leader's answer; `Unknown` if it does not come though the node must stop.
-async fn answer_to(database: &Database, request: Request) -> Answer {
+async fn answer_to(database: &Database, request: &Request) -> Answer {
     tokio::select! {
         biased;
         answer = database.submit(request) => answer,

@@ -38,6 +38,7 @@ pub(crate) fn storage_error(error: StorageError) -> SqlError {
         StorageError::ColumnDropped { column, .. } => serialization_failure(format!(
             "Column \"{column}\" was dropped by another transaction."
         )),
+        StorageError::RowsMoved(_) => rows_moved(),
         StorageError::ObjectStore(_) => SqlError::new(sqlstate::IO_ERROR, message),
         _ => SqlError::internal(message),
     }
@@ -60,6 +61,12 @@ pub(super) fn serialization_failure(detail: impl Into<String>) -> SqlError {
     )
     .detail(detail)
     .hint("The transaction might succeed if retried.")
+}
+
+fn rows_moved() -> SqlError {
+    serialization_failure(
+        "Rows that the transaction changes were moved meanwhile, and it is not known where to.",
+    )
 }
 
 /// What the answer to a part tells the client. Nothing of the transaction can be committed yet.
@@ -104,9 +111,7 @@ fn refused(database: &Database, refusal: Refusal) -> SqlError {
         Refusal::SchemaChanged { table, .. } => {
             serialization_failure(schema_detail(database, table))
         }
-        Refusal::Moved { .. } => serialization_failure(
-            "Rows that the transaction changes were moved meanwhile, and it is not known where to.",
-        ),
+        Refusal::Moved { .. } => rows_moved(),
         Refusal::TooOld => serialization_failure(
             "The transaction is so old that what others wrote since its snapshot is not remembered.",
         ),

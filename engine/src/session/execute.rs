@@ -310,13 +310,14 @@ async fn run(
             }
             Plan::Query(plan) => {
                 let point = plan.point(&context);
-                let stream: RowStream = match run::statement_at_once(&context, point, params)? {
-                    Some(rows) => Box::pin(futures::stream::iter([Ok(rows)])),
-                    None => {
-                        let plan = run::bind(&context, &plan.planned.plan, params)?;
-                        run::query(&context, plan, &failed).await?
-                    }
-                };
+                let stream: RowStream =
+                    match run::statement_at_once(&context, point, params).await? {
+                        Some(rows) => Box::pin(futures::stream::iter([Ok(rows)])),
+                        None => {
+                            let plan = run::bind(&context, &plan.planned.plan, params)?;
+                            run::query(&context, plan, &failed).await?
+                        }
+                    };
                 return Ok(Execution::Rows {
                     fields: Arc::clone(&plan.planned.fields),
                     stream,
@@ -346,8 +347,8 @@ async fn run(
                         context.take_turn(key).await?;
                     }
                 }
-                if let Some(rows) = run::statement_at_once(&context, point, params)? {
-                    return dml::execute_rows(&context, operation, &plan.planned, rows);
+                if let Some(rows) = run::statement_at_once(&context, point, params).await? {
+                    return dml::execute_rows(&context, operation, &plan.planned, rows).await;
                 }
                 let logical = run::bind(&context, &plan.planned.plan, params)?;
                 Some((operation, plan, logical))

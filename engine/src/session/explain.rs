@@ -78,7 +78,16 @@ pub(super) async fn execute(
         let _ = writeln!(text, "{headline}");
     }
     let by_key = point.filter(|_| !explain.analyze);
-    let by_key = by_key.and_then(|point| point.explain(&context.view, params, &context.now()));
+    let by_key = match by_key.map(|point| point.fits(params)) {
+        None | Some(Some(false)) => None,
+        Some(Some(true)) => by_key,
+        Some(None) => {
+            // Whether ranges are short shows as they are read; what fails was read, too.
+            let read = run::at_once(context, by_key, params).await;
+            by_key.filter(|_| !matches!(read, Ok(None)))
+        }
+    };
+    let by_key = by_key.and_then(|point| point.explain());
     if let Some(lines) = by_key {
         for line in lines {
             let _ = writeln!(text, "{line}");

@@ -27,7 +27,8 @@ use super::{
     apart::{apart, apart_stream},
     api::{ParamValue, RowStream},
     context::ExecutionContext,
-    point::{self, Path, PointPlan},
+    errors::storage_error,
+    point::{self, Path, PointError, PointPlan},
 };
 use crate::{
     error::SqlError,
@@ -83,25 +84,36 @@ fn holds_now(plan: &LogicalPlan) -> datafusion::common::Result<bool> {
     Ok(found)
 }
 
-/// The rows of a plan with its parameters, if they can be had at once.
-pub(super) fn at_once(
+/// The rows of a plan with its parameters, if they can be had at once. Never leaves the thread if what
+/// it reads is in memory.
+pub(super) async fn at_once(
     context: &ExecutionContext,
     point: Option<&PointPlan>,
     params: &[ParamValue],
 ) -> Result<Option<RecordBatch>, SqlError> {
-    match point {
-        Some(point) => point.run(&context.view, params, &context.now()).map_err(sql_error),
-        None => Ok(None),
+    let Some(point) = point else { return Ok(None) };
+    let now = context.now();
+    loop {
+        match point.run(&context.view, params, &now) {
+            Ok(rows) => return Ok(rows),
+            Err(PointError::Failed(error)) => return Err(sql_error(error)),
+            Err(PointError::Cold(cold)) => {
+                let view = Arc::clone(&context.view);
+                // Decoding computes.
+                let warm = async move { view.warmed.warm(cold).await.map_err(storage_error) };
+                apart(&context.engine, warm).await?;
+            }
+        }
     }
 }
 
 /// The same for a statement of a client, whose way is counted.
-pub(super) fn statement_at_once(
+pub(super) async fn statement_at_once(
     context: &ExecutionContext,
     point: Option<&PointPlan>,
     params: &[ParamValue],
 ) -> Result<Option<RecordBatch>, SqlError> {
-    let rows = at_once(context, point, params)?;
+    let rows = at_once(context, point, params).await?;
     let path = point.filter(|_| rows.is_some()).map_or(Path::Planned, PointPlan::path);
     context.engine.paths().count(path);
     Ok(rows)
@@ -112,7 +124,7 @@ pub(super) fn statement_at_once(
 pub(super) async fn start(context: &ExecutionContext, plan: LogicalPlan) -> Result<Rows, SqlError> {
     let by_key = context.settings.derived().key_access;
     let point = point::compile(&plan, &context.execution_props(), by_key);
-    if let Some(batch) = at_once(context, point.as_ref(), &[])? {
+    if let Some(batch) = at_once(context, point.as_ref(), &[]).await? {
         return Ok(Rows::Ready(batch));
     }
     let state = context.session_state();

@@ -21,7 +21,7 @@ use glaredb_txn::{
 use parking_lot::Mutex;
 
 use super::{
-    commit::{self, CommitPoint, LargeCommit},
+    commit::{self, CommitPoint, LargeCommit, Places},
     errors::{self, serialization_failure},
     point::turns::{Holder, Key, TURNS_MAX, Turn},
     settings::Derived,
@@ -38,7 +38,7 @@ use crate::{
         database::Database,
         temporary::TemporaryCommit,
         warmed::Warmed,
-        write_set::{self, WriteSet},
+        write_set::{self, PlacesSent, WriteSet},
     },
 };
 
@@ -55,6 +55,9 @@ pub(super) struct Transaction {
     /// REPEATABLE READ's only one.
     snapshot: Option<Arc<SnapshotGuard>>,
     writes: Option<Arc<Mutex<WriteSet>>>,
+    /// Under which the places of the rows that it deletes were looked at last: while it is registered it
+    /// is remembered where they are moved to.
+    found_under: Option<Arc<SnapshotGuard>>,
     /// The session's.
     temporary: Arc<Temporary>,
     /// Parts of a bulk load into a temporary table.
@@ -147,6 +150,7 @@ impl Transaction {
             started: false,
             snapshot: None,
             writes: None,
+            found_under: None,
             ddl: Arc::default(),
             savepoints: Vec::new(),
             large: None,
@@ -233,6 +237,7 @@ impl Transaction {
                 snapshot
             }
         };
+        self.follow_moves(&snapshot)?;
         let base = self.database.catalog_at(&snapshot.snapshot());
         let catalog = self.own_catalog(base)?;
         let view = StatementView {
@@ -243,6 +248,32 @@ impl Transaction {
             warmed: Warmed::new(self.database.segments().clone()),
         };
         Ok((Arc::new(view), catalog))
+    }
+
+    /// A statement finds rows under `snapshot` that the transaction is to delete.
+    pub(super) fn found_rows(&mut self, snapshot: &Arc<SnapshotGuard>) {
+        if self.found_under.is_none() {
+            self.found_under = Some(Arc::clone(snapshot));
+        }
+    }
+
+    /// Brings what was deleted to where it lies by now. `snapshot` was registered before.
+    ///
+    /// # Errors
+    /// 40001 if nobody knows where.
+    fn follow_moves(&mut self, snapshot: &Arc<SnapshotGuard>) -> Result<(), SqlError> {
+        if self.found_under.is_none() {
+            return Ok(());
+        }
+        let Some(writes) = &self.writes else {
+            self.found_under = None;
+            return Ok(());
+        };
+        let mut writes = writes.lock();
+        let database = &self.database;
+        writes.follow_moves(|table| database.table(table)).map_err(errors::storage_error)?;
+        self.found_under = writes.deletes_committed().then(|| Arc::clone(snapshot));
+        Ok(())
     }
 
     /// What a statement that sees as `view` does sees after what the transaction has done since.
@@ -321,11 +352,12 @@ impl Transaction {
                 return this.stream_temporary(&writes);
             }
             let parts = writes.lock().drain_parts().map_err(errors::storage_error)?;
-            let requests: Vec<Request> = parts.into_iter().map(|part| this.part(part)).collect();
+            let requests: Vec<_> =
+                parts.into_iter().map(|part| (this.part(part.payload()), part)).collect();
             (Arc::clone(&this.database), requests)
         };
-        for request in requests {
-            errors::part_answer(&database, database.send(request).await)?;
+        for (request, part) in requests {
+            commit::send_part(&database, request, part).await?;
         }
         Ok(())
     }
@@ -348,9 +380,10 @@ impl Transaction {
     pub(super) async fn commit(mut self) -> Result<(), SqlError> {
         let temporary = self.prepare_temporary().await?;
         if self.wrote() {
-            let request = self.request().await?;
+            let (request, sent) = self.request().await?;
+            let places = Places { sent, found_under: self.found_under.take() };
             let large = self.large.take();
-            commit::commit(&self.database, &self.point, request, large).await?;
+            commit::commit(&self.database, &self.point, request, places, large).await?;
         }
         if let Some(prepared) = temporary {
             self.commit_temporary(prepared)?;
@@ -370,7 +403,7 @@ impl Transaction {
     }
 
     /// Encodes what was gathered and sends what of it goes in parts.
-    async fn request(&mut self) -> Result<CommitRequest, SqlError> {
+    async fn request(&mut self) -> Result<(CommitRequest, PlacesSent), SqlError> {
         let database = Arc::clone(&self.database);
         let mut writes = match self.writes.take() {
             // Streams that still read own rows keep the old set alive; they have their batches.
@@ -385,6 +418,7 @@ impl Transaction {
         };
         let mut ddl = Arc::unwrap_or_clone(std::mem::take(&mut self.ddl));
         writes.change_catalog(std::mem::take(&mut ddl.change));
+        writes.follow_moves(|table| database.table(table)).map_err(errors::storage_error)?;
         let encoded = writes.finish().map_err(errors::storage_error)?;
         let mut request = CommitRequest {
             schema_versions: encoded.schema_versions,
@@ -399,10 +433,10 @@ impl Transaction {
         }
         request.assertions.append(&mut ddl.assertions);
         for part in encoded.parts {
-            let part = self.part(part);
-            errors::part_answer(&database, database.send(part).await)?;
+            let request = self.part(part.payload());
+            commit::send_part(&database, request, part).await?;
         }
-        Ok(request)
+        Ok((request, encoded.places))
     }
 
     /// `base` with the transaction's changes.

@@ -193,17 +193,17 @@ impl Database {
         if matches!(request, Request::Commit(_) | Request::Part(_)) {
             self.wait_for_room().await;
         }
-        self.submit(request).await
+        self.submit(&request).await
     }
 
     /// As `send`, without waiting first: the request is with the leader once this is polled.
-    pub async fn submit(&self, request: Request) -> Answer {
+    pub async fn submit(&self, request: &Request) -> Answer {
         let (sender, receiver) = oneshot::channel::<Bytes>();
         let reply = move |answer| {
             // A receiver that is gone belongs to a client that is.
             let _ = sender.send(answer);
         };
-        self.leader().submit(encode_request(&request), Box::new(reply));
+        self.leader().submit(encode_request(request), Box::new(reply));
         match receiver.await {
             Ok(answer) => decode_answer(&answer).unwrap_or_else(|error| {
                 Answer::Refused(Refusal::Malformed(format!("answer of the leader: {error}")))

@@ -31,6 +31,9 @@ pub enum StorageError {
     /// A locator below the horizon, or one that was never given out. SQLSTATE XX000.
     #[error("row {0} is gone")]
     RowGone(Locator),
+    /// Rows lie elsewhere by now, and it is not known any more where. SQLSTATE 40001.
+    #[error("rows of {0} were moved meanwhile, and it is not known where to")]
+    RowsMoved(TableId),
     /// XX001.
     #[error("no chunk {0}")]
     NoChunk(SegmentId),

@@ -8,13 +8,16 @@ use std::{
     },
 };
 
-use arrow::array::RecordBatch;
 use glaredb_txn::ids::{Locator, RowId, SegmentId, TableId, Timestamp};
 use parking_lot::{Mutex, RwLock};
 
 mod edit;
+mod fetch;
+mod key_order;
+mod key_walk;
 mod list;
 mod load;
+mod lookup;
 mod prepared;
 mod replay;
 mod segment;
@@ -23,7 +26,11 @@ mod tests;
 mod view;
 mod write;
 
+pub use key_order::KeyOrder;
+pub(crate) use key_walk::{KeyWalk, Stepped};
 pub use list::TableList;
+pub use lookup::KeyAccess;
+pub(crate) use lookup::Sight;
 pub(crate) use replay::TableReplay;
 pub(crate) use segment::CapturedDeletions;
 pub use segment::{SegmentDeletions, TableSegment};
@@ -31,11 +38,9 @@ pub use view::{ScanUnit, SegmentView, TableView, Visibility};
 pub(crate) use write::{Tally, Target};
 
 use super::{
-    StorageError,
     budget::Budget,
-    chunk::{Chunk, Place, block::Block},
-    codec::{builder::ColumnBuilder, column::ColumnRef},
-    key_index::{IndexedKey, KeyIndex, Walk},
+    chunk::{Chunk, block::Block},
+    key_index::KeyIndex,
     schema::TableSchema,
 };
 
@@ -52,6 +57,8 @@ pub struct Table {
     segments: RwLock<Arc<Vec<Arc<TableSegment>>>>,
     /// Rewritten sources that readers of this process may still name, oldest first.
     moves: RwLock<Vec<edit::Move>>,
+    /// How many edits were applied in this process. Written under both locks of the list.
+    edits: AtomicU64,
     /// Of the primary key, if there is one.
     index: RwLock<Option<Arc<KeyIndex>>>,
     /// The index will be built later: recovery replays without.
@@ -116,108 +123,6 @@ impl Table {
     #[must_use]
     pub fn view_as(&self, schema: &Arc<TableSchema>, at: Timestamp) -> TableView {
         TableView::new(schema, &self.list(), at)
-    }
-
-    /// The version of the row with this encoded primary key that is visible at `at`. `None` also
-    /// where the table has no primary key.
-    #[must_use]
-    pub fn lookup(&self, key: &[u8], at: Timestamp) -> Option<Locator> {
-        let index = self.key_index()?;
-        let chunks = self.chunk_list();
-        index.find(key, |locator| {
-            chunk_in(&chunks, locator.segment).is_some_and(|c| c.visible(locator.row, at))
-        })
-    }
-
-    /// As `lookup`, in an index that [`Table::prepare_index`] made, passing over what `hidden` names.
-    pub(crate) fn lookup_in(
-        &self,
-        index: &KeyIndex,
-        key: &[u8],
-        at: Timestamp,
-        hidden: impl Fn(Locator) -> bool,
-    ) -> Option<Locator> {
-        let chunks = self.chunk_list();
-        index.find(key, |locator| {
-            !hidden(locator)
-                && chunk_in(&chunks, locator.segment).is_some_and(|c| c.visible(locator.row, at))
-        })
-    }
-
-    /// The next keys of a walk over an index of the table, at most `keys_max`, each with the version of
-    /// its row that is visible at `at` and not named by `hidden`, if there is one.
-    pub(crate) fn step(
-        &self,
-        index: &KeyIndex,
-        walk: &mut Walk,
-        keys_max: usize,
-        at: Timestamp,
-        hidden: impl Fn(Locator) -> bool,
-    ) -> impl Iterator<Item = (IndexedKey, Option<Locator>)> {
-        let chunks = self.chunk_list();
-        index.step(walk, keys_max).rows(move |locator| {
-            !hidden(locator)
-                && chunk_in(&chunks, locator.segment).is_some_and(|c| c.visible(locator.row, at))
-        })
-    }
-
-    /// Rows by locator, in the order given. `projection`: ordinals of columns, `None` for all.
-    /// Error: a locator that is gone.
-    pub fn fetch(
-        &self,
-        locators: &[Locator],
-        projection: Option<&[usize]>,
-    ) -> Result<RecordBatch, StorageError> {
-        self.fetch_as(&self.schema(), locators, projection)
-    }
-
-    /// The same, in the columns of `schema`.
-    pub fn fetch_as(
-        &self,
-        schema: &TableSchema,
-        locators: &[Locator],
-        projection: Option<&[usize]>,
-    ) -> Result<RecordBatch, StorageError> {
-        let all: Vec<usize>;
-        let projection = match projection {
-            Some(columns) => columns,
-            None => {
-                all = (0..schema.columns().len()).collect();
-                &all
-            }
-        };
-        let mut builders = projection
-            .iter()
-            .map(|c| ColumnBuilder::new(&schema.columns()[*c].pg_type, locators.len()))
-            .collect::<Result<Vec<_>, _>>()?;
-        let chunks = self.chunk_list();
-        let mut at = 0;
-        while at < locators.len() {
-            let chunk = chunk_in(&chunks, locators[at].segment)
-                .ok_or(StorageError::NoChunk(locators[at].segment))?;
-            at += copy_rows(schema, chunk, &locators[at..], projection, &mut builders)?;
-        }
-        let arrays = builders.into_iter().map(ColumnBuilder::finish).collect();
-        let fields = view::projected(schema.arrow(), projection);
-        Ok(view::batch_of(fields, arrays, locators.len()))
-    }
-
-    /// Row ids by locator, in the order given.
-    pub fn fetch_row_ids(&self, locators: &[Locator]) -> Result<Vec<RowId>, StorageError> {
-        let chunks = self.chunk_list();
-        locators
-            .iter()
-            .map(|locator| {
-                chunk_in(&chunks, locator.segment)
-                    .and_then(|chunk| {
-                        chunk.with_row(locator.row, |place| match place {
-                            Place::Frozen(block, n) => block.row_id(n),
-                            Place::Open(open, n) => open.row_id(n),
-                        })
-                    })
-                    .ok_or(StorageError::RowGone(*locator))
-            })
-            .collect()
     }
 
     /// Rows inserted by applied commits and not deleted since.
@@ -292,71 +197,4 @@ impl Drop for Table {
 fn chunk_in(chunks: &[Arc<Chunk>], segment: SegmentId) -> Option<&Arc<Chunk>> {
     let at = chunks.binary_search_by_key(&segment, |chunk| chunk.segment()).ok()?;
     Some(&chunks[at])
-}
-
-/// Copy rows from the front of `locators` that lie in `chunk`; returns how many.
-fn copy_rows(
-    schema: &TableSchema,
-    chunk: &Chunk,
-    locators: &[Locator],
-    projection: &[usize],
-    builders: &mut [ColumnBuilder],
-) -> Result<usize, StorageError> {
-    let mut at = 0;
-    while at < locators.len() && locators[at].segment == chunk.segment() {
-        let row = locators[at].row;
-        let frozen = chunk.with_row(row, |place| match place {
-            Place::Frozen(block, _) => Ok(Some(Arc::clone(block))),
-            Place::Open(open, n) => {
-                for (column, builder) in projection.iter().zip(builders.iter_mut()) {
-                    match open.columns().get(*column) {
-                        Some(values) => builder.push(values.value(n)),
-                        None => push_missing(schema, *column, builder)?,
-                    }
-                }
-                Ok(None)
-            }
-        });
-        match frozen.transpose()? {
-            None => return Err(StorageError::RowGone(locators[at])),
-            Some(None) => at += 1,
-            Some(Some(block)) => {
-                let mine = |l: &&Locator| l.segment == chunk.segment();
-                let places: Vec<usize> = locators[at..]
-                    .iter()
-                    .take_while(mine)
-                    .map_while(|l| block.place_of(l.row))
-                    .collect();
-                copy_places(schema, &block, &places, projection, builders)?;
-                at += places.len();
-            }
-        }
-    }
-    Ok(at)
-}
-
-/// The value of a column that came later than the row.
-fn push_missing(
-    schema: &TableSchema,
-    ordinal: usize,
-    builder: &mut ColumnBuilder,
-) -> Result<(), StorageError> {
-    let array = schema.missing(ordinal, 1);
-    builder.push(ColumnRef::new(&schema.columns()[ordinal].pg_type, &array)?.value(0));
-    Ok(())
-}
-
-fn copy_places(
-    schema: &TableSchema,
-    block: &Block,
-    places: &[usize],
-    projection: &[usize],
-    builders: &mut [ColumnBuilder],
-) -> Result<(), StorageError> {
-    for (column, builder) in projection.iter().zip(builders) {
-        let array = block.column(schema, *column);
-        let from = ColumnRef::new(&schema.columns()[*column].pg_type, &array)?;
-        places.iter().for_each(|n| builder.push(from.value(*n)));
-    }
-    Ok(())
 }

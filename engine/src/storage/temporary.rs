@@ -258,7 +258,7 @@ impl TemporaryCommit {
     /// Over budget.
     pub fn prepare(&mut self, writes: EncodedWriteSet) -> Result<(), StorageError> {
         for part in writes.parts {
-            self.part(part)?;
+            self.part(part.payload())?;
         }
         let mut writer = self.store.writer.lock();
         self.placed = Some(writer.place(self.id, self.parts, writes.payload)?);

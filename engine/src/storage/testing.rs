@@ -15,19 +15,23 @@ use glaredb_txn::{
         state_machine::{Apply, Placement},
     },
     ids::{
-        CommitId, EntryIndex, Locator, LogId, Position, RowId, SchemaVersion, TableId, Timestamp,
+        CommitId, DatabaseId, EntryIndex, Locator, LogId, Position, RowId, SchemaVersion, TableId,
+        Timestamp,
     },
 };
 
 use super::{
+    StorageError,
     apply::Applier,
     budget::{BUDGET_BYTES_DEFAULT, Budget},
     codec::key::EncodedKeys,
     placement::StoragePlacement,
     record::Control,
     schema::TableSchema,
+    segment::{Resident, SegmentStore, tests::Memory},
     state::State,
     table::Table,
+    warmed::{ReadError, Warmed},
     write_set::{Deletion, WriteSet},
 };
 use crate::types::PgType;
@@ -103,7 +107,7 @@ impl Leader {
         let encoded = writes.finish().expect("write sets of tests are well-formed");
         let parts = drained + encoded.parts.len() as u32;
         for (part, sequence) in encoded.parts.into_iter().zip(drained..) {
-            self.part(id, sequence, part)?;
+            self.part(id, sequence, part.payload())?;
         }
         self.now += 1;
         let request = CommitRequest {
@@ -263,17 +267,64 @@ impl Leader {
     ) -> usize {
         let stored = self.table(table);
         let schema = stored.schema();
-        let row_ids = stored.fetch_row_ids(locators).expect("the rows are there");
-        let batch = stored.fetch(locators, None).expect("the rows are there");
+        let row_ids = stored.row_ids_now(locators).expect("the rows are there");
+        let batch = stored.fetch_now(locators, None).expect("the rows are there");
         let keys = keys_of(&schema, &batch);
         let rows = Deletion { locators, row_ids: &row_ids, keys: keys.as_ref() };
-        writes.delete(table, &schema, rows, Position::ZERO).expect("rows are deleted")
+        writes
+            .delete(table, Some(&*stored), &schema, rows, Position::ZERO)
+            .expect("rows are deleted")
     }
 
     /// (row id, id, name) of the rows visible at `at`, by row id.
     pub(super) fn rows(&self, table: TableId, at: Timestamp) -> Vec<(u64, i32, String)> {
         rows_of(&self.table(table), at)
     }
+}
+
+/// Reads of tables whose rows are all in memory.
+pub(super) trait InMemory {
+    fn lookup_now(&self, key: &[u8], at: Timestamp) -> Option<Locator>;
+    fn fetch_now(
+        &self,
+        locators: &[Locator],
+        projection: Option<&[usize]>,
+    ) -> Result<RecordBatch, StorageError>;
+    fn row_ids_now(&self, locators: &[Locator]) -> Result<Vec<RowId>, StorageError>;
+}
+
+impl InMemory for Table {
+    fn lookup_now(&self, key: &[u8], at: Timestamp) -> Option<Locator> {
+        warm(self.lookup(key, at, &no_objects())).expect("chunks can be read")
+    }
+
+    fn fetch_now(
+        &self,
+        locators: &[Locator],
+        projection: Option<&[usize]>,
+    ) -> Result<RecordBatch, StorageError> {
+        warm(self.fetch(locators, projection, &no_objects()))
+    }
+
+    fn row_ids_now(&self, locators: &[Locator]) -> Result<Vec<RowId>, StorageError> {
+        warm(self.fetch_row_ids(locators, &no_objects()))
+    }
+}
+
+/// For reads that ask for no object.
+pub(super) fn no_objects() -> Warmed {
+    Warmed::new(SegmentStore {
+        objects: Arc::new(Memory::default()),
+        database: DatabaseId(0),
+        resident: Resident::new(0),
+    })
+}
+
+fn warm<T>(answer: Result<T, ReadError>) -> Result<T, StorageError> {
+    answer.map_err(|error| match error {
+        ReadError::Failed(error) => error,
+        ReadError::Cold(cold) => panic!("{cold:?}"),
+    })
 }
 
 pub(super) fn pairs(schema: &TableSchema, rows: &[(i32, &str)]) -> RecordBatch {

@@ -16,7 +16,7 @@ use super::{
     objects::ReadFigures,
     schema::TableSchema,
     segment::{Answer, Held, Needs, Segment, SegmentStore},
-    table::TableSegment,
+    table::{KeyOrder, TableSegment},
 };
 
 /// Rounds after which a read that still misses something is given up as a fault of ours.
@@ -44,8 +44,15 @@ pub struct ColdReads(Vec<ColdRead>);
 struct ColdRead {
     segment: Arc<TableSegment>,
     schema: Arc<TableSchema>,
-    /// `None`: the segment is not open.
-    needs: Option<Needs>,
+    missed: Missed,
+}
+
+#[derive(Debug)]
+enum Missed {
+    Footer,
+    Parts(Needs),
+    /// Its rows in the order of this schema's key.
+    KeyOrder(Arc<TableSchema>),
 }
 
 impl ColdReads {
@@ -70,6 +77,11 @@ impl ColdReads {
     pub fn finish(self) -> Result<(), ReadError> {
         if self.is_empty() { Ok(()) } else { Err(ReadError::Cold(self)) }
     }
+}
+
+fn cold(segment: &Arc<TableSegment>, schema: &Arc<TableSchema>, missed: Missed) -> ReadError {
+    let (segment, schema) = (Arc::clone(segment), Arc::clone(schema));
+    ReadError::Cold(ColdReads(vec![ColdRead { segment, schema, missed }]))
 }
 
 /// What was warmed for one reader: it stays until it is [released](Warmed::release), so that the reader
@@ -107,31 +119,55 @@ impl Warmed {
         schema: &Arc<TableSchema>,
         question: impl FnOnce(&Segment, &Held) -> Result<Answer<T>, StorageError>,
     ) -> Result<T, ReadError> {
-        let cold = |needs| {
-            let (segment, schema) = (Arc::clone(segment), Arc::clone(schema));
-            ReadError::Cold(ColdReads(vec![ColdRead { segment, schema, needs }]))
+        let Some(opened) = segment.opened() else {
+            return Err(cold(segment, schema, Missed::Footer));
         };
-        let Some(opened) = segment.opened() else { return Err(cold(None)) };
         let held = self.held.lock();
         let nothing = Held::default();
         let held = held.get(&segment.segment()).unwrap_or(&nothing);
         match question(&opened, held)? {
             Answer::Here(answer) => Ok(answer),
-            Answer::Cold(needs) => Err(cold(Some(needs))),
+            Answer::Cold(needs) => Err(cold(segment, schema, Missed::Parts(needs))),
         }
+    }
+
+    /// The rows of a segment in the order of `key`'s key, which it is not sorted by. `schema`: as in
+    /// [`ask`](Self::ask).
+    pub fn ask_order(
+        &self,
+        segment: &Arc<TableSegment>,
+        schema: &Arc<TableSchema>,
+        key: &Arc<TableSchema>,
+    ) -> Result<Arc<KeyOrder>, ReadError> {
+        let missed = || cold(segment, schema, Missed::KeyOrder(Arc::clone(key)));
+        segment.key_order(key).ok_or_else(missed)
     }
 
     /// Fetches and decodes what was missed, segments side by side. Decoding computes.
     /// Errors: an object is damaged or cannot be read.
     pub async fn warm(&self, cold: ColdReads) -> Result<(), StorageError> {
-        let reads = cold.0.into_iter().map(|cold| self.warm_one(cold));
+        let mut segments: HashMap<SegmentId, Vec<ColdRead>> = HashMap::new();
+        for cold in cold.0 {
+            segments.entry(cold.segment.segment()).or_default().push(cold);
+        }
+        let reads = segments.into_values().map(|reads| async {
+            // What one of them warms is held when the next one comes.
+            for cold in reads {
+                self.warm_one(cold).await?;
+            }
+            Ok::<_, StorageError>(())
+        });
         self.figures.scope(futures::future::try_join_all(reads)).await.map(|_| ())
     }
 
     async fn warm_one(&self, cold: ColdRead) -> Result<(), StorageError> {
-        let ColdRead { segment, schema, needs } = cold;
+        let ColdRead { segment, schema, missed } = cold;
         let opened = segment.open(&self.store, &schema).await?;
-        let Some(needs) = needs else { return Ok(()) };
+        let needs = match missed {
+            Missed::Footer => return Ok(()),
+            Missed::KeyOrder(key) => return segment.order(&opened, &key).await,
+            Missed::Parts(needs) => needs,
+        };
         let mut held = self.held.lock().get(&segment.segment()).cloned().unwrap_or_default();
         opened.warm(needs, &mut held).await?;
         self.held.lock().insert(segment.segment(), held);

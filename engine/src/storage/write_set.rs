@@ -11,7 +11,7 @@ use arrow::{array::RecordBatch, buffer::BooleanBuffer};
 use bytes::Bytes;
 use glaredb_catalog::CatalogChange;
 use glaredb_txn::{
-    commit::message::{Assertion, KeyWrites, PAYLOAD_BYTES_MAX},
+    commit::message::{Assertion, KeyWrites},
     ids::{Locator, Position, RowId, SchemaVersion, SegmentId, TableId},
 };
 
@@ -19,17 +19,19 @@ use super::{
     StorageError,
     budget::{Budget, Reservation},
     codec::key::EncodedKeys,
-    key_index::KeyIndex,
     schema::TableSchema,
+    table::{KeyAccess, Table},
 };
 
 mod encoding;
 mod own_keys;
+mod places;
 mod savepoints;
 mod table_writes;
 #[cfg(test)]
 mod tests;
 
+pub use encoding::{EncodedPart, PlacesSent};
 pub use savepoints::Savepoint;
 pub use table_writes::{OwnKey, TableWrites};
 
@@ -78,10 +80,10 @@ pub struct Deletion<'a> {
 }
 
 /// A write set ready to be sent: first the parts, in order, then the commit.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct EncodedWriteSet {
     /// Beside those that [`WriteSet::drain_parts`] gave before.
-    pub parts: Vec<Bytes>,
+    pub parts: Vec<EncodedPart>,
     pub schema_versions: Vec<(TableId, SchemaVersion)>,
     /// Each key once, with its net effect.
     pub writes: KeyWrites,
@@ -90,6 +92,8 @@ pub struct EncodedWriteSet {
     /// What the write set itself must assert; none so far.
     pub assertions: Vec<Assertion>,
     pub payload: Bytes,
+    /// What the payload was made of.
+    pub places: PlacesSent,
 }
 
 impl WriteSet {
@@ -147,13 +151,13 @@ impl WriteSet {
     }
 
     /// The transaction gives a key to a table whose rows have been found to have one each: own rows
-    /// are found by it from now on, and committed ones by `index`, which holds them. `base`: the
+    /// are found by it from now on, and committed ones by `access`. `base`: the
     /// snapshot under which they were looked at.
     pub(crate) fn add_key(
         &mut self,
         table: TableId,
         schema: &Arc<TableSchema>,
-        index: Option<Arc<KeyIndex>>,
+        access: Option<KeyAccess>,
         base: Position,
     ) -> Result<(), StorageError> {
         if let Some(created) = self.created.get_mut(&table) {
@@ -161,7 +165,7 @@ impl WriteSet {
         }
         let writes = self.tables.entry(table).or_default();
         let before = writes.memory_bytes();
-        writes.add_key(schema, index, base)?;
+        writes.add_key(schema, access, base)?;
         let more = writes.memory_bytes() - before;
         self.reservation.resize(self.reservation.bytes() + more)
     }
@@ -222,16 +226,21 @@ impl WriteSet {
     }
 
     /// Delete rows that a statement read at snapshot `base`; returns how many were not deleted by
-    /// this transaction before.
+    /// this transaction before. `storage`: the table's, where the rows may have moved since they were
+    /// found; `None` where it has none yet.
     pub fn delete(
         &mut self,
         table: TableId,
+        storage: Option<&Table>,
         schema: &Arc<TableSchema>,
         rows: Deletion<'_>,
         base: Position,
     ) -> Result<usize, StorageError> {
         let writes = self.tables.entry(table).or_default();
         let before = writes.memory_bytes();
+        let locators = storage.map(|storage| writes.in_own_list(storage, rows.locators));
+        let locators = locators.transpose()?.flatten();
+        let rows = Deletion { locators: locators.as_deref().unwrap_or(rows.locators), ..rows };
         let deleted = writes.delete(table, schema, rows, base)?;
         let more = writes.memory_bytes() - before;
         self.reservation.resize_from_reserve(self.reservation.bytes() + more);
@@ -241,7 +250,7 @@ impl WriteSet {
     /// Encode complete parts of what was gathered so far and forget their rows (not their keys), so
     /// that a bulk load streams with bounded memory. Only for transactions that will not read their
     /// own rows again. Gives nothing while less than a part's worth is there.
-    pub fn drain_parts(&mut self) -> Result<Vec<Bytes>, StorageError> {
+    pub fn drain_parts(&mut self) -> Result<Vec<EncodedPart>, StorageError> {
         let packed = |writes: &TableWrites| writes.packing.scale(writes.encoded_estimate());
         if self.tables.values().map(packed).sum::<usize>() < PART_BYTES {
             return Ok(Vec::new());
@@ -296,22 +305,18 @@ impl WriteSet {
             }
         }
         let mut encoded = EncodedWriteSet { parts, ..EncodedWriteSet::default() };
-        let mut changes = super::record::ChangesWriter::default();
+        let mut sections = Vec::new();
         for (table, writes) in &mut self.tables {
             if let Some(version) = writes.version() {
                 encoded.schema_versions.push((*table, version));
-                encoding::write_section(*table, version, writes, &mut changes)?;
+                sections.extend(encoding::encode_section(*table, version, writes)?);
                 if !writes.key_writes(*table, &mut encoded.writes) {
                     encoded.unkeyed.push(*table);
                 }
             }
         }
-        encoded.payload = changes.finish([].into_iter(), self.catalog.as_ref());
-        let bytes_max = PAYLOAD_BYTES_MAX;
-        if encoded.payload.len() > bytes_max {
-            // Rows went into parts: what is left is DDL.
-            return Err(StorageError::RowTooLarge { bytes: encoded.payload.len(), bytes_max });
-        }
+        // Rows went into parts where they are many: too large is what has much DDL.
+        (encoded.payload, encoded.places) = encoding::payload(sections, self.catalog)?;
         Ok(encoded)
     }
 }

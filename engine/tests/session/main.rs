@@ -4,6 +4,7 @@ mod commits;
 mod ddl;
 mod harness;
 mod key_ranges;
+mod moved_rows;
 mod plan_cache;
 mod plans;
 #[cfg(feature = "testing")]

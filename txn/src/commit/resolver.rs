@@ -182,6 +182,12 @@ impl Resolver {
         self.forget_oldest();
     }
 
+    /// Where the last record was placed.
+    #[must_use]
+    pub fn newest(&self) -> Position {
+        self.newest.position(self.log)
+    }
+
     /// Number of keys remembered.
     #[must_use]
     pub fn keys(&self) -> usize {

@@ -6,8 +6,6 @@ use datafusion::{
     logical_expr::{Expr, execution_props::ExecutionProps, utils::split_conjunction},
     physical_expr::{PhysicalExpr, split_conjunction as split_physical},
 };
-use glaredb_txn::ids::{Locator, SegmentId};
-use roaring::RoaringBitmap;
 
 use super::{
     StatementView, StoredTable,
@@ -19,10 +17,7 @@ use super::{
     segment_read::SegmentScan,
 };
 use crate::storage::{
-    StorageError,
-    schema::TableSchema,
-    segment::SegmentMeta,
-    table::{TableList, TableView},
+    StorageError, schema::TableSchema, segment::SegmentMeta, table::TableView,
     write_set::TableWrites,
 };
 
@@ -58,24 +53,28 @@ impl StoredTable {
         filters: &ScanFilters<'_>,
         threads: usize,
     ) -> Result<Input, StorageError> {
-        let own = view.own.as_ref().map(|own| own.lock());
+        let mut own = view.own.as_ref().map(|own| own.lock());
         // A table that the transaction created has no storage yet.
         let stored = view.storage(self.id).map(|(table, at)| {
             // Its own columns: the storage may have gained some, or be about to.
             let view = table.view_as(&self.schema, at);
-            // After the list: it knows the columns of all segments there.
-            (table.schema(), view)
+            (table, view)
         });
-        let writes = own.as_ref().and_then(|own| own.table(self.id));
+        let mut writes = own.as_mut().and_then(|own| own.table_mut(self.id));
+        if let (Some((table, stored)), Some(writes)) = (&stored, &mut writes) {
+            writes.translate_to(table, stored.list())?;
+        }
+        let writes = writes.as_deref();
         let units = stored.as_ref().map_or(&[][..], |(_, stored)| stored.units());
         let rows: usize = units.iter().map(|unit| unit.rows()).sum();
         let size = morsel::rows_per_morsel(rows, threads);
         let mut input = Input { exact_rows: Some(0), ..Input::default() };
         // As the rows came, as a rule: those in segments before those in chunks.
-        if let Some((newest, stored)) = &stored
+        if let Some((table, stored)) = &stored
             && !stored.segments().is_empty()
         {
-            self.add_segments(stored, newest, writes, read, filters, &mut input)?;
+            // Read after the list: it knows the columns of all segments there.
+            self.add_segments(stored, &table.schema(), writes, read, filters, &mut input)?;
             if input.morsels.len() < threads * MORSELS_PER_THREAD {
                 self.split_warm(read, threads, &mut input.morsels);
             }
@@ -109,9 +108,7 @@ impl StoredTable {
         let (mut morsels, mut left_out) = (Vec::new(), 0);
         for segment in stored.segments() {
             let id = segment.segment().segment();
-            let own = writes.and_then(|writes| {
-                deleted_rows(writes, stored.list(), id, segment.segment().rows())
-            });
+            let own = writes.and_then(|writes| writes.deleted_in(id)).cloned();
             let Some(source) = SegmentSource::new(segment, own, at)? else {
                 left_out += 1;
                 continue;
@@ -174,17 +171,4 @@ impl StoredTable {
         }
         Ok(())
     }
-}
-
-/// Rows of a segment of `list` that the transaction deleted; `None`: none.
-fn deleted_rows(
-    writes: &TableWrites,
-    _list: &TableList,
-    segment: SegmentId,
-    rows: u32,
-) -> Option<RoaringBitmap> {
-    if !writes.deletes_in(segment) {
-        return None;
-    }
-    Some((0..rows).filter(|row| writes.is_deleted(Locator { segment, row: *row })).collect())
 }

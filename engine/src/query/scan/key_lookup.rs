@@ -30,7 +30,12 @@ use super::{
 };
 use crate::{
     query::functions::is_costly,
-    storage::{StorageError, table::Table, write_set::OwnKey},
+    storage::{
+        StorageError,
+        table::Table,
+        warmed::{ColdReads, ReadError, Warmed},
+        write_set::OwnKey,
+    },
 };
 
 /// A value that is known before any row is read.
@@ -197,41 +202,35 @@ pub(super) fn lookup(
     view: &StatementView,
     key: &[u8],
     read: &ReadColumns,
-) -> Result<RecordBatch, StorageError> {
-    let own = view.own.as_ref().map(|own| own.lock());
-    let writes = own.as_ref().and_then(|own| own.table(table.id));
-    match writes.map_or(OwnKey::Untouched, |writes| writes.own_key(key)) {
+) -> Result<RecordBatch, ReadError> {
+    let mut own = view.own.as_ref().map(|own| own.lock());
+    let writes = own.as_mut().and_then(|own| own.table_mut(table.id));
+    match writes.as_ref().map_or(OwnKey::Untouched, |writes| writes.own_key(key)) {
         OwnKey::Removed => Ok(RecordBatch::new_empty(Arc::clone(read.schema()))),
         OwnKey::Row(ordinal) => {
             let batches = writes.map(|writes| writes.own_batches()).unwrap_or_default();
             let (batch, row) = own_row(&batches, ordinal).ok_or_else(|| {
                 StorageError::Invalid(format!("own row {ordinal} of {} is gone", table.id))
             })?;
-            batch_of(read, read_own(batch, &(row..row + 1), read.all()))
+            Ok(batch_of(read, read_own(batch, &(row..row + 1), read.all()))?)
         }
         OwnKey::Untouched => {
             let Some((storage, at)) = view.storage(table.id) else {
                 return Ok(RecordBatch::new_empty(Arc::clone(read.schema())));
             };
             let locator = match writes {
-                Some(writes) => writes.find(&storage, key, at),
-                None => storage.lookup(key, at),
+                Some(writes) => writes.find(&storage, key, at, &view.warmed)?,
+                None => storage.lookup(key, at, &view.warmed)?,
             };
             drop(own);
-            stored_row(table, &storage, locator, read)
+            match locator {
+                Some(locator) => {
+                    let rows = stored_rows(table, &storage, &[locator], read, &view.warmed)?;
+                    Ok(batch_of(read, rows)?)
+                }
+                None => Ok(RecordBatch::new_empty(Arc::clone(read.schema()))),
+            }
         }
-    }
-}
-
-fn stored_row(
-    table: &StoredTable,
-    storage: &Table,
-    locator: Option<Locator>,
-    read: &ReadColumns,
-) -> Result<RecordBatch, StorageError> {
-    match locator {
-        Some(locator) => batch_of(read, stored_rows(table, storage, &[locator], read)?),
-        None => Ok(RecordBatch::new_empty(Arc::clone(read.schema()))),
     }
 }
 
@@ -241,10 +240,18 @@ pub(super) fn stored_rows(
     storage: &Table,
     locators: &[Locator],
     read: &ReadColumns,
-) -> Result<Vec<ArrayRef>, StorageError> {
+    warmed: &Warmed,
+) -> Result<Vec<ArrayRef>, ReadError> {
     let ordinals: Vec<usize> = read.ordinals().flatten().collect();
-    let fetched = storage.fetch_as(&table.schema, locators, Some(&ordinals))?;
-    let mut fetched = fetched.columns().iter();
+    let mut cold = ColdReads::default();
+    let fetched = storage.fetch_as(&table.schema, locators, Some(&ordinals), warmed);
+    let fetched = cold.note(fetched)?;
+    let mut row_ids = None;
+    if read.all().contains(&ReadColumn::RowId) {
+        row_ids = cold.note(storage.fetch_row_ids(locators, warmed))?;
+    }
+    cold.finish()?;
+    let mut fetched = fetched.iter().flat_map(RecordBatch::columns);
     let mut arrays: Vec<ArrayRef> = Vec::with_capacity(read.all().len());
     for column in read.all().iter() {
         arrays.push(match column {
@@ -258,8 +265,8 @@ pub(super) fn stored_rows(
                 Arc::new(UInt32Array::from_iter_values(locators.iter().map(|l| l.row)))
             }
             ReadColumn::RowId => {
-                let ids = storage.fetch_row_ids(locators)?;
-                Arc::new(UInt64Array::from_iter_values(ids.iter().map(|id| id.0)))
+                let ids = row_ids.iter().flatten();
+                Arc::new(UInt64Array::from_iter_values(ids.map(|id| id.0)))
             }
         });
     }

@@ -1,6 +1,6 @@
 //! Rows by ranges of the primary key, in its order, a batch at a time.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::collections::VecDeque;
 
 use arrow::{
     array::{ArrayRef, RecordBatch},
@@ -17,13 +17,11 @@ use super::{
 };
 use crate::storage::{
     StorageError,
-    key_index::{IndexedKey, KeyIndex, Walk},
-    table::Table,
+    key_index::IndexedKey,
+    table::{KeyAccess, KeyWalk, Sight, Stepped, Table, TableList},
+    warmed::{ColdReads, ReadError, Warmed},
     write_set::{OwnBatch, OwnKey, TableWrites},
 };
-
-/// Keys that are taken from the index at a time, at least: most that one meets have a visible row.
-const STEP_MIN: usize = 16;
 
 /// Keys that a transaction touched are looked through for each range: so many in all.
 const OWN_KEYS_MAX: usize = 100_000;
@@ -54,9 +52,11 @@ pub(crate) struct KeyReader<'a> {
 
 /// A range of keys, partly read.
 struct Range {
-    walk: Walk,
+    /// `None`: of a table that the transaction created.
+    walk: Option<KeyWalk>,
     /// Own rows that are to come, in the order of the walk.
     own: VecDeque<(IndexedKey, u32)>,
+    backward: bool,
 }
 
 /// Where a row lies, in the order in which a scan comes to it.
@@ -69,10 +69,18 @@ enum Place {
 
 /// What is read from: the committed rows and those of the transaction.
 struct Source<'a> {
-    storage: Option<Arc<Table>>,
-    index: Option<Arc<KeyIndex>>,
+    /// `None`: the transaction created the table.
+    stored: Option<Stored<'a>>,
+    /// Brought to the list.
     writes: Option<&'a TableWrites>,
     at: Timestamp,
+    warmed: &'a Warmed,
+}
+
+struct Stored<'a> {
+    table: &'a Table,
+    list: TableList,
+    access: KeyAccess,
 }
 
 impl<'a> KeyReader<'a> {
@@ -104,32 +112,53 @@ impl<'a> KeyReader<'a> {
         self.examined
     }
 
-    /// The next rows, at most `rows_max`.
-    pub(crate) fn next(&mut self, rows_max: usize) -> Result<Option<RecordBatch>, StorageError> {
-        let own = self.view.own.as_ref().map(|own| own.lock());
-        let writes = own.as_ref().and_then(|own| own.table(self.table.id));
+    /// The next rows, at most `rows_max`. A reader that had to end for something cold goes on where it
+    /// was when it is asked again.
+    pub(crate) fn next(&mut self, rows_max: usize) -> Result<Option<RecordBatch>, ReadError> {
+        let mut own = self.view.own.as_ref().map(|own| own.lock());
         let (storage, at) = self.view.storage(self.table.id).unzip();
-        let index = storage.as_ref().and_then(|storage| match writes {
-            Some(writes) => writes.key_index(storage),
-            None => storage.key_index(),
-        });
-        let at = at.unwrap_or_default();
-        let source = Source { storage, index, writes, at };
-        let mut found: Vec<Place> = Vec::from(std::mem::take(&mut self.found));
+        loop {
+            let mut writes = own.as_mut().and_then(|own| own.table_mut(self.table.id));
+            let list = match (&storage, &mut writes) {
+                (Some(storage), Some(writes)) => Some(writes.to_newest_list(storage)?),
+                (Some(storage), None) => Some(storage.list()),
+                (None, _) => None,
+            };
+            let writes = writes.map(|writes| &*writes);
+            let stored = storage.as_deref().zip(list).and_then(|(table, list)| {
+                let access = match writes {
+                    Some(writes) => writes.key_access(table),
+                    None => table.key_access(),
+                };
+                Some(Stored { table, list, access: access? })
+            });
+            let at = at.unwrap_or_default();
+            let source = Source { stored, writes, at, warmed: &self.view.warmed };
+            if self.gather(&source, rows_max)? == Stepped::Edited {
+                continue;
+            }
+            let count = self.found.len().min(rows_max);
+            if count == 0 {
+                return Ok(None);
+            }
+            let batch = self.batch(&source, count)?;
+            self.found.drain(..count);
+            return Ok(Some(batch));
+        }
+    }
+
+    /// Finds rows for a batch, in their order.
+    fn gather(&mut self, source: &Source<'_>, rows_max: usize) -> Result<Stepped, ReadError> {
         if let KeyOrder::Stored(keys_max) = self.order {
-            self.find(&source, keys_max.saturating_add(1), &mut found);
+            if self.find(source, keys_max.saturating_add(1))? == Stepped::Edited {
+                return Ok(Stepped::Edited);
+            }
             if self.ended() {
-                found.sort_unstable();
+                self.found.make_contiguous().sort_unstable();
             }
             self.order = KeyOrder::Forward;
         }
-        self.find(&source, rows_max, &mut found);
-        if found.is_empty() {
-            return Ok(None);
-        }
-        let later = found.split_off(found.len().min(rows_max));
-        self.found = later.into();
-        self.batch(&source, &found).map(Some)
+        self.find(source, rows_max)
     }
 
     fn ended(&self) -> bool {
@@ -137,30 +166,42 @@ impl<'a> KeyReader<'a> {
     }
 
     /// Finds rows until there are `rows_max` or no more.
-    fn find(&mut self, source: &Source<'_>, rows_max: usize, found: &mut Vec<Place>) {
+    fn find(&mut self, source: &Source<'_>, rows_max: usize) -> Result<Stepped, ReadError> {
         let backward = self.order == KeyOrder::Backward;
+        let Self { found, examined, .. } = self;
         while found.len() < rows_max {
-            if let Some(mut range) = self.range.take() {
-                self.examined += source.read(&mut range, rows_max, backward, found);
-                if !(range.walk.ended() && range.own.is_empty()) {
-                    self.range = Some(range);
+            if let Some(range) = &mut self.range {
+                if source.read(range, rows_max, found, examined)? == Stepped::Edited {
+                    return Ok(Stepped::Edited);
+                }
+                if range.ended() {
+                    self.range = None;
                 }
                 continue;
             }
-            let Some(span) = self.spans.pop_front() else { break };
-            match span.key() {
-                Some(key) => {
-                    self.examined += 1;
-                    found.extend(source.find(key));
-                }
-                None => self.range = Some(source.range(&span, backward)),
+            let keys = self.spans.iter().map_while(Span::key).take(rows_max - found.len());
+            let keys: Vec<&[u8]> = keys.map(AsRef::as_ref).collect();
+            if keys.is_empty() {
+                let Some(span) = self.spans.front() else { break };
+                self.range = Some(source.range(span, backward)?);
+                self.spans.pop_front();
+                continue;
             }
+            let count = keys.len();
+            let Some(places) = source.find(&keys)? else { return Ok(Stepped::Edited) };
+            found.extend(places.into_iter().flatten());
+            *examined += count;
+            self.spans.drain(..count);
         }
+        Ok(Stepped::Done)
     }
 
-    fn batch(&self, source: &Source<'_>, found: &[Place]) -> Result<RecordBatch, StorageError> {
+    /// The first `count` rows that were found.
+    fn batch(&self, source: &Source<'_>, count: usize) -> Result<RecordBatch, ReadError> {
         let invalid = |what: &str| StorageError::Invalid(format!("{}: {what}", self.table.id));
         let own = source.writes.map(TableWrites::own_batches).unwrap_or_default();
+        let found: Vec<Place> = self.found.iter().take(count).copied().collect();
+        let mut cold = ColdReads::default();
         let mut pieces: Vec<Vec<ArrayRef>> = Vec::new();
         for group in found.chunk_by(|a, b| matches!((a, b), (Place::Stored(_), Place::Stored(_)))) {
             if let [Place::Own(ordinal)] = group {
@@ -172,9 +213,11 @@ impl<'a> KeyReader<'a> {
                 Place::Own(_) => None,
             };
             let locators: Vec<Locator> = group.iter().filter_map(stored).collect();
-            let storage = source.storage.as_ref().ok_or_else(|| invalid("rows without a table"))?;
-            pieces.push(stored_rows(self.table, storage, &locators, self.read)?);
+            let storage = source.stored.as_ref().ok_or_else(|| invalid("rows without a table"))?;
+            let rows = stored_rows(self.table, storage.table, &locators, self.read, source.warmed);
+            pieces.extend(cold.note(rows)?);
         }
+        cold.finish()?;
         let arrays = match <[Vec<ArrayRef>; 1]>::try_from(pieces) {
             Ok([arrays]) => arrays,
             Err(pieces) => (0..self.read.all().len())
@@ -184,7 +227,7 @@ impl<'a> KeyReader<'a> {
                 })
                 .collect::<Result<_, _>>()?,
         };
-        rows_of(self.read, arrays, found.len())
+        Ok(rows_of(self.read, arrays, count)?)
     }
 
     fn own_row(&self, own: &[OwnBatch], ordinal: u32) -> Result<Vec<ArrayRef>, StorageError> {
@@ -195,24 +238,51 @@ impl<'a> KeyReader<'a> {
     }
 }
 
+impl Range {
+    fn ended(&self) -> bool {
+        self.own.is_empty() && self.walk.as_ref().is_none_or(KeyWalk::ended)
+    }
+}
+
 impl Source<'_> {
-    fn find(&self, key: &[u8]) -> Option<Place> {
-        match self.writes.map_or(OwnKey::Untouched, |writes| writes.own_key(key)) {
-            OwnKey::Removed => None,
-            OwnKey::Row(ordinal) => Some(Place::Own(ordinal)),
-            OwnKey::Untouched => {
-                let storage = self.storage.as_ref()?;
-                let locator = match self.writes {
-                    Some(writes) => writes.find(storage, key, self.at),
-                    None => storage.lookup(key, self.at),
-                };
-                locator.map(Place::Stored)
+    /// What the rows of the table are seen through.
+    fn sight<'s>(&'s self, hidden: &'s dyn Fn(Locator) -> bool) -> Sight<'s> {
+        Sight { at: self.at, hidden, warmed: self.warmed }
+    }
+
+    fn is_deleted(&self, locator: Locator) -> bool {
+        self.writes.is_some_and(|writes| writes.is_deleted(locator))
+    }
+
+    /// The row of each key; `None`: the list is not the newest any more.
+    fn find(&self, keys: &[&[u8]]) -> Result<Option<Vec<Option<Place>>>, ReadError> {
+        let mut found = Vec::with_capacity(keys.len());
+        let (mut asked, mut wanted) = (Vec::new(), Vec::new());
+        for (n, key) in keys.iter().enumerate() {
+            let own = self.writes.map_or(OwnKey::Untouched, |writes| writes.own_key(key));
+            found.push(match own {
+                OwnKey::Removed => None,
+                OwnKey::Row(ordinal) => Some(Place::Own(ordinal)),
+                OwnKey::Untouched => {
+                    asked.push(n);
+                    wanted.push(*key);
+                    None
+                }
+            });
+        }
+        if let Some(Stored { table, list, access }) = &self.stored {
+            let hidden = |locator| self.is_deleted(locator);
+            let places = table.lookup_in(list, access, &wanted, &self.sight(&hidden))?;
+            let Some(places) = places else { return Ok(None) };
+            for (n, place) in asked.into_iter().zip(places) {
+                found[n] = place.map(Place::Stored);
             }
         }
+        Ok(Some(found))
     }
 
     /// Starts to read a range.
-    fn range(&self, span: &Span, backward: bool) -> Range {
+    fn range(&self, span: &Span, backward: bool) -> Result<Range, StorageError> {
         let (start, end) = (
             span.start.as_ref(),
             match &span.end {
@@ -228,44 +298,47 @@ impl Source<'_> {
         if backward {
             own.reverse();
         }
-        Range { walk: Walk::new(start, end, backward), own: own.into() }
+        let walk = self.stored.as_ref().map(|Stored { list, access, .. }| {
+            KeyWalk::new(access, list, (start, end), backward, self.at)
+        });
+        Ok(Range { walk: walk.transpose()?, own: own.into(), backward })
     }
 
-    /// Reads on until there are `rows_max` rows in `found`, or the range has ended; how many keys were
-    /// looked at.
+    /// Reads on until there are `rows_max` rows in `found`, or the range has ended. Counts keys looked
+    /// at.
     fn read(
         &self,
         range: &mut Range,
         rows_max: usize,
-        backward: bool,
-        found: &mut Vec<Place>,
-    ) -> usize {
-        let mut examined = 0;
-        let (Some(storage), Some(index)) = (&self.storage, &self.index) else {
+        found: &mut VecDeque<Place>,
+        examined: &mut usize,
+    ) -> Result<Stepped, ReadError> {
+        let Range { walk, own, backward } = range;
+        let (Some(Stored { table, list, access }), Some(walk)) = (&self.stored, walk) else {
             // A table that the transaction created.
-            examined += range.own.len();
-            found.extend(range.own.drain(..).map(|(_, row)| Place::Own(row)));
-            range.walk.end();
-            return examined;
+            *examined += own.len();
+            found.extend(own.drain(..).map(|(_, row)| Place::Own(row)));
+            return Ok(Stepped::Done);
         };
-        let deleted =
-            |locator: Locator| self.writes.is_some_and(|writes| writes.is_deleted(locator));
-        while found.len() < rows_max && !range.walk.ended() {
-            let keys = (rows_max - found.len()).max(STEP_MIN);
-            for (key, locator) in storage.step(index, &mut range.walk, keys, self.at, deleted) {
-                examined += 1;
-                let comes_before = |(own, _): &mut (IndexedKey, u32)| {
-                    if backward { *own > key } else { *own < key }
-                };
-                while let Some((_, row)) = range.own.pop_front_if(comes_before) {
-                    found.push(Place::Own(row));
-                }
-                found.extend(locator.map(Place::Stored));
+        if walk.list().edits() != list.edits() {
+            walk.take_up(access, list, self.at)?;
+        }
+        let hidden = |locator| self.is_deleted(locator);
+        let sight = self.sight(&hidden);
+        let rows_max = rows_max.saturating_sub(found.len());
+        let mut give = |key: &IndexedKey, locator: Locator| {
+            let comes_before = |(own, _): &mut (IndexedKey, u32)| {
+                if *backward { *own > *key } else { *own < *key }
+            };
+            while let Some((_, row)) = own.pop_front_if(comes_before) {
+                found.push_back(Place::Own(row));
             }
+            found.push_back(Place::Stored(locator));
+        };
+        let stepped = walk.step((table, access), rows_max, &sight, examined, &mut give)?;
+        if walk.ended() {
+            found.extend(own.drain(..).map(|(_, row)| Place::Own(row)));
         }
-        if range.walk.ended() {
-            found.extend(range.own.drain(..).map(|(_, row)| Place::Own(row)));
-        }
-        examined
+        Ok(stepped)
     }
 }

@@ -78,8 +78,13 @@ use crate::{
     },
     session::{StatementContext, errors::storage_error},
     storage::{
-        StorageError, database::Database, schema::TableSchema, table::Table,
-        temporary::TemporarySnapshot, warmed::Warmed, write_set::WriteSet,
+        StorageError,
+        database::Database,
+        schema::TableSchema,
+        table::Table,
+        temporary::TemporarySnapshot,
+        warmed::{ReadError, Warmed},
+        write_set::WriteSet,
     },
 };
 
@@ -125,7 +130,7 @@ impl KeyLookup {
         &self,
         view: &StatementView,
         key: Option<&[u8]>,
-    ) -> Result<RecordBatch, StorageError> {
+    ) -> Result<RecordBatch, ReadError> {
         match key {
             Some(key) => key_lookup::lookup(&self.table, view, key, &self.read),
             None => Ok(RecordBatch::new_empty(Arc::clone(self.read.schema()))),
@@ -308,7 +313,7 @@ impl StoredTable {
     }
 
     /// The rows that the filters of a scan lead to by key, if they are few.
-    fn few_by_key(
+    async fn few_by_key(
         &self,
         view: &StatementView,
         filters: &[Expr],
@@ -317,10 +322,6 @@ impl StoredTable {
     ) -> std::result::Result<Option<Vec<RecordBatch>>, StorageError> {
         let conjuncts: Vec<&Expr> = filters.iter().flat_map(split_conjunction).collect();
         let Some(found) = KeyCondition::of(self, &conjuncts, props) else { return Ok(None) };
-        // The key index does not know rows in segments, whose keys a scan goes by itself.
-        if view.storage(self.id).is_some_and(|(table, _)| !table.segments().is_empty()) {
-            return Ok(None);
-        }
         let Some(spans) = found.condition.spans(self, &[]) else { return Ok(None) };
         let rows = view.rows_estimate(self.id);
         // Beyond that a scan by columns is faster.
@@ -330,7 +331,7 @@ impl StoredTable {
             return Ok(None);
         };
         let (mut batches, mut bytes) = (Vec::new(), 0);
-        while let Some(batch) = reader.next(FEW_BATCH)? {
+        while let Some(batch) = view.warmed.answer(|_| reader.next(FEW_BATCH)).await? {
             bytes += batch.get_array_memory_size();
             if reader.examined() > worth || bytes > FEW_BYTES_MAX {
                 return Ok(None);
@@ -411,6 +412,7 @@ impl TableProvider for StoredTable {
             Ok(context) if !context.settings.key_access => None,
             _ => self
                 .few_by_key(&view, filters, state.execution_props(), &read)
+                .await
                 .map_err(|error| external(storage_error(error)))?,
         };
         let (input, statistics) = match few {

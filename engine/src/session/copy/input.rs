@@ -154,7 +154,7 @@ impl CopySource {
             }
         };
         self.copied += batch.num_rows() as u64;
-        self.sink.insert(batch, None).map_err(|error| match error.object.context {
+        self.sink.insert(batch, None).await.map_err(|error| match error.object.context {
             Some(_) => error,
             None => error.context(format!("COPY {}", self.table.name)),
         })?;

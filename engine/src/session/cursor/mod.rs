@@ -232,7 +232,7 @@ async fn open(
         return Err(SqlError::new(sqlstate::FEATURE_NOT_SUPPORTED, message));
     }
     let (stream, goes_back): (RowStream, bool) =
-        match run::at_once(context, plan.point(context), params)? {
+        match run::at_once(context, plan.point(context), params).await? {
             Some(rows) => (Box::pin(futures::stream::iter([Ok(rows)])), true),
             None => {
                 let logical = run::bind(context, &plan.planned.plan, params)?;

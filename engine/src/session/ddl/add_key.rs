@@ -19,7 +19,7 @@ use super::{
 use crate::{
     error::{SqlError, sqlstate},
     query::{errors::sql_error, planner::ResolvedTable, statement::PrimaryKeyDefinition},
-    storage::codec::key::KeyEncoder,
+    storage::{codec::key::KeyEncoder, table::KeyAccess},
 };
 
 pub(super) async fn add_key(
@@ -54,22 +54,22 @@ pub(super) async fn add_key(
     new.primary_key = Some(key);
     // Refuses key types that have no order.
     let schema = Arc::new(table_schema(new)?);
-    let mut index = None;
+    let mut access = None;
     if let Some((storage, at)) = context.view.storage(table.storage) {
-        let schema = Arc::clone(&schema);
+        let (schema, keyed) = (Arc::clone(&schema), Arc::clone(&schema));
         // Beside apply, where all commits would wait for it.
         let built = tokio::task::spawn_blocking(move || storage.prepare_index(&schema, at))
             .await
             .map_err(|error| SqlError::internal(format!("building the index: {error}")))?
             .map_err(storage_error)?;
-        index = Some(built);
+        access = Some(KeyAccess { index: built, schema: Arc::clone(&keyed) });
     }
     let mut transaction = context.transaction.lock();
     if !context.is_last {
         // Statements that follow find rows by a key that the storage does not have before the commit.
         let base = context.view.snapshot.snapshot().position;
         let mut writes = transaction.writes().lock();
-        writes.add_key(table.storage, &schema, index, base).map_err(storage_error)?;
+        writes.add_key(table.storage, &schema, access, base).map_err(storage_error)?;
     }
     // Rows that came meanwhile were not looked at.
     transaction.assert_unchanged(&context.view, table.storage, Scope::Table);

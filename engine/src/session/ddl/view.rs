@@ -346,7 +346,7 @@ pub(super) async fn fill(
     let mut count = 0;
     while let Some(batch) = rows.next().await? {
         count += batch.num_rows();
-        sink.insert(sink.rows(batch.columns().to_vec())?, None)?;
+        sink.insert(sink.rows(batch.columns().to_vec())?, None).await?;
         if context.is_last {
             Transaction::stream_parts(&context.transaction).await?;
         }

@@ -70,7 +70,7 @@ impl Operation {
 }
 
 /// Executes a statement whose few rows are at hand.
-pub(super) fn execute_rows(
+pub(super) async fn execute_rows(
     context: &ExecutionContext,
     operation: Operation,
     planned: &PlannedDml,
@@ -79,10 +79,10 @@ pub(super) fn execute_rows(
     let mut change = Change::new(context, operation, planned)?;
     change.count = rows.num_rows() as u64;
     match operation {
-        Operation::Insert => change.insert(&rows)?,
+        Operation::Insert => change.insert(&rows).await?,
         Operation::Update | Operation::Delete => {
             change.delete(&rows)?;
-            change.replace(&rows)?;
+            change.replace(&rows).await?;
         }
     }
     Ok(change.finish())
@@ -148,7 +148,7 @@ async fn change<'a>(
     if operation == Operation::Insert {
         while let Some(batch) = rows.next().await? {
             change.count += batch.num_rows() as u64;
-            change.insert(&batch)?;
+            change.insert(&batch).await?;
             if alone && planned.fields.is_none() && context.is_last {
                 Transaction::stream_parts(&context.transaction).await?;
             }
@@ -167,7 +167,7 @@ async fn change<'a>(
             tokio::task::yield_now().await;
         }
         for batch in &batches {
-            change.replace(batch)?;
+            change.replace(batch).await?;
             tokio::task::yield_now().await;
         }
     }
@@ -194,8 +194,8 @@ impl<'a> Change<'a> {
         Ok(Self { operation, planned, sink, count: 0, returned: Vec::new() })
     }
 
-    fn insert(&mut self, batch: &RecordBatch) -> Result<(), SqlError> {
-        self.sink.insert(new_rows(self.planned, &self.sink, batch)?, None)?;
+    async fn insert(&mut self, batch: &RecordBatch) -> Result<(), SqlError> {
+        self.sink.insert(new_rows(self.planned, &self.sink, batch)?, None).await?;
         self.keep_returned(batch)
     }
 
@@ -205,9 +205,9 @@ impl<'a> Change<'a> {
     }
 
     /// After all rows that go are deleted: puts the new versions in their places.
-    fn replace(&mut self, batch: &RecordBatch) -> Result<(), SqlError> {
+    async fn replace(&mut self, batch: &RecordBatch) -> Result<(), SqlError> {
         if self.operation == Operation::Update {
-            replace(self.planned, &mut self.sink, batch)?;
+            replace(self.planned, &mut self.sink, batch).await?;
         }
         self.keep_returned(batch)
     }
@@ -223,7 +223,7 @@ impl<'a> Change<'a> {
     fn not_deleted(&self, batch: &RecordBatch) -> Result<RecordBatch, SqlError> {
         let located = locators(self.planned, batch)?;
         let left: arrow::array::BooleanArray =
-            self.sink.are_deleted(&located.locators).into_iter().map(|gone| Some(!gone)).collect();
+            self.sink.are_deleted(&located.locators)?.into_iter().map(|gone| Some(!gone)).collect();
         filter_record_batch(batch, &left).map_err(|error| SqlError::internal(error.to_string()))
     }
 
@@ -283,7 +283,7 @@ fn locators(planned: &PlannedDml, batch: &RecordBatch) -> Result<Located, SqlErr
 }
 
 /// Inserts the new versions of the rows of `batch`, which keep their ids.
-fn replace(
+async fn replace(
     planned: &PlannedDml,
     sink: &mut TableSink,
     batch: &RecordBatch,
@@ -295,7 +295,7 @@ fn replace(
         |row: usize| located.locators[row].segment == OWN_ROWS && located.row_ids[row].0 == 0;
     let count = batch.num_rows();
     if !(0..count).any(fresh) {
-        return sink.insert(rows, Some(located.row_ids));
+        return sink.insert(rows, Some(located.row_ids)).await;
     }
     let fresh: arrow::array::BooleanArray = (0..count).map(|row| Some(fresh(row))).collect();
     let kept = arrow::compute::not(&fresh).map_err(|e| SqlError::internal(e.to_string()))?;
@@ -303,8 +303,8 @@ fn replace(
         filter_record_batch(&rows, mask).map_err(|error| SqlError::internal(error.to_string()))
     };
     let ids = (0..count).filter(|row| kept.value(*row)).map(|row| located.row_ids[row]).collect();
-    sink.insert(part(&fresh)?, None)?;
-    sink.insert(part(&kept)?, Some(ids))
+    sink.insert(part(&fresh)?, None).await?;
+    sink.insert(part(&kept)?, Some(ids)).await
 }
 
 /// The new rows of a batch, as the table's.

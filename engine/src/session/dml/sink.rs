@@ -18,13 +18,17 @@ use crate::{
     error::SqlError,
     query::{planner::ResolvedTable, scan::StatementView},
     session::{
+        Engine,
+        apart::apart,
         context::{ExecutionContext, stored_table},
         errors::storage_error,
+        transaction::Transaction,
     },
     storage::{
         codec::key::EncodedKeys,
         schema::TableSchema,
         table::Table,
+        warmed::{ColdReads, ReadError, Warmed},
         write_set::{Deletion, OwnKey, WriteSet},
     },
     types::text::FormatSettings,
@@ -38,7 +42,11 @@ pub(in crate::session) struct TableSink {
     /// With the time at which it is read.
     storage: Option<(Arc<Table>, Timestamp)>,
     view: Arc<StatementView>,
+    engine: Arc<Engine>,
+    transaction: Arc<Mutex<Transaction>>,
     writes: Arc<Mutex<WriteSet>>,
+    /// Its own: it gives back what it took after every batch.
+    warmed: Arc<Warmed>,
     format: FormatSettings,
 }
 
@@ -56,6 +64,9 @@ impl TableSink {
             schema: Arc::clone(&stored.schema),
             storage: context.view.storage(stored.id),
             view: Arc::clone(&context.view),
+            engine: Arc::clone(&context.engine),
+            warmed: Arc::new(Warmed::new(context.engine.database().segments().clone())),
+            transaction: Arc::clone(&context.transaction),
             writes: Arc::clone(context.transaction.lock().writes()),
             format: context.settings.derived().format.clone(),
             table: table.clone(),
@@ -93,21 +104,45 @@ impl TableSink {
     ///
     /// # Errors
     /// 23505; 53200 over budget.
-    pub(in crate::session) fn insert(
+    pub(in crate::session) async fn insert(
         &mut self,
         rows: RecordBatch,
-        kept: Option<Vec<RowId>>,
+        mut kept: Option<Vec<RowId>>,
     ) -> Result<(), SqlError> {
         if rows.num_rows() == 0 {
             return Ok(());
         }
         let keys = self.keys_of(&rows)?;
+        while let Err(cold) = self.insert_now(&rows, &mut kept, keys.as_ref())? {
+            let warmed = Arc::clone(&self.warmed);
+            // Decoding computes.
+            let warm = async move { warmed.warm(cold).await.map_err(storage_error) };
+            apart(&self.engine, warm).await?;
+        }
+        // What this batch took is in the resident form, as far as that has room: nothing grows.
+        self.warmed.release();
+        Ok(())
+    }
+
+    /// Adds rows, or says what is to be warmed before.
+    fn insert_now(
+        &self,
+        rows: &RecordBatch,
+        kept: &mut Option<Vec<RowId>>,
+        keys: Option<&EncodedKeys>,
+    ) -> Result<Result<(), ColdReads>, SqlError> {
         let mut writes = self.writes.lock();
-        if let Some(keys) = &keys {
-            self.check_unique(&writes, &rows, keys)?;
+        if let Some(keys) = keys {
+            match self.taken(&mut writes, keys) {
+                Ok(None) => {}
+                Ok(Some(row)) => return Err(self.duplicate_key(rows, row)),
+                Err(ReadError::Cold(cold)) => return Ok(Err(cold)),
+                Err(ReadError::Failed(error)) => return Err(storage_error(error)),
+            }
         }
         writes
-            .insert(self.id, &self.schema, rows, kept, keys.as_ref(), self.base())
+            .insert(self.id, &self.schema, rows.clone(), kept.take(), keys, self.base())
+            .map(Ok)
             .map_err(storage_error)
     }
 
@@ -119,47 +154,63 @@ impl TableSink {
         encoder.encode_all(&columns).map(Some).map_err(storage_error)
     }
 
-    fn check_unique(
-        &self,
-        writes: &WriteSet,
-        rows: &RecordBatch,
-        keys: &EncodedKeys,
-    ) -> Result<(), SqlError> {
-        let own = writes.table(self.id);
+    /// The first row whose key another row has.
+    fn taken(&self, writes: &mut WriteSet, keys: &EncodedKeys) -> Result<Option<usize>, ReadError> {
+        let mut own = writes.table_mut(self.id);
         let mut batch: HashSet<&[u8], foldhash::fast::RandomState> = HashSet::default();
         // Keys in ascending order, the usual load, do not repeat.
         let may_repeat = !keys.iter().is_sorted_by(|a, b| a < b);
+        let mut first = None;
+        let (mut asked, mut wanted) = (Vec::new(), Vec::new());
         for (row, key) in keys.iter().enumerate() {
-            let taken = match own.map_or(OwnKey::Untouched, |own| own.own_key(key)) {
+            let is_taken = match own.as_ref().map_or(OwnKey::Untouched, |own| own.own_key(key)) {
                 OwnKey::Row(_) => true,
                 OwnKey::Removed => false,
-                OwnKey::Untouched => self.storage.as_ref().is_some_and(|(table, at)| {
-                    let row = match own {
-                        Some(own) => own.find(table, key, *at),
-                        None => table.lookup(key, *at),
-                    };
-                    row.is_some()
-                }),
+                OwnKey::Untouched => {
+                    asked.push(row);
+                    wanted.push(key);
+                    false
+                }
             };
-            if taken || (may_repeat && !batch.insert(key)) {
-                let live = self.schema.live();
-                let shown = rows.project(live).map_err(|e| SqlError::internal(e.to_string()))?;
-                let key = self.schema.key().unwrap_or_default().iter();
-                let key: Vec<usize> = key
-                    .filter_map(|ordinal| live.iter().position(|live| live == ordinal))
-                    .collect();
-                let (table, name) = (&self.table, &self.key_name);
-                return Err(duplicate_key(table, name, &key, &shown, row, &self.format));
+            if is_taken || (may_repeat && !batch.insert(key)) {
+                first = Some(row);
+                break;
             }
         }
-        Ok(())
+        let Some((table, at)) = &self.storage else { return Ok(first) };
+        if let [key] = wanted[..] {
+            let found = match &mut own {
+                Some(own) => own.find(table, key, *at, &self.warmed)?,
+                None => table.lookup(key, *at, &self.warmed)?,
+            };
+            return Ok(found.map(|_| asked[0]).or(first));
+        }
+        let found = match &mut own {
+            Some(own) => own.find_all(table, &wanted, *at, &self.warmed)?,
+            None => table.lookup_all(&wanted, *at, &self.warmed)?,
+        };
+        let stored = asked.into_iter().zip(found).find(|(_, found)| found.is_some());
+        Ok(stored.map(|(row, _)| row).or(first))
+    }
+
+    fn duplicate_key(&self, rows: &RecordBatch, row: usize) -> SqlError {
+        let live = self.schema.live();
+        let shown = match rows.project(live) {
+            Ok(shown) => shown,
+            Err(error) => return SqlError::internal(error.to_string()),
+        };
+        let key = self.schema.key().unwrap_or_default().iter();
+        let key: Vec<usize> =
+            key.filter_map(|ordinal| live.iter().position(|live| live == ordinal)).collect();
+        duplicate_key(&self.table, &self.key_name, &key, &shown, row, &self.format)
     }
 
     /// Which of these rows the transaction has deleted.
-    pub(super) fn are_deleted(&self, rows: &[Locator]) -> Vec<bool> {
-        let writes = self.writes.lock();
-        let own = writes.table(self.id);
-        rows.iter().map(|row| own.is_some_and(|own| own.is_deleted(*row))).collect()
+    pub(super) fn are_deleted(&self, rows: &[Locator]) -> Result<Vec<bool>, SqlError> {
+        let mut writes = self.writes.lock();
+        let Some(own) = writes.table_mut(self.id) else { return Ok(vec![false; rows.len()]) };
+        let storage = self.storage.as_ref().map(|(table, _)| &**table);
+        own.are_deleted(storage, rows).map_err(storage_error)
     }
 
     /// Deletes rows. `old_key`: their primary keys, without columns where there is none.
@@ -173,9 +224,12 @@ impl TableSink {
         };
         let deletion =
             Deletion { locators: &rows.locators, row_ids: &rows.row_ids, keys: keys.as_ref() };
+        // It says where the rows have gone, should they be moved.
+        self.transaction.lock().found_rows(&self.view.snapshot);
+        let storage = self.storage.as_ref().map(|(table, _)| &**table);
         self.writes
             .lock()
-            .delete(self.id, &self.schema, deletion, self.base())
+            .delete(self.id, storage, &self.schema, deletion, self.base())
             .map(drop)
             .map_err(storage_error)
     }

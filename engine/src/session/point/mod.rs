@@ -25,7 +25,7 @@ use arrow::{
 };
 use bytes::Bytes;
 use datafusion::{
-    common::Result,
+    common::{DataFusionError, Result},
     logical_expr::{Expr, LogicalPlan, execution_props::ExecutionProps},
     physical_expr::PhysicalExpr,
     scalar::ScalarValue,
@@ -33,9 +33,12 @@ use datafusion::{
 use glaredb_txn::ids::TableId;
 
 use super::errors::storage_error;
-use crate::query::{
-    errors::external,
-    scan::{KeyAccess, KeyOrder, KeyRanges, Known, NOW_INDEX, Span, StatementView},
+use crate::{
+    query::{
+        errors::external,
+        scan::{KeyAccess, KeyOrder, KeyRanges, Known, NOW_INDEX, Span, StatementView},
+    },
+    storage::warmed::{ColdReads, ReadError},
 };
 
 /// Keys that are looked at before the long way is taken, and the memory of the rows read by them.
@@ -194,23 +197,18 @@ impl PointPlan {
         }
     }
 
-    /// What EXPLAIN shows of the rows it reads by key; nothing if these parameters take the long way,
-    /// or it reads none.
-    pub(super) fn explain(
-        &self,
-        view: &StatementView,
-        params: &[ScalarValue],
-        now: &ScalarValue,
-    ) -> Option<Vec<String>> {
-        let access = self.access.as_ref()?;
-        // Whether ranges are short shows as they are read; what fails was read, too.
-        let fits = match access {
-            KeyAccess::One(lookup) => lookup.key(params).is_some(),
-            KeyAccess::Ranges(_) => !matches!(self.run(view, params, now), Ok(None)),
-        };
-        if !fits {
-            return None;
+    /// Whether these parameters take the short way as they are; `None`: that shows when it is run.
+    pub(super) fn fits(&self, params: &[ScalarValue]) -> Option<bool> {
+        match self.access.as_ref() {
+            None => Some(false),
+            Some(KeyAccess::One(lookup)) => Some(lookup.key(params).is_some()),
+            Some(KeyAccess::Ranges(_)) => None,
         }
+    }
+
+    /// What EXPLAIN shows of the rows it reads by key; nothing if it reads none.
+    pub(super) fn explain(&self) -> Option<Vec<String>> {
+        let access = self.access.as_ref()?;
         let (name, condition) = access.show();
         let (what, backward) = match access {
             KeyAccess::One(_) => ("Point Lookup", ""),
@@ -233,24 +231,24 @@ impl PointPlan {
     /// Its rows, in one batch; `None` if these parameters take the long way.
     ///
     /// # Errors
-    /// Whatever its expressions say.
+    /// Whatever its expressions say; or something is to be warmed before.
     pub(super) fn run(
         &self,
         view: &StatementView,
         params: &[ScalarValue],
         now: &ScalarValue,
-    ) -> Result<Option<RecordBatch>> {
+    ) -> Result<Option<RecordBatch>, PointError> {
         let found = match &self.access {
             None => None,
             Some(KeyAccess::One(lookup)) => {
                 let Some(key) = lookup.key(params) else { return Ok(None) };
-                Some(lookup.row(view, key.as_deref()).map_err(storage)?)
+                Some(lookup.row(view, key.as_deref())?)
             }
             Some(KeyAccess::Ranges(ranges)) => return self.run_ranges(ranges, view, params, now),
         };
         let run = Run { params, now, found };
         let Some(columns) = run.node(&self.root)? else { return Ok(None) };
-        record_batch(&self.schema, columns).map(Some)
+        Ok(Some(record_batch(&self.schema, columns)?))
     }
 
     fn run_ranges(
@@ -259,7 +257,7 @@ impl PointPlan {
         view: &StatementView,
         params: &[ScalarValue],
         now: &ScalarValue,
-    ) -> Result<Option<RecordBatch>> {
+    ) -> Result<Option<RecordBatch>, PointError> {
         let Some(spans) = ranges.spans(params) else { return Ok(None) };
         let (skip, needed) = match &self.limit {
             None => (0, usize::MAX),
@@ -280,7 +278,7 @@ impl PointPlan {
             if self.filters.is_empty() { needed.clamp(1, BATCH_FIRST) } else { BATCH_FIRST };
         let (mut batches, mut rows, mut bytes) = (Vec::new(), 0, 0);
         while rows < needed {
-            let Some(batch) = reader.next(next).map_err(storage)? else { break };
+            let Some(batch) = reader.next(next)? else { break };
             bytes += batch.get_array_memory_size();
             if reader.examined() > keys_max || bytes > BYTES_MAX {
                 return Ok(None);
@@ -304,7 +302,7 @@ impl PointPlan {
         }
         run.found = Some(if batches.is_empty() { ranges.nothing() } else { one_batch(batches)? });
         let Some(columns) = run.node(&self.root)? else { return Ok(None) };
-        record_batch(&self.schema, columns).map(Some)
+        Ok(Some(record_batch(&self.schema, columns)?))
     }
 }
 
@@ -312,8 +310,27 @@ fn is_key(span: &Span) -> bool {
     span.key().is_some()
 }
 
-fn storage(error: crate::storage::StorageError) -> datafusion::error::DataFusionError {
-    external(storage_error(error))
+/// Why a plan gave no rows here.
+#[derive(Debug)]
+pub(super) enum PointError {
+    /// It is to be run again when that is warmed.
+    Cold(ColdReads),
+    Failed(DataFusionError),
+}
+
+impl From<DataFusionError> for PointError {
+    fn from(error: DataFusionError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<ReadError> for PointError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Cold(cold) => Self::Cold(cold),
+            ReadError::Failed(error) => Self::Failed(external(storage_error(error))),
+        }
+    }
 }
 
 /// At least one batch, as one.

@@ -58,7 +58,7 @@ impl Transaction {
                 Some(commit) => commit,
                 none => none.insert(self.temporary.store()?.begin()),
             };
-            commit.part(part).map_err(storage_error)?;
+            commit.part(part.payload()).map_err(storage_error)?;
         }
         Ok(())
     }
@@ -86,7 +86,7 @@ impl Transaction {
         writes.change_catalog(store.stored_change(&change));
         let mut encoded = writes.finish().map_err(storage_error)?;
         for part in std::mem::take(&mut encoded.parts) {
-            commit.part(part).map_err(storage_error)?;
+            commit.part(part.payload()).map_err(storage_error)?;
             tokio::task::yield_now().await;
         }
         commit.prepare(encoded).map_err(storage_error)?;

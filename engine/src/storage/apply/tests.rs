@@ -23,7 +23,7 @@ use crate::storage::{
     remap::NewPlace,
     schema::TableSchema,
     state::State,
-    testing::{Leader, golden, keys_of, pairs},
+    testing::{InMemory, Leader, golden, keys_of, pairs},
     write_set::{PART_BYTES, WriteSet},
 };
 
@@ -52,6 +52,7 @@ fn a_large_commit_shows_nothing_before_its_record_and_all_with_it() {
     for some in rows.chunks(20_000) {
         add_many(&leader, &mut writes, t, some);
         for part in writes.drain_parts().unwrap() {
+            let part = part.payload();
             assert!(part.len() <= PART_BYTES * 5 / 4, "{}", part.len());
             leader.part(id, sent, part).unwrap();
             sent += 1;
@@ -63,7 +64,7 @@ fn a_large_commit_shows_nothing_before_its_record_and_all_with_it() {
     leader.insert(t, &[(-2, "small")]);
     let schema = leader.table(t).schema();
     let key = keys_of(&schema, &pairs(&schema, &[(77_777, "")])).unwrap();
-    assert_eq!(leader.table(t).lookup(key.get(0), leader.now()), None);
+    assert_eq!(leader.table(t).lookup_now(key.get(0), leader.now()), None);
 
     let at = leader.commit_as(id, writes, sent).unwrap();
     assert_eq!(leader.rows(t, before).len(), 1);
@@ -71,11 +72,11 @@ fn a_large_commit_shows_nothing_before_its_record_and_all_with_it() {
     let all = leader.rows(t, at);
     assert_eq!(all.len(), 150_002);
     assert!(all.windows(2).all(|pair| pair[0].0 < pair[1].0), "row ids are distinct");
-    assert!(leader.table(t).lookup(key.get(0), at).is_some());
+    assert!(leader.table(t).lookup_now(key.get(0), at).is_some());
     assert_eq!(leader.table(t).row_count_estimate(), 150_002);
 
     // Its rows are rows like others.
-    let row = leader.table(t).lookup(key.get(0), at).unwrap();
+    let row = leader.table(t).lookup_now(key.get(0), at).unwrap();
     let mut writes = leader.write_set();
     leader.remove(&mut writes, t, &[row]);
     leader.commit(writes).unwrap();
@@ -113,7 +114,7 @@ fn an_aborted_large_commit_leaves_nothing() {
     let mut writes = leader.write_set();
     add_many(&leader, &mut writes, t, &many(0, 60_000));
     for (part, sequence) in writes.drain_parts().unwrap().into_iter().zip(0..) {
-        leader.part(id, sequence, part).unwrap();
+        leader.part(id, sequence, part.payload()).unwrap();
     }
     assert!(leader.table(t).stats().index_entries > 10_000);
     leader.abort(id);
@@ -142,7 +143,7 @@ fn a_large_commit_may_fill_the_table_it_creates_and_key_it() {
     let parts = writes.drain_parts().unwrap();
     let sent = parts.len() as u32;
     for (part, sequence) in parts.into_iter().zip(0..) {
-        leader.part(id, sequence, part).unwrap();
+        leader.part(id, sequence, part.payload()).unwrap();
     }
     writes.change_catalog(create.clone());
     let mut keyed = leader.pairs_change(1, storage, 2, true);
@@ -176,10 +177,10 @@ fn a_key_added_later_indexes_what_is_there() {
     let schema = table.schema();
     let keys = keys_of(&schema, &pairs(&schema, &[(1, ""), (2, ""), (3, "")])).unwrap();
     let found: Vec<bool> =
-        keys.iter().map(|key| table.lookup(key, leader.now()).is_some()).collect();
+        keys.iter().map(|key| table.lookup_now(key, leader.now()).is_some()).collect();
     assert_eq!(found, [true, false, true]);
     leader.insert(t, &[(2, "two again")]);
-    assert!(table.lookup(keys.get(1), leader.now()).is_some());
+    assert!(table.lookup_now(keys.get(1), leader.now()).is_some());
     leader.horizon();
     replays_to_the_same(&leader);
 }
@@ -270,7 +271,7 @@ fn a_refusal_changes_nothing() {
     // The next rows lie just behind the last ones, and a deletion is admitted.
     leader.insert(t, &[(2, "two")]);
     let second = leader.table(t).view(leader.now()).units()[0].locator(1);
-    let ids = leader.table(t).fetch_row_ids(&[second]).unwrap();
+    let ids = leader.table(t).row_ids_now(&[second]).unwrap();
     assert_eq!((second.row, ids[0].0), (1, 1));
     let mut writes = leader.write_set();
     leader.remove(&mut writes, t, &[second]);
@@ -305,7 +306,7 @@ fn one_row_changes_take_tens_of_bytes() {
     let mut leader = Leader::new();
     let t = leader.create(1, true);
     leader.insert(t, &[(1, "one")]);
-    let row = leader.table(t).lookup(
+    let row = leader.table(t).lookup_now(
         keys_of(&leader.table(t).schema(), &pairs(&leader.table(t).schema(), &[(1, "")]))
             .unwrap()
             .get(0),
@@ -313,7 +314,7 @@ fn one_row_changes_take_tens_of_bytes() {
     );
     let mut writes = leader.write_set();
     leader.remove(&mut writes, t, &[row.unwrap()]);
-    let ids = leader.table(t).fetch_row_ids(&[row.unwrap()]).unwrap();
+    let ids = leader.table(t).row_ids_now(&[row.unwrap()]).unwrap();
     leader.add(&mut writes, t, &[(1, "uno")], Some(ids));
     leader.commit(writes).unwrap();
     let Record::Commit { payload, .. } = &leader.log.last().unwrap().1 else { panic!() };

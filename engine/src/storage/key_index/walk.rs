@@ -4,7 +4,7 @@ use std::ops::Bound::{self, Excluded, Included, Unbounded};
 
 use glaredb_txn::ids::Locator;
 
-use super::{CHAIN, KeyHead, KeyIndex, Leaf, Tree, unpack};
+use super::{CHAIN, HEAD_BYTES, KeyHead, KeyIndex, Leaf, Tree, unpack};
 
 /// A key as the index holds it, in the order of its bytes.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -14,6 +14,16 @@ impl IndexedKey {
     #[must_use]
     pub fn new(key: &[u8]) -> Self {
         Self(KeyHead::new(key))
+    }
+
+    /// The encoded key.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let head = self.0.head.to_be_bytes();
+        let short = usize::from(head[HEAD_BYTES]).min(HEAD_BYTES);
+        let mut bytes = head[..short].to_vec();
+        bytes.extend_from_slice(self.0.tail.as_deref().unwrap_or_default());
+        bytes
     }
 }
 

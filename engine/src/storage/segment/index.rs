@@ -102,6 +102,14 @@ impl SegmentIndex {
         self.fences.get(end).map_or_else(|| self.rows(), |(row, _)| *row)
     }
 
+    /// The first row whose key is at or after `key` is one of these, or the one behind them.
+    pub(super) fn around(&self, key: &[u8]) -> Range<u32> {
+        let next = self.fences.partition_point(|(_, fence)| fence.as_ref() < key);
+        let end = self.fences.get(next).map_or_else(|| self.rows(), |(row, _)| *row);
+        let start = next.checked_sub(1).map_or(end, |before| self.fences[before].0);
+        start..end
+    }
+
     pub(super) fn memory_bytes(&self) -> usize {
         let fence = |(_, key): &(u32, Bytes)| key.len() + size_of::<(u32, Bytes)>();
         let leaf = |leaf: &LeafPages| leaf.pages.len() * 4 + size_of::<LeafPages>();
@@ -233,6 +241,8 @@ mod tests {
         assert_eq!(index.candidates(b"abe"), 2_048..2_058);
         assert_eq!((index.lower_bound(b"abd"), index.upper_bound(b"abc")), (0, 1_024));
         assert_eq!((index.lower_bound(b"x"), index.upper_bound(b"x")), (2_048, 2_058));
+        assert_eq!([index.around(b""), index.around(b"abc")], [0..0, 0..0]);
+        assert_eq!([index.around(b"abd"), index.around(b"abe")], [0..1_024, 2_048..2_058]);
     }
 
     #[test]

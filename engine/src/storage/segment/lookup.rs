@@ -119,6 +119,30 @@ impl Segment {
         Ok(Answer::Here(found))
     }
 
+    /// Number of the first row whose encoded key is at or after `key`; that of rows, if there is
+    /// none. Of a segment that is sorted by a key of columns.
+    pub fn lower_bound_now(&self, key: &[u8], held: &Held) -> Result<Answer<u32>, StorageError> {
+        let around = self.index.around(key);
+        if around.is_empty() {
+            return Ok(Answer::Here(around.start));
+        }
+        // Fences begin anew with each row group.
+        let (row_group, first) = self.place_of(around.start);
+        let rows = first..first + around.len() as u32;
+        let places = self.key_places();
+        let mut needs = Needs::default();
+        let wanted = [rows.clone()];
+        let parts = self.parts(row_group, places.clone(), Some(&wanted), held, &mut needs);
+        if !needs.is_empty() {
+            return Ok(Answer::Cold(needs));
+        }
+        let parts: Vec<&Part> = places.iter().map(|place| &parts[place]).collect();
+        let columns = KeyColumns::new(self.key.as_ref(), &parts, &rows)?;
+        let mut found = Vec::with_capacity(key.len());
+        let before = columns.first(rows.len(), key, &mut found, |order| order == Ordering::Less)?;
+        Ok(Answer::Here(around.start + before as u32))
+    }
+
     /// Places in the file of what rows are sorted by.
     fn key_places(&self) -> Vec<usize> {
         match &self.key {

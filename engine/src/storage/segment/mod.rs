@@ -22,7 +22,7 @@ mod rows;
 mod sketch;
 mod statistics;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod writer;
 
 pub use self::{

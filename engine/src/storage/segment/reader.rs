@@ -494,7 +494,8 @@ impl Segment {
     }
 
     /// The row group of a row, and its number there.
-    pub(super) fn place_of(&self, row: u32) -> (usize, u32) {
+    #[must_use]
+    pub fn place_of(&self, row: u32) -> (usize, u32) {
         let row_group = self.starts.partition_point(|start| *start <= row) - 1;
         (row_group, row - self.starts[row_group])
     }

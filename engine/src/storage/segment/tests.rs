@@ -41,10 +41,10 @@ const DATABASE: DatabaseId = DatabaseId(0x5e6);
 
 /// Objects in memory, which count what is asked of them.
 #[derive(Clone, Default)]
-struct Memory(Arc<State>);
+pub(in crate::storage) struct Memory(Arc<State>);
 
 #[derive(Default)]
-struct State {
+pub(in crate::storage) struct State {
     objects: Mutex<HashMap<String, Bytes>>,
     requests: AtomicU64,
     bytes: AtomicU64,

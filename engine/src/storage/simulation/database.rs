@@ -89,7 +89,7 @@ pub(super) fn table(db: &Database, storage: TableId) -> Arc<Table> {
 
 pub(super) fn put(db: &Database, storage: TableId, effects: &Effects) -> Answer {
     let mut transaction = begin(db);
-    transaction.put(&table(db, storage), effects.clone());
+    transaction.put(&table(db, storage), db.segments(), effects.clone());
     commit(db, transaction)
 }
 

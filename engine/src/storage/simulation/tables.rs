@@ -21,7 +21,8 @@ use crate::storage::{
     segment::{Projection, SegmentStore},
     state::State,
     table::{SegmentView, Table, TableView, Visibility},
-    write_set::{Deletion, WriteSet},
+    warmed::Warmed,
+    write_set::{Deletion, EncodedPart, WriteSet},
 };
 
 /// OIDs of bool … are below; these tables have `(k bigint primary key, v text)`.
@@ -90,20 +91,27 @@ impl Transaction {
 
     /// Makes the table hold these values under these keys. Returns what that does: deleting a key
     /// that the snapshot does not have is nothing.
-    pub(super) fn put(&mut self, table: &Table, mut effects: Effects) -> Effects {
+    pub(super) fn put(
+        &mut self,
+        table: &Table,
+        store: &SegmentStore,
+        mut effects: Effects,
+    ) -> Effects {
         let schema = table.schema();
         let at = self.snapshot.timestamp;
         let keys: Vec<i64> = effects.keys().copied().collect();
         let encoded = encode_keys(&schema, &keys);
-        let old: Vec<(usize, Locator)> =
-            (0..keys.len()).filter_map(|n| Some((n, table.lookup(encoded.get(n), at)?))).collect();
+        let found = look_up(table, store, &encoded, at).into_iter().enumerate();
+        let old: Vec<(usize, Locator)> = found.filter_map(|(n, at)| Some((n, at?))).collect();
         let locators: Vec<Locator> = old.iter().map(|(_, locator)| *locator).collect();
-        let row_ids = table.fetch_row_ids(&locators).expect("rows that were found");
+        let warmed = Warmed::new(store.clone());
+        let row_ids = warmed.answer(|warmed| table.fetch_row_ids(&locators, warmed));
+        let row_ids = block_on(row_ids).expect("rows that were found");
         if !locators.is_empty() {
             let keys = EncodedKeys::from_keys(old.iter().map(|(n, _)| encoded.get(*n)));
             let rows = Deletion { locators: &locators, row_ids: &row_ids, keys: Some(&keys) };
             self.writes
-                .delete(table.id(), &schema, rows, self.snapshot.position)
+                .delete(table.id(), Some(table), &schema, rows, self.snapshot.position)
                 .expect("deletions always fit");
         }
         let by_key: BTreeMap<i64, _> =
@@ -154,8 +162,19 @@ impl Transaction {
             payload: encoded.payload,
             ..CommitRequest::default()
         };
-        (encoded.parts, request)
+        (encoded.parts.iter().map(EncodedPart::payload).collect(), request)
     }
+}
+
+fn look_up(
+    table: &Table,
+    store: &SegmentStore,
+    keys: &EncodedKeys,
+    at: Timestamp,
+) -> Vec<Option<Locator>> {
+    let (warmed, keys) = (Warmed::new(store.clone()), keys.iter().collect::<Vec<_>>());
+    block_on(warmed.answer(|warmed| table.lookup_all(&keys, at, warmed)))
+        .expect("objects are there")
 }
 
 fn encode_keys(schema: &TableSchema, keys: &[i64]) -> EncodedKeys {
@@ -178,7 +197,7 @@ struct Found {
     at: Locator,
 }
 
-/// What the table holds at `at`; checks on the way that the key index agrees with the scan.
+/// What the table holds at `at`; checks on the way that lookups agree with the scan.
 pub(super) fn content(table: &Table, store: &SegmentStore, at: Timestamp) -> BTreeMap<i64, String> {
     rows(table, store, at).into_iter().map(|(key, (value, _))| (key, value)).collect()
 }
@@ -192,17 +211,16 @@ pub(super) fn rows(
     let view = table.view(at);
     let mut rows = BTreeMap::new();
     rows_of_units(&view, &mut rows);
-    let keys: Vec<i64> = rows.keys().copied().collect();
-    let encoded = encode_keys(&table.schema(), &keys);
-    for (n, key) in keys.iter().enumerate() {
-        let indexed = table.lookup(encoded.get(n), at);
-        // An edit may have come between; else the chunk is there, and its rows are in the index.
-        if !table.is_edited_since(view.list()) {
-            assert_eq!(indexed, Some(rows[key].at), "index entry of {key}");
-        }
-    }
     for segment in view.segments() {
         block_on(rows_of_segment(&table.schema(), store, segment, at, &mut rows));
+    }
+    let keys: Vec<i64> = rows.keys().copied().collect();
+    let found = look_up(table, store, &encode_keys(&table.schema(), &keys), at);
+    // An edit may have come between: then the rows have other places.
+    if !table.is_edited_since(view.list()) {
+        for (key, found) in keys.iter().zip(found) {
+            assert_eq!(found, Some(rows[key].at), "place of {key}");
+        }
     }
     rows.into_iter().map(|(key, found)| (key, (found.value, found.row_id))).collect()
 }

@@ -297,7 +297,7 @@ impl World {
         for table in tables.iter().take(several) {
             let rows = self.rows();
             let storage = self.node.state.table(table.storage).expect("the catalog names it");
-            let rows = transaction.put(&storage, rows);
+            let rows = transaction.put(&storage, &self.node.segments, rows);
             if !rows.is_empty() {
                 effects.push(Effect::Put(table.storage, rows));
             }

@@ -4,7 +4,7 @@ use std::sync::{Arc, atomic::Ordering};
 
 use glaredb_txn::ids::{Locator, SegmentId, Timestamp};
 
-use super::{Table, TableSegment, chunk_in, write::Tally};
+use super::{Table, TableList, TableSegment, chunk_in, write::Tally};
 use crate::storage::{
     StorageError,
     chunk::Chunk,
@@ -104,6 +104,7 @@ impl Table {
         let (mut chunk_list, mut segment_list) = (self.chunks.write(), self.segments.write());
         *chunk_list = Arc::new(kept);
         *segment_list = Arc::new(segments);
+        self.edits.fetch_add(1, Ordering::Release);
         drop((chunk_list, segment_list));
         self.hash.fetch_add(came.hash.wrapping_sub(removed.hash), Ordering::Relaxed);
         self.prunable.store(true, Ordering::Relaxed);
@@ -167,6 +168,25 @@ impl Table {
             }
         }
         self.has_source(locator.segment).then_some(locator)
+    }
+
+    /// Where a row lies in `list`, that of its locator or a later one. `None`: as
+    /// [`current_place`](Self::current_place).
+    #[must_use]
+    pub fn place_in(&self, mut locator: Locator, list: &TableList) -> Option<Locator> {
+        if list.has_source(locator.segment) {
+            return Some(locator);
+        }
+        for moved in self.moves.read().iter() {
+            if let Some(place) = moved.remap.get(locator) {
+                locator =
+                    Locator { segment: *moved.added.get(place.segment as usize)?, row: place.row };
+                if list.has_source(locator.segment) {
+                    return Some(locator);
+                }
+            }
+        }
+        None
     }
 
     fn has_source(&self, source: SegmentId) -> bool {

@@ -1,6 +1,6 @@
 //! The sources of a table's rows at one moment.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use glaredb_txn::ids::SegmentId;
 
@@ -15,6 +15,7 @@ pub struct TableList {
     chunks: Arc<Vec<Arc<Chunk>>>,
     /// By segment.
     segments: Arc<Vec<Arc<TableSegment>>>,
+    edits: u64,
 }
 
 impl TableList {
@@ -25,6 +26,12 @@ impl TableList {
     #[must_use]
     pub fn segments(&self) -> &[Arc<TableSegment>] {
         &self.segments
+    }
+
+    /// How many edits made it: lists with the same number name places alike.
+    #[must_use]
+    pub fn edits(&self) -> u64 {
+        self.edits
     }
 
     pub(crate) fn chunk(&self, segment: SegmentId) -> Option<&Arc<Chunk>> {
@@ -51,12 +58,13 @@ impl Table {
     pub fn list(&self) -> TableList {
         // Under both locks, as an edit replaces both: rows neither twice nor not at all.
         let (chunks, segments) = (self.chunks.read(), self.segments.read());
-        TableList { chunks: Arc::clone(&chunks), segments: Arc::clone(&segments) }
+        let edits = self.edits.load(Ordering::Acquire);
+        TableList { chunks: Arc::clone(&chunks), segments: Arc::clone(&segments), edits }
     }
 
     /// Has an edit been applied since?
     #[must_use]
     pub fn is_edited_since(&self, list: &TableList) -> bool {
-        !Arc::ptr_eq(&self.segments.read(), &list.segments)
+        self.edits.load(Ordering::Acquire) != list.edits
     }
 }

@@ -18,11 +18,13 @@ pub(super) struct PreparedIndex {
     /// Ordinals of the key's columns.
     key: Vec<usize>,
     at: Timestamp,
+    /// The list of chunks that it names.
+    edits: u64,
     index: Arc<KeyIndex>,
 }
 
 impl Table {
-    /// Builds the index for the key of `schema`, which is about to become the table's, as of `at`, a
+    /// Builds the index, of the rows in chunks, for the key of `schema`, which is about to become the table's, as of `at`, a
     /// registered snapshot, and keeps it for the commit. May take seconds: not for a thread that must not.
     pub fn prepare_index(
         &self,
@@ -30,8 +32,9 @@ impl Table {
         at: Timestamp,
     ) -> Result<Arc<KeyIndex>, StorageError> {
         let Some(key) = schema.key() else { return Ok(Arc::default()) };
+        let edits = self.edits.load(Ordering::Acquire);
         let index = Arc::new(self.build_index(schema, at)?);
-        let prepared = PreparedIndex { key: key.to_vec(), at, index: Arc::clone(&index) };
+        let prepared = PreparedIndex { key: key.to_vec(), at, edits, index: Arc::clone(&index) };
         *self.prepared.lock() = Some(prepared);
         Ok(index)
     }
@@ -39,7 +42,8 @@ impl Table {
     /// The index prepared for this key, if no row came or went since.
     pub(super) fn take_prepared(&self, key: &[usize]) -> Option<Arc<KeyIndex>> {
         let prepared = self.prepared.lock().take()?;
-        let unchanged = self.changed_at.load(Ordering::Relaxed) <= prepared.at.0;
+        let unchanged = self.changed_at.load(Ordering::Relaxed) <= prepared.at.0
+            && self.edits.load(Ordering::Acquire) == prepared.edits;
         (prepared.key == key && unchanged).then_some(prepared.index)
     }
 

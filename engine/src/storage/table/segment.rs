@@ -16,6 +16,7 @@ use glaredb_txn::{
 use parking_lot::RwLock;
 use roaring::RoaringBitmap;
 
+use super::KeyOrder;
 use crate::storage::{
     StorageError,
     record::AddedSegment,
@@ -37,6 +38,8 @@ pub struct TableSegment {
     deleted_hash: AtomicU64,
     decoded: OnceLock<Arc<SegmentMeta>>,
     opened: RwLock<Option<Arc<Segment>>>,
+    /// Of a key that it is not sorted by, once somebody looked for rows by it.
+    key_order: RwLock<Option<Arc<KeyOrder>>>,
     /// One reader opens it, the others wait.
     opening: tokio::sync::Mutex<()>,
 }
@@ -170,6 +173,7 @@ impl TableSegment {
             deleted_hash: AtomicU64::new(0),
             decoded: OnceLock::new(),
             opened: RwLock::default(),
+            key_order: RwLock::default(),
             opening: tokio::sync::Mutex::default(),
         }
     }
@@ -190,6 +194,7 @@ impl TableSegment {
             deleted_hash: AtomicU64::new(deleted_hash),
             decoded: OnceLock::new(),
             opened: RwLock::default(),
+            key_order: RwLock::default(),
             opening: tokio::sync::Mutex::default(),
         }
     }
@@ -261,9 +266,31 @@ impl TableSegment {
         Ok(opened)
     }
 
-    /// Forgets the footer; who holds the segment goes on with it.
+    /// Its rows in the order of the schema's key, if they are in memory that way.
+    #[must_use]
+    pub fn key_order(&self, schema: &TableSchema) -> Option<Arc<KeyOrder>> {
+        let columns = schema.key()?.iter().map(|ordinal| schema.columns()[*ordinal].id);
+        self.key_order.read().clone().filter(|order| order.is_of(columns))
+    }
+
+    /// Brings its rows in the order of the schema's key.
+    pub(crate) async fn order(
+        &self,
+        opened: &Segment,
+        schema: &TableSchema,
+    ) -> Result<(), StorageError> {
+        let _one = self.opening.lock().await;
+        if self.key_order(schema).is_none() {
+            let order = Arc::new(KeyOrder::read(opened, schema).await?);
+            *self.key_order.write() = Some(order);
+        }
+        Ok(())
+    }
+
+    /// Forgets the footer, and the order of a key; who holds the segment goes on with it.
     pub fn close(&self) {
         *self.opened.write() = None;
+        *self.key_order.write() = None;
     }
 
     #[must_use]
@@ -274,7 +301,8 @@ impl TableSegment {
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
         let footer = self.opened.read().as_ref().map_or(0, |segment| segment.memory_bytes());
-        size_of::<Self>() + self.meta.len() + self.deletions.memory_bytes() + footer
+        let order = self.key_order.read().as_ref().map_or(0, |order| order.memory_bytes());
+        size_of::<Self>() + self.meta.len() + self.deletions.memory_bytes() + footer + order
     }
 
     /// Deletes a row; what that takes from the table's state hash. `None`: it was deleted before.

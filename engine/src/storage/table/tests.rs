@@ -13,7 +13,7 @@ use crate::storage::{
     schema::TableSchema,
     state::{LoadedState, State},
     table::Visibility,
-    testing::{Leader, Seeded, rows_of},
+    testing::{InMemory, Leader, Seeded, rows_of},
 };
 use glaredb_txn::commit::state_machine::Apply;
 
@@ -36,7 +36,7 @@ fn a_view_sees_the_commits_up_to_its_timestamp() {
     let second = leader.insert(t, &[(3, "three")]);
     let held = leader.table(t).view(second);
 
-    let row = leader.table(t).lookup(&key(&leader, t, 2), second).unwrap();
+    let row = leader.table(t).lookup_now(&key(&leader, t, 2), second).unwrap();
     let mut writes = leader.write_set();
     assert_eq!(leader.remove(&mut writes, t, &[row]), 1);
     assert_eq!(leader.remove(&mut writes, t, &[row]), 0, "deleted by this transaction before");
@@ -49,9 +49,9 @@ fn a_view_sees_the_commits_up_to_its_timestamp() {
     assert_eq!(held.visible_rows(), 3, "a view stays what it was");
 
     let table = leader.table(t);
-    assert_eq!(table.lookup(&key(&leader, t, 2), second), Some(row));
-    assert_eq!(table.lookup(&key(&leader, t, 2), third), None);
-    assert_eq!(table.lookup(&key(&leader, t, 3), first), None);
+    assert_eq!(table.lookup_now(&key(&leader, t, 2), second), Some(row));
+    assert_eq!(table.lookup_now(&key(&leader, t, 2), third), None);
+    assert_eq!(table.lookup_now(&key(&leader, t, 3), first), None);
     assert_eq!(table.row_count_estimate(), 2);
 }
 
@@ -62,8 +62,8 @@ fn a_row_updated_in_place_keeps_its_id_and_chains_under_its_key() {
     let mut times = vec![leader.insert(t, &[(7, "0")])];
     for n in 1..20 {
         let at = leader.now();
-        let row = leader.table(t).lookup(&key(&leader, t, 7), at).unwrap();
-        let id = leader.table(t).fetch_row_ids(&[row]).unwrap();
+        let row = leader.table(t).lookup_now(&key(&leader, t, 7), at).unwrap();
+        let id = leader.table(t).row_ids_now(&[row]).unwrap();
         let mut writes = leader.write_set();
         leader.remove(&mut writes, t, &[row]);
         leader.add(&mut writes, t, &[(7, &n.to_string())], Some(id));
@@ -71,8 +71,8 @@ fn a_row_updated_in_place_keeps_its_id_and_chains_under_its_key() {
     }
     for (n, at) in times.iter().enumerate() {
         assert_eq!(leader.rows(t, *at), [(0, 7, n.to_string())]);
-        let row = leader.table(t).lookup(&key(&leader, t, 7), *at).unwrap();
-        let batch = leader.table(t).fetch(&[row], Some(&[1])).unwrap();
+        let row = leader.table(t).lookup_now(&key(&leader, t, 7), *at).unwrap();
+        let batch = leader.table(t).fetch_now(&[row], Some(&[1])).unwrap();
         assert_eq!(batch.num_columns(), 1);
     }
     assert_eq!(leader.table(t).stats().index_entries, 20);
@@ -101,7 +101,7 @@ fn blocks_without_a_visible_row_are_dropped() {
     assert_eq!(left.rows_live, 2000);
     assert!(left.chunk_bytes < all.chunk_bytes);
     assert_eq!(leader.rows(t, leader.now()).len(), 2000);
-    assert!(leader.table(t).fetch(&doomed[..1], None).is_err(), "a dropped row is gone");
+    assert!(leader.table(t).fetch_now(&doomed[..1], None).is_err(), "a dropped row is gone");
 }
 
 fn locator(leader: &Leader, table: TableId, row: u32) -> Locator {
@@ -138,9 +138,9 @@ fn a_full_chunk_is_sealed_into_one_unit_and_thinned_when_mostly_dead() {
     let unit = &view.units()[0];
     assert_eq!(unit.locator(1), Locator { segment, row: 3 });
     assert_eq!(unit.locator_rows(1..3).values(), &[3, 6]);
-    let row = table.lookup(&key(&leader, t, 9), leader.now()).unwrap();
+    let row = table.lookup_now(&key(&leader, t, 9), leader.now()).unwrap();
     assert_eq!(row, Locator { segment, row: 9 });
-    assert_eq!(table.fetch_row_ids(&[row]).unwrap()[0].0, 9);
+    assert_eq!(table.row_ids_now(&[row]).unwrap()[0].0, 9);
 }
 
 /// The simplest multi-version table: all versions in a list.
@@ -228,9 +228,9 @@ impl Walk {
         let table = self.leader.table(self.table);
         if table.schema().key().is_some() {
             for (_, id, _) in expected.iter().step_by(7) {
-                let row = table.lookup(&key(&self.leader, self.table, *id), Timestamp(at));
+                let row = table.lookup_now(&key(&self.leader, self.table, *id), Timestamp(at));
                 let row = row.unwrap_or_else(|| panic!("key {id} at {at}"));
-                let batch = table.fetch(&[row], Some(&[0])).unwrap();
+                let batch = table.fetch_now(&[row], Some(&[0])).unwrap();
                 let ids: &arrow::array::Int32Array =
                     arrow::array::AsArray::as_primitive(batch.column(0));
                 assert_eq!(ids.value(0), *id);
@@ -328,12 +328,12 @@ fn a_locator_that_was_never_given_out_is_refused() {
     let table = leader.table(t);
     let at = leader.now();
     let wrong_segment = Locator { segment: SegmentId(999), row: 0 };
-    assert!(table.fetch(&[wrong_segment], None).is_err());
+    assert!(table.fetch_now(&[wrong_segment], None).is_err());
     let wrong_row = Locator { row: 5, ..locator(&leader, t, 0) };
-    assert!(table.fetch(&[wrong_row], None).is_err());
-    assert!(table.fetch_row_ids(&[wrong_row]).is_err());
-    assert_eq!(table.fetch(&[], None).unwrap().num_rows(), 0);
-    assert_eq!(table.lookup(b"no key", at), None);
+    assert!(table.fetch_now(&[wrong_row], None).is_err());
+    assert!(table.row_ids_now(&[wrong_row]).is_err());
+    assert_eq!(table.fetch_now(&[], None).unwrap().num_rows(), 0);
+    assert_eq!(table.lookup_now(b"no key", at), None);
 }
 
 /// The index that ALTER TABLE built beforehand is used if nothing was written since, else a new one:
@@ -368,7 +368,7 @@ fn an_index_prepared_for_a_key_is_used_only_while_it_is_whole() {
         let altered = leader.commit(writes).unwrap();
         let table = leader.table(t);
         assert_eq!(table.prepared_bytes(), 0);
-        let found = |id| table.lookup(&key(&leader, t, id), altered).is_some();
+        let found = |id| table.lookup_now(&key(&leader, t, id), altered).is_some();
         assert!(found(0) && found(2_999) && !found(7));
         assert_eq!(found(5_000), written_since);
         assert_eq!(table.stats().index_entries, 2_999 + u64::from(written_since));

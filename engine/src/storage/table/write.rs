@@ -104,6 +104,7 @@ impl Table {
             chunks: RwLock::default(),
             segments: RwLock::default(),
             moves: RwLock::default(),
+            edits: AtomicU64::new(0),
             index: RwLock::new(index),
             index_deferred: AtomicBool::new(false),
             budget,

@@ -1,10 +1,13 @@
 //! A write set as changes: small ones in one payload, large ones in parts.
 
+use std::sync::Arc;
+
 use arrow::{
     array::{Array, AsArray, RecordBatch},
     datatypes::DataType,
 };
 use bytes::Bytes;
+use glaredb_catalog::CatalogChange;
 use glaredb_txn::{
     codec::Writer,
     commit::message::PAYLOAD_BYTES_MAX,
@@ -21,6 +24,7 @@ use crate::storage::{
     codec::{batch, row::RowEncoder},
     record::{self, ChangesWriter, Deletes, Group, OldKey},
     schema::TableSchema,
+    table::Table,
 };
 
 /// From so many rows on a batch is encoded column by column: below, its columns' heads cost more
@@ -112,17 +116,133 @@ fn write_group(
 }
 
 /// The section of a table in a commit's own payload.
-pub(super) fn write_section(
+#[derive(Debug)]
+pub(super) struct EncodedSection {
+    table: TableId,
+    version: SchemaVersion,
+    schema: Arc<TableSchema>,
+    /// How many, and their encodings.
+    groups: (u64, Vec<u8>),
+    deletes: Vec<DeletedRow>,
+}
+
+/// What a commit's own payload was made of, as long as it names rows that may move before it commits.
+#[derive(Debug, Default)]
+pub struct PlacesSent {
+    sections: Vec<EncodedSection>,
+    catalog: Option<CatalogChange>,
+}
+
+/// A part, ready to be sent.
+#[derive(Debug)]
+pub struct EncodedPart(Content);
+
+#[derive(Debug)]
+enum Content {
+    Inserts(Bytes),
+    /// Encoded when they are sent: their rows may move before.
+    Deletes {
+        table: TableId,
+        schema: Arc<TableSchema>,
+        created: bool,
+        rows: Vec<DeletedRow>,
+    },
+}
+
+impl EncodedPart {
+    /// What is sent.
+    #[must_use]
+    pub fn payload(&self) -> Bytes {
+        match &self.0 {
+            Content::Inserts(payload) => payload.clone(),
+            Content::Deletes { table, schema, created, rows } => {
+                let encoded = encode_deletes(schema, rows);
+                let deletes = deletes_of(schema, rows.len(), &encoded);
+                part_of(*table, schema, *created, (0, &[]), deletes)
+            }
+        }
+    }
+
+    /// Brings the places of rows to where they lie by now. Error: nobody knows that.
+    pub fn follow_moves(
+        &mut self,
+        storage: impl Fn(TableId) -> Option<Arc<Table>>,
+    ) -> Result<(), StorageError> {
+        match &mut self.0 {
+            Content::Inserts(_) => Ok(()),
+            Content::Deletes { table, rows, .. } => follow_moves(*table, rows, &storage),
+        }
+    }
+}
+
+impl PlacesSent {
+    /// The payload anew, with the places that rows have by now; `None` if it names none. Error: nobody
+    /// knows them, or it does not fit a record any more.
+    pub fn follow_moves(
+        &mut self,
+        storage: impl Fn(TableId) -> Option<Arc<Table>>,
+    ) -> Result<Option<Bytes>, StorageError> {
+        if self.sections.is_empty() {
+            return Ok(None);
+        }
+        let mut sections = std::mem::take(&mut self.sections);
+        for section in &mut sections {
+            follow_moves(section.table, &mut section.deletes, &storage)?;
+        }
+        let (payload, places) = payload(sections, self.catalog.take())?;
+        *self = places;
+        Ok(Some(payload))
+    }
+}
+
+fn follow_moves(
+    table: TableId,
+    rows: &mut [DeletedRow],
+    storage: &impl Fn(TableId) -> Option<Arc<Table>>,
+) -> Result<(), StorageError> {
+    let Some(storage) = storage(table) else { return Ok(()) };
+    let list = storage.list();
+    for row in rows {
+        row.locator = storage.place_in(row.locator, &list).ok_or(StorageError::RowsMoved(table))?;
+    }
+    Ok(())
+}
+
+/// A commit's own payload.
+pub(super) fn payload(
+    sections: Vec<EncodedSection>,
+    catalog: Option<CatalogChange>,
+) -> Result<(Bytes, PlacesSent), StorageError> {
+    let mut changes = ChangesWriter::default();
+    for section in &sections {
+        let EncodedSection { table, version, schema, groups: (count, groups), deletes } = section;
+        let encoded = encode_deletes(schema, deletes);
+        let deletes = deletes_of(schema, deletes.len(), &encoded);
+        changes.section(*table, *version, (*count, groups), deletes);
+    }
+    let payload = changes.finish([].into_iter(), catalog.as_ref());
+    let bytes_max = PAYLOAD_BYTES_MAX;
+    if payload.len() > bytes_max {
+        return Err(StorageError::RowTooLarge { bytes: payload.len(), bytes_max });
+    }
+    let places = match sections.iter().any(|section| !section.deletes.is_empty()) {
+        true => PlacesSent { sections, catalog },
+        false => PlacesSent::default(),
+    };
+    Ok((payload, places))
+}
+
+/// What is left of a table's writes; `None`: nothing.
+pub(super) fn encode_section(
     table: TableId,
     version: SchemaVersion,
     writes: &mut TableWrites,
-    out: &mut ChangesWriter,
-) -> Result<(), StorageError> {
+) -> Result<Option<EncodedSection>, StorageError> {
     let schema = writes.schema.clone().expect("a table with a version has a schema");
     let rows = writes.take_rows()?;
     let deletes = writes.take_deletes();
     if rows.is_empty() && deletes.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
     let mut groups = Writer::new();
     for own in &rows {
@@ -130,10 +250,8 @@ pub(super) fn write_section(
         let columnar = count >= COLUMNAR_ROWS_MIN;
         write_group(&schema, own, 0, count, columnar, &mut groups)?;
     }
-    let encoded = encode_deletes(&schema, &deletes);
-    let deletes = deletes_of(&schema, deletes.len(), &encoded);
-    out.section(table, version, (rows.len() as u64, groups.as_slice()), deletes);
-    Ok(())
+    let groups = (rows.len() as u64, groups.into_vec());
+    Ok(Some(EncodedSection { table, version, schema, groups, deletes }))
 }
 
 fn encode_deletes(schema: &TableSchema, rows: &[DeletedRow]) -> Writer {
@@ -158,40 +276,57 @@ fn deletes_of<'a>(schema: &TableSchema, count: usize, encoded: &'a Writer) -> De
 /// Encodes the parts of one table.
 struct PartEncoder<'a> {
     table: TableId,
-    schema: &'a TableSchema,
+    schema: &'a Arc<TableSchema>,
     /// Set where the transaction creates the table: every part can be the first one applied.
     created: bool,
     packing: Packing,
-    parts: Vec<Bytes>,
+    parts: Vec<EncodedPart>,
+}
+
+fn part_of(
+    table: TableId,
+    schema: &TableSchema,
+    created: bool,
+    groups: (u64, &[u8]),
+    deletes: Deletes<'_>,
+) -> Bytes {
+    let mut changes = ChangesWriter::default();
+    changes.section(table, schema.version(), groups, deletes);
+    let storages: &[_] = if created { &[(table, schema)] } else { &[] };
+    changes.finish(storages.iter().copied(), None)
 }
 
 impl PartEncoder<'_> {
-    fn push(&mut self, groups: (u64, &[u8]), deletes: Deletes<'_>) -> Result<usize, StorageError> {
-        let mut changes = ChangesWriter::default();
-        changes.section(self.table, self.schema.version(), groups, deletes);
-        let storages: &[_] = if self.created { &[(self.table, self.schema)] } else { &[] };
-        let part = changes.finish(storages.iter().copied(), None);
-        let bytes = part.len();
+    /// A part of inserted rows, if it fits a record; its length.
+    fn push(&mut self, groups: (u64, &[u8])) -> usize {
+        let payload = part_of(self.table, self.schema, self.created, groups, Deletes::default());
+        let bytes = payload.len();
         if bytes <= PAYLOAD_BYTES_MAX {
-            self.parts.push(part);
+            self.parts.push(EncodedPart(Content::Inserts(payload)));
         }
-        Ok(bytes)
+        bytes
     }
 
-    fn deletes(&mut self, rows: &[DeletedRow]) -> Result<(), StorageError> {
-        let mut rest = rows;
-        while !rest.is_empty() {
-            let mut bytes = 0;
-            let fits = |row: &&DeletedRow| {
-                bytes += row.key.len() + 24;
-                bytes <= PART_BYTES
-            };
-            let count = rest.iter().take_while(fits).count().max(1);
-            let encoded = encode_deletes(self.schema, &rest[..count]);
-            self.push((0, &[]), deletes_of(self.schema, count, &encoded))?;
-            rest = &rest[count..];
+    fn deletes(&mut self, rows: Vec<DeletedRow>) {
+        let (mut part, mut bytes) = (Vec::new(), 0);
+        for row in rows {
+            // Wherever the rows will lie when it is sent.
+            let more = row.key.len() + 24;
+            if bytes + more > PART_BYTES {
+                self.push_deletes(std::mem::take(&mut part));
+                bytes = 0;
+            }
+            bytes += more;
+            part.push(row);
         }
-        Ok(())
+        self.push_deletes(part);
+    }
+
+    fn push_deletes(&mut self, rows: Vec<DeletedRow>) {
+        if !rows.is_empty() {
+            let (table, schema, created) = (self.table, Arc::clone(self.schema), self.created);
+            self.parts.push(EncodedPart(Content::Deletes { table, schema, created, rows }));
+        }
     }
 
     /// Rows from the front of `own`; the place behind the last one encoded. Unless `all`, what would
@@ -209,7 +344,7 @@ impl PartEncoder<'_> {
             let rows = count.min(total - done);
             let mut group = Writer::new();
             write_group(self.schema, own, done, rows, true, &mut group)?;
-            let bytes = self.push((1, group.as_slice()), Deletes::default())?;
+            let bytes = self.push((1, group.as_slice()));
             if bytes <= PAYLOAD_BYTES_MAX {
                 done += rows;
                 count_max = (count_max * 2).min(CHUNK_ROWS_MAX as usize);
@@ -232,13 +367,13 @@ impl TableWrites {
         table: TableId,
         created: bool,
         all: bool,
-    ) -> Result<Vec<Bytes>, StorageError> {
+    ) -> Result<Vec<EncodedPart>, StorageError> {
         let Some(schema) = self.schema.clone() else { return Ok(Vec::new()) };
         let packing = self.packing;
         let mut encoder =
             PartEncoder { table, schema: &schema, created, packing, parts: Vec::new() };
         if all || self.deletes.len() * 24 > PART_BYTES {
-            encoder.deletes(&self.take_deletes())?;
+            encoder.deletes(self.take_deletes());
         }
         for own in joined(self.take_rows()?)? {
             let done = encoder.rows(&own, all)?;

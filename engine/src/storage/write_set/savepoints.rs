@@ -2,7 +2,8 @@
 //!
 //! # Invariant
 //! A write set that is rewound to a savepoint is the one it was when the savepoint was set, in all
-//! that can be read of it and in every byte it encodes to. The same holds after any further writes,
+//! that can be read of it and in every byte it encodes to, but that places are those of the newest list
+//! it was brought to ([`places`](super::places)). The same holds after any further writes,
 //! savepoints and rewinds, as often as one likes: nothing of what was undone is left in it.
 //!
 //! # How
@@ -12,10 +13,7 @@
 //! batches that ALTER TABLE makes anew, and tables that are forgotten as a whole. So a savepoint costs
 //! as much as there are tables, whatever is in them, and undoing as much as what is undone.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use glaredb_txn::ids::TableId;
 
@@ -24,7 +22,7 @@ use super::{
     own_keys::KeysMark,
     table_writes::{DeletedRow, OwnRows},
 };
-use crate::storage::{StorageError, key_index::KeyIndex, schema::TableSchema};
+use crate::storage::{StorageError, schema::TableSchema, table::KeyAccess};
 
 /// A point to which a write set can be [rewound](WriteSet::rewind).
 #[derive(Debug)]
@@ -50,7 +48,7 @@ pub(super) enum TableUndo {
 #[derive(Debug)]
 struct TableMark {
     schema: Option<Arc<TableSchema>>,
-    new_key: Option<Arc<KeyIndex>>,
+    new_key: Option<KeyAccess>,
     batches: usize,
     next_own: u32,
     deletes: usize,
@@ -144,17 +142,8 @@ impl TableWrites {
         }
         self.batches.truncate(mark.batches);
         self.next_own = mark.next_own;
-        let mut emptied = BTreeSet::new();
-        for DeletedRow { locator, .. } in self.deletes.drain(mark.deletes..) {
-            if let Some(bits) = self.deleted.get_mut(&locator.segment) {
-                bits[locator.row as usize / 64] &= !(1 << (locator.row % 64));
-                emptied.insert(locator.segment);
-            }
-        }
-        for segment in emptied {
-            if self.deleted[&segment].iter().all(|word| *word == 0) {
-                self.deleted.remove(&segment);
-            }
+        for DeletedRow { locator, .. } in self.deletes.split_off(mark.deletes) {
+            self.unmark_deleted(locator);
         }
         self.keys.rewind(mark.keys);
         self.row_ids.truncate(mark.row_ids);

@@ -9,9 +9,10 @@ use arrow::{
 use bytes::Bytes;
 use glaredb_txn::{
     commit::message::{KeyWriteRef, KeyWrites, Mark},
-    ids::{IndexId, Locator, Position, RowId, SchemaVersion, SegmentId, TableId, Timestamp},
+    ids::{IndexId, Locator, Position, RowId, SchemaVersion, SegmentId, TableId},
 };
 use hashbrown::HashMap;
+use roaring::RoaringBitmap;
 
 use super::{
     Deletion, OWN_ROWS, OwnBatch, encoding,
@@ -19,8 +20,10 @@ use super::{
     savepoints::TableUndo,
 };
 use crate::storage::{
-    StorageError, chunk::CHUNK_ROWS_MAX, codec::key::EncodedKeys, key_index::KeyIndex,
-    schema::TableSchema, table::Table,
+    StorageError,
+    codec::key::EncodedKeys,
+    schema::TableSchema,
+    table::{KeyAccess, Table},
 };
 
 /// What a transaction wrote to one table.
@@ -31,12 +34,14 @@ pub struct TableWrites {
     /// Ordinal of the next own row.
     pub(super) next_own: u32,
     pub(super) deletes: Vec<DeletedRow>,
-    /// Rows in `deletes`, per segment, one bit per row.
-    pub(super) deleted: HashMap<SegmentId, Box<[u64]>>,
+    /// Rows in `deletes`, by source.
+    pub(super) deleted: HashMap<SegmentId, RoaringBitmap>,
+    /// Of the list that the places of `deletes` are of.
+    pub(super) edits: u64,
     /// What became of each key, in tables with a primary key.
     pub(super) keys: OwnKeys,
     /// The committed rows by a key that the transaction gave the table: its storage has none yet.
-    pub(super) new_key: Option<Arc<KeyIndex>>,
+    pub(super) new_key: Option<KeyAccess>,
     /// Row ids updated or deleted, in tables without one, each with the base of its statement.
     pub(super) row_ids: Vec<(RowId, Position)>,
     /// Row ids that own rows keep, in tables without a primary key.
@@ -106,8 +111,8 @@ pub enum OwnKey {
     Row(u32),
 }
 
-/// Memory of a deleted row, roughly.
-const DELETED_ROW_BYTES: u64 = 80;
+/// Memory of a deleted row, roughly, its share of a bitmap with it.
+const DELETED_ROW_BYTES: u64 = 84;
 
 fn key_memory(key: &[u8]) -> u64 {
     own_keys::ENTRY_BYTES + key.len() as u64
@@ -179,26 +184,16 @@ impl TableWrites {
         self.keys.rows()
     }
 
-    /// The index that knows the committed rows by key; `None` for a table without a key.
-    pub(crate) fn key_index(&self, table: &Table) -> Option<Arc<KeyIndex>> {
-        self.new_key.clone().or_else(|| table.key_index())
-    }
-
-    /// The committed row with this key, of those [`own_key`](Self::own_key) says nothing of.
-    #[must_use]
-    pub fn find(&self, table: &Table, key: &[u8], at: Timestamp) -> Option<Locator> {
-        match &self.new_key {
-            None => table.lookup(key, at),
-            // Rows deleted before the key came are not known by it.
-            Some(index) => table.lookup_in(index, key, at, |locator| self.is_deleted(locator)),
-        }
+    /// By what the committed rows are found; `None` for a table without a key.
+    pub(crate) fn key_access(&self, table: &Table) -> Option<KeyAccess> {
+        self.new_key.clone().or_else(|| table.key_access())
     }
 
     /// See [`WriteSet::add_key`](super::WriteSet::add_key).
     pub(super) fn add_key(
         &mut self,
         schema: &Arc<TableSchema>,
-        index: Option<Arc<KeyIndex>>,
+        access: Option<KeyAccess>,
         base: Position,
     ) -> Result<(), StorageError> {
         let (Some(key), Some(encoder)) = (schema.key(), schema.key_encoder()) else {
@@ -216,8 +211,8 @@ impl TableWrites {
                 self.keys.insert(key, row, base);
             }
         }
-        self.memory += index.as_ref().map_or(0, |index| index.memory_bytes());
-        self.new_key = index;
+        self.memory += access.as_ref().map_or(0, |access| access.index.memory_bytes());
+        self.new_key = access;
         if self.schema.is_some() {
             self.schema = Some(Arc::clone(schema));
         }
@@ -251,7 +246,8 @@ impl TableWrites {
         Ok(())
     }
 
-    /// Has the transaction deleted this committed or own row?
+    /// Has the transaction deleted this committed or own row? Of committed ones, by their places in the
+    /// list that the writes were [brought to](Self::translate_to).
     #[must_use]
     pub fn is_deleted(&self, locator: Locator) -> bool {
         if locator.segment == OWN_ROWS {
@@ -259,12 +255,30 @@ impl TableWrites {
                 .own_rows(locator.row)
                 .is_none_or(|(own, n)| own.dead.get(n).copied().unwrap_or(false));
         }
-        self.deleted
-            .get(&locator.segment)
-            .is_some_and(|bits| bits[locator.row as usize / 64] >> (locator.row % 64) & 1 == 1)
+        self.deleted.get(&locator.segment).is_some_and(|rows| rows.contains(locator.row))
     }
 
-    /// Has the transaction deleted any committed row of this segment?
+    /// The committed rows of a source that the transaction has deleted, if there are any.
+    #[must_use]
+    pub fn deleted_in(&self, source: SegmentId) -> Option<&RoaringBitmap> {
+        self.deleted.get(&source)
+    }
+
+    /// False: it was marked before.
+    pub(super) fn mark_deleted(&mut self, locator: Locator) -> bool {
+        self.deleted.entry(locator.segment).or_default().insert(locator.row)
+    }
+
+    pub(super) fn unmark_deleted(&mut self, locator: Locator) {
+        if let Some(rows) = self.deleted.get_mut(&locator.segment) {
+            rows.remove(locator.row);
+            if rows.is_empty() {
+                self.deleted.remove(&locator.segment);
+            }
+        }
+    }
+
+    /// Has the transaction deleted any committed row of this source?
     #[must_use]
     pub fn deletes_in(&self, segment: SegmentId) -> bool {
         self.deleted.contains_key(&segment)
@@ -373,10 +387,6 @@ impl TableWrites {
                 reason: format!("{count} rows to delete with other numbers of keys or row ids"),
             });
         }
-        let outside = |l: &&Locator| l.segment != OWN_ROWS && l.row >= CHUNK_ROWS_MAX;
-        if let Some(locator) = rows.locators.iter().find(outside) {
-            return Err(StorageError::RowGone(*locator));
-        }
         self.schema = Some(Arc::clone(schema));
         let mut deleted = 0;
         for (n, locator) in rows.locators.iter().enumerate() {
@@ -415,15 +425,9 @@ impl TableWrites {
         key: Option<Bytes>,
         base: Position,
     ) -> bool {
-        let bits = self.deleted.entry(locator.segment).or_insert_with(|| {
-            self.memory += u64::from(CHUNK_ROWS_MAX / 8);
-            vec![0; CHUNK_ROWS_MAX as usize / 64].into()
-        });
-        let word = &mut bits[locator.row as usize / 64];
-        if *word >> (locator.row % 64) & 1 == 1 {
+        if !self.mark_deleted(locator) {
             return false;
         }
-        *word |= 1 << (locator.row % 64);
         self.memory += DELETED_ROW_BYTES;
         let key = match key {
             Some(key) => {

@@ -29,8 +29,8 @@ fn own_rows_are_seen_deleted_and_never_sent_twice() {
     assert_eq!(writes.table(t).unwrap().own_key(key(9).get(0)), OwnKey::Untouched);
 
     let rows = Deletion { locators: &[own(1)], row_ids: &[RowId(0)], keys: Some(&key(2)) };
-    assert_eq!(writes.delete(t, &schema, rows, Position::ZERO).unwrap(), 1);
-    assert_eq!(writes.delete(t, &schema, rows, Position::ZERO).unwrap(), 0);
+    assert_eq!(writes.delete(t, None, &schema, rows, Position::ZERO).unwrap(), 1);
+    assert_eq!(writes.delete(t, None, &schema, rows, Position::ZERO).unwrap(), 0);
     let table = writes.table(t).unwrap();
     assert_eq!(table.own_key(key(2).get(0)), OwnKey::Untouched);
     assert!(table.is_deleted(own(1)) && !table.is_deleted(own(0)) && table.is_deleted(own(99)));
@@ -155,7 +155,7 @@ fn parts_are_filled_whatever_the_rows_pack_to() {
         let rows: Vec<(i32, &str)> = (0..8_000).map(|n| (n, text.as_str())).collect();
         let batch = pairs(&schema, &rows);
         writes.insert(t, &schema, batch, None, None, Position::ZERO).unwrap();
-        sizes.extend(writes.drain_parts().unwrap().iter().map(|part| part.len()));
+        sizes.extend(writes.drain_parts().unwrap().iter().map(|part| part.payload().len()));
         let waiting = writes.memory_bytes();
         assert!(waiting < 16 * PART_BYTES as u64, "{waiting} bytes wait to be sent");
     }
@@ -202,6 +202,6 @@ fn what_does_not_fit_the_table_is_refused() {
     assert!(matches!(narrow, Err(StorageError::SchemaMismatch { .. })));
     let schema = leader.table(other).schema();
     let rows = Deletion { locators: &[own(0)], row_ids: &[], keys: None };
-    assert!(writes.delete(other, &schema, rows, Position::ZERO).is_err());
+    assert!(writes.delete(other, None, &schema, rows, Position::ZERO).is_err());
     assert!(writes.is_empty());
 }

@@ -121,6 +121,11 @@ impl Head {
                 self.open.wait(Waiter { position, due, owed });
                 Then::Placed
             }
+            // What moved the rows is placed: who asks where they are by now finds it applied.
+            Err(Rejection::Answer(answer @ Answer::Refused(Refusal::Moved { .. }))) => {
+                let position = self.resolver.newest();
+                Then::AnswerPublished { owed, position, answer, determinate: true }
+            }
             Err(Rejection::Answer(answer)) => Then::Answer(owed, answer),
             Err(Rejection::AnswerPublished { position, answer, determinate }) => {
                 Then::AnswerPublished { owed, position, answer, determinate }

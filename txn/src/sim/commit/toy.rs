@@ -22,6 +22,9 @@ use crate::{
 /// The key under which a table keeps its schema version.
 pub const SCHEMA_KEY: u32 = u32::MAX;
 
+/// A key whose row lies elsewhere by now, whoever names it.
+pub const MOVED_KEY: u32 = u32::MAX - 10;
+
 /// A write to it is refused for want of memory.
 pub const TOO_BIG_KEY: u32 = u32::MAX - 1;
 
@@ -213,6 +216,9 @@ impl ToyPlacement {
             .map_err(|error| Refusal::Malformed(error.to_string()))?;
         if ops.iter().any(|op| op.key == TOO_BIG_KEY) {
             return Err(Refusal::OutOfMemory("the toy's memory is full".to_owned()));
+        }
+        if let Some(op) = ops.iter().find(|op| op.key == MOVED_KEY) {
+            return Err(Refusal::Moved { table: table_of(op) });
         }
         let mut out = Writer::new();
         out.varint(self.next_row).raw(payload);

@@ -13,7 +13,7 @@ use crate::storage::{
     budget::{BUDGET_BYTES_DEFAULT, Budget},
     record::Control,
     state::State,
-    testing::{Leader, Seeded, keys_of, pairs, rows_of},
+    testing::{InMemory, Leader, Seeded, keys_of, pairs, rows_of},
 };
 
 fn replayed(
@@ -77,9 +77,9 @@ fn alike(leader: &Leader, state: &State, table: TableId) {
     assert!(mine.stats().index_entries >= rows.len() as u64);
     for (row_id, id, _) in rows.iter().step_by(rows.len() / 1_000 + 1) {
         let key = keys_of(&schema, &pairs(&schema, &[(*id, "")])).unwrap();
-        let found = mine.lookup(key.get(0), at).unwrap_or_else(|| panic!("key {id}"));
-        assert_eq!(Some(found), theirs.lookup(key.get(0), at));
-        assert_eq!(mine.fetch_row_ids(&[found]).unwrap()[0].0, *row_id);
+        let found = mine.lookup_now(key.get(0), at).unwrap_or_else(|| panic!("key {id}"));
+        assert_eq!(Some(found), theirs.lookup_now(key.get(0), at));
+        assert_eq!(mine.row_ids_now(&[found]).unwrap()[0].0, *row_id);
     }
 }
 
@@ -100,8 +100,8 @@ fn many_small_commits(seed: u64, commits: u32) -> (Leader, [TableId; 3]) {
             let schema = stored.schema();
             let id = random.below(50) as i32;
             let key = keys_of(&schema, &pairs(&schema, &[(id, "")])).unwrap();
-            let row = stored.lookup(key.get(0), leader.now()).unwrap();
-            let ids = stored.fetch_row_ids(&[row]).unwrap();
+            let row = stored.lookup_now(key.get(0), leader.now()).unwrap();
+            let ids = stored.row_ids_now(&[row]).unwrap();
             leader.remove(&mut writes, *table, &[row]);
             leader.add(&mut writes, *table, &[(id, &name)], Some(ids));
         }

@@ -196,7 +196,7 @@ impl World {
         let keys = keys_of(&schema, &pairs(&schema, &[(key, "")]));
         let mut writes = self.leader.write_set();
         let rows = Deletion { locators: &[at], row_ids: &[RowId(row_id)], keys: keys.as_ref() };
-        writes.delete(T, &schema, rows, Position::ZERO).unwrap();
+        writes.delete(T, None, &schema, rows, Position::ZERO).unwrap();
         self.leader.commit(writes)
     }
 

@@ -53,7 +53,7 @@ impl Bench {
                 let keys = keys_of(&schema, &pairs(&schema, &[(*id, "")]));
                 let row_ids = &[RowId(u64::from(locator.row))];
                 let rows = Deletion { locators: &[*locator], row_ids, keys: keys.as_ref() };
-                let deleted = writes.delete(*table, &schema, rows, Position::ZERO);
+                let deleted = writes.delete(*table, None, &schema, rows, Position::ZERO);
                 assert_eq!(deleted.expect("the row can be deleted"), 1, "{op:?}");
             }
             Op::Discard(table) => writes.discard(*table),
