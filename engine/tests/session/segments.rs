@@ -159,6 +159,9 @@ async fn every_type_reads_alike_from_a_segment() {
     flush(server.engine(), "t").await;
     compare(&before, &answers(&mut client).await, "cold");
     compare(&before, &answers(&mut client).await, "again");
+    client.ok("set enable_indexscan = on").await;
+    compare(&before, &answers(&mut client).await, "by key");
+    client.ok("set enable_indexscan = off").await;
     // Own rows, and rows in memory beside the segment.
     client.ok("begin; insert into t (id, i4, n18, tx) values (1, 43999, 5, 'own')").await;
     let own = client.ok("select count(*), sum(n18) from t where i4 = 43999 or id = 2").await;
@@ -448,4 +451,55 @@ async fn the_planner_knows_segments_without_analyze() {
         assert!(about(column.distinct, distinct), "{ordinal}: {column:?}");
         assert!(column.null_fraction == 0.0 && column.min < column.max, "{column:?}");
     }
+}
+
+/// Deletions and updates of rows in segments, committed and own, before and after they move.
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_are_seen_in_segments() {
+    let server = Server::start().await;
+    let mut client = server.connect();
+    // The same changes to a table that stays in memory.
+    let twice = async |client: &mut Client, sql: &str| {
+        let flushed = client.ok(&sql.replace("{}", "t")).await;
+        assert_eq!(flushed, client.ok(&sql.replace("{}", "m")).await, "{sql}");
+    };
+    let alike = async |client: &mut Client, when: &str| {
+        for sql in [
+            "select count(*), sum(a), sum(c), count(b), min(b), max(b) from {}",
+            "select count(*) from {}",
+            "select a, b, c from {} where a % 1000 = 7 order by a",
+            "select a, b, c from {} where c < 20 order by a",
+            "select b, count(*) from {} where b < 'b2' group by b order by b limit 20",
+            "select a from {} where b = 'changed' order by a desc limit 7",
+            "select a from {} order by a limit 40",
+        ] {
+            let flushed = client.ok(&sql.replace("{}", "t")).await;
+            assert_eq!(flushed, client.ok(&sql.replace("{}", "m")).await, "{when}: {sql}");
+        }
+    };
+    twice(&mut client, "create table {} (a int primary key, b text, c numeric(10, 2))").await;
+    let insert = "insert into {} select x, 'b' || x, x * 0.5 from generate_series(1, 120000) x";
+    twice(&mut client, insert).await;
+    flush(server.engine(), "t").await;
+    alike(&mut client, "flushed").await;
+    twice(&mut client, "delete from {} where a % 10 = 3").await;
+    twice(&mut client, "update {} set b = 'changed' where a % 1000 = 7").await;
+    alike(&mut client, "changed").await;
+    client.ok("begin").await;
+    twice(&mut client, "delete from {} where a > 110000 and a % 2 = 0").await;
+    twice(&mut client, "update {} set c = c + 0.01 where a % 1000 = 17").await;
+    twice(&mut client, "insert into {} values (3, 'again', 3), (200000, 'new', null)").await;
+    alike(&mut client, "own").await;
+    // What the transaction deleted lies elsewhere now.
+    flush(server.engine(), "t").await;
+    alike(&mut client, "own, moved").await;
+    twice(&mut client, "delete from {} where a between 500 and 600").await;
+    alike(&mut client, "own, moved and more").await;
+    client.ok("commit").await;
+    alike(&mut client, "committed").await;
+    flush(server.engine(), "t").await;
+    alike(&mut client, "flushed again").await;
+    let server = server.restart().await;
+    let mut client = server.connect();
+    alike(&mut client, "after a restart").await;
 }
