@@ -10,8 +10,11 @@ use glaredb_engine::{
     session::engine::{Engine, EngineOptions},
     storage::{
         database::{Database, Fatal, OpenOptions},
-        objects::{CacheOptions, CacheSize, StorageOptions},
+        objects::{CacheOptions, CacheSize, ObjectFigures, StorageOptions},
         recovery::{OpenError, RecoveryProgress},
+        rewrite::JobReport,
+        segment::ResidentMetrics,
+        table::TableSegment,
     },
 };
 use glaredb_txn::{env::Env, ids::TableId};
@@ -21,7 +24,7 @@ use crate::{
     memory::MemorySplit,
     metrics::{write_counter, write_counters, write_gauge},
     object_metrics,
-    pg_catalog::{Activities, PgCatalog, StorageFigures, TableFigures},
+    pg_catalog::{Activities, PgCatalog, SegmentFigures, StorageFigures, TableFigures},
     sessions::Sessions,
 };
 
@@ -75,6 +78,36 @@ impl StorageFigures for Figures {
             row_bytes: stats.chunk_bytes,
             index_bytes: stats.index_bytes,
         })
+    }
+
+    fn segments(&self, storage: TableId) -> Vec<SegmentFigures> {
+        let Some(table) = self.0.table(storage) else { return Vec::new() };
+        let schema = table.schema();
+        let figures = |segment: &Arc<TableSegment>| {
+            // What does not decode is told by whoever reads it.
+            let meta = segment.description().ok()?;
+            Some(SegmentFigures {
+                segment: segment.segment().0,
+                object: meta.name.to_string(),
+                rows: segment.rows().into(),
+                deleted_rows: segment.deletions().count().into(),
+                bytes: meta.bytes,
+                sort_order: meta.sort_order_text(&schema),
+                keys: meta.key_texts(&schema),
+                commits_ms: (meta.commits.0.millis(), meta.commits.1.millis()),
+                footer_in_memory: segment.is_open(),
+            })
+        };
+        table.list().segments().iter().filter_map(figures).collect()
+    }
+
+    fn objects(&self) -> (ObjectFigures, ResidentMetrics) {
+        let metrics = self.0.metrics();
+        (metrics.objects, metrics.resident)
+    }
+
+    fn jobs(&self) -> Vec<JobReport> {
+        self.0.jobs()
     }
 }
 

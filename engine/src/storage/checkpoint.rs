@@ -33,6 +33,7 @@ pub use fault::FAIL_POINTS;
 pub use manifest::Manifest;
 pub use reader::{load, read_manifest};
 pub use show::{CheckpointReport, ObjectReport, TableReport, list, show};
+pub(in crate::storage) use show::{check_object, open_manifest};
 pub use store::{Captured, CheckpointStore, CheckpointSummary, Current, find_current};
 pub use writer::{CheckpointInputs, CheckpointWriter, Step};
 

@@ -32,6 +32,7 @@ pub mod table;
 pub mod temporary;
 #[cfg(test)]
 mod testing;
+pub mod verify;
 pub mod warmed;
 pub mod write_set;
 

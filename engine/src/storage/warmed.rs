@@ -90,13 +90,15 @@ fn cold(segment: &Arc<TableSegment>, schema: &Arc<TableSchema>, missed: Missed) 
 pub struct Warmed {
     store: SegmentStore,
     held: Mutex<HashMap<SegmentId, Held>>,
+    /// Segments that this reader opened: there may be no room for them elsewhere.
+    opened: Mutex<HashMap<SegmentId, Arc<Segment>>>,
     figures: Arc<ReadFigures>,
 }
 
 impl Warmed {
     #[must_use]
     pub fn new(store: SegmentStore) -> Self {
-        Self { store, held: Mutex::default(), figures: Arc::default() }
+        Self { store, held: Mutex::default(), opened: Mutex::default(), figures: Arc::default() }
     }
 
     /// What this reader's requests were so far. What it reads by other ways than [`Warmed::warm`] is
@@ -119,7 +121,9 @@ impl Warmed {
         schema: &Arc<TableSchema>,
         question: impl FnOnce(&Segment, &Held) -> Result<Answer<T>, StorageError>,
     ) -> Result<T, ReadError> {
-        let Some(opened) = segment.opened() else {
+        let opened = segment.opened();
+        let opened = opened.or_else(|| self.opened.lock().get(&segment.segment()).cloned());
+        let Some(opened) = opened else {
             return Err(cold(segment, schema, Missed::Footer));
         };
         let held = self.held.lock();
@@ -164,7 +168,10 @@ impl Warmed {
         let ColdRead { segment, schema, missed } = cold;
         let opened = segment.open(&self.store, &schema).await?;
         let needs = match missed {
-            Missed::Footer => return Ok(()),
+            Missed::Footer => {
+                self.opened.lock().insert(segment.segment(), opened);
+                return Ok(());
+            }
             Missed::KeyOrder(key) => return segment.order(&opened, &key).await,
             Missed::Parts(needs) => needs,
         };
@@ -192,5 +199,6 @@ impl Warmed {
     /// Gives back what is held.
     pub fn release(&self) {
         self.held.lock().clear();
+        self.opened.lock().clear();
     }
 }

@@ -51,6 +51,14 @@ impl Server {
         Self::open(self.dir).await
     }
 
+    /// Stops in order; the directory it leaves.
+    pub(crate) async fn stop(self) -> TempDir {
+        let database = Arc::clone(self.engine.database());
+        drop(self.engine);
+        tokio::task::spawn_blocking(move || database.shutdown()).await.expect("it stops");
+        self.dir
+    }
+
     pub(crate) fn connect(&self) -> Client {
         Client::new(&self.engine)
     }

@@ -11,6 +11,8 @@ mod plans;
 mod segments;
 #[cfg(feature = "testing")]
 mod statement_mix;
+#[cfg(feature = "testing")]
+mod storage_verify;
 
 use glaredb_engine::session::TransactionStatus;
 use harness::Server;

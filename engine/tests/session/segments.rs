@@ -6,7 +6,7 @@ use glaredb_txn::env::Env;
 use super::harness::{Client, Server, open_engine};
 
 /// Rows of `table` go into segments.
-async fn flush(engine: &Engine, table: &str) {
+pub(crate) async fn flush(engine: &Engine, table: &str) {
     let database = engine.database();
     let storage = {
         let snapshot = database.snapshots().register();

@@ -5,6 +5,7 @@ mod log_dump;
 mod server;
 mod storage;
 mod storage_ls;
+mod storage_verify;
 
 use std::process::ExitCode;
 
@@ -49,6 +50,8 @@ enum CheckpointCommand {
 enum StorageCommand {
     /// Print each object with its size in bytes and what it is for.
     Ls(storage_ls::ListArguments),
+    /// Check all objects of a database that no server is using, byte by byte and against each other.
+    Verify(storage_verify::VerifyArguments),
 }
 
 /// Reads the command line and does what it says.
@@ -59,5 +62,6 @@ pub fn run() -> ExitCode {
         Command::Log(LogCommand::Dump(arguments)) => log_dump::run(&arguments),
         Command::Checkpoint(CheckpointCommand::Show(arguments)) => checkpoint_show::run(arguments),
         Command::Storage(StorageCommand::Ls(arguments)) => storage_ls::run(arguments),
+        Command::Storage(StorageCommand::Verify(arguments)) => storage_verify::run(arguments),
     }
 }

@@ -44,6 +44,9 @@ pub(super) fn find(schema: &str, name: &str) -> Option<&'static Definition> {
     if schema == FUNCTIONS_SCHEMA {
         return FUNCTIONS.iter().find(|definition| definition.name == name);
     }
+    if schema == GLARE_CATALOG {
+        return OURS.iter().find(|definition| definition.name == name);
+    }
     DEFINITIONS.1.get(&(schema, name)).map(|index| &DEFINITIONS.0[*index])
 }
 
@@ -55,6 +58,18 @@ static DEFINITIONS: LazyLock<(Vec<Definition>, ByName)> = LazyLock::new(|| {
     let by_name = all.iter().enumerate().map(|(n, d)| ((d.schema, d.name), n)).collect();
     (all, by_name)
 });
+
+/// The schema of views that PostgreSQL has not.
+pub(super) const GLARE_CATALOG: &str = "glare_catalog";
+
+/// Its views. Not listed among PostgreSQL's, so that what clients ask about these stays as it is.
+static OURS: LazyLock<Vec<Definition>> =
+    LazyLock::new(|| include_str!("data/glare_catalog.tsv").lines().map(parse).collect());
+
+#[cfg(test)]
+pub(super) fn ours() -> &'static [Definition] {
+    &OURS
+}
 
 /// Functions whose result is a table that does not depend on arguments. Not listed as relations.
 static FUNCTIONS: LazyLock<Vec<Definition>> =

@@ -36,16 +36,41 @@ use glaredb_engine::{
         StatementContext,
         engine::{SystemTable, SystemTableContext, SystemTables},
     },
+    storage::{objects::ObjectFigures, rewrite::JobReport, segment::ResidentMetrics},
     types::text::Names,
 };
 use glaredb_txn::ids::TableId;
 
 use provider::SystemTableProvider;
 
-/// What storage knows of tables' sizes.
+/// What storage knows of tables' sizes, and of itself.
 pub trait StorageFigures: Send + Sync {
     /// `None`: there are no rows under that id.
     fn table(&self, storage: TableId) -> Option<TableFigures>;
+    /// The segments of a table, by their ids.
+    fn segments(&self, storage: TableId) -> Vec<SegmentFigures>;
+    /// Requests to the store of objects, the cache before it, and what is decoded of segments.
+    fn objects(&self) -> (ObjectFigures, ResidentMetrics);
+    /// Flushes and compactions of this process, the newest last.
+    fn jobs(&self) -> Vec<JobReport>;
+}
+
+/// A segment of a table.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SegmentFigures {
+    pub segment: u64,
+    pub object: String,
+    /// Deleted ones are among them.
+    pub rows: u64,
+    pub deleted_rows: u64,
+    pub bytes: u64,
+    /// Names of columns, or `row id`.
+    pub sort_order: String,
+    /// The first and the last key; `None`: it does not decode.
+    pub keys: Option<(String, String)>,
+    /// Milliseconds since 1970-01-01 UTC.
+    pub commits_ms: (u64, u64),
+    pub footer_in_memory: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -143,7 +168,8 @@ impl SystemTables for PgCatalog {
     }
 
     fn has_schema(&self, schema: &str) -> bool {
-        matches!(schema, "pg_catalog" | "information_schema") || schema == FUNCTIONS_SCHEMA
+        matches!(schema, "pg_catalog" | "information_schema" | definitions::GLARE_CATALOG)
+            || schema == FUNCTIONS_SCHEMA
     }
 }
 

@@ -1,4 +1,4 @@
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use arrow::{
     array::{Array, AsArray},
@@ -17,13 +17,18 @@ use glaredb_catalog::{
 };
 use glaredb_engine::{
     session::{CursorFacts, Identity, PreparedFacts, SessionObjects, Settings, StatementContext},
+    storage::{
+        objects::{CacheCounts, ObjectFigures},
+        rewrite::{JobKind, JobReport},
+        segment::ResidentMetrics,
+    },
     types::{PgType, text::FormatSettings},
 };
-use glaredb_txn::ids::{SchemaVersion, TableId};
+use glaredb_txn::ids::{JobId, SchemaVersion, TableId};
 
 use super::{
-    Activities, Activity, PgCatalog, StorageFigures, TableFigures, definitions, provider::Wanted,
-    query_text, restriction::Restriction, sql_text, tables,
+    Activities, Activity, PgCatalog, SegmentFigures, StorageFigures, TableFigures, definitions,
+    provider::Wanted, query_text, restriction::Restriction, sql_text, tables,
 };
 
 struct Fixed;
@@ -32,6 +37,45 @@ impl StorageFigures for Fixed {
     fn table(&self, storage: TableId) -> Option<TableFigures> {
         let figures = TableFigures { rows: 7, row_bytes: 20_480, index_bytes: 100 };
         (storage == TableId(1)).then_some(figures)
+    }
+
+    fn segments(&self, storage: TableId) -> Vec<SegmentFigures> {
+        let segment = SegmentFigures {
+            segment: 5,
+            object: "data/1/7-0.parquet".into(),
+            rows: 100,
+            deleted_rows: 3,
+            bytes: 4_096,
+            sort_order: "b, a".into(),
+            keys: Some(("(1,a)".into(), "(9,z)".into())),
+            commits_ms: (1_000, 2_000),
+            footer_in_memory: true,
+        };
+        if storage == TableId(1) { vec![segment] } else { Vec::new() }
+    }
+
+    fn objects(&self) -> (ObjectFigures, ResidentMetrics) {
+        let cache = CacheCounts { disk_hits: 2, disk_limit_bytes: 9, ..CacheCounts::default() };
+        let objects = ObjectFigures { cache: Some(cache), ..ObjectFigures::default() };
+        (objects, ResidentMetrics { hits: 11, ..ResidentMetrics::default() })
+    }
+
+    fn jobs(&self) -> Vec<JobReport> {
+        let report = |kind, table| JobReport {
+            job: JobId(7),
+            kind,
+            table: TableId(table),
+            began_ms: 1_000,
+            duration: Duration::from_millis(12),
+            inputs: 2,
+            outputs: 1,
+            rows_read: 10,
+            rows_written: 9,
+            bytes_read: 8,
+            bytes_written: 7,
+            error: None,
+        };
+        vec![report(JobKind::Flush, 1), report(JobKind::Compaction, 999)]
     }
 }
 
@@ -217,6 +261,22 @@ fn conditions_on_relations_leave_out_the_others() {
     {
         assert!(!Restriction::uses(definition, &other), "{other}");
     }
+}
+
+#[test]
+fn our_own_views_give_rows_of_their_columns() {
+    for (name, rows) in
+        [("segments", 1), ("cache", 3), ("requests", 0), ("flushes", 1), ("compactions", 1)]
+    {
+        let definition = definitions::find("glare_catalog", name).expect(name);
+        let wanted = Wanted { columns: None, relations: Restriction::default() };
+        let batch = source(definition).rows(&wanted).expect(name);
+        assert_eq!(batch.num_columns(), definition.columns.len(), "{name}");
+        assert_eq!(batch.num_rows(), rows, "{name}");
+    }
+    assert_eq!(definitions::ours().len(), 5);
+    let listed = |d: &definitions::Definition| d.schema == "glare_catalog";
+    assert!(!definitions::all().iter().any(listed), "PostgreSQL's lists stay as they are");
 }
 
 #[test]

@@ -87,6 +87,8 @@ struct Figures {
     resident_misses: Count,
     requests: Count,
     bytes_read: Count,
+    cache_hits: Count,
+    cache_misses: Count,
 }
 
 /// What was read of a morsel.
@@ -125,6 +127,8 @@ impl Figures {
             resident_misses: count("resident_misses"),
             requests: count("requests"),
             bytes_read: count("bytes_read"),
+            cache_hits: count("cache_hits"),
+            cache_misses: count("cache_misses"),
         }
     }
 }
@@ -479,6 +483,9 @@ impl Figures {
         let (requests, bytes) = held.reads();
         self.requests.add(requests);
         self.bytes_read.add(bytes);
+        let (hits, misses) = held.cached();
+        self.cache_hits.add(hits);
+        self.cache_misses.add(misses);
     }
 }
 

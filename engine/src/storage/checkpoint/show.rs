@@ -65,10 +65,18 @@ pub fn list(objects: &dyn Objects) -> Result<Vec<ObjectName>, CheckpointError> {
     Ok(objects.list(PREFIX)?.into_iter().map(|entry| entry.name).collect())
 }
 
+/// A manifest, and the database that it says it is of.
+pub(in crate::storage) fn open_manifest(
+    objects: &dyn Objects,
+    name: &ObjectName,
+) -> Result<(DatabaseId, Manifest), CheckpointError> {
+    let body = objects.get(name)?;
+    let database = envelope::database_of(name, &body)?;
+    Ok((database, Manifest::decode(name, database, &body)?))
+}
+
 fn report(objects: &dyn Objects, name: ObjectName) -> Result<CheckpointReport, CheckpointError> {
-    let body = objects.get(&name)?;
-    let database = envelope::database_of(&name, &body)?;
-    let manifest = Manifest::decode(&name, database, &body)?;
+    let (database, manifest) = open_manifest(objects, &name)?;
     let catalog = Catalog::decode(&manifest.catalog).ok();
     let tables = manifest.tables.iter().map(|table| {
         let descriptor = catalog.as_ref().and_then(|c| c.table_by_storage(table.table));
@@ -101,7 +109,7 @@ fn report(objects: &dyn Objects, name: ObjectName) -> Result<CheckpointReport, C
 }
 
 /// Checks one object and decodes every section in it.
-fn check_object(
+pub(in crate::storage) fn check_object(
     objects: &dyn Objects,
     database: DatabaseId,
     manifest: &Manifest,

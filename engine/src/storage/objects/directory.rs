@@ -268,7 +268,7 @@ impl Objects for ObjectDirectory {
             let read = folder.counted(RequestKind::Get, || folder.read_ranges(&name, &ranges))?;
             let bytes = read.iter().map(|bytes| bytes.len() as u64).sum();
             folder.figures.add_bytes(RequestKind::Get, bytes);
-            ReadFigures::add_requests(1);
+            ReadFigures::add_requests(ranges.len() as u64);
             ReadFigures::add_bytes(bytes);
             Ok(read)
         }))

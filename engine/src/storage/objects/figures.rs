@@ -7,6 +7,7 @@
 
 use std::{
     future::Future,
+    ops::Add,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -41,6 +42,19 @@ pub struct ReadCounts {
     pub cache_misses: u64,
 }
 
+impl Add for ReadCounts {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            requests: self.requests + other.requests,
+            bytes: self.bytes + other.bytes,
+            cache_hits: self.cache_hits + other.cache_hits,
+            cache_misses: self.cache_misses + other.cache_misses,
+        }
+    }
+}
+
 impl ReadFigures {
     /// Runs `reading` on this account.
     pub fn scope<F: Future>(
@@ -64,6 +78,13 @@ impl ReadFigures {
             cache_hits: self.hits.load(Relaxed),
             cache_misses: self.misses.load(Relaxed),
         }
+    }
+
+    /// What was counted apart, on the account of the future that is polled now.
+    pub(in crate::storage) fn add(counts: ReadCounts) {
+        Self::add_requests(counts.requests);
+        Self::add_bytes(counts.bytes);
+        Self::add_blocks(counts.cache_hits, counts.cache_misses);
     }
 
     pub(super) fn add_requests(requests: u64) {

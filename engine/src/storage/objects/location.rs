@@ -140,6 +140,35 @@ impl StorageLocation {
         self.objects(env, "", options)
     }
 
+    /// The objects of the database that is there, whichever it is, to look at. Errors: there is none, or
+    /// one of a newer format.
+    pub fn existing(
+        &self,
+        env: &Env,
+        options: &StorageOptions,
+    ) -> Result<Arc<dyn Objects>, StorageError> {
+        let location = self.url();
+        let found = self.look(env, options)?.get(&ObjectName::new(IDENTITY)?);
+        let found = match found {
+            Err(ObjectError::NotFound(_)) => return Err(StorageError::Missing { location }),
+            found => found?,
+        };
+        match parse_identity(&found) {
+            Ok((_, Some(id))) => {
+                let below = format!("{id:032x}");
+                match self {
+                    Self::Directory(path) => {
+                        let env = Env { disk: Arc::new(LocalDisk::new(path)), ..env.clone() };
+                        Ok(Arc::new(ObjectDirectory::open_read_only(&env, &below)))
+                    }
+                    Self::Remote(_) => self.objects(env, &below, options),
+                }
+            }
+            Ok((found, None)) => Err(StorageError::Newer { location, found }),
+            Err(reason) => Err(StorageError::Malformed { location, reason }),
+        }
+    }
+
     /// The database's objects. At its first start the location becomes its own.
     pub(in crate::storage) fn open(
         &self,

@@ -110,6 +110,12 @@ impl SegmentIndex {
         start..end
     }
 
+    /// The key at a row that has a fence.
+    pub(super) fn fence(&self, row: u32) -> Option<&Bytes> {
+        let at = self.fences.binary_search_by_key(&row, |(row, _)| *row).ok()?;
+        Some(&self.fences[at].1)
+    }
+
     pub(super) fn memory_bytes(&self) -> usize {
         let fence = |(_, key): &(u32, Bytes)| key.len() + size_of::<(u32, Bytes)>();
         let leaf = |leaf: &LeafPages| leaf.pages.len() * 4 + size_of::<LeafPages>();

@@ -7,7 +7,12 @@ use glaredb_txn::{
 };
 
 use super::{index::Extent, statistics::ColumnStatistics};
-use crate::storage::{StorageError, codec::corrupt, objects::ObjectName};
+use crate::storage::{
+    StorageError,
+    codec::{corrupt, key::KeyEncoder},
+    objects::ObjectName,
+    schema::TableSchema,
+};
 
 /// Version of the encoding.
 const META_VERSION: u8 = 1;
@@ -57,6 +62,35 @@ impl SegmentMeta {
     #[must_use]
     pub fn in_key_range(&self, key: &[u8]) -> bool {
         self.keys.0.as_ref() <= key && key <= self.keys.1.as_ref()
+    }
+
+    /// Names of what the rows are sorted by. `schema`: of a version that knows the columns.
+    #[must_use]
+    pub fn sort_order_text(&self, schema: &TableSchema) -> String {
+        let SortOrder::Key(ids) = &self.sort_order else { return self.sort_order.to_string() };
+        let name = |id: &u32| {
+            let column = schema.columns().iter().find(|column| column.id == *id);
+            column.map_or_else(|| format!("column {id}"), |column| column.name.to_string())
+        };
+        ids.iter().map(name).collect::<Vec<_>>().join(", ")
+    }
+
+    /// The first and the last key, for people. `None`: they are none of the table's.
+    #[must_use]
+    pub fn key_texts(&self, schema: &TableSchema) -> Option<(String, String)> {
+        let SortOrder::Key(ids) = &self.sort_order else {
+            let id = |key: &Bytes| Some(u64::from_be_bytes(key.as_ref().try_into().ok()?));
+            return Some((id(&self.keys.0)?.to_string(), id(&self.keys.1)?.to_string()));
+        };
+        let column = |id: &u32| schema.columns().iter().find(|column| column.id == *id);
+        let types = ids.iter().map(|id| Some(column(id)?.pg_type.clone()));
+        let encoder = KeyEncoder::new(&types.collect::<Option<Vec<_>>>()?).ok()?;
+        let text = |key: &Bytes| {
+            let values = encoder.decode(key).ok()?;
+            let values = values.into_iter().map(|value| value.unwrap_or_else(|| "NULL".to_owned()));
+            Some(format!("({})", values.collect::<Vec<_>>().join(",")))
+        };
+        Some((text(&self.keys.0)?, text(&self.keys.1)?))
     }
 
     /// A version, then the fields in order.

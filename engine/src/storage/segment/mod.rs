@@ -15,6 +15,7 @@ mod format;
 mod index;
 mod lookup;
 mod meta;
+mod opened;
 mod pages;
 mod reader;
 mod resident;
@@ -23,6 +24,7 @@ mod sketch;
 mod statistics;
 #[cfg(test)]
 pub(super) mod tests;
+mod verify;
 mod writer;
 
 pub use self::{
@@ -31,9 +33,11 @@ pub use self::{
     format::{FORMAT_VERSION, ROW_ID_FIELD, TIMESTAMP_FIELD},
     index::Extent,
     meta::{SegmentMeta, SortOrder},
+    opened::Opened,
     reader::{Answer, Decimals, Held, Needs, Projection, Segment, SegmentRows, SegmentStore},
     resident::{Resident, ResidentMetrics},
     sketch::Sketch,
     statistics::{Bound, Bounds, ColumnStatistics},
+    verify::VerifiedRows,
     writer::{ROW_GROUP_ROWS, RowIdColumn, SegmentOptions, SegmentWriter, TimestampColumn},
 };

@@ -49,7 +49,7 @@ use crate::{
     storage::{
         StorageError,
         codec::key::KeyEncoder,
-        objects::{ObjectError, Objects},
+        objects::{ObjectError, Objects, ReadCounts, ReadFigures},
         schema::TableSchema,
     },
     types::PgType,
@@ -144,6 +144,11 @@ pub struct Needs {
 }
 
 impl Needs {
+    /// The filter of a row group.
+    pub(super) fn filter(row_group: usize) -> Self {
+        Self { filters: BTreeSet::from([row_group]), parts: BTreeMap::new() }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.filters.is_empty() && self.parts.is_empty()
     }
@@ -168,15 +173,21 @@ pub enum Answer<T> {
 pub struct Held {
     filters: HashMap<usize, Arc<KeyFilter>>,
     parts: HashMap<(usize, usize), Part>,
-    /// Requests and bytes that it took.
-    read: (usize, usize),
+    /// What it took.
+    read: ReadCounts,
 }
 
 impl Held {
-    /// How many ranges of bytes were read for it, and how many bytes.
+    /// Requests to the store that were made for it, and bytes that came back.
     #[must_use]
     pub fn reads(&self) -> (usize, usize) {
-        self.read
+        (self.read.requests as usize, self.read.bytes as usize)
+    }
+
+    /// Blocks that a cache had, and that it had not.
+    #[must_use]
+    pub fn cached(&self) -> (usize, usize) {
+        (self.read.cache_hits as usize, self.read.cache_misses as usize)
     }
 }
 
@@ -527,6 +538,18 @@ impl Segment {
             .collect()
     }
 
+    /// What of segments is in memory, of this one's store.
+    pub(super) fn resident(&self) -> &Arc<Resident> {
+        &self.store.resident
+    }
+
+    /// The first four bytes.
+    pub(super) async fn read_front(&self) -> Result<Bytes, StorageError> {
+        let front = std::iter::once(0..4).collect::<Vec<_>>();
+        let read = self.store.objects.read_ranges(&self.meta.name, &front).await;
+        Ok(read.map_err(failed)?.into_iter().next().unwrap_or_default())
+    }
+
     fn part_id(&self, row_group: usize, column: u32) -> PartId {
         PartId { segment: self.id, row_group: row_group as u32, column }
     }
@@ -611,15 +634,16 @@ impl Segment {
             checked.push(pages::Checked { start, end, crc: filter.crc });
         }
         let requests = pages::requests(&mut checked);
-        held.read.0 += requests.len();
-        held.read.1 += requests.iter().map(|r| (r.end - r.start) as usize).sum::<usize>();
         let whole = |read: &[Bytes]| {
             let mut pieces = Pieces::new(self.meta.bytes);
             let read = requests.iter().zip(read);
             read.for_each(|(range, bytes)| pieces.insert(range.start, bytes.clone()));
             pages::check(&checked, &pieces).map(|()| pieces)
         };
-        let pieces = self.store.read_checked(&self.meta, &requests, whole).await?;
+        let reader = Arc::<ReadFigures>::default();
+        let pieces = reader.scope(self.store.read_checked(&self.meta, &requests, whole)).await?;
+        held.read = held.read + reader.counts();
+        ReadFigures::add(reader.counts());
         for (row_group, filter) in filters {
             let bytes = pieces.get(&filter.range());
             let bytes = bytes.map_err(|e| corrupt(&self.meta, e.to_string()))?;

@@ -1,4 +1,4 @@
-//! The resident form: columns of row groups, decoded, and filters, in memory under a budget.
+//! The resident form: columns of row groups, decoded, filters and footers, in memory under a budget.
 //!
 //! One map with a clock over it: what was used since the hand came by last stays, what was not goes.
 //! New entries count as not used, so that a scan of more than the budget passes through without
@@ -7,7 +7,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
@@ -16,7 +16,7 @@ use arrow::array::{Array, ArrayRef};
 use glaredb_txn::ids::SegmentId;
 use parking_lot::RwLock;
 
-use super::filter::KeyFilter;
+use super::{filter::KeyFilter, opened::Opened};
 
 /// Memory that an entry takes beside its content.
 const ENTRY_BYTES: usize = 160;
@@ -41,11 +41,16 @@ pub(super) struct PartId {
 /// Stands for the filter of a row group.
 pub(super) const FILTER: u32 = u32::MAX;
 
+/// Stands for the footer of a segment.
+const FOOTER: u32 = u32::MAX - 1;
+
 #[derive(Clone, Debug)]
 pub(super) enum Content {
     /// All rows of the row group, in narrow form.
     Column(ArrayRef),
     Filter(Arc<KeyFilter>),
+    /// Where a table has the open segment, and what it takes.
+    Footer(Weak<Opened>, usize),
 }
 
 impl Content {
@@ -54,7 +59,24 @@ impl Content {
             + match self {
                 Self::Column(array) => array.get_array_memory_size(),
                 Self::Filter(filter) => filter.memory_bytes(),
+                Self::Footer(_, bytes) => *bytes,
             }
+    }
+
+    /// Of footers, whose readers do not come by here.
+    fn was_used(&self) -> bool {
+        match self {
+            Self::Footer(opened, _) => opened.upgrade().is_some_and(|opened| opened.was_used()),
+            Self::Column(_) | Self::Filter(_) => false,
+        }
+    }
+
+    fn close(&self) {
+        if let Self::Footer(opened, _) = self
+            && let Some(opened) = opened.upgrade()
+        {
+            opened.close();
+        }
     }
 }
 
@@ -138,14 +160,14 @@ impl Resident {
     pub(super) fn column(&self, id: PartId) -> Option<ArrayRef> {
         self.get(id, |content| match content {
             Content::Column(array) => Some(Arc::clone(array)),
-            Content::Filter(_) => None,
+            Content::Filter(_) | Content::Footer(..) => None,
         })
     }
 
     pub(super) fn filter(&self, id: PartId) -> Option<Arc<KeyFilter>> {
         self.get(id, |content| match content {
             Content::Filter(filter) => Some(Arc::clone(filter)),
-            Content::Column(_) => None,
+            Content::Column(_) | Content::Footer(..) => None,
         })
     }
 
@@ -177,6 +199,24 @@ impl Resident {
         *count >= if is_full { TOUCHES_WITHOUT } else { TOUCHES_WITH_ROOM }
     }
 
+    /// Keeps a segment open within the budget; one that there is no room for is closed at once.
+    pub(super) fn keep_footer(&self, opened: &Arc<Opened>, segment: SegmentId, bytes: usize) {
+        let id = PartId { segment, row_group: u32::MAX, column: FOOTER };
+        let content = Content::Footer(Arc::downgrade(opened), bytes);
+        // One that was closed by others may still be there.
+        let before = {
+            let mut state = self.state.write();
+            let before = state.entries.remove(&id);
+            state.bytes -= before.as_ref().map_or(0, |entry| entry.bytes);
+            before
+        };
+        drop(before);
+        self.insert(id, content);
+        if !self.state.read().entries.contains_key(&id) {
+            opened.close();
+        }
+    }
+
     /// Keep a part, and let others go as long as there is no room for it. What alone exceeds a half of
     /// the budget is not kept.
     pub(super) fn insert(&self, id: PartId, content: Content) {
@@ -194,11 +234,14 @@ impl Resident {
             let Some(candidate) = state.clock.pop_front() else { return };
             let State { entries, clock, bytes: held, .. } = &mut *state;
             match entries.get(&candidate) {
-                Some(entry) if entry.used.swap(false, Ordering::Relaxed) => {
+                Some(entry)
+                    if entry.used.swap(false, Ordering::Relaxed) | entry.content.was_used() =>
+                {
                     clock.push_back(candidate);
                 }
                 Some(entry) => {
                     *held -= entry.bytes;
+                    entry.content.close();
                     entries.remove(&candidate);
                     self.evictions.fetch_add(1, Ordering::Relaxed);
                 }
@@ -248,6 +291,29 @@ mod tests {
         assert!(resident.column(part(999)).is_some());
         assert!(resident.column(part(4)).is_none());
         assert_eq!(resident.metrics().evictions, 990);
+    }
+
+    #[test]
+    fn footers_share_the_budget_and_those_used_stay() {
+        let resident = resident();
+        let footers: Vec<Arc<Opened>> = (0..20).map(|_| Arc::default()).collect();
+        let bytes = content(0).bytes() - ENTRY_BYTES;
+        for (n, footer) in footers.iter().enumerate() {
+            // The first one is used between any two others.
+            footers[0].touch();
+            resident.keep_footer(footer, SegmentId(n as u64), bytes);
+            let metrics = resident.metrics();
+            assert!(metrics.bytes <= metrics.budget_bytes, "{metrics:?}");
+        }
+        let kept = |n: u64| {
+            let id = PartId { segment: SegmentId(n), row_group: u32::MAX, column: FOOTER };
+            resident.state.read().entries.contains_key(&id)
+        };
+        assert!(kept(0) && kept(19) && !kept(1));
+        assert_eq!(resident.metrics().parts, 10);
+        // The same again is not counted twice.
+        resident.keep_footer(&footers[19], SegmentId(19), bytes);
+        assert_eq!(resident.metrics().bytes, resident.metrics().budget_bytes);
     }
 
     #[test]

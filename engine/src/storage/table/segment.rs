@@ -21,7 +21,7 @@ use crate::storage::{
     StorageError,
     record::AddedSegment,
     schema::TableSchema,
-    segment::{Segment, SegmentMeta, SegmentStore},
+    segment::{Opened, Segment, SegmentMeta, SegmentStore},
     state::SegmentImage,
     state_hash::row_hash,
 };
@@ -37,7 +37,7 @@ pub struct TableSegment {
     /// Sum of what its deletions take from the table's state hash.
     deleted_hash: AtomicU64,
     decoded: OnceLock<Arc<SegmentMeta>>,
-    opened: RwLock<Option<Arc<Segment>>>,
+    opened: Arc<Opened>,
     /// Of a key that it is not sorted by, once somebody looked for rows by it.
     key_order: RwLock<Option<Arc<KeyOrder>>>,
     /// One reader opens it, the others wait.
@@ -172,7 +172,7 @@ impl TableSegment {
             deletions: SegmentDeletions::default(),
             deleted_hash: AtomicU64::new(0),
             decoded: OnceLock::new(),
-            opened: RwLock::default(),
+            opened: Arc::default(),
             key_order: RwLock::default(),
             opening: tokio::sync::Mutex::default(),
         }
@@ -193,7 +193,7 @@ impl TableSegment {
             deletions: SegmentDeletions { inner: RwLock::new(inner), count: AtomicU32::new(count) },
             deleted_hash: AtomicU64::new(deleted_hash),
             decoded: OnceLock::new(),
-            opened: RwLock::default(),
+            opened: Arc::default(),
             key_order: RwLock::default(),
             opening: tokio::sync::Mutex::default(),
         }
@@ -241,10 +241,16 @@ impl TableSegment {
         Ok(self.decoded.get_or_init(|| Arc::new(decoded)))
     }
 
-    /// The segment, if its footer is in memory.
+    /// Whether its footer is in memory.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.opened.is_open()
+    }
+
+    /// The segment, if its footer is in memory, which stays as long as it is used and there is room.
     #[must_use]
     pub fn opened(&self) -> Option<Arc<Segment>> {
-        self.opened.read().clone()
+        self.opened.get()
     }
 
     /// The segment; its footer is read if it is not in memory. `schema`: of any version that knows its
@@ -262,7 +268,7 @@ impl TableSegment {
             return Ok(opened);
         }
         let opened = Arc::new(store.open(self.segment, self.description()?, schema).await?);
-        *self.opened.write() = Some(Arc::clone(&opened));
+        self.opened.set(&opened);
         Ok(opened)
     }
 
@@ -289,7 +295,7 @@ impl TableSegment {
 
     /// Forgets the footer, and the order of a key; who holds the segment goes on with it.
     pub fn close(&self) {
-        *self.opened.write() = None;
+        self.opened.close();
         *self.key_order.write() = None;
     }
 
@@ -298,11 +304,11 @@ impl TableSegment {
         &self.deletions
     }
 
+    /// Without its footer, which is part of the resident form.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        let footer = self.opened.read().as_ref().map_or(0, |segment| segment.memory_bytes());
         let order = self.key_order.read().as_ref().map_or(0, |order| order.memory_bytes());
-        size_of::<Self>() + self.meta.len() + self.deletions.memory_bytes() + footer + order
+        size_of::<Self>() + self.meta.len() + self.deletions.memory_bytes() + order
     }
 
     /// Deletes a row; what that takes from the table's state hash. `None`: it was deleted before.

@@ -4,6 +4,7 @@ mod class;
 pub(super) mod collations;
 pub(super) mod dependencies;
 mod descriptions;
+mod glare_catalog;
 mod information_schema;
 mod keys;
 mod privileges;
@@ -182,6 +183,7 @@ impl Source {
 
 fn fill(source: &Source, mut rows: Rows) -> Rows {
     match (source.definition.schema, source.definition.name) {
+        (definitions::GLARE_CATALOG, name) => glare_catalog::fill(source, name, &mut rows),
         ("information_schema", name) => information_schema::fill(source, name, &mut rows),
         (_, name) => match name {
             "pg_class" => class::pg_class(source, &mut rows),
