@@ -204,3 +204,62 @@ async fn a_key_that_comes_late_is_of_use() {
     assert_eq!(client.ok("select b from t where a = 999").await, ["1", "SELECT 1"]);
     assert_eq!(client.err("insert into t values (999, 0)").await.sqlstate, "23505");
 }
+
+/// More rows than a chunk has, in one segment: deleted, undone, moved and deleted for good.
+#[tokio::test(flavor = "multi_thread")]
+async fn deletions_of_many_rows_follow_them() {
+    let server = Server::start().await;
+    let mut client = server.connect();
+    let mut other = server.connect();
+    client.ok("create table t (a int primary key, b int)").await;
+    client.ok("insert into t select x, x % 7 from generate_series(1, 150000) x").await;
+    flush(server.engine(), "t").await;
+    client.ok("insert into t select x, 1 from generate_series(150001, 220000) x").await;
+    client.ok("begin").await;
+    client.ok("savepoint s").await;
+    client.ok("delete from t where a > 20000 and b < 6").await;
+    client.ok("rollback to s").await;
+    let count = "select count(*) from t";
+    assert_eq!(client.ok(count).await, ["220000", "SELECT 1"]);
+    // Both parts of what goes: rows that lie in a segment, and such as are moved to one before COMMIT.
+    assert_eq!(client.ok("delete from t where a > 140000").await, ["DELETE 80000"]);
+    flush(server.engine(), "t").await;
+    assert_eq!(client.ok(count).await, ["140000", "SELECT 1"]);
+    assert_eq!(client.ok("delete from t where a between 1 and 90000").await, ["DELETE 90000"]);
+    other.ok("insert into t values (0, 0)").await;
+    flush(server.engine(), "t").await;
+    assert_eq!(client.ok("commit").await, ["COMMIT"]);
+    assert_eq!(other.ok(count).await, ["50001", "SELECT 1"]);
+    let ends = "select min(a), max(a), sum(a::int8) from t where a > 0";
+    assert_eq!(other.ok(ends).await, ["90001|140000|5750025000", "SELECT 1"]);
+    assert_eq!(other.ok("select a from t where a = 70000").await, ["SELECT 0"]);
+    assert_eq!(other.ok("select b from t where a = 100000").await, ["5", "SELECT 1"]);
+}
+
+/// Where rows are moved to is remembered as long as somebody may name their old places: who deletes
+/// some keeps a snapshot registered between his statements, who only reads does not.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_deletes_rows_keeps_a_snapshot() {
+    let server = Server::start().await;
+    let mut client = loaded(&server).await;
+    let snapshots = server.engine().database().snapshots();
+    let before = snapshots.registered();
+    client.ok("begin").await;
+    client.ok("select b from t where a = 1").await;
+    assert_eq!(snapshots.registered(), before);
+    client.ok("insert into t values (-1, '', 0)").await;
+    assert_eq!(snapshots.registered(), before);
+    client.ok("savepoint s").await;
+    client.ok("delete from t where a = 1").await;
+    assert_eq!(snapshots.registered(), before + 1);
+    let first = snapshots.oldest();
+    server.connect().ok("insert into t values (-2, '', 0)").await;
+    client.ok("select b from t where a = 1").await;
+    // The statement's own, by now: what it found was brought to the list that it saw.
+    assert_eq!(snapshots.registered(), before + 1);
+    assert!(snapshots.oldest() > first);
+    client.ok("rollback to s").await;
+    client.ok("select b from t where a = 1").await;
+    assert_eq!(snapshots.registered(), before);
+    client.ok("commit").await;
+}
