@@ -180,6 +180,8 @@ impl Store {
     pub(crate) fn write_metrics(&self, out: &mut String) {
         let numbers = self.database.metrics();
         let leader = &numbers.leader;
+        let rewrite = &numbers.rewrite;
+        let (flushes, compactions) = (rewrite.flushes, rewrite.compactions);
         for (name, help, value) in [
             ("commits", "Commits acknowledged: durable, applied and visible.", leader.commits),
             (
@@ -207,6 +209,17 @@ impl Store {
                 "checkpoint_written_bytes",
                 "Bytes written by checkpoints.",
                 numbers.checkpoint_bytes_written,
+            ),
+            ("flushes", "Jobs that moved rows from memory to segments.", flushes.jobs),
+            ("flushed_bytes", "Bytes that they wrote.", flushes.bytes_written),
+            ("compactions", "Jobs that made better segments of others.", compactions.jobs),
+            ("compacted_bytes", "Bytes that they wrote.", compactions.bytes_written),
+            ("compaction_read_bytes", "Bytes of the segments they read.", compactions.bytes_read),
+            ("rewrites_given_up", "Jobs of both kinds that were given up.", rewrite.given_up),
+            (
+                "segment_objects_deleted",
+                "Objects of segments deleted because nobody needed them.",
+                rewrite.objects_deleted,
             ),
             (
                 "plan_cache_hits",
@@ -305,6 +318,30 @@ impl Store {
                 self.memory.queries as f64,
             ),
             ("tables", "Tables.", numbers.tables as f64),
+            ("segments", "Segments of all tables.", rewrite.segments as f64),
+            ("segment_bytes", "Bytes of their objects.", rewrite.segment_bytes as f64),
+            ("segment_dead_bytes", "Share of deleted rows in these.", rewrite.dead_bytes as f64),
+            (
+                "removed_segments",
+                "Segments whose objects a reader or the checkpoint still needs.",
+                rewrite.removed_segments as f64,
+            ),
+            (
+                "flush_backlog_bytes",
+                "Memory of sealed chunks, which could be flushed.",
+                rewrite.backlog_bytes as f64,
+            ),
+            ("segment_runs", "Most segments over one key.", rewrite.runs as f64),
+            (
+                "write_amplification",
+                "Bytes of segments written for each byte flushed.",
+                rewrite.write_amplification(),
+            ),
+            (
+                "space_amplification",
+                "Bytes of segments for each byte of rows alive.",
+                rewrite.space_amplification(),
+            ),
         ] {
             write_gauge(&format!("glaredb_{name}"), help, value, out);
         }

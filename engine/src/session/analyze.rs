@@ -21,10 +21,15 @@ use datafusion::{
     scalar::ScalarValue,
 };
 use glaredb_catalog::descriptor::Table as TableDescriptor;
-use glaredb_txn::ids::Timestamp;
+use glaredb_txn::ids::{TableId, Timestamp};
 
 use self::distinct::DistinctCounter;
-use super::{Engine, api::Execution, context::ExecutionContext, errors::storage_error};
+use super::{
+    Engine,
+    api::Execution,
+    context::ExecutionContext,
+    errors::{rewrite_error, storage_error},
+};
 use crate::{
     error::{SqlError, sqlstate},
     query::{
@@ -34,6 +39,8 @@ use crate::{
     },
     storage::{
         StorageError,
+        database::Database,
+        rewrite::RewriteError,
         schema::TableSchema,
         table::{ScanUnit, Table, TableView, Visibility},
     },
@@ -47,17 +54,40 @@ const INTERVAL: Duration = Duration::from_secs(5);
 /// A table is analyzed again when this many rows, and a fifth of it, came or went.
 const CHANGED_ROWS: u64 = 500;
 
-/// VACUUM: dead rows go by themselves once no snapshot sees them, so that all there is to do is to
-/// check the tables, and to ANALYZE if asked.
+/// VACUUM: rows in memory go to segments, without those that no snapshot sees; FULL makes the segments
+/// few and writes those anew that have dead rows. Then ANALYZE, if asked.
 pub(super) async fn vacuum(
     context: &ExecutionContext,
     vacuum: &Vacuum,
 ) -> Result<Execution, SqlError> {
     let tables = tables(context, vacuum)?;
+    let database = context.engine.database();
+    if database.rewrite_options().by_vacuum {
+        for table in &tables {
+            rewrite(database, table.storage, vacuum.full).await?;
+        }
+    }
     if vacuum.analyze {
         analyze_tables(context, &tables).await?;
     }
     Ok(Execution::Command { tag: "VACUUM".to_owned() })
+}
+
+async fn rewrite(database: &Database, table: TableId, full: bool) -> Result<(), SqlError> {
+    let rewritten = match full {
+        true => database.compact_now(table).await,
+        false => database.flush_now(table).await,
+    };
+    match rewritten {
+        Ok(_) => Ok(()),
+        // A temporary table, or one that was dropped meanwhile.
+        Err(RewriteError::NoTable(_)) => Ok(()),
+        Err(error) if error.is_passing() => {
+            tracing::info!(%table, %error, "VACUUM leaves rows in memory");
+            Ok(())
+        }
+        Err(error) => Err(rewrite_error(error)),
+    }
 }
 
 pub(super) async fn analyze(

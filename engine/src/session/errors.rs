@@ -10,7 +10,10 @@ use glaredb_txn::{
 
 use crate::{
     error::{SqlError, sqlstate},
-    storage::{StorageError, checkpoint::CheckpointError, database::Database, schema::TableSchema},
+    storage::{
+        StorageError, checkpoint::CheckpointError, database::Database, objects::ObjectError,
+        rewrite::RewriteError, schema::TableSchema,
+    },
     types::PgType,
 };
 
@@ -51,6 +54,25 @@ pub(super) fn checkpoint_error(error: CheckpointError) -> SqlError {
         _ => sqlstate::IO_ERROR,
     };
     SqlError::new(code, error.to_string())
+}
+
+/// A job that VACUUM asked for was given up.
+pub(super) fn rewrite_error(error: RewriteError) -> SqlError {
+    let message = error.to_string();
+    match error {
+        RewriteError::Storage(error) => storage_error(error),
+        RewriteError::ShuttingDown => SqlError::new(sqlstate::ADMIN_SHUTDOWN, message),
+        RewriteError::Object(ObjectError::Full { .. })
+        | RewriteError::Refused(Refusal::DiskFull(_)) => {
+            SqlError::new(sqlstate::DISK_FULL, message)
+        }
+        RewriteError::Object(_) | RewriteError::Log(_) => {
+            SqlError::new(sqlstate::IO_ERROR, message)
+        }
+        RewriteError::Refused(_) | RewriteError::Later(_) | RewriteError::NoTable(_) => {
+            SqlError::internal(message)
+        }
+    }
 }
 
 /// 40001, as PostgreSQL words it.

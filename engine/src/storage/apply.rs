@@ -309,7 +309,7 @@ impl Applier {
         payload: &[u8],
     ) -> Result<(), StorageError> {
         match Control::decode(payload)? {
-            Control::Horizon(horizon) => drop(self.raise_horizon(horizon)?),
+            Control::Horizon(horizon) => drop(self.raise_horizon(position, horizon)?),
             Control::CheckpointBegin { number } => {
                 let hashes = self.current_tables().map(|table| (table.id(), table.state_hash()));
                 self.hashes = Some((number, hashes.collect()));
@@ -333,7 +333,7 @@ impl Applier {
                 job.deletions.extend(said.deletions);
                 Ok::<_, StorageError>(())
             })?,
-            Control::Edit(edit) => self.edit(&edit, at)?,
+            Control::Edit(edit) => self.edit(&edit, position, at)?,
             Control::Seal { table, segment } => {
                 let table = self.table(table)?;
                 table.seal(segment)?;
@@ -343,13 +343,16 @@ impl Applier {
         Ok(())
     }
 
-    fn edit(&mut self, edit: &Edit, at: Timestamp) -> Result<(), StorageError> {
+    fn edit(&mut self, edit: &Edit, position: Position, at: Timestamp) -> Result<(), StorageError> {
         let deletions = self.state.change_jobs(|jobs| {
             jobs.get_mut(&edit.job).map(|job| std::mem::take(&mut job.deletions))
         });
         let deletions = deletions.ok_or_else(|| no_job(edit.job))?;
         let table = self.table(edit.table)?;
         let remap = self.state.take_notes(edit.job);
+        // Before they leave the list: there is no moment at which they are in neither.
+        let leaving = edit.removed.iter().filter_map(|source| table.segment(*source));
+        self.state.keep_removed(leaving, position);
         table.edit(edit, &deletions, remap, at)?;
         // After the list: there is no moment at which neither names the job's objects.
         self.state.change_jobs(|jobs| jobs.remove(&edit.job));
@@ -362,9 +365,13 @@ impl Applier {
     }
 
     /// Nobody reads below `horizon` any more; returns the storages that went with those who did.
-    fn raise_horizon(&mut self, horizon: Timestamp) -> Result<Vec<TableId>, StorageError> {
+    fn raise_horizon(
+        &mut self,
+        position: Position,
+        horizon: Timestamp,
+    ) -> Result<Vec<TableId>, StorageError> {
         let gone = self.state.raise_horizon(horizon);
-        gone.iter().for_each(|table| self.state.remove_table(*table));
+        gone.iter().for_each(|table| self.state.remove_table(*table, position));
         for table in self.state.tables() {
             if table.prune(horizon)? {
                 self.changed.push(table);

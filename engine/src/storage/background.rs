@@ -3,7 +3,7 @@
 //! ```text
 //! thread storage-keeper      every interval: log the horizon if it moved; let the metastore trail
 //! thread storage-checkpoint  when the log has grown enough, or on request: a checkpoint
-//! thread storage-rewriter    on request: rows of a table go to segments
+//! thread storage-rewriter    on request, or by itself: rows go to segments, these become better
 //! ```
 //! Both only drive functions that work in small steps, which the simulator drives too.
 
@@ -25,7 +25,7 @@ use glaredb_catalog::metastore::Leadership;
 use glaredb_txn::{
     commit::{commit_ids::CommitIds, leader::LeaderHandle},
     env::{Env, JoinHandle, SpawnError},
-    ids::{DatabaseId, TableId},
+    ids::DatabaseId,
     log::local::LocalWal,
 };
 use parking_lot::{Condvar, Mutex};
@@ -38,7 +38,9 @@ use super::{
     horizon::HorizonKeeper,
     objects::{Objects, Pace},
     recovery::Recovered,
-    rewrite::{RewriteError, RewriteSummary, Rewriter, Site},
+    rewrite::{
+        self, RewriteError, RewriteOptions, RewriteRequest, RewriteSummary, Rewriter, Site, Swept,
+    },
     segment::{Resident, SegmentStore},
     state::State,
 };
@@ -68,6 +70,7 @@ pub(super) struct Shared {
     pub(super) recovery_commits: u64,
     pub(super) rewriter: Rewriter,
     pub(super) stopping: Arc<AtomicBool>,
+    pub(super) rewrite: RewriteOptions,
     checkpoint_log_bytes: u64,
     horizon_interval: Duration,
     fatal: Arc<watch::Sender<Option<Fatal>>>,
@@ -174,6 +177,7 @@ impl Shared {
             recovery_commits: recovered.replayed_commits,
             rewriter: Rewriter::new(site),
             stopping,
+            rewrite: options.rewrite,
             checkpoint_log_bytes: options.checkpoint_log_bytes,
             horizon_interval: options.horizon_interval,
             fatal,
@@ -238,11 +242,6 @@ impl Shared {
         }
         result
     }
-}
-
-/// What is asked of the thread that rewrites.
-pub(super) enum RewriteRequest {
-    Flush(TableId),
 }
 
 /// Who waits for that.
@@ -403,6 +402,7 @@ fn keep(shared: &Shared, signals: &Signals) {
 
 fn write_checkpoints(shared: &Shared, signals: &Signals) {
     let mut retry_at = Duration::ZERO;
+    let mut sweep_at = Duration::ZERO;
     loop {
         let requests = {
             let mut state = signals.state.lock();
@@ -417,12 +417,17 @@ fn write_checkpoints(shared: &Shared, signals: &Signals) {
         let now = shared.env.clock.monotonic();
         let grown = shared.log_bytes_since_checkpoint() >= shared.checkpoint_log_bytes;
         if requests.is_empty() && !(grown && now >= retry_at) {
+            if now >= sweep_at {
+                shared.sweep(&mut sweep_at);
+            }
             continue;
         }
         fault("background::checkpoint");
         let result = shared.checkpoint(Pace::BACKGROUND);
         if result.is_err() {
             retry_at = shared.env.clock.monotonic() + RETRY_AFTER;
+        } else {
+            shared.sweep(&mut sweep_at);
         }
         for requester in requests {
             // Who asked may be gone.
@@ -433,11 +438,12 @@ fn write_checkpoints(shared: &Shared, signals: &Signals) {
 
 fn rewrite(shared: &Shared, signals: &Signals) {
     let rewriter = &shared.rewriter;
-    let mut old_jobs_ended = false;
+    let mut is_busy = false;
+    let mut retry_at = Duration::ZERO;
     loop {
         let requests = {
             let mut state = signals.state.lock();
-            if !state.stop && state.rewrites.is_empty() {
+            if !state.stop && state.rewrites.is_empty() && !is_busy {
                 signals.changed.wait_for(&mut state, LOOK_EVERY);
             }
             if state.stop {
@@ -445,21 +451,56 @@ fn rewrite(shared: &Shared, signals: &Signals) {
             }
             std::mem::take(&mut state.rewrites)
         };
-        if !old_jobs_ended {
-            match block_on(rewriter.end_old_jobs()) {
-                Ok(()) => old_jobs_ended = true,
-                Err(error) => tracing::warn!(%error, "jobs of an earlier process stay open"),
-            }
-        }
+        fault("background::rewrite");
         for (request, requester) in requests {
-            let result = match request {
-                _ if !old_jobs_ended => {
-                    Err(RewriteError::Later("jobs of an earlier process are open".to_owned()))
-                }
-                RewriteRequest::Flush(table) => block_on(rewriter.flush(table)),
-            };
+            let result = block_on(rewriter.handle(&request));
             // Who asked may be gone.
             let _ = requester.send(result);
+        }
+        if shared.env.clock.monotonic() < retry_at {
+            continue;
+        }
+        let stepped = match shared.rewrite.automatic {
+            true => block_on(rewriter.step()),
+            false => block_on(rewriter.end_old_jobs()).map(|()| false),
+        };
+        is_busy = matches!(stepped, Ok(true));
+        match stepped {
+            Ok(_) | Err(RewriteError::ShuttingDown) => {}
+            Err(error) => {
+                tracing::warn!(%error, "rows stay where they are for now");
+                retry_at = shared.env.clock.monotonic() + RETRY_AFTER;
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// Deletes objects that nobody needs any more: what the newest checkpoint does not name, and now
+    /// and then whatever else lies there.
+    fn sweep(&self, next_at: &mut Duration) {
+        let rewriter = &self.rewriter;
+        let current = self.store.current();
+        let removed = rewrite::delete_removed(rewriter.site(), current.as_deref());
+        let now = self.env.clock.monotonic();
+        let orphans = async {
+            // Jobs of earlier processes are ended first: what they wrote goes at once.
+            if now < *next_at || !rewriter.are_old_jobs_ended() {
+                return Ok(Swept::default());
+            }
+            *next_at = now + self.rewrite.sweep_interval;
+            let age = self.rewrite.orphan_age;
+            rewrite::orphans(rewriter.site(), || self.store.current(), age).await
+        };
+        let swept = block_on(async {
+            let removed = removed.await?;
+            let swept = orphans.await?;
+            Ok::<_, RewriteError>(removed + swept.objects_deleted)
+        });
+        match swept {
+            Ok(deleted) => drop(rewriter.figures.objects_deleted.fetch_add(deleted, Relaxed)),
+            Err(RewriteError::ShuttingDown) => {}
+            Err(error) => tracing::warn!(%error, "objects that nobody needs stay until later"),
         }
     }
 }

@@ -37,6 +37,8 @@ pub struct Budget {
     tables: AtomicU64,
     tail: AtomicU64,
     write_sets: AtomicU64,
+    /// Microseconds that commits wait because rows are not rewritten fast enough.
+    backlog_delay_us: AtomicU64,
 }
 
 impl Budget {
@@ -47,6 +49,7 @@ impl Budget {
             tables: AtomicU64::new(0),
             tail: AtomicU64::new(0),
             write_sets: AtomicU64::new(0),
+            backlog_delay_us: AtomicU64::new(0),
         })
     }
 
@@ -81,6 +84,16 @@ impl Budget {
     /// How long a session that wrote rows should wait before it sends its commit or part.
     #[must_use]
     pub fn delay(&self) -> Option<Duration> {
+        let backlog = Duration::from_micros(self.backlog_delay_us.load(Ordering::Relaxed));
+        self.memory_delay().max(Some(backlog).filter(|delay| !delay.is_zero()))
+    }
+
+    /// From here on sessions wait for at least so long: jobs do not keep up with them.
+    pub fn set_backlog_delay(&self, delay: Duration) {
+        self.backlog_delay_us.store(delay.as_micros() as u64, Ordering::Relaxed);
+    }
+
+    fn memory_delay(&self) -> Option<Duration> {
         let slow_from = self.limit_bytes / 100 * SLOW_FROM_PERCENT;
         let slow_to = self.limit_bytes / 100 * INSERT_PERCENT;
         let over = self.used_bytes().checked_sub(slow_from).filter(|over| *over > 0)?;

@@ -29,7 +29,7 @@ use glaredb_txn::{
 use tokio::sync::{oneshot, watch};
 
 use super::{
-    background::{Background, Captures, RewriteRequest, Shared},
+    background::{Background, Captures, Shared},
     budget::{BUDGET_BYTES_DEFAULT, Budget},
     checkpoint::{CheckpointError, CheckpointSummary},
     objects::{CacheOptions, StorageOptions},
@@ -37,8 +37,8 @@ use super::{
     recovery::{
         LOG, OpenError, RecoverOptions, Recovered, RecoveryPhase, RecoveryProgress, recover,
     },
-    rewrite::{JobReport, RewriteError, RewriteOptions, RewriteSummary},
-    segment::SegmentStore,
+    rewrite::{JobReport, RewriteError, RewriteOptions, RewriteRequest, RewriteSummary},
+    segment::{SegmentStore, SortOrder},
     state::State,
     table::Table,
 };
@@ -226,6 +226,25 @@ impl Database {
         self.rewrite(RewriteRequest::Flush(table)).await
     }
 
+    /// The same, and the table's segments become few, without rows that nobody sees. Errors: as
+    /// `flush_now`.
+    pub async fn compact_now(&self, table: TableId) -> Result<RewriteSummary, RewriteError> {
+        self.rewrite(RewriteRequest::Compact(table)).await
+    }
+
+    /// The rows of a table that are in memory go to segments, and all of its segments are sorted by
+    /// `order` when it returns, also those that come later, as long as the answer is kept: so a key
+    /// can come. Errors: as `flush_now`; a column of the order that the table does not have.
+    pub async fn sort_now(
+        self: &Arc<Self>,
+        table: TableId,
+        order: SortOrder,
+    ) -> Result<SortedTable, RewriteError> {
+        let sorted = SortedTable { database: Arc::clone(self), table };
+        self.rewrite(RewriteRequest::Sort(table, order)).await?;
+        Ok(sorted)
+    }
+
     async fn rewrite(&self, request: RewriteRequest) -> Result<RewriteSummary, RewriteError> {
         match self.background.request_rewrite(request).await {
             Ok(result) => result,
@@ -233,10 +252,15 @@ impl Database {
         }
     }
 
+    #[must_use]
+    pub fn rewrite_options(&self) -> &RewriteOptions {
+        &self.shared.rewrite
+    }
+
     /// The last jobs of this process, the newest last.
     #[must_use]
     pub fn jobs(&self) -> Vec<JobReport> {
-        self.shared.rewriter.reports()
+        self.shared.rewriter.figures.reports()
     }
 
     /// Changes to `Some` once the node must stop.
@@ -254,6 +278,18 @@ impl Database {
     /// anything new. Blocks. Idempotent.
     pub fn shutdown(&self) {
         self.background.stop(&self.shared);
+    }
+}
+
+/// A table whose segments are sorted as [`Database::sort_now`] was asked, for as long as this lives.
+pub struct SortedTable {
+    database: Arc<Database>,
+    table: TableId,
+}
+
+impl Drop for SortedTable {
+    fn drop(&mut self) {
+        self.database.shared.rewriter.forget_order(self.table);
     }
 }
 

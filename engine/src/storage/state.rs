@@ -22,7 +22,7 @@ use super::{
     chunk::{Chunk, block::Block},
     remap::{NewPlace, Remap},
     schema::TableSchema,
-    table::Table,
+    table::{Table, TableSegment},
 };
 
 /// Everything that the log says, as of the last applied record. Shared by readers; written by one
@@ -40,6 +40,9 @@ pub struct State {
     /// What jobs of this process noted. No part of the state: a job of another process has none, and
     /// its edit is refused.
     notes: RwLock<HashMap<JobId, (Arc<Remap>, Timestamp)>>,
+    /// Segments that are in no list any more, with the record that took them out, as long as a reader
+    /// or a checkpoint may need their objects. No part of the state.
+    removed: RwLock<Vec<(Arc<TableSegment>, Position)>>,
 }
 
 /// A job as the log tells it.
@@ -64,6 +67,7 @@ impl State {
             next_segment: AtomicU64::new(1),
             jobs: RwLock::default(),
             notes: RwLock::default(),
+            removed: RwLock::default(),
         })
     }
 
@@ -169,6 +173,7 @@ impl State {
             next_segment: AtomicU64::new(image.next_segment.0),
             jobs: RwLock::new(image.jobs),
             notes: RwLock::default(),
+            removed: RwLock::default(),
         }))
     }
 
@@ -184,8 +189,34 @@ impl State {
         self.tables.write().insert(table.id(), table);
     }
 
-    pub(super) fn remove_table(&self, table: TableId) {
+    /// `at`: the record after which nobody reads it.
+    pub(super) fn remove_table(&self, table: TableId, at: Position) {
+        let Some(removed) = self.table(table) else { return };
+        self.keep_removed(removed.segments().iter().cloned(), at);
         self.tables.write().remove(&table);
+    }
+
+    /// Segments that are about to leave their list by the record `at`.
+    pub(super) fn keep_removed(
+        &self,
+        segments: impl Iterator<Item = Arc<TableSegment>>,
+        at: Position,
+    ) {
+        self.removed.write().extend(segments.map(|segment| (segment, at)));
+    }
+
+    /// Segments that left their lists and whose objects may still be needed.
+    pub(super) fn removed(&self) -> Vec<Arc<TableSegment>> {
+        self.removed.read().iter().map(|(segment, _)| Arc::clone(segment)).collect()
+    }
+
+    /// Those among them that left by a record up to `until` and that nobody reads: they are forgotten.
+    pub(super) fn take_removed(&self, until: Position) -> Vec<Arc<TableSegment>> {
+        let mut removed = self.removed.write();
+        let is_over = |(segment, at): &mut (Arc<TableSegment>, Position)| {
+            *at <= until && Arc::strong_count(segment) == 1 && !segment.is_read()
+        };
+        removed.extract_if(.., is_over).map(|(segment, _)| segment).collect()
     }
 
     pub(super) fn push_catalog(

@@ -124,9 +124,11 @@ async fn a_copy_that_loses_or_is_given_up_leaves_nothing() {
 /// Work behind the commits that panics takes the node with it: it does not go on without.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_panic_of_a_background_thread_stops_the_node() {
-    for (point, thread) in
-        [("background::keep", "storage-keeper"), ("background::checkpoint", "storage-checkpoint")]
-    {
+    for (point, thread) in [
+        ("background::keep", "storage-keeper"),
+        ("background::checkpoint", "storage-checkpoint"),
+        ("background::rewrite", "storage-rewriter"),
+    ] {
         let scenario = fail::FailScenario::setup();
         let server = Server::start().await;
         let mut client = server.connect();

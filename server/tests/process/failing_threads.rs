@@ -6,9 +6,10 @@ use rustix::process::Signal;
 use crate::Server;
 
 /// By fail point, what a client does to get there; nothing for what comes by itself.
-const THREADS: [(&str, &str); 5] = [
+const THREADS: [(&str, &str); 6] = [
     ("background::keep", ""),
     ("background::checkpoint", "checkpoint"),
+    ("background::rewrite", ""),
     ("commit::sync", "insert into t values (2)"),
     ("commit::apply", "insert into t values (2)"),
     ("commit::publish", "insert into t values (2)"),

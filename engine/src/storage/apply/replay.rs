@@ -254,7 +254,7 @@ impl Replayer {
 
     fn raise_horizon(&mut self) -> Result<(), ApplyError> {
         let Some((position, horizon)) = self.horizon.take() else { return Ok(()) };
-        let gone = self.applier.raise_horizon(horizon);
+        let gone = self.applier.raise_horizon(position, horizon);
         let gone = gone.map_err(|error| ApplyError { position, reason: error.to_string() })?;
         gone.iter().for_each(|table| drop(self.tables.remove(table)));
         Ok(())

@@ -161,7 +161,7 @@ impl Manifest {
             Ok(ObjectReference { name, size: r.varint()?, crc: r.u32()? })
         })?;
         let tables = list(&mut r, 12, |r| TableManifest::decode(r, version))?;
-        let jobs = if version < 2 { Vec::new() } else { list(&mut r, 13, get_job)? };
+        let jobs = if version < 2 { Vec::new() } else { list(&mut r, 11, get_job)? };
         r.finish()?;
         Ok(Self {
             number,

@@ -8,7 +8,9 @@ use glaredb_txn::{
     log::wal::Wal,
 };
 
-use crate::storage::{background::Shared, objects::ObjectFigures, segment::ResidentMetrics};
+use crate::storage::{
+    background::Shared, objects::ObjectFigures, rewrite::RewriteMetrics, segment::ResidentMetrics,
+};
 
 /// A database's numbers at one moment; counters count since the start.
 #[derive(Clone, Debug)]
@@ -47,6 +49,8 @@ pub struct DatabaseMetrics {
     pub objects: ObjectFigures,
     /// Decoded parts of segments.
     pub resident: ResidentMetrics,
+    /// Segments, and the jobs that make them.
+    pub rewrite: RewriteMetrics,
 }
 
 pub(super) fn collect(shared: &Shared) -> DatabaseMetrics {
@@ -85,6 +89,7 @@ pub(super) fn collect(shared: &Shared) -> DatabaseMetrics {
         tables: shared.state.tables().len(),
         objects: shared.objects.figures(),
         resident: shared.segments.resident.metrics(),
+        rewrite: shared.rewriter.figures.metrics(&shared.state),
         leader,
     }
 }

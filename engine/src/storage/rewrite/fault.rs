@@ -15,6 +15,9 @@ pub const FAIL_POINTS: &[&str] = &[
     "rewrite::edit::after",
     "rewrite::end::before",
     "rewrite::end::after",
+    "rewrite::remove",
+    "rewrite::sweep::list",
+    "rewrite::sweep::delete",
 ];
 
 /// Fails if a test configured `point` to `return`; panics if to `panic`, which is what a test that

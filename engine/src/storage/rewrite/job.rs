@@ -326,7 +326,8 @@ async fn merge(
     mut merge: Merge<'_>,
     output: &mut Output<'_>,
 ) -> Result<(), RewriteError> {
-    while let Some(merged) = merge.next(ROWS_AT_ONCE).await? {
+    let rows_max = ROWS_AT_ONCE.min(site.options.segment_rows_max as usize);
+    while let Some(merged) = merge.next(rows_max).await? {
         output.write(&merged)?;
         site.give_way().await?;
     }

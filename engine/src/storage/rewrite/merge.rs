@@ -17,7 +17,10 @@ use crate::storage::StorageError;
 /// Rows in order of the key.
 pub(super) struct Merged {
     pub(super) batch: RecordBatch,
+    /// At least one.
     pub(super) rows: Vec<Row>,
+    /// No row that follows has the key of the last one.
+    pub(super) ends_key: bool,
 }
 
 /// Runs that are merged.
@@ -28,6 +31,8 @@ pub(super) struct Merge<'a> {
     runs: Vec<Run>,
     /// Runs with rows left as a heap: the one with the least row first.
     heap: Vec<usize>,
+    /// Of the last row copied, and of the one that follows.
+    keys: (Vec<u8>, Vec<u8>),
 }
 
 impl<'a> Merge<'a> {
@@ -36,7 +41,8 @@ impl<'a> Merge<'a> {
         let fields: Vec<_> =
             fields.map(|n| Arc::clone(&shape.schema.arrow().fields()[*n])).collect();
         let heap = (0..runs.len()).filter(|n| !runs[*n].is_at_end()).collect();
-        let mut merge = Self { shape, moment, fields: Arc::new(Schema::new(fields)), runs, heap };
+        let (fields, keys) = (Arc::new(Schema::new(fields)), Default::default());
+        let mut merge = Self { shape, moment, fields, runs, heap, keys };
         (0..merge.heap.len() / 2).rev().for_each(|n| merge.sift_down(n));
         merge
     }
@@ -60,10 +66,10 @@ impl<'a> Merge<'a> {
                 self.sift_down(0);
             }
         }
-        if picks.is_empty() {
-            return Ok(None);
-        }
-        let merged = self.copy(&picks)?;
+        let Some(&(last, last_place)) = picks.last() else { return Ok(None) };
+        let mut merged = self.copy(&picks)?;
+        let (mut last_key, mut next_key) = std::mem::take(&mut self.keys);
+        self.runs[last].key_into(last_place, &mut last_key);
         if let Some(empty) = empty {
             if !self.runs[empty].refill(self.shape, self.moment).await? {
                 self.heap.swap_remove(0);
@@ -75,6 +81,12 @@ impl<'a> Merge<'a> {
                 self.runs[run].clear();
             }
         }
+        merged.ends_key = self.heap.first().is_none_or(|next| {
+            let next = &self.runs[*next];
+            next.key_into(next.place(), &mut next_key);
+            next_key != last_key
+        });
+        self.keys = (last_key, next_key);
         Ok(Some(merged))
     }
 
@@ -105,7 +117,8 @@ impl<'a> Merge<'a> {
         let columns = self.columns(picks, columns)?;
         let options = RecordBatchOptions::new().with_row_count(Some(picks.len()));
         let batch = RecordBatch::try_new_with_options(Arc::clone(&self.fields), columns, &options);
-        Ok(Merged { batch: batch.map_err(|e| StorageError::Invalid(e.to_string()))?, rows })
+        let batch = batch.map_err(|e| StorageError::Invalid(e.to_string()))?;
+        Ok(Merged { batch, rows, ends_key: false })
     }
 
     fn columns(

@@ -2,18 +2,22 @@
 //! `docs/flush.md` has the protocol and why it is right.
 //!
 //! ```text
-//! thread storage-rewriter   requests, else what the policy picks ─▶ one job after the other
-//! a job                     [`job::run`]: begin ─▶ [`source`] ─▶ [`merge`] ─▶ [`output`] ─▶ edit
+//! thread storage-rewriter    requests, else what the policy picks ─▶ one job after the other
+//! a job                      [`job::run`]: begin ─▶ [`source`] ─▶ [`merge`] ─▶ [`output`] ─▶ edit
+//! thread storage-checkpoint  now and then: [`sweep`] of objects that nobody needs
 //! ```
 //! A job is a future that only waits for answers of the log and for bytes of objects, and gives way
 //! after every batch: the thread blocks on it, the simulator polls it step by step.
 
 mod fault;
+mod figures;
 mod job;
 mod merge;
 mod output;
-mod request;
+mod policy;
+mod rewriter;
 mod source;
+mod sweep;
 
 use std::{
     future::poll_fn,
@@ -22,6 +26,7 @@ use std::{
         atomic::{AtomicBool, Ordering::SeqCst},
     },
     task::Poll,
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -46,9 +51,12 @@ use super::{
 };
 
 pub use fault::FAIL_POINTS;
+pub use figures::{JobCounts, RewriteMetrics};
 pub use job::{JobKind, JobReport};
-pub use request::RewriteSummary;
-pub(super) use request::Rewriter;
+pub use rewriter::RewriteSummary;
+pub(super) use rewriter::{RewriteRequest, Rewriter};
+pub use sweep::Swept;
+pub(super) use sweep::{delete_removed, orphans};
 
 /// Names of all objects of segments start with this.
 pub const PREFIX: &str = "data/";
@@ -58,23 +66,35 @@ pub const PREFIX: &str = "data/";
 pub struct RewriteOptions {
     /// Jobs run by themselves; else only where someone asks for one.
     pub automatic: bool,
-    /// What one job reads at most, unless a single input is larger.
+    /// VACUUM asks for jobs.
+    pub by_vacuum: bool,
+    /// Memory of sealed chunks of one table at which they are flushed; at most an eighth of the budget.
+    pub flush_bytes: u64,
+    /// What one job reads at most, unless two inputs are larger.
     pub job_rows_max: u64,
     /// Memory of the chunks that one flush reads at most.
     pub flush_bytes_max: u64,
     /// Where a segment ends and the next one begins.
     pub segment_rows_max: u32,
     pub segment_bytes_max: u64,
+    /// A job that goes on for longer is taken for lost: its objects are deleted.
+    pub orphan_age: Duration,
+    /// How often objects are looked for that nobody needs.
+    pub sweep_interval: Duration,
 }
 
 impl Default for RewriteOptions {
     fn default() -> Self {
         Self {
             automatic: false,
+            by_vacuum: false,
+            flush_bytes: 64 << 20,
             job_rows_max: 16 << 20,
             flush_bytes_max: 128 << 20,
-            segment_rows_max: 4 << 20,
-            segment_bytes_max: 1 << 30,
+            segment_rows_max: 2 << 20,
+            segment_bytes_max: 256 << 20,
+            orphan_age: Duration::from_secs(3600),
+            sweep_interval: Duration::from_secs(600),
         }
     }
 }
@@ -142,6 +162,8 @@ pub(super) struct Site {
     pub(super) log: Arc<dyn ControlLog>,
     /// Keeps nothing in memory: what a job reads it reads once.
     pub(super) segments: SegmentStore,
+    /// What readers keep in memory.
+    pub(super) readers: Arc<Resident>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) stopping: Arc<AtomicBool>,
     pub(super) options: RewriteOptions,
@@ -157,8 +179,9 @@ impl Site {
         stopping: Arc<AtomicBool>,
         options: RewriteOptions,
     ) -> Self {
+        let readers = Arc::clone(&segments.resident);
         let segments = SegmentStore { resident: Resident::new(0), ..segments.clone() };
-        Self { state, log, segments, clock, stopping, options }
+        Self { state, log, segments, readers, clock, stopping, options }
     }
 
     /// Logs a record, waits until it is applied; its timestamp.

@@ -76,22 +76,14 @@ impl<'a> Output<'a> {
         }
     }
 
-    /// Adds rows that follow those before in the order of the key.
+    /// Adds rows that follow those before in the order of the key. Those of one key stay together:
+    /// else two segments would overlap for ever.
     pub(super) fn write(&mut self, merged: &Merged) -> Result<(), RewriteError> {
-        let mut from = 0;
-        while from < merged.rows.len() {
-            let options = &self.site.options;
-            let is_full = self.rows >= options.segment_rows_max
-                || self.open.as_ref().is_some_and(|o| o.bytes() >= options.segment_bytes_max);
-            if is_full {
-                self.end_segment()?;
-            }
-            let room = (self.site.options.segment_rows_max - self.rows) as usize;
-            let rows = room.min(merged.rows.len() - from);
-            self.write_some(&merged.batch.slice(from, rows), &merged.rows[from..from + rows])?;
-            from += rows;
-        }
-        Ok(())
+        self.write_some(&merged.batch, &merged.rows)?;
+        let options = &self.site.options;
+        let is_full = self.rows >= options.segment_rows_max
+            || self.open.as_ref().is_some_and(|o| o.bytes() >= options.segment_bytes_max);
+        if is_full && merged.ends_key { self.end_segment() } else { Ok(()) }
     }
 
     fn write_some(&mut self, batch: &RecordBatch, rows: &[Row]) -> Result<(), RewriteError> {

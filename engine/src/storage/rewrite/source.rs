@@ -267,6 +267,15 @@ impl Run {
         self.piece.compare_places(self.place(), &other.piece, other.place())
     }
 
+    /// The key of a row of the piece.
+    pub(super) fn key_into(&self, place: usize, key: &mut Vec<u8>) {
+        key.clear();
+        match &self.piece.keys {
+            Keys::Encoded(keys) => key.extend_from_slice(keys.get(place)),
+            Keys::RowIds => key.extend_from_slice(&self.piece.hidden.row_id(place).0.to_be_bytes()),
+        }
+    }
+
     pub(super) fn row(&self, place: usize, moment: Moment) -> Row {
         let hidden = &self.piece.hidden;
         let end = hidden.end(place);

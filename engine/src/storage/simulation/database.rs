@@ -12,7 +12,7 @@ use glaredb_txn::{
     sim::SimEnv,
 };
 
-use super::tables::{self, Effects, Transaction};
+use super::tables::{self, Effects, Reader, Transaction};
 use crate::storage::{
     database::{Database, OpenOptions},
     recovery::{LOG_DIRECTORY, OpenError, RecoveryPhase},
@@ -89,13 +89,17 @@ pub(super) fn table(db: &Database, storage: TableId) -> Arc<Table> {
 
 pub(super) fn put(db: &Database, storage: TableId, effects: &Effects) -> Answer {
     let mut transaction = begin(db);
-    transaction.put(&table(db, storage), db.segments(), effects.clone());
+    transaction.put(&table(db, storage), &reader(db), effects.clone());
     commit(db, transaction)
+}
+
+pub(super) fn reader(db: &Database) -> Reader {
+    Reader::new(db.segments().clone())
 }
 
 pub(super) fn content(db: &Database, storage: TableId) -> BTreeMap<i64, String> {
     let guard = db.snapshots().register();
-    tables::content(&table(db, storage), db.segments(), guard.timestamp())
+    tables::content(&table(db, storage), &reader(db), guard.timestamp())
 }
 
 pub(super) fn values(keys: impl IntoIterator<Item = i64>, text: &str) -> Effects {

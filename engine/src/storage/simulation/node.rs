@@ -7,9 +7,12 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
+use futures::{future::BoxFuture, task::noop_waker_ref};
 use glaredb_catalog::metastore::MetastoreWindow;
 use glaredb_txn::{
     commit::{
@@ -26,7 +29,7 @@ use glaredb_txn::{
 };
 use parking_lot::Mutex;
 
-use super::tables::Transaction;
+use super::tables::{Reader, Transaction};
 use crate::storage::{
     apply::Applier,
     background::Captures,
@@ -35,6 +38,9 @@ use crate::storage::{
     placement::StoragePlacement,
     record::Control,
     recovery::{LOG, OpenError, RecoverOptions, RecoveryProgress, recover},
+    rewrite::{
+        self, ControlLog, RewriteError, RewriteOptions, RewriteRequest, Rewriter, Site, Swept,
+    },
     segment::{Resident, SegmentStore},
     state::State,
 };
@@ -49,8 +55,12 @@ pub(super) struct Node {
     pub(super) state: Arc<State>,
     pub(super) ids: Arc<CommitIds>,
     pub(super) pipeline: Arc<Pipeline>,
-    pub(super) store: CheckpointStore,
-    pub(super) segments: SegmentStore,
+    pub(super) store: Arc<CheckpointStore>,
+    pub(super) reader: Reader,
+    pub(super) rewriter: Arc<Rewriter>,
+    /// What the thread that rewrites does, and what the one that sweeps.
+    job: Option<BoxFuture<'static, Result<(), RewriteError>>>,
+    sweep: Option<BoxFuture<'static, Result<Swept, RewriteError>>>,
     term: Term,
     next_id: u64,
     wal: Arc<LocalWal>,
@@ -79,6 +89,40 @@ pub(super) fn log_options() -> LocalWalOptions {
         file_bytes: 3 << 20,
         preallocate_in_background: false,
         ..LocalWalOptions::default()
+    }
+}
+
+/// Small enough that tables get several segments.
+fn rewrite_options() -> RewriteOptions {
+    RewriteOptions {
+        automatic: true,
+        flush_bytes: 200_000,
+        job_rows_max: 400,
+        flush_bytes_max: 400_000,
+        segment_rows_max: 50,
+        orphan_age: ORPHAN_AGE,
+        ..RewriteOptions::default()
+    }
+}
+
+/// Of jobs, in simulated time: about three hundred steps.
+pub(super) const ORPHAN_AGE: Duration = Duration::from_secs(3);
+
+/// What the thread that rewrites is to do.
+pub(super) enum RewriteWork {
+    Asked(RewriteRequest),
+    /// What the policy says.
+    Picked,
+}
+
+fn poll<T>(future: &mut Option<BoxFuture<'static, T>>) -> Option<T> {
+    let polled = future.as_mut()?.as_mut().poll(&mut Context::from_waker(noop_waker_ref()));
+    match polled {
+        Poll::Pending => None,
+        Poll::Ready(result) => {
+            *future = None;
+            Some(result)
+        }
     }
 }
 
@@ -121,16 +165,27 @@ impl Node {
             recovered.objects,
             recovered.leadership,
             recovered.database,
-            env.random,
+            Arc::clone(&env.random),
             recovered.checkpoint,
         );
         store.sweep()?;
+        let site = Site::new(
+            Arc::clone(&recovered.state),
+            Arc::clone(&pipeline) as Arc<dyn ControlLog>,
+            &segments,
+            Arc::clone(&env.clock),
+            Arc::default(),
+            rewrite_options(),
+        );
         Ok(Self {
             state: recovered.state,
             ids: recovered.ids,
             pipeline,
-            store,
-            segments,
+            store: Arc::new(store),
+            reader: Reader::new(segments),
+            rewriter: Arc::new(Rewriter::new(site)),
+            job: None,
+            sweep: None,
             term,
             next_id: 1,
             wal: recovered.wal,
@@ -255,6 +310,45 @@ impl Node {
         if self.drain().is_ok() {
             let _ = self.wal.close();
         }
+    }
+
+    /// One step of the thread that rewrites. Where it has nothing to do, it begins with `work`.
+    pub(super) fn rewrite_step(
+        &mut self,
+        work: impl FnOnce(&Self) -> RewriteWork,
+    ) -> Option<Result<(), RewriteError>> {
+        if self.job.is_none() {
+            let (work, rewriter) = (work(self), Arc::clone(&self.rewriter));
+            self.job = Some(Box::pin(async move {
+                match work {
+                    RewriteWork::Asked(request) => rewriter.handle(&request).await.map(drop),
+                    RewriteWork::Picked => rewriter.step().await.map(drop),
+                }
+            }));
+        }
+        poll(&mut self.job)
+    }
+
+    /// The job under way is never heard of again.
+    pub(super) fn lose_job(&mut self) -> bool {
+        self.job.take().is_some()
+    }
+
+    pub(super) fn is_sweeping(&self) -> bool {
+        self.sweep.is_some()
+    }
+
+    /// One step of a sweep, which begins if none is under way.
+    pub(super) fn sweep_step(&mut self) -> Option<Result<Swept, RewriteError>> {
+        if self.sweep.is_none() {
+            let (rewriter, store) = (Arc::clone(&self.rewriter), Arc::clone(&self.store));
+            self.sweep = Some(Box::pin(async move {
+                let site = rewriter.site();
+                rewrite::delete_removed(site, store.current().as_deref()).await?;
+                rewrite::orphans(site, || store.current(), ORPHAN_AGE).await
+            }));
+        }
+        poll(&mut self.sweep)
     }
 
     pub(super) fn log_horizon(&self) {

@@ -8,8 +8,13 @@ use super::world::{self, Manner, Tally};
 
 const STEPS: u64 = 1_000;
 
-const MANNER: Manner =
-    Manner { faults: true, bulk_one_in: 25, power_goes: true, opening_fails: false };
+const MANNER: Manner = Manner {
+    faults: true,
+    bulk_one_in: 25,
+    jobs_one_in: 4,
+    power_goes: true,
+    opening_fails: false,
+};
 
 fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
@@ -38,6 +43,11 @@ fn seeds_agree_with_the_model() {
         total.disk_full += tally.disk_full;
         total.given_up += tally.given_up;
         total.torn += tally.torn;
+        total.jobs += tally.jobs;
+        total.jobs_given_up += tally.jobs_given_up;
+        total.jobs_swept += tally.jobs_swept;
+        total.objects_swept += tally.objects_swept;
+        total.moved += tally.moved;
     }
     println!("{total:?}");
     if several {
@@ -50,6 +60,11 @@ fn seeds_agree_with_the_model() {
             total.disk_full,
             total.given_up,
             total.torn,
+            total.jobs,
+            total.jobs_given_up,
+            total.jobs_swept,
+            total.objects_swept,
+            total.moved,
         ];
         assert!(idle.iter().all(|count| *count > 0), "something never happened: {total:?}");
     }

@@ -1,6 +1,9 @@
 //! One small kind of table, and what it holds as a map: what the simulated workload writes.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringViewArray};
 use arrow::datatypes::Int64Type;
@@ -12,15 +15,17 @@ use glaredb_catalog::{
 };
 use glaredb_txn::{
     commit::message::CommitRequest,
-    ids::{CommitId, Locator, RowId, SchemaVersion, Snapshot, TableId, Timestamp},
+    ids::{CommitId, Locator, RowId, SchemaVersion, SegmentId, Snapshot, TableId, Timestamp},
 };
+
+use parking_lot::Mutex;
 
 use crate::storage::{
     codec::key::EncodedKeys,
     schema::TableSchema,
     segment::{Projection, SegmentStore},
     state::State,
-    table::{SegmentView, Table, TableView, Visibility},
+    table::{Table, TableSegment, TableView, Visibility},
     warmed::Warmed,
     write_set::{Deletion, EncodedPart, WriteSet},
 };
@@ -91,22 +96,15 @@ impl Transaction {
 
     /// Makes the table hold these values under these keys. Returns what that does: deleting a key
     /// that the snapshot does not have is nothing.
-    pub(super) fn put(
-        &mut self,
-        table: &Table,
-        store: &SegmentStore,
-        mut effects: Effects,
-    ) -> Effects {
+    pub(super) fn put(&mut self, table: &Table, reader: &Reader, mut effects: Effects) -> Effects {
         let schema = table.schema();
-        let at = self.snapshot.timestamp;
+        let found = rows(table, reader, self.snapshot.timestamp);
         let keys: Vec<i64> = effects.keys().copied().collect();
         let encoded = encode_keys(&schema, &keys);
-        let found = look_up(table, store, &encoded, at).into_iter().enumerate();
-        let old: Vec<(usize, Locator)> = found.filter_map(|(n, at)| Some((n, at?))).collect();
-        let locators: Vec<Locator> = old.iter().map(|(_, locator)| *locator).collect();
-        let warmed = Warmed::new(store.clone());
-        let row_ids = warmed.answer(|warmed| table.fetch_row_ids(&locators, warmed));
-        let row_ids = block_on(row_ids).expect("rows that were found");
+        let old: Vec<(usize, &Found)> =
+            (0..keys.len()).filter_map(|n| Some((n, found.get(&keys[n])?))).collect();
+        let locators: Vec<Locator> = old.iter().map(|(_, found)| found.at).collect();
+        let row_ids: Vec<RowId> = old.iter().map(|(_, found)| found.row_id).collect();
         if !locators.is_empty() {
             let keys = EncodedKeys::from_keys(old.iter().map(|(n, _)| encoded.get(*n)));
             let rows = Deletion { locators: &locators, row_ids: &row_ids, keys: Some(&keys) };
@@ -191,66 +189,115 @@ fn batch(schema: &TableSchema, rows: &[(i64, &String)]) -> RecordBatch {
 }
 
 /// A row as some source has it.
-struct Found {
-    value: String,
-    row_id: RowId,
+#[derive(Clone)]
+pub(super) struct Found {
+    pub(super) value: Arc<str>,
+    pub(super) row_id: RowId,
     at: Locator,
 }
 
-/// What the table holds at `at`; checks on the way that lookups agree with the scan.
-pub(super) fn content(table: &Table, store: &SegmentStore, at: Timestamp) -> BTreeMap<i64, String> {
-    rows(table, store, at).into_iter().map(|(key, (value, _))| (key, value)).collect()
+/// Reads rows of segments, each object once: its rows never change.
+pub(super) struct Reader {
+    store: SegmentStore,
+    known: Mutex<HashMap<SegmentId, Arc<Vec<Kept>>>>,
 }
 
-/// The same with the rows' ids.
-pub(super) fn rows(
-    table: &Table,
-    store: &SegmentStore,
-    at: Timestamp,
-) -> BTreeMap<i64, (String, RowId)> {
-    let view = table.view(at);
-    let mut rows = BTreeMap::new();
-    rows_of_units(&view, &mut rows);
-    for segment in view.segments() {
-        block_on(rows_of_segment(&table.schema(), store, segment, at, &mut rows));
+/// A row of a segment.
+struct Kept {
+    key: i64,
+    begin: Timestamp,
+    value: Arc<str>,
+    row_id: RowId,
+}
+
+impl Reader {
+    pub(super) fn new(store: SegmentStore) -> Self {
+        Self { store, known: Mutex::default() }
     }
-    let keys: Vec<i64> = rows.keys().copied().collect();
-    let found = look_up(table, store, &encode_keys(&table.schema(), &keys), at);
+
+    async fn segment(&self, schema: &TableSchema, segment: &TableSegment) -> Arc<Vec<Kept>> {
+        if let Some(known) = self.known.lock().get(&segment.segment()) {
+            return Arc::clone(known);
+        }
+        let opened = segment.open(&self.store, schema).await.expect("the object is there");
+        let columns = &[0, 1];
+        let projection =
+            Projection { columns, row_ids: true, timestamps: true, ..Projection::default() };
+        let mut kept = Vec::new();
+        for group in 0..opened.row_groups() {
+            let read = opened.read(schema, &projection, group, None).await.expect("it reads");
+            let (keys, values) = (read.batch.column(0), read.batch.column(1).as_string_view());
+            let keys = keys.as_primitive::<Int64Type>();
+            let (row_ids, begins) = (read.row_ids.expect("asked"), read.timestamps.expect("asked"));
+            kept.extend((0..keys.len()).map(|n| Kept {
+                key: keys.value(n),
+                begin: Timestamp(begins.value(n)),
+                value: values.value(n).into(),
+                row_id: RowId(row_ids.value(n)),
+            }));
+        }
+        drop(opened);
+        // Nobody here reads it again.
+        segment.close();
+        let kept = Arc::new(kept);
+        self.known.lock().insert(segment.segment(), Arc::clone(&kept));
+        kept
+    }
+}
+
+/// What the table holds at `at`; checks on the way that the key index agrees with the scan, and some
+/// lookups.
+pub(super) fn content(table: &Table, reader: &Reader, at: Timestamp) -> BTreeMap<i64, String> {
+    let list = table.list();
+    let rows = rows(table, reader, at);
+    let some: Vec<i64> = rows.keys().copied().step_by(7).collect();
+    let found = look_up(table, &reader.store, &encode_keys(&table.schema(), &some), at);
     // An edit may have come between: then the rows have other places.
-    if !table.is_edited_since(view.list()) {
-        for (key, found) in keys.iter().zip(found) {
+    if !table.is_edited_since(&list) {
+        for (key, found) in some.iter().zip(found) {
             assert_eq!(found, Some(rows[key].at), "place of {key}");
         }
     }
-    rows.into_iter().map(|(key, found)| (key, (found.value, found.row_id))).collect()
+    rows.into_iter().map(|(key, found)| (key, found.value.as_ref().to_owned())).collect()
 }
 
-async fn rows_of_segment(
-    schema: &TableSchema,
-    store: &SegmentStore,
-    view: &SegmentView,
-    at: Timestamp,
-    rows: &mut BTreeMap<i64, Found>,
-) {
-    let segment = view.segment().open(store, schema).await.expect("the object is there");
-    let projection =
-        Projection { columns: &[0, 1], row_ids: true, timestamps: true, ..Projection::default() };
-    for group in 0..segment.row_groups() {
-        let read = segment.read(schema, &projection, group, None).await.expect("it reads");
-        let (keys, values) = (read.batch.column(0), read.batch.column(1).as_string_view());
-        let keys = keys.as_primitive::<Int64Type>();
-        let (row_ids, begins) = (read.row_ids.expect("asked"), read.timestamps.expect("asked"));
-        for (n, row) in segment.row_group_rows(group).enumerate() {
-            if begins.value(n) > at.0 || view.deleted().contains(row) {
+/// The same with the rows' ids and places.
+pub(super) fn rows(table: &Table, reader: &Reader, at: Timestamp) -> BTreeMap<i64, Found> {
+    let view = table.view(at);
+    let mut rows = BTreeMap::new();
+    rows_of_units(&view, &mut rows);
+    check_index(table, &view, &rows, at);
+    for segment in view.segments() {
+        let kept = block_on(reader.segment(&table.schema(), segment.segment()));
+        for (row, kept) in (0..).zip(kept.iter()) {
+            if kept.begin > at || segment.deleted().contains(row) {
                 continue;
             }
             let found = Found {
-                value: values.value(n).to_owned(),
-                row_id: RowId(row_ids.value(n)),
-                at: Locator { segment: segment.id(), row },
+                value: Arc::clone(&kept.value),
+                row_id: kept.row_id,
+                at: Locator { segment: segment.segment().segment(), row },
             };
-            let old = rows.insert(keys.value(n), found);
-            assert!(old.is_none(), "key {} is there twice", keys.value(n));
+            let old = rows.insert(kept.key, found);
+            assert!(old.is_none(), "key {} is there twice", kept.key);
+        }
+    }
+    rows
+}
+
+/// The index has the rows that chunks have.
+fn check_index(table: &Table, view: &TableView, rows: &BTreeMap<i64, Found>, at: Timestamp) {
+    let keys: Vec<i64> = rows.keys().copied().collect();
+    let encoded = encode_keys(&table.schema(), &keys);
+    let index = table.key_index().expect("the table has a key");
+    for (n, key) in keys.iter().enumerate() {
+        let indexed = index.find(encoded.get(n), |locator| {
+            let chunk = view.list().chunk(locator.segment);
+            chunk.is_some_and(|chunk| chunk.visible(locator.row, at))
+        });
+        // Else an edit came between, and the rows of the chunk are taken out.
+        if !table.is_edited_since(view.list()) {
+            assert_eq!(indexed, Some(rows[key].at), "index entry of {key}");
         }
     }
 }
@@ -268,7 +315,7 @@ fn rows_of_units(view: &TableView, rows: &mut BTreeMap<i64, Found>) {
         for n in all.filter(|n| mask.as_ref().is_none_or(|mask| mask.value(*n))) {
             assert!(values.is_valid(n));
             let found = Found {
-                value: values.value(n).to_owned(),
+                value: values.value(n).into(),
                 row_id: RowId(row_ids.value(n)),
                 at: unit.locator(n),
             };

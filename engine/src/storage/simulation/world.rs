@@ -20,7 +20,7 @@ use glaredb_txn::{
         message::{Answer, CommitRequest, Part, Refusal},
         snapshots::{SnapshotGuard, Stopped},
     },
-    ids::{CommitId, Position, TableId},
+    ids::{CommitId, Position, RowId, SegmentId, TableId},
     sim::{Rng, SimEnv},
 };
 
@@ -28,7 +28,9 @@ use super::{
     node::Node,
     tables::{self, Effects, Transaction},
 };
-use crate::storage::checkpoint::PREFIX;
+use crate::storage::{checkpoint::PREFIX, objects::ObjectName};
+
+mod rewriting;
 
 const TABLES_MAX: usize = 4;
 const KEYS: u64 = 40;
@@ -79,6 +81,15 @@ struct Sending {
     request: CommitRequest,
 }
 
+type Lists = Vec<(TableId, Vec<SegmentId>)>;
+
+/// A reader that holds the horizon back, with what it must see.
+struct OldReader {
+    guard: SnapshotGuard,
+    content: Content,
+    ids: BTreeMap<TableId, BTreeMap<i64, RowId>>,
+}
+
 /// What happened, to see that the simulation is not idle.
 #[derive(Default, Debug)]
 pub(super) struct Tally {
@@ -94,6 +105,14 @@ pub(super) struct Tally {
     pub(super) torn: u64,
     /// Panics of fail points.
     pub(super) panics: u64,
+    /// Jobs that did their work, and those that were given up.
+    pub(super) jobs: u64,
+    pub(super) jobs_given_up: u64,
+    /// Jobs that a sweep ended, and objects that sweeps deleted.
+    pub(super) jobs_swept: u64,
+    pub(super) objects_swept: u64,
+    /// Commits that named places from before an edit.
+    pub(super) moved: u64,
 }
 
 /// What a panic of a fail point says: `panic(injected)`.
@@ -106,6 +125,8 @@ pub(super) struct Manner {
     pub(super) faults: bool,
     /// One transaction in so many is a bulk load of about 1 MB.
     pub(super) bulk_one_in: u64,
+    /// One step in so many is one of the threads that rewrite and sweep.
+    pub(super) jobs_one_in: u64,
     /// What ends the process after a step failed or panicked: the power, or a kill, after which
     /// what was written and not synced is still there.
     pub(super) power_goes: bool,
@@ -128,8 +149,13 @@ pub(super) struct World {
     refused: BTreeSet<CommitId>,
     begun: Vec<Begun>,
     sending: Vec<Sending>,
-    /// Readers that hold the horizon back, with what they must see.
-    readers: Vec<(SnapshotGuard, Content)>,
+    readers: Vec<OldReader>,
+    /// Segments of all tables as of the last look.
+    lists: Lists,
+    /// Objects of segments as of the last look.
+    objects: BTreeSet<ObjectName>,
+    /// Those that nobody needed when the sweep under way began.
+    orphans: BTreeSet<ObjectName>,
     next_oid: u32,
     next_table: u32,
     number: u64,
@@ -172,6 +198,9 @@ impl World {
             begun: Vec::new(),
             sending: Vec::new(),
             readers: Vec::new(),
+            lists: Lists::default(),
+            objects: BTreeSet::new(),
+            orphans: BTreeSet::new(),
             next_oid: 0,
             next_table: 0,
             number: 0,
@@ -185,6 +214,10 @@ impl World {
     /// One step; the process that does not survive it is followed by another one.
     fn act(&mut self) {
         let stepped = catch_unwind(AssertUnwindSafe(|| self.step()));
+        let is_alive = stepped.as_ref().is_ok_and(Result::is_ok);
+        if is_alive && !self.sim.disk.is_without_power() {
+            self.look_at_lists();
+        }
         let dead = match stepped {
             Ok(result) => result.is_err() || self.node.is_stopped(),
             Err(panic) => {
@@ -203,6 +236,15 @@ impl World {
 
     fn step(&mut self) -> Result<(), Stopped> {
         self.sim.clock.advance(Duration::from_millis(self.rng.below(20)));
+        if self.rng.chance(1, self.manner.jobs_one_in) {
+            match self.rng.below(100) {
+                0..80 => self.rewrite()?,
+                80..99 => self.sweep(),
+                // A thread that hangs for good.
+                _ => drop(self.node.lose_job()),
+            }
+            return Ok(());
+        }
         match self.rng.below(100) {
             0..20 => self.begin(),
             20..34 => self.send(),
@@ -297,7 +339,7 @@ impl World {
         for table in tables.iter().take(several) {
             let rows = self.rows();
             let storage = self.node.state.table(table.storage).expect("the catalog names it");
-            let rows = transaction.put(&storage, &self.node.segments, rows);
+            let rows = transaction.put(&storage, &self.node.reader, rows);
             if !rows.is_empty() {
                 effects.push(Effect::Put(table.storage, rows));
             }
@@ -402,6 +444,8 @@ impl World {
                     panic!("seed {}: {id} refused as malformed: {reason}", self.seed)
                 }
                 refusal => {
+                    let moved = matches!(refusal, Answer::Refused(Refusal::Moved { .. }));
+                    self.tally.moved += u64::from(moved);
                     let full = matches!(refusal, Answer::Refused(Refusal::DiskFull(_)));
                     if full || self.node.lacks_parts(id) {
                         self.tally.disk_full += 1;
@@ -426,11 +470,13 @@ impl World {
     fn reader(&mut self) {
         self.answers();
         if self.readers.len() >= 3 {
-            let (guard, expected) = self.readers.remove(0);
-            self.compare(&guard, &expected, "an old reader");
+            let OldReader { guard, content, ids } = self.readers.remove(0);
+            self.compare(&guard, &content, "an old reader");
+            assert_eq!(self.ids(&guard), ids, "seed {}: row ids", self.seed);
         } else {
             let guard = self.node.pipeline.snapshots().register();
-            self.readers.push((guard, self.content.clone()));
+            let (content, ids) = (self.content.clone(), self.ids(&guard));
+            self.readers.push(OldReader { guard, content, ids });
         }
     }
 
@@ -447,7 +493,7 @@ impl World {
             .tables()
             .map(|table| {
                 let storage = self.node.state.table(table.storage).expect("named by the catalog");
-                (table.storage, tables::content(&storage, &self.node.segments, at))
+                (table.storage, tables::content(&storage, &self.node.reader, at))
             })
             .collect();
         let seed = self.seed;
@@ -481,6 +527,7 @@ impl World {
         self.tally.torn += self.sending.len() as u64;
         self.refused.extend(self.sending.drain(..).map(|sending| sending.request.id));
         self.readers.clear();
+        (self.lists, self.objects) = (Lists::default(), BTreeSet::new());
         // A disk that is full at the start is another matter.
         self.is_full = false;
         self.sim.disk.set_capacity(None);

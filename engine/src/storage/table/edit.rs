@@ -36,7 +36,7 @@ impl Table {
         Arc::clone(&self.segments.read())
     }
 
-    pub(super) fn segment(&self, segment: SegmentId) -> Option<Arc<TableSegment>> {
+    pub(crate) fn segment(&self, segment: SegmentId) -> Option<Arc<TableSegment>> {
         let segments = self.segments.read();
         let at = segments.binary_search_by_key(&segment, |s| s.segment()).ok()?;
         Some(Arc::clone(&segments[at]))

@@ -129,6 +129,12 @@ impl SegmentDeletions {
         Arc::new(all)
     }
 
+    /// Rows that no reader sees any more.
+    #[must_use]
+    pub fn settled(&self) -> u64 {
+        if self.count() == 0 { 0 } else { self.inner.read().settled.len() }
+    }
+
     /// Nobody reads below `horizon` any more: what was deleted until then needs no timestamp. True:
     /// some deletions keep theirs.
     pub fn settle(&self, horizon: Timestamp) -> bool {
@@ -291,6 +297,12 @@ impl TableSegment {
             *self.key_order.write() = Some(order);
         }
         Ok(())
+    }
+
+    /// Does somebody hold what [`open`](Self::open) gave?
+    pub(crate) fn is_read(&self) -> bool {
+        // One that is kept, one here.
+        self.opened.get().is_some_and(|opened| Arc::strong_count(&opened) > 2)
     }
 
     /// Forgets the footer, and the order of a key; who holds the segment goes on with it.
