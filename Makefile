@@ -58,7 +58,8 @@ differential:
 	cargo build --workspace --all-features
 	cargo run -p glaredb-tests --all-features --bin differential -- --seconds 1200 --seed $(SEED)
 	cargo run -p glaredb-tests --all-features --bin nested -- --seconds 1200 --seed $(SEED) --shrink 1
-	cargo run -p glaredb-tests --all-features --bin changes -- --seconds 1200 --seed $(SEED)
+	cargo run -p glaredb-tests --all-features --bin changes -- --seconds 600 --seed $(SEED)
+	cargo run -p glaredb-tests --all-features --bin changes -- --seconds 600 --seed $(SEED) --rewriting 1
 
 # PostgreSQL's own regression scripts on PostgreSQL 15 and on us (SCRIPTS="int4 join" for some).
 REGRESS := cargo run -p glaredb-tests --all-features --bin pg-regress -- --sources $(HOME)/.cache/glaredb/regress

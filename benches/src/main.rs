@@ -13,6 +13,7 @@ mod lifecycle;
 mod recovery;
 mod report;
 mod rows_out;
+mod segments;
 mod small_statements;
 
 use std::path::PathBuf;
@@ -27,7 +28,8 @@ struct Arguments {
     #[arg(long)]
     glaredb: PathBuf,
     /// Only these: insert, tpcb, simple-update, select, keys, rows-out, analytics-p99, tpch, copy, start,
-    /// recovery, checkpoint, catalog.
+    /// recovery, checkpoint, catalog; of tables in segments: segment-keys, uuids, update-all,
+    /// segment-tpch.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// Rounds of each pgbench measurement, the two servers in turn.
@@ -43,6 +45,9 @@ struct Arguments {
     /// Scale factor of TPC-H.
     #[arg(long, default_value = "1")]
     tpch_scale: String,
+    /// Memory of both engines where TPC-H lies in segments.
+    #[arg(long, default_value = "4GiB")]
+    memory: String,
 }
 
 impl Arguments {
@@ -85,6 +90,18 @@ async fn main() {
     }
     if arguments.wants("catalog") {
         catalog::measure(arguments.rounds, &mut report);
+    }
+    if arguments.wants("segment-keys") {
+        segments::keys(&load, &mut report);
+    }
+    if arguments.wants("uuids") {
+        segments::uuids(&load, &mut report);
+    }
+    if arguments.wants("update-all") {
+        segments::update_all(&mut report);
+    }
+    if arguments.wants("segment-tpch") {
+        segments::tpch(&arguments.tpch_scale, &arguments.memory, &mut report).await;
     }
     report.print();
 }

@@ -116,7 +116,7 @@ fn by_keys(load: &Load, ports: [u16; 2], report: &mut Report) {
 }
 
 /// Transactions per second of both, medians over rounds in which each runs once.
-fn in_turn(load: &Load, ports: [u16; 2], arguments: &[&str]) -> (f64, f64) {
+pub(crate) fn in_turn(load: &Load, ports: [u16; 2], arguments: &[&str]) -> (f64, f64) {
     let mut rates = [Vec::new(), Vec::new()];
     let seconds = load.seconds.to_string();
     for _ in 0..load.rounds {

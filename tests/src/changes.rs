@@ -9,7 +9,7 @@ mod values;
 
 use tokio_postgres::{Client, SimpleQueryMessage};
 
-use crate::{client, differential::Random, peer::Postgres, server::Server};
+use crate::{client, differential::Random, peer::Postgres, rewriting::Rewriting, server::Server};
 use generator::Generator;
 
 /// What a server says to a change.
@@ -47,15 +47,23 @@ pub struct Outcome {
 pub struct Both {
     ours: Client,
     theirs: Client,
+    rewriting: Option<Rewriting>,
     _server: Server,
     _peer: Postgres,
 }
 
 impl Both {
-    pub async fn start() -> Self {
+    /// Ours moves all rows to segments and from there to others, again and again, if `rewriting`.
+    pub async fn start(rewriting: bool) -> Self {
         let (server, peer) = (Server::start(), Postgres::start(&["fsync = off", "jit = off"]));
         let (ours, theirs) = (client::connect(server.port).await, client::connect(peer.port).await);
-        Self { ours, theirs, _server: server, _peer: peer }
+        let rewriting = rewriting.then(|| Rewriting::start(server.port));
+        Self { ours, theirs, rewriting, _server: server, _peer: peer }
+    }
+
+    /// How often all rows were moved. Error: what our server said to that.
+    pub fn stop(self) -> Result<u64, String> {
+        self.rewriting.map_or(Ok(0), Rewriting::stop)
     }
 
     /// Makes the tables of a seed and does up to `count` statements while `more` says so.

@@ -10,6 +10,7 @@ pub mod nested;
 pub mod peer;
 pub mod ports;
 pub mod regression;
+pub mod rewriting;
 pub mod s3;
 pub mod server;
 pub mod slt;

@@ -61,19 +61,22 @@ impl Both {
         Self { ours, theirs, _server: server, _peer: peer }
     }
 
-    /// Makes the tables of a seed.
-    async fn tables(&self, random: &mut Random) {
+    /// Makes the tables of a seed. Of every fourth one ours lie in segments.
+    async fn tables(&self, seed: u64, random: &mut Random) {
         for statement in generator::tables(random) {
             for client in [&self.ours, &self.theirs] {
                 client.batch_execute(&statement).await.expect("the tables are made");
             }
+        }
+        if seed % 4 == 3 {
+            self.ours.batch_execute("vacuum").await.expect("a flush");
         }
     }
 
     /// Makes the tables of a seed and asks up to `count` queries while `more` says so.
     pub async fn seed(&self, seed: u64, count: usize, more: &dyn Fn() -> bool) -> Outcome {
         let mut random = Random::new(seed);
-        self.tables(&mut random).await;
+        self.tables(seed, &mut random).await;
         let mut generator = Generator::new(random);
         let mut outcome = Outcome::default();
         while outcome.asked < count && more() {

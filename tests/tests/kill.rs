@@ -16,6 +16,7 @@ use std::{
 
 use glaredb_tests::{
     client,
+    rewriting::Rewriting,
     server::{Options, Server},
 };
 
@@ -125,6 +126,8 @@ async fn killed_under_load_keeps_what_was_acknowledged() {
     let mut committed = 0;
     for round in 0..rounds {
         let mut tpcb = start_tpcb(server.port);
+        // In every other round rows are moved to segments, and from there to others, meanwhile.
+        let rewriting = (round % 2 == 0).then(|| Rewriting::start(server.port));
         let stop = Arc::new(AtomicBool::new(false));
         let writers: Vec<tokio::task::JoinHandle<()>> = (0..WRITERS)
             .map(|w| tokio::spawn(write(server.port, w, round, record.clone(), stop.clone())))
@@ -149,6 +152,10 @@ async fn killed_under_load_keeps_what_was_acknowledged() {
         stop.store(true, Ordering::Relaxed);
         for writer in writers {
             writer.await.expect("a writer ends");
+        }
+        if let Some(rewriting) = rewriting {
+            // It ends with the server.
+            let _ = rewriting.stop();
         }
         // pgbench may have ended by itself when its connections broke.
         let _ = tpcb.kill();

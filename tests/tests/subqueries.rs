@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use glaredb_tests::nested::Both;
 
+/// One with its tables in memory, one with them in segments.
 const SEEDS: [u64; 2] = [9, 11];
 const COUNT: usize = 250;
 const TIME_MAX: Duration = Duration::from_secs(20);

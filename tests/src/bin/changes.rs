@@ -1,8 +1,9 @@
 //! Does generated INSERTs, UPDATEs and DELETEs on PostgreSQL 15 and on GlareDB and prints what
 //! differs.
 //!
-//! `changes [--seconds N] [--seed S] [--seeds N] [--count N] [--refused 1]`: seeds count up from S, up
-//! to `count` statements each; `--refused 1` prints what we refuse.
+//! `changes [--seconds N] [--seed S] [--seeds N] [--count N] [--refused 1] [--rewriting 1]`: seeds count
+//! up from S, up to `count` statements each; `--refused 1` prints what we refuse; with `--rewriting 1`
+//! all rows are moved to segments meanwhile, and from there to others.
 
 use std::{
     process::ExitCode,
@@ -13,7 +14,7 @@ use glaredb_tests::{changes::Both, differential::option};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let both = Both::start().await;
+    let both = Both::start(option("--rewriting").is_some()).await;
     let first = option("--seed").unwrap_or(1);
     let seeds = option("--seeds").unwrap_or(u64::MAX);
     let count = option("--count").map_or(100, |n| usize::try_from(n).unwrap_or(usize::MAX));
