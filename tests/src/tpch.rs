@@ -113,11 +113,11 @@ pub fn duckdb_answers(folder: &Path, statements: &[&str]) -> BTreeMap<u32, Rows>
 /// A third of the orders with their items: changed, deleted, added, as the benchmark's refresh functions
 /// (section 2.5) and updates would. The same in every dialect.
 pub const REFRESH: [&str; 6] = [
-    "insert into orders select o_orderkey + 100000000, o_custkey, o_orderstatus, o_totalprice, \
+    "insert into orders select o_orderkey + 100000000, o_custkey, o_orderstatus, o_totalprice + 7, \
      o_orderdate, o_orderpriority, o_clerk, o_shippriority, o_comment from orders \
      where o_orderkey % 10 = 7",
     "insert into lineitem select l_orderkey + 100000000, l_partkey, l_suppkey, l_linenumber, \
-     l_quantity, l_extendedprice, l_discount, l_tax, l_returnflag, l_linestatus, l_shipdate, \
+     l_quantity, l_extendedprice + 7, l_discount, l_tax, l_returnflag, l_linestatus, l_shipdate, \
      l_commitdate, l_receiptdate, l_shipinstruct, l_shipmode, l_comment from lineitem \
      where l_orderkey % 10 = 7",
     "delete from lineitem where l_orderkey % 10 = 4",
