@@ -12,7 +12,7 @@ use glaredb_engine::{
         database::{Database, Fatal, OpenOptions},
         objects::{CacheOptions, CacheSize, ObjectFigures, StorageOptions},
         recovery::{OpenError, RecoveryProgress},
-        rewrite::JobReport,
+        rewrite::{JobReport, RewriteOptions},
         segment::ResidentMetrics,
         table::TableSegment,
     },
@@ -39,6 +39,8 @@ pub struct StoreOptions {
     pub cache_disk: CacheSize,
     /// Growth of the log after which a checkpoint is written.
     pub checkpoint_log_bytes: u64,
+    /// Rows move to segments by themselves.
+    pub automatic_flush: bool,
     /// Where objects are.
     pub storage: StorageOptions,
 }
@@ -72,10 +74,13 @@ struct Figures(Arc<Database>);
 
 impl StorageFigures for Figures {
     fn table(&self, storage: TableId) -> Option<TableFigures> {
-        let stats = self.0.table(storage)?.stats();
+        let table = self.0.table(storage)?;
+        let stats = table.stats();
+        let list = table.list();
+        let objects = list.segments().iter().filter_map(|s| Some(s.description().ok()?.bytes));
         Some(TableFigures {
             rows: stats.rows_live,
-            row_bytes: stats.chunk_bytes,
+            row_bytes: stats.chunk_bytes + objects.sum::<u64>(),
             index_bytes: stats.index_bytes,
         })
     }
@@ -130,6 +135,10 @@ impl Store {
             budget_bytes: options.memory.delta,
             checkpoint_log_bytes: options.checkpoint_log_bytes,
             storage: options.storage.clone(),
+            rewrite: RewriteOptions {
+                automatic: options.automatic_flush,
+                ..RewriteOptions::default()
+            },
             cache: Some(CacheOptions {
                 folder: data_dir.join(CACHE_DIRECTORY),
                 memory: options.memory.cache,

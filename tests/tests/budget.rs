@@ -18,7 +18,14 @@ const RESIDENT_BYTES_MAX: u64 = 2 * LIMIT_BYTES + (192 << 20);
 /// Rows per commit, each of about 1 kB.
 const ROWS: i64 = 1_000;
 
+/// With nothing but memory to go to.
 fn options() -> Options {
+    let mut options = with_flush();
+    options.arguments.push("--no-automatic-flush".to_owned());
+    options
+}
+
+fn with_flush() -> Options {
     let limit = format!("{}MiB", LIMIT_BYTES >> 20);
     Options {
         arguments: ["--memory-limit", &limit, "--checkpoint-log-size", "64MiB"]
@@ -131,4 +138,41 @@ async fn a_full_delta_slows_then_refuses_and_comes_back() {
     check_resident(&server, "after TRUNCATE");
     let server = server.kill_and_restart();
     assert_eq!(server.psql("select * from t").as_deref(), Ok("1|one\n"));
+}
+
+/// What jobs need beside that: rows of their inputs, an open row group, and what the allocator keeps of it.
+const JOB_BYTES_MAX: u64 = 448 << 20;
+
+/// Six times the memory for changes, which without flush is full after a sixth of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_than_fits_goes_to_segments() {
+    const BATCHES: i64 = 450;
+    let server = Server::start_with(with_flush());
+    let client = server.connect().await;
+    client.batch_execute("create table t (k bigint primary key, filler text)").await.expect("t");
+    for batch in 0..BATCHES {
+        let (first, last) = (batch * ROWS, (batch + 1) * ROWS - 1);
+        let insert = format!(
+            "insert into t select k, repeat(chr((97 + k % 26)::int), 1000) \
+             from generate_series({first}, {last}) as s(k)"
+        );
+        client.batch_execute(&insert).await.unwrap_or_else(|e| panic!("batch {batch}: {e:?}"));
+        let resident = server.resident_bytes();
+        assert!(
+            resident < RESIDENT_BYTES_MAX + JOB_BYTES_MAX,
+            "batch {batch}: {} MiB resident",
+            resident >> 20
+        );
+    }
+    println!("in the end {} MiB resident", server.resident_bytes() >> 20);
+    assert!(server.metric("glaredb_segments") > 0.0);
+    let sum =
+        "select count(*)::text || ' ' || sum(k)::text || ' ' || sum(length(filler))::text from t";
+    let rows = BATCHES * ROWS;
+    let expected = format!("{rows} {} {}", rows * (rows - 1) / 2, rows * 1000);
+    assert_eq!(server.psql(sum).expect("a query").trim(), expected);
+    let mut server = server;
+    server.kill();
+    let server = server.start_again(with_flush());
+    assert_eq!(server.psql(sum).expect("a query").trim(), expected);
 }

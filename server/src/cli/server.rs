@@ -40,6 +40,9 @@ pub(crate) struct ServerArguments {
     /// machine's, or of its control group's.
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     memory_limit: Option<u64>,
+    /// Rows go to objects only when VACUUM asks for it: all changes have to fit in memory until then.
+    #[arg(long)]
+    no_automatic_flush: bool,
     /// Memory, of that for objects, for blocks of them as they are stored; 0: none. Without it, a tenth
     /// of --memory-limit if they are reached over a network.
     #[arg(long, value_name = "SIZE", value_parser = parse_cache_memory)]
@@ -98,6 +101,7 @@ pub(crate) fn run(arguments: ServerArguments) -> ExitCode {
         store: StoreOptions {
             memory,
             cache_disk,
+            automatic_flush: !arguments.no_automatic_flush,
             checkpoint_log_bytes: arguments.checkpoint_log_size,
             storage,
         },

@@ -92,7 +92,7 @@ async fn the_process_may_fail_at_any_step_of_commit_and_checkpoint() {
             eprintln!("{when}");
             let folder = tempfile::tempdir().expect("a folder");
             let mut server = Server::spawn(folder.path(), &[], &when);
-            server.line_with("ready");
+            server.line_with("ready: psql");
             let known = work(&server).await;
             let failed_commit = !known.unknown.is_empty();
             // A failure of a commit, and a panic of a thread of the node, stop the node; a checkpoint

@@ -27,7 +27,7 @@ async fn a_panic_of_any_thread_of_the_node_stops_it() {
             _ => points.replace("off", "2*off->panic(injected)"),
         };
         let mut server = Server::spawn(folder.path(), &[], &points);
-        server.line_with("ready");
+        server.line_with("ready: psql");
         if !statement.is_empty() {
             let (client, _connection) = server.connect().await;
             while client.batch_execute(statement).await.is_ok() {}

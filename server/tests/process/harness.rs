@@ -26,7 +26,7 @@ impl Server {
     /// Starts and waits until it says that it is ready.
     pub(crate) fn start(data_dir: &Path, arguments: &[&str]) -> Self {
         let server = Self::spawn(data_dir, arguments, "");
-        server.line_with("ready");
+        server.line_with("ready: psql");
         server
     }
 
@@ -40,7 +40,7 @@ impl Server {
         let mut shell = Command::new("sh");
         shell.args(["-c", &format!("ulimit -n {files} && exec \"$0\" \"$@\""), GLAREDB]);
         let server = Self::spawn_by(&mut shell, data_dir, &[], "");
-        server.line_with("ready");
+        server.line_with("ready: psql");
         server
     }
 

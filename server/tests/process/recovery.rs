@@ -72,7 +72,7 @@ async fn a_second_signal_does_not_wait_for_the_last_checkpoint() {
     let folder = tempfile::tempdir().expect("a folder");
     fill(folder.path()).await;
     let mut server = Server::spawn(folder.path(), &[], "checkpoint::object::before=pause");
-    server.line_with("ready");
+    server.line_with("ready: psql");
     server.signal(Signal::TERM);
     server.line_with("stopping");
     assert!(server.is_running(), "it writes its checkpoint");

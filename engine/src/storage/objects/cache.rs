@@ -43,7 +43,8 @@ use super::{
 };
 use blocks::{BlockKey, Blocks, Found};
 
-/// Bytes of a block. Measured: `docs/decisions` has the numbers.
+/// Bytes of a block: so large that the disk cache finds them again fast after a restart, so small that a
+/// read by key does not fetch much that nobody wants. A judgement, not measured yet.
 pub const BLOCK_BYTES: u64 = 512 << 10;
 
 /// Blocks fetched by one request at most: 8 MiB, what a store gives in one piece.

@@ -86,8 +86,8 @@ pub struct RewriteOptions {
 impl Default for RewriteOptions {
     fn default() -> Self {
         Self {
-            automatic: false,
-            by_vacuum: false,
+            automatic: true,
+            by_vacuum: true,
             flush_bytes: 64 << 20,
             job_rows_max: 16 << 20,
             flush_bytes_max: 128 << 20,

@@ -82,7 +82,7 @@ pub(in crate::storage) async fn orphans(
 /// All objects that a list, or the checkpoint, names; and those that were removed and may still be read.
 fn named(site: &Site, current: Option<&Current>) -> Result<HashSet<ObjectName>, StorageError> {
     let mut names = HashSet::new();
-    // Removed ones first: what an edit takes out meanwhile is in either.
+    // The lists first: what an edit takes out meanwhile is among the removed ones then.
     for table in site.state.tables() {
         for segment in table.segments().iter() {
             names.insert(segment.description()?.name.clone());
