@@ -322,6 +322,11 @@ impl Store {
             ),
             ("delta_budget_bytes", "Limit of that memory.", numbers.budget_bytes as f64),
             (
+                "query_memory_bytes",
+                "Memory that running queries hold.",
+                self.engine.query_memory_held() as f64,
+            ),
+            (
                 "query_memory_limit_bytes",
                 "Memory that all running queries share.",
                 self.memory.queries as f64,

@@ -9,7 +9,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::{duck::venv, ports::free_port};
+use crate::{duck::venv, ports::free_port, server::Options};
 
 pub mod proxy;
 
@@ -96,6 +96,26 @@ impl S3Server {
 
     fn log_text(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+}
+
+/// How our server is told to use an S3 server: by flags, but for the keys, which are in the environment.
+#[must_use]
+pub fn options(endpoint: &str, storage: Option<&str>) -> Options {
+    let mut arguments =
+        vec!["--s3-endpoint".to_owned(), endpoint.to_owned(), "--storage-timeout=20".to_owned()];
+    if let Some(storage) = storage {
+        arguments.extend(["--storage".to_owned(), storage.to_owned()]);
+    }
+    let environment = [
+        ("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID),
+        ("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY),
+        ("AWS_REGION", "us-east-1"),
+    ];
+    Options {
+        arguments,
+        environment: environment.map(|(k, v)| (k.to_owned(), v.to_owned())).into(),
+        wrapper: Vec::new(),
     }
 }
 

@@ -8,7 +8,7 @@ use glaredb_engine::storage::objects::{
 };
 use glaredb_tests::{
     s3::{
-        ACCESS_KEY_ID, BUCKET, S3Kind, S3Server, SECRET_ACCESS_KEY,
+        ACCESS_KEY_ID, BUCKET, S3Kind, S3Server, SECRET_ACCESS_KEY, options,
         proxy::{Behaviour, Proxy},
     },
     server::{Options, Server},
@@ -29,25 +29,6 @@ fn remote(endpoint: String, prefix: &str) -> RemoteObjects {
     };
     let location = location.expect("a bucket's URL").expect("valid");
     location.connect("", &s3, Limits::default(), Arc::new(SystemRandom)).expect("valid options")
-}
-
-/// By flags, but for the keys: those are in the environment.
-fn options(endpoint: &str, storage: Option<&str>) -> Options {
-    let mut arguments =
-        vec!["--s3-endpoint".to_owned(), endpoint.to_owned(), "--storage-timeout=20".to_owned()];
-    if let Some(storage) = storage {
-        arguments.extend(["--storage".to_owned(), storage.to_owned()]);
-    }
-    let environment = [
-        ("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID),
-        ("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY),
-        ("AWS_REGION", "us-east-1"),
-    ];
-    Options {
-        arguments,
-        environment: environment.map(|(k, v)| (k.to_owned(), v.to_owned())).into(),
-        wrapper: Vec::new(),
-    }
 }
 
 fn sum(server: &Server) -> String {

@@ -1,7 +1,12 @@
 //! TPC-H at scale 0.1 through COPY: the 22 answers equal DuckDB's on the same files, in whatever form
 //! the rows are kept, after changes, and after a kill and a restart.
 
-use glaredb_tests::{duck, server::Server, tpch};
+use glaredb_tests::{
+    duck,
+    s3::{BUCKET, S3Kind, S3Server, options},
+    server::Server,
+    tpch,
+};
 
 async fn compare(
     server: &Server,
@@ -52,4 +57,32 @@ async fn answers_equal_duckdb() {
     compare(&server, &changed, "after a compaction").await;
     let server = server.kill_and_restart();
     compare(&server, &changed, "after changes, kill -9 and restart").await;
+}
+
+/// With its tables in a bucket, warm, and cold after a restart.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_equal_duckdb_from_s3() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    duck::tpch_files(folder.path(), "0.02", "csv");
+    let changed = tpch::duckdb_answers(folder.path(), &tpch::REFRESH);
+    let s3 = S3Server::start(S3Kind::Weed);
+    let storage = format!("s3://{BUCKET}/tpch");
+    let mut server = Server::start_with(options(&s3.endpoint(), Some(&storage)));
+    tpch::load(&server.connect().await, folder.path()).await;
+    server.psql("vacuum").expect("a flush");
+    for statement in tpch::REFRESH {
+        server.psql(statement).expect(statement);
+    }
+    server.psql("vacuum").expect("a flush");
+    compare(&server, &changed, "after changes and a flush").await;
+    server.kill();
+    let mut server = server.start_again(options(&s3.endpoint(), None));
+    compare(&server, &changed, "after kill -9 and restart").await;
+    server.psql("vacuum full").expect("a compaction");
+    compare(&server, &changed, "after a compaction").await;
+    let segments = "select count(*) from glare_catalog.segments where deleted_rows = 0";
+    assert_eq!(server.psql(segments).expect("a query").trim(), "8");
+    server.kill();
+    let server = server.start_again(options(&s3.endpoint(), None));
+    compare(&server, &changed, "after a compaction, kill -9 and restart").await;
 }

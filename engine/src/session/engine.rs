@@ -248,6 +248,12 @@ impl Engine {
     }
 
     /// The memory all queries share.
+    /// Bytes that running queries hold.
+    #[must_use]
+    pub fn query_memory_held(&self) -> usize {
+        self.memory_pool().reserved()
+    }
+
     pub(super) fn memory_pool(&self) -> Arc<dyn MemoryPool> {
         Arc::clone(&self.template.runtime_env().memory_pool)
     }
