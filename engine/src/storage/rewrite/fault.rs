@@ -1,7 +1,6 @@
 //! Points where tests cut a job short (feature `failpoints`).
 
 use super::RewriteError;
-use crate::storage::StorageError;
 
 /// All fail points of jobs, in the order in which one meets them.
 pub const FAIL_POINTS: &[&str] = &[
@@ -25,7 +24,7 @@ pub const FAIL_POINTS: &[&str] = &[
 pub(super) fn fault(point: &str) -> Result<(), RewriteError> {
     fail::fail_point!(point, |argument: Option<String>| {
         let reason = argument.unwrap_or_else(|| "injected".to_owned());
-        Err(StorageError::Invalid(format!("{point}: {reason}")).into())
+        Err(crate::storage::StorageError::Invalid(format!("{point}: {reason}")).into())
     });
     // Without the feature the macro is nothing.
     let _ = point;

@@ -109,10 +109,18 @@ pub(super) fn compaction(
     options: &RewriteOptions,
     effort: Effort,
 ) -> Option<Vec<SegmentId>> {
-    let picked = sorted_otherwise(candidates, order)
-        .or_else(|| mostly_dead(candidates, effort))
-        .or_else(|| overlapping(candidates, options, effort))
-        .or_else(|| small(candidates, options, effort))?;
+    let picked = sorted_otherwise(candidates, order);
+    let picked = match effort {
+        Effort::Lazy => picked
+            .or_else(|| mostly_dead(candidates, DEAD_PERCENT))
+            .or_else(|| overlapping(candidates, options))
+            .or_else(|| small(candidates, options, SMALL_MANY)),
+        // What is merged loses its dead rows too.
+        Effort::Full => picked
+            .or_else(|| entangled(candidates, options))
+            .or_else(|| mostly_dead(candidates, 0))
+            .or_else(|| small(candidates, options, 2)),
+    }?;
     let mut inputs: Vec<SegmentId> = picked.into_iter().map(|c| c.source).collect();
     inputs.sort_unstable();
     Some(inputs)
@@ -125,28 +133,42 @@ fn sorted_otherwise<'a>(
     candidates.iter().find(|c| c.meta.sort_order != *order).map(|c| vec![c])
 }
 
-fn mostly_dead(candidates: &[Candidate], effort: Effort) -> Option<Vec<&Candidate>> {
-    let percent = match effort {
-        Effort::Lazy => DEAD_PERCENT,
-        Effort::Full => 0,
-    };
+/// `percent`: of its rows at least.
+fn mostly_dead(candidates: &[Candidate], percent: u64) -> Option<Vec<&Candidate>> {
     let worth = candidates.iter().filter(|c| c.dead > 0 && c.dead * 100 >= c.rows * percent);
     // The share of dead rows, without fractions.
     worth.max_by_key(|c| c.dead * 1_000 / c.rows.max(1)).map(|c| vec![c])
 }
 
+/// The first of those that reach into one another, in the order of the keys, as many as fit a job. What
+/// is written of them overlaps the others only where these begin: so the next job goes on from there, and
+/// of segments that overlap a little each row is written about once.
+fn entangled<'a>(
+    candidates: &'a [Candidate],
+    options: &RewriteOptions,
+) -> Option<Vec<&'a Candidate>> {
+    let mut sorted: Vec<&Candidate> = candidates.iter().collect();
+    sorted.sort_by(|a, b| a.meta.keys.0.cmp(&b.meta.keys.0).then(a.source.cmp(&b.source)));
+    let first = sorted.windows(2).position(|two| two[0].meta.keys.1 >= two[1].meta.keys.0)?;
+    let mut last = &sorted[first].meta.keys.1;
+    let mut rows = 0;
+    let together = sorted[first..].iter().take_while(|candidate| {
+        let reaches = candidate.meta.keys.0 <= *last;
+        last = last.max(&candidate.meta.keys.1);
+        rows += candidate.rows;
+        reaches && rows <= options.job_rows_max
+    });
+    let count = together.count().clamp(2, INPUTS_MAX);
+    Some(sorted[first..first + count].to_vec())
+}
+
 fn overlapping<'a>(
     candidates: &'a [Candidate],
     options: &RewriteOptions,
-    effort: Effort,
 ) -> Option<Vec<&'a Candidate>> {
     let over = deepest(candidates);
     let runs = over.len();
-    let many = match effort {
-        Effort::Lazy => RUNS_MANY,
-        Effort::Full => 2,
-    };
-    if runs < many {
+    if runs < RUNS_MANY {
         return None;
     }
     let over = by_density(candidates, over);
@@ -160,9 +182,9 @@ fn overlapping<'a>(
         from..from + same.count().min(INPUTS_MAX)
     };
     let most = (0..runs).rev().map(alike).max_by_key(ExactSizeIterator::len)?;
-    let picked = if effort == Effort::Lazy && most.len() >= ALIKE_MIN {
+    let picked = if most.len() >= ALIKE_MIN {
         &over[most]
-    } else if effort == Effort::Full || runs >= RUNS_TOO_MANY {
+    } else if runs >= RUNS_TOO_MANY {
         // The widest first, which lie over the most others.
         let mut rows = 0;
         let fit = over.iter().take_while(|(_, candidate)| {
@@ -195,16 +217,12 @@ fn by_density<'a>(candidates: &[Candidate], over: Vec<&'a Candidate>) -> Vec<(u6
 fn small<'a>(
     candidates: &'a [Candidate],
     options: &RewriteOptions,
-    effort: Effort,
+    many: usize,
 ) -> Option<Vec<&'a Candidate>> {
     let small_rows = (u64::from(options.segment_rows_max) / SMALL_FACTOR).max(2);
     let small_bytes = options.segment_bytes_max / SMALL_FACTOR;
     let is_small = |c: &&Candidate| c.rows < small_rows && c.meta.bytes < small_bytes;
     let mut small: Vec<&Candidate> = candidates.iter().filter(is_small).collect();
-    let many = match effort {
-        Effort::Lazy => SMALL_MANY,
-        Effort::Full => 2,
-    };
     if small.len() < many {
         return None;
     }

@@ -63,6 +63,17 @@ impl Model {
         runs
     }
 
+    /// All that can be done.
+    fn compact(&mut self, options: &RewriteOptions) {
+        for job in 0.. {
+            assert!(job < 200, "it comes to no end");
+            let candidates = self.candidates();
+            let inputs = compaction(&candidates, &SortOrder::RowId, options, Effort::Full);
+            let Some(inputs) = inputs else { break };
+            self.merge(&inputs, options);
+        }
+    }
+
     fn write_amplification(&self) -> f64 {
         (self.flushed + self.written) as f64 / self.flushed as f64
     }
@@ -125,14 +136,37 @@ fn all_that_can_be_is_done_when_it_is_asked_for() {
     for _ in 0..30 {
         model.add(random(&mut seeded, 20));
     }
-    for job in 0.. {
-        assert!(job < 200, "it comes to no end");
-        let candidates = model.candidates();
-        let inputs = compaction(&candidates, &SortOrder::RowId, &options, Effort::Full);
-        let Some(inputs) = inputs else { break };
-        model.merge(&inputs, &options);
-    }
+    model.compact(&options);
     assert_eq!(deepest(&model.candidates()).len(), 1);
+}
+
+/// Each row of a table in the order of its key, whose segments reach into their neighbours a little (rows
+/// of one load lie in one chunk with those of the next), is written about once.
+#[test]
+fn neighbours_that_overlap_are_merged_in_one_go() {
+    let options = RewriteOptions::default();
+    let mut model = Model::default();
+    for n in 0..50 {
+        let own = (n * 13..n * 13 + 13).map(|key| 2 * key);
+        model.add(own.chain([2 * (n + 1) * 13 + 3]).collect());
+    }
+    let rows: usize = model.segments.values().map(Vec::len).sum();
+    model.compact(&options);
+    assert_eq!(deepest(&model.candidates()).len(), 1);
+    assert!(model.written <= rows as u64 * 5 / 4, "{} of {rows}", model.written);
+}
+
+/// Rows in random order, more than a job takes.
+#[test]
+fn wide_segments_are_merged_a_few_times() {
+    let (options, mut seeded) = (RewriteOptions::default(), Seeded(7));
+    let mut model = Model::default();
+    for _ in 0..60 {
+        model.add(random(&mut seeded, 20));
+    }
+    model.compact(&options);
+    assert_eq!(deepest(&model.candidates()).len(), 1);
+    assert!(model.written <= 60 * 20 * 4, "{}", model.written);
 }
 
 #[test]
