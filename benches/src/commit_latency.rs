@@ -156,7 +156,8 @@ fn of_inserts(port: u16) -> Duration {
     p99(port, 10, &["-f", &script.to_string_lossy()]).0
 }
 
-fn of_tpcb(port: u16, seconds: u32) -> (Duration, f64) {
+/// The same of TPC-B.
+pub(crate) fn of_tpcb(port: u16, seconds: u32) -> (Duration, f64) {
     p99(port, seconds, &["-b", "tpcb-like", "--max-tries=10000"])
 }
 

@@ -2,21 +2,27 @@
 //!
 //! ```text
 //! glaredb-benches --glaredb PATH [--only NAME,…] [--rounds N] [--seconds N] [--filled DIR]
+//!                 [--tpch-scale N] [--tpcb-scale N] [--memory 4GiB] [--no-peer]
+//!                 [--stream-limit SECONDS]
 //! ```
 //! Every measurement prints as it ends; the table at the end is markdown, with the ratio that the
 //! project promises and the latency of a bare fdatasync beside it.
 
 mod analytics;
+mod beside;
 mod catalog;
 mod commit_latency;
+mod copying;
 mod lifecycle;
 mod recovery;
+mod remote;
 mod report;
 mod rows_out;
 mod segments;
 mod small_statements;
+mod statements;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::Parser;
 use report::Report;
@@ -29,7 +35,8 @@ struct Arguments {
     glaredb: PathBuf,
     /// Only these: insert, tpcb, simple-update, select, keys, rows-out, analytics-p99, tpch, copy, start,
     /// recovery, checkpoint, catalog; of tables in segments: segment-keys, uuids, update-all,
-    /// segment-tpch.
+    /// segment-tpch, select-only-compacted (of segment-keys what only reads), jobs-beside, copy-segments,
+    /// stream-beside, s3-tpch.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// Rounds of each pgbench measurement, the two servers in turn.
@@ -45,9 +52,18 @@ struct Arguments {
     /// Scale factor of TPC-H.
     #[arg(long, default_value = "1")]
     tpch_scale: String,
+    /// Scale factor of pgbench's tables that lie in segments.
+    #[arg(long, default_value_t = 50)]
+    tpcb_scale: u32,
     /// Memory of both engines where TPC-H lies in segments.
     #[arg(long, default_value = "4GiB")]
     memory: String,
+    /// Without DuckDB where TPC-H lies in segments: for more data than there is space for twice.
+    #[arg(long)]
+    no_peer: bool,
+    /// Seconds after which a stream of TPC-H beside TPC-B counts as that long.
+    #[arg(long, default_value_t = 600)]
+    stream_limit: u64,
 }
 
 impl Arguments {
@@ -64,7 +80,8 @@ async fn main() {
 
     let mut report = Report::default();
     report.note("fdatasync of one 8 KiB write", &report::fdatasync_latency());
-    let load = small_statements::Load { rounds: arguments.rounds, seconds: arguments.seconds };
+    let Arguments { rounds, seconds, tpcb_scale: scale, .. } = arguments;
+    let load = small_statements::Load { rounds, seconds, scale };
     if ["insert", "tpcb", "simple-update", "select", "keys"]
         .iter()
         .any(|name| arguments.wants(name))
@@ -91,17 +108,38 @@ async fn main() {
     if arguments.wants("catalog") {
         catalog::measure(arguments.rounds, &mut report);
     }
+    in_segments(&arguments, &load, &mut report).await;
+    report.print();
+}
+
+/// Of tables that lie in segments.
+async fn in_segments(arguments: &Arguments, load: &small_statements::Load, report: &mut Report) {
+    let (scale, memory) = (&arguments.tpch_scale, &arguments.memory);
     if arguments.wants("segment-keys") {
-        segments::keys(&load, &mut report);
+        segments::keys(load, true, report);
+    } else if arguments.wants("select-only-compacted") {
+        segments::keys(load, false, report);
     }
     if arguments.wants("uuids") {
-        segments::uuids(&load, &mut report);
+        segments::uuids(load, report);
     }
     if arguments.wants("update-all") {
-        segments::update_all(&mut report);
+        segments::update_all(report);
+    }
+    if arguments.wants("jobs-beside") {
+        beside::jobs(load, report);
+    }
+    if arguments.wants("copy-segments") {
+        copying::lineitem(load.rounds, scale, memory, report);
     }
     if arguments.wants("segment-tpch") {
-        segments::tpch(&arguments.tpch_scale, &arguments.memory, &mut report).await;
+        segments::tpch(scale, memory, !arguments.no_peer, report).await;
     }
-    report.print();
+    if arguments.wants("stream-beside") {
+        let limit = Duration::from_secs(arguments.stream_limit);
+        beside::stream(load, scale, limit, report).await;
+    }
+    if arguments.wants("s3-tpch") {
+        remote::tpch(scale, memory, report).await;
+    }
 }

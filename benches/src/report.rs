@@ -60,6 +60,30 @@ impl Report {
         });
     }
 
+    /// Memory of ours, with the most it may be, in bytes.
+    pub(crate) fn memory(&mut self, what: &str, ours: u64, most: u64) {
+        self.push(Row {
+            what: what.into(),
+            ours: format!("{} MiB", ours >> 20),
+            peer: "—".into(),
+            ratio: "—".into(),
+            promised: format!("≤ {} MiB", most >> 20),
+            kept: ours <= most,
+        });
+    }
+
+    /// A number of ours, with the most it may be.
+    pub(crate) fn count(&mut self, what: &str, ours: u64, most: u64) {
+        self.push(Row {
+            what: what.into(),
+            ours: ours.to_string(),
+            peer: "—".into(),
+            ratio: "—".into(),
+            promised: format!("≤ {most}"),
+            kept: ours <= most,
+        });
+    }
+
     /// Something worth knowing beside the table.
     pub(crate) fn note(&mut self, what: &str, text: &str) {
         println!("{what}: {text}");

@@ -1,7 +1,7 @@
 //! Tables that lie in segments: TPC-H, point reads, inserts and updates beside flush and compaction.
 
 use std::{
-    path::Path,
+    collections::BTreeMap,
     time::{Duration, Instant},
 };
 
@@ -13,45 +13,61 @@ use glaredb_tests::{
 };
 
 use crate::{
+    copying::segments,
     report::Report,
     small_statements::{Load, POSTGRES_SETTINGS, in_turn},
+    statements::{bytes_of, compact, drop_page_cache, load_tpch, psql, timed},
 };
 
 /// Rows at which inserts of random keys are measured: without and with a large table behind them.
 const UUID_MILLIONS: [u32; 2] = [1, 10];
 
-/// Runs a statement on a server, by psql.
-fn psql(port: u16, sql: &str) {
-    client::psql(port, "postgres", &["-q", "-X", "-v", "ON_ERROR_STOP=1", "-c", sql])
-        .unwrap_or_else(|e| panic!("{sql}: {e}"));
-}
+/// Most requests of a key that is read cold.
+const COLD_REQUESTS_MAX: u64 = 3;
 
-fn timed(port: u16, sql: &str) -> Duration {
-    let begin = Instant::now();
-    psql(port, sql);
-    begin.elapsed()
-}
-
-/// Point reads of flushed and compacted rows, pgbench's scale 50.
-pub(crate) fn keys(load: &Load, report: &mut Report) {
+/// Point reads of flushed and compacted rows of pgbench; if asked for, changes of them.
+pub(crate) fn keys(load: &Load, with_changes: bool, report: &mut Report) {
     let ours = Server::start();
     let peer = Postgres::start(&POSTGRES_SETTINGS);
-    for port in [ours.port, peer.port] {
-        client::pgbench(port, &["-i", "-q", "-s", "50"]).expect("pgbench -i");
+    let (ports, scale) = ([ours.port, peer.port], load.scale);
+    for port in ports {
+        client::pgbench(port, &["-i", "-q", "-s", &scale.to_string()]).expect("pgbench -i");
     }
     psql(ours.port, "vacuum full");
-    let (a, b) = in_turn(load, [ours.port, peer.port], &["-n", "-M", "prepared", "-S"]);
-    report.rate("select-only scale 50 in segments, 8 clients, prepared", "tps", a, b, 0.7);
+    report.note(&format!("pgbench scale {scale}"), &segments(&ours));
+    let accounts = "select sum(rows) from glare_catalog.segments \
+                    where table_name = 'pgbench_accounts'";
+    let in_segments = ours.psql(accounts).unwrap_or_else(|e| panic!("{accounts}: {e}"));
+    assert_eq!(in_segments.trim(), (scale * 100_000).to_string(), "accounts in segments");
+    // Warm is what has been read before.
+    let select = ["-n", "-M", "prepared", "-S"];
+    in_turn(&Load { rounds: 1, ..*load }, ports, &select);
+    let before = reads(&ours);
+    let (a, b) = in_turn(load, ports, &select);
+    let what = format!("select-only scale {scale} in segments, 8 clients, prepared");
+    report.rate(&what, "tps", a, b, 0.7);
+    report.count("requests of these, warm", reads(&ours) - before, 0);
     let ours = ours.kill_and_restart();
-    let cold = client::psql(
-        ours.port,
-        "postgres",
-        &["-At", "-c", "explain analyze select abalance from pgbench_accounts where aid = 4000000"],
-    );
-    report.note("cold read of a key", &cold.unwrap_or_else(|e| panic!("EXPLAIN ANALYZE: {e}")));
-    let (tpcb, peer_tpcb) =
-        in_turn(load, [ours.port, peer.port], &["-n", "-M", "prepared", "-b", "tpcb-like"]);
-    report.rate("TPC-B scale 50 in segments, 8 clients, prepared", "tps", tpcb, peer_tpcb, 0.7);
+    let select = format!("select abalance from pgbench_accounts where aid = {}", scale * 80_000);
+    drop_page_cache();
+    let (before, begin) = (reads(&ours), Instant::now());
+    ours.psql(&select).unwrap_or_else(|e| panic!("{select}: {e}"));
+    let (requests, taken) = (reads(&ours) - before, begin.elapsed());
+    report.count("requests of a cold read of a key", requests, COLD_REQUESTS_MAX);
+    report.note("cold read of a key, with a connection", &format!("{taken:?}"));
+    if with_changes {
+        let arguments = ["-n", "-M", "prepared", "-b", "tpcb-like"];
+        let (tpcb, theirs) = in_turn(load, [ours.port, peer.port], &arguments);
+        let what = format!("TPC-B scale {scale} in segments, 8 clients, prepared");
+        report.rate(&what, "tps", tpcb, theirs, 0.7);
+    }
+}
+
+/// Requests for parts of objects since the start.
+fn reads(server: &Server) -> u64 {
+    let sql = "select sum(requests) from glare_catalog.requests where kind in ('get', 'head')";
+    let text = server.psql(sql).unwrap_or_else(|e| panic!("{sql}: {e}"));
+    text.trim().parse().unwrap_or_else(|_| panic!("{text} is no number"))
 }
 
 /// Inserts of random keys into a table with many of them.
@@ -115,23 +131,22 @@ pub(crate) fn update_all(report: &mut Report) {
 }
 
 /// TPC-H from segments, against DuckDB on Parquet files of the same data with the same memory and
-/// threads: cold, with a new process and nothing in the page cache, and the third run.
-pub(crate) async fn tpch(scale: &str, memory: &str, report: &mut Report) {
-    let folder = tempfile::tempdir().expect("a temporary folder");
+/// threads: cold, with a new process and nothing in the page cache, and the third run. Without a peer only
+/// its own times: of more data than there is space for twice.
+pub(crate) async fn tpch(scale: &str, memory: &str, with_peer: bool, report: &mut Report) {
     let limit =
         || Options { arguments: vec![format!("--memory-limit={memory}")], ..Options::default() };
     let mut ours = Server::start_with(limit());
-    load(&ours, scale, folder.path()).await;
-    let parquet = folder.path().join("parquet");
-    duck::tpch_files(&parquet, scale, "parquet");
-    let text = duck::python(
-        "tpch_time.py",
-        &[&parquet.to_string_lossy(), "2", "3", &memory.replace("GiB", "GB")],
-    );
-    let theirs: std::collections::BTreeMap<String, [f64; 2]> =
-        serde_json::from_str(&text).expect("tpch_time.py prints JSON");
-    let mut totals = [[0.0; 2]; 2];
-    let mut lines = Vec::new();
+    let begin = Instant::now();
+    load_tpch(ours.port, scale, None).await;
+    let loaded = begin.elapsed();
+    compact(ours.port);
+    let what = format!("TPC-H SF{scale} loaded in {loaded:.0?}, compacted in");
+    report.note(&what, &format!("{:.0?}: {}", begin.elapsed() - loaded, segments(&ours)));
+    let what = format!("peak resident memory in loading and compacting TPC-H SF{scale}");
+    report.memory(&what, ours.peak_resident_bytes(), bytes_of(memory));
+    let theirs = with_peer.then(|| duckdb(scale, memory));
+    let (mut totals, mut peak, mut lines) = ([[0.0; 2]; 2], 0, Vec::new());
     for (number, query) in tpch::queries() {
         ours.kill();
         ours = ours.start_again(limit());
@@ -143,51 +158,40 @@ pub(crate) async fn tpch(scale: &str, memory: &str, report: &mut Report) {
             tpch::ask(&session, &query).await.unwrap_or_else(|e| panic!("Q{number}: {e:?}"));
             times.push(begin.elapsed().as_secs_f64());
         }
-        let (mine, other) = ([times[0], times[2]], theirs[&number.to_string()]);
+        peak = peak.max(ours.peak_resident_bytes());
+        let mine = [times[0], times[2]];
+        let other = theirs.as_ref().map(|theirs| theirs[&number.to_string()]);
         for n in 0..2 {
             totals[0][n] += mine[n];
-            totals[1][n] += other[n];
+            totals[1][n] += other.map_or(0.0, |other| other[n]);
         }
-        lines.push(format!(
-            "Q{number} {:.2}/{:.2} s cold ({:.1}), {:.2}/{:.2} s warm ({:.1})",
-            mine[0],
-            other[0],
-            mine[0] / other[0],
-            mine[1],
-            other[1],
-            mine[1] / other[1]
-        ));
+        let text = |n: usize| match other {
+            Some(other) => format!("{:.2}/{:.2} s ({:.1})", mine[n], other[n], mine[n] / other[n]),
+            None => format!("{:.2} s", mine[n]),
+        };
+        lines.push(format!("Q{number} {} cold, {} warm", text(0), text(1)));
+        println!("{}", lines[lines.len() - 1]);
     }
     for (n, what, most) in [(0, "cold", 2.0), (1, "warm", 1.3)] {
-        report.duration(
-            &format!("TPC-H SF{scale} in segments, {memory}, {what}, against DuckDB on Parquet"),
-            Duration::from_secs_f64(totals[0][n]),
-            Duration::from_secs_f64(totals[1][n]),
-            most,
-        );
+        let [mine, other] = [totals[0][n], totals[1][n]].map(Duration::from_secs_f64);
+        let what = format!("TPC-H SF{scale} in segments, {memory}, {what}");
+        match theirs {
+            Some(_) => {
+                report.duration(&format!("{what}, against DuckDB on Parquet"), mine, other, most);
+            }
+            None => report.note(&what, &format!("{:.1} s", mine.as_secs_f64())),
+        }
     }
-    report.note("TPC-H in segments, ours/DuckDB", &lines.join(", "));
+    let what = format!("peak resident memory in a query of TPC-H SF{scale}");
+    report.memory(&what, peak, bytes_of(memory));
+    report.note("TPC-H in segments, ours/DuckDB", &lines.join("; "));
 }
 
-/// Loads TPC-H table by table, so that no two csv files are there at once, and compacts.
-async fn load(server: &Server, scale: &str, folder: &Path) {
-    let session = server.connect().await;
-    tpch::create_tables(&session).await;
-    duck::tpch_files(folder, scale, "csv");
-    for (table, _) in tpch::TABLES {
-        let file = folder.join(format!("{table}.csv"));
-        psql(
-            server.port,
-            &format!("\\copy {table} from '{}' with (format csv, header)", file.display()),
-        );
-        std::fs::remove_file(file).expect("a file of ours");
-    }
-    session.batch_execute("vacuum full; analyze").await.expect("a compaction");
-}
-
-/// As root only; without it a cold query is one of a new process.
-fn drop_page_cache() {
-    if let Err(error) = std::fs::write("/proc/sys/vm/drop_caches", "1") {
-        eprintln!("the page cache stays: {error}");
-    }
+/// Seconds of DuckDB's first and third run of each query, two threads.
+fn duckdb(scale: &str, memory: &str) -> BTreeMap<String, [f64; 2]> {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    duck::tpch_files(folder.path(), scale, "parquet");
+    let folder = folder.path().to_string_lossy();
+    let text = duck::python("tpch_time.py", &[&folder, "2", "3", &memory.replace("GiB", "GB")]);
+    serde_json::from_str(&text).expect("tpch_time.py prints JSON")
 }

@@ -4,9 +4,12 @@ use glaredb_tests::{client, peer::Postgres, server::Server};
 
 use crate::report::{Report, median};
 
+#[derive(Clone, Copy)]
 pub(crate) struct Load {
     pub(crate) rounds: usize,
     pub(crate) seconds: u32,
+    /// pgbench's, of tables that lie in segments.
+    pub(crate) scale: u32,
 }
 
 const CLIENTS: &str = "8";

@@ -14,6 +14,19 @@ pub fn psql(port: u16, user: &str, arguments: &[&str]) -> Result<String, String>
     )
 }
 
+/// Copy a table of TPC-H of a scale into one of the same name, by psql, out of the generator.
+pub fn copy_tpch(port: u16, scale: &str, table: &str) -> Result<(), String> {
+    let mut psql = Command::new("psql");
+    psql.args(["-h", "127.0.0.1", "-U", "postgres", "-d", "postgres", "-p", &port.to_string()]);
+    psql.args(["-q", "-X", "-v", "ON_ERROR_STOP=1", "-c"]);
+    psql.arg(format!("copy {table} from stdin with (format csv, header)"));
+    let out = crate::duck::tpch_pipe(scale, table, &mut psql);
+    if out.status.success() {
+        return Ok(());
+    }
+    Err(String::from_utf8_lossy(&out.stderr).into_owned())
+}
+
 /// Run pgbench with the given arguments; standard output with standard error behind it.
 pub fn pgbench(port: u16, arguments: &[&str]) -> Result<String, String> {
     let mut command = Command::new("pgbench");

@@ -21,11 +21,7 @@ fn server() -> Server {
 
 /// The most memory the process ever had, in MiB.
 fn peak_mib(server: &Server) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid()));
-    let status = status.expect("the server runs");
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
-    let kib = peak.trim().trim_end_matches("kB").trim();
-    kib.parse::<u64>().expect("a number") >> 10
+    server.peak_resident_bytes() >> 20
 }
 
 /// Statements that want far more than there is, and how they may be answered.
