@@ -5,6 +5,7 @@ pub mod codec;
 pub mod commit;
 pub mod env;
 pub mod ids;
+pub mod key_filter;
 pub mod log;
 #[cfg(feature = "testing")]
 pub mod sim;

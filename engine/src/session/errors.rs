@@ -109,6 +109,7 @@ pub(super) fn not_committed(database: &Database, answer: Answer) -> SqlError {
         Answer::Conflict { table, key, .. } => {
             serialization_failure(conflict_detail(database, table, &key))
         }
+        Answer::Met { table, .. } => serialization_failure(conflict_detail(database, table, &[])),
         Answer::Refused(refusal) => refused(database, refusal),
         Answer::Unknown(reason) => unknown_outcome(reason),
         Answer::Committed { .. } | Answer::PartAccepted => {

@@ -423,6 +423,7 @@ impl Transaction {
         let mut request = CommitRequest {
             schema_versions: encoded.schema_versions,
             writes: encoded.writes,
+            key_sets: encoded.key_sets,
             unkeyed: encoded.unkeyed,
             assertions: encoded.assertions,
             payload: encoded.payload,

@@ -114,6 +114,7 @@ impl Leader {
             id,
             schema_versions: encoded.schema_versions,
             writes: encoded.writes,
+            key_sets: encoded.key_sets,
             unkeyed: encoded.unkeyed,
             assertions: encoded.assertions,
             parts,

@@ -11,7 +11,7 @@ use arrow::{array::RecordBatch, buffer::BooleanBuffer};
 use bytes::Bytes;
 use glaredb_catalog::CatalogChange;
 use glaredb_txn::{
-    commit::message::{Assertion, KeyWrites},
+    commit::message::{Assertion, KeySet, KeyWrites},
     ids::{Locator, Position, RowId, SchemaVersion, SegmentId, TableId},
 };
 
@@ -24,15 +24,18 @@ use super::{
 };
 
 mod encoding;
+mod key_sets;
 mod own_keys;
 mod places;
 mod savepoints;
+mod sent_keys;
 mod table_writes;
 #[cfg(test)]
 mod tests;
 
 pub use encoding::{EncodedPart, PlacesSent};
 pub use savepoints::Savepoint;
+pub use sent_keys::SentKeys;
 pub use table_writes::{OwnKey, TableWrites};
 
 /// The segment of own rows, in locators that never leave the session.
@@ -85,8 +88,12 @@ pub struct EncodedWriteSet {
     /// Beside those that [`WriteSet::drain_parts`] gave before.
     pub parts: Vec<EncodedPart>,
     pub schema_versions: Vec<(TableId, SchemaVersion)>,
-    /// Each key once, with its net effect.
+    /// Each key once, with its net effect, but for those of the `key_sets`.
     pub writes: KeyWrites,
+    /// Keys of tables of which many were written.
+    pub key_sets: Vec<KeySet>,
+    /// What the sets were made of.
+    pub sent_keys: SentKeys,
     /// Tables that got rows under fresh row ids only.
     pub unkeyed: Vec<TableId>,
     /// What the write set itself must assert; none so far.
@@ -305,16 +312,19 @@ impl WriteSet {
             }
         }
         let mut encoded = EncodedWriteSet { parts, ..EncodedWriteSet::default() };
-        let mut sections = Vec::new();
+        let (mut sections, mut keys) = (Vec::new(), Vec::new());
         for (table, writes) in &mut self.tables {
             if let Some(version) = writes.version() {
                 encoded.schema_versions.push((*table, version));
                 sections.extend(encoding::encode_section(*table, version, writes)?);
-                if !writes.key_writes(*table, &mut encoded.writes) {
-                    encoded.unkeyed.push(*table);
+                match writes.take_keys(*table) {
+                    Some(of_table) => keys.push(of_table),
+                    None => encoded.unkeyed.push(*table),
                 }
             }
         }
+        let said = sent_keys::say(keys, self.reservation);
+        (encoded.writes, encoded.key_sets, encoded.sent_keys) = (said.named, said.sets, said.sent);
         // Rows went into parts where they are many: too large is what has much DDL.
         (encoded.payload, encoded.places) = encoding::payload(sections, self.catalog)?;
         Ok(encoded)

@@ -13,12 +13,14 @@
 //! Bytes: `docs/formats/messages.md`.
 
 mod encoding;
+mod key_sets;
 mod key_writes;
 
 use bytes::Bytes;
 
 pub use self::{
     encoding::{FORMAT_VERSION, decode_answer, decode_request, encode_answer, encode_request},
+    key_sets::{BULK_KEYS, KeyGroup, KeySet},
     key_writes::{KeyWriteRef, KeyWrites},
 };
 use crate::ids::{
@@ -91,9 +93,13 @@ pub struct CommitRequest {
     /// Schema version under which the session planned its writes, one per table written or
     /// asserted; another version at the leader refuses the commit.
     pub schema_versions: Vec<(TableId, SchemaVersion)>,
+    /// Keys written, named one by one. Who writes more than [`BULK_KEYS`] brings sets.
     pub writes: KeyWrites,
+    /// Keys written by a large commit, beside `writes`.
+    pub key_sets: Vec<KeySet>,
     /// Tables written without naming keys: rows inserted under fresh row ids cannot collide, but
-    /// `Scope::Table` has to see them. Tables that occur in `writes` need not be repeated.
+    /// `Scope::Table` has to see them. Tables that occur in `writes` or `key_sets` need not be
+    /// repeated.
     pub unkeyed: Vec<TableId>,
     pub assertions: Vec<Assertion>,
     /// Number of `Part` messages sent before under this id.
@@ -142,6 +148,14 @@ pub enum Answer {
         table: TableId,
         /// The key they met at, as it was sent; empty if it was the table as a whole.
         key: Bytes,
+        at: Position,
+    },
+    /// What another commit wrote until `at` may be among the keys of a [`KeySet`] of this one, in
+    /// which nothing else speaks against it. Who knows the keys finds out and may send it again, the
+    /// base of the table's sets a snapshot under which none of its keys was changed since. Sent when
+    /// `at` is published.
+    Met {
+        table: TableId,
         at: Position,
     },
     Refused(Refusal),

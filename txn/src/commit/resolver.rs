@@ -17,13 +17,28 @@
 //! Memory is bounded. When it runs out the oldest changes are forgotten and the *floor* rises to
 //! the last one forgotten; a base below the floor cannot be checked any more and is `TooOld`.
 //! The last position written of every table is kept apart, so that a table nobody writes never
-//! makes anyone too old. A commit that writes more than `BULK_KEYS` keys enters as its tables, not
-//! as its keys: whoever wrote to one of them from an older base conflicts.
+//! makes anyone too old.
+//!
+//! A commit of more than `BULK_KEYS` keys brings sets of them, fences and filters ([`KeySet`]), and
+//! enters as these. What comes from an older base and
+//! - names a key that a remembered set may contain, conflicts;
+//! - brings a set that may contain a remembered key, or whose fences overlap those of a remembered
+//!   set, has *met* it: its sender, who knows the keys, finds out whether it is a conflict.
+//!
+//! # Invariants
+//! 1. What changed after a base and is written or asserted on it is never let through: a key is
+//!    remembered, or in a remembered set, or it changed at or below the floor. A set says "perhaps"
+//!    of keys that are not in it, so it may refuse too much, never too little.
+//! 2. Keys and sets are forgotten in the order in which they came, together.
+//! 3. `Met` is said only where nothing else speaks against the request.
 //!
 //! This runs in the critical section of every commit: a hash probe per key, no allocation but for
-//! keys longer than `INLINE_KEY_BYTES`. The hash table is split so that it never grows all at once.
+//! keys longer than `INLINE_KEY_BYTES`; for a set a look at all changes since its base, which costs
+//! little but for those of its own table, and if these are more than `BULK_KEYS`, the set has met
+//! them. The hash table is split so that it never grows all at once.
 
 mod key;
+mod sets;
 
 use std::collections::VecDeque;
 
@@ -31,12 +46,14 @@ use bytes::Bytes;
 use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashTable};
 
-use self::key::{Key, Place, hash_key};
-use super::message::{Assertion, CommitRequest, KeyWriteRef, Mark, NEVER_CONFLICTS, Scope, Watch};
+use self::{
+    key::{Key, Place, hash_key},
+    sets::RememberedSets,
+};
+use super::message::{
+    Assertion, BULK_KEYS, CommitRequest, KeySet, KeyWriteRef, Mark, NEVER_CONFLICTS, Scope, Watch,
+};
 use crate::ids::{IndexId, LogId, Position, TableId};
-
-/// A commit that writes more keys than this enters `recent` as its tables.
-pub const BULK_KEYS: usize = 16_384;
 
 /// How many tables have their last written position kept. More, and the longest unwritten ones
 /// share one position.
@@ -47,7 +64,7 @@ const SHARDS: usize = 256;
 /// What a remembered key costs beside the bytes of a long key: its entry at the hash table's usual
 /// load, and its place in the order of forgetting.
 const ENTRY_BYTES: usize = size_of::<Entry>() * 3 / 2 + ORDER_BYTES;
-const ORDER_BYTES: usize = size_of::<(u64, Place)>();
+const ORDER_BYTES: usize = size_of::<Change>();
 
 /// Why a commit is refused.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -56,6 +73,11 @@ pub enum Verdict {
     Conflict {
         table: TableId,
         key: Bytes,
+        at: Position,
+    },
+    /// Perhaps: at one of its key sets, and at nothing else.
+    Met {
+        table: TableId,
         at: Position,
     },
     TooOld,
@@ -88,12 +110,14 @@ impl Entry {
     }
 }
 
+/// A key was written.
 #[derive(Clone, Copy, Debug)]
-struct Table {
-    /// Last write of any kind.
-    last: Place,
-    /// Last write that did not enter key by key.
-    bulk: Place,
+struct Change {
+    /// Of the key.
+    hash: u64,
+    at: Place,
+    table: TableId,
+    index: IndexId,
 }
 
 /// See the module's description.
@@ -102,14 +126,17 @@ pub struct Resolver {
     log: LogId,
     hasher: FixedState,
     shards: Vec<HashTable<Entry>>,
-    /// Hash and position of every write, oldest first; outdated where the key was written again.
-    order: VecDeque<(u64, Place)>,
-    tables: HashMap<TableId, Table, FixedState>,
+    /// Every write, oldest first; outdated where the key was written again.
+    order: VecDeque<Change>,
+    sets: RememberedSets,
+    /// Last write of any kind.
+    tables: HashMap<TableId, Place, FixedState>,
     /// Changes at or below it may be forgotten.
     floor: Place,
     /// Tables that are not in `tables` were last written at or below it.
     tables_floor: Place,
     newest: Place,
+    /// Of the keys.
     bytes: usize,
     bytes_max: usize,
 }
@@ -126,6 +153,7 @@ impl Resolver {
             hasher: hasher.clone(),
             shards: std::iter::repeat_with(HashTable::new).take(SHARDS).collect(),
             order: VecDeque::new(),
+            sets: RememberedSets::new(hasher.clone()),
             tables: HashMap::with_hasher(hasher),
             floor: place,
             tables_floor: place,
@@ -144,14 +172,14 @@ impl Resolver {
         for assertion in &request.assertions {
             self.check_assertion(assertion, &mut worst)?;
         }
-        match worst {
-            Worst { conflict: Some((at, table, key)), .. } => {
-                let key = Bytes::copy_from_slice(key);
-                Err(Verdict::Conflict { table, key, at: at.position(self.log) })
-            }
-            Worst { too_old: true, .. } => Err(Verdict::TooOld),
-            Worst { .. } => Ok(()),
+        if let Some((at, table, key)) = worst.conflict {
+            let key = Bytes::copy_from_slice(key);
+            return Err(Verdict::Conflict { table, key, at: at.position(self.log) });
         }
+        if worst.too_old {
+            return Err(Verdict::TooOld);
+        }
+        self.check_sets(&request.key_sets)
     }
 
     /// A record of any kind was placed at `position`: snapshots up to it will be.
@@ -165,19 +193,20 @@ impl Resolver {
     pub fn record(&mut self, request: &CommitRequest, position: Position) {
         let at = Place::of(position);
         assert!(at == self.newest, "{position} was not placed last");
-        let bulk = request.writes.len() > BULK_KEYS;
         let mut table = None;
         for write in &request.writes {
             if table != Some(write.table) {
                 table = Some(write.table);
-                self.touch(write.table, at, bulk);
+                self.touch(write.table, at);
             }
-            if !bulk {
-                self.remember(write, at);
-            }
+            self.remember(write, at);
+        }
+        for set in &request.key_sets {
+            self.touch(set.table, at);
+            self.sets.remember(set, at, self.bytes_max);
         }
         for table in &request.unkeyed {
-            self.touch(*table, at, false);
+            self.touch(*table, at);
         }
         self.forget_oldest();
     }
@@ -197,7 +226,7 @@ impl Resolver {
     /// Bytes held, about.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.bytes
+        self.bytes + self.sets.bytes()
     }
 
     /// Bases below it are too old, unless their table was not written since.
@@ -217,9 +246,9 @@ impl Resolver {
         Ok(place)
     }
 
-    fn table(&self, table: TableId) -> Table {
-        let never = Table { last: self.tables_floor, bulk: Place::NEVER };
-        self.tables.get(&table).copied().unwrap_or(never)
+    /// When a table was last written, at the latest.
+    fn table(&self, table: TableId) -> Place {
+        self.tables.get(&table).copied().unwrap_or(self.tables_floor)
     }
 
     fn check_write<'r>(
@@ -228,10 +257,11 @@ impl Resolver {
         worst: &mut Worst<'r>,
     ) -> Result<(), Verdict> {
         let base = self.base(write.base)?;
-        let table = self.table(write.table);
-        if table.last > base {
+        if self.table(write.table) > base {
             let last = self.find(write.table, write.index, write.key).map(Entry::last);
-            self.compare((write.table, write.key), table, last, base, worst);
+            let last =
+                last.max(self.sets.last(write.table, write.index, write.key, Watch::Any, base));
+            self.compare((write.table, write.key), last, base, worst);
         }
         Ok(())
     }
@@ -242,14 +272,14 @@ impl Resolver {
         worst: &mut Worst<'r>,
     ) -> Result<(), Verdict> {
         let base = self.base(assertion.base)?;
-        let table = self.table(assertion.table);
-        if table.last <= base {
+        let written = self.table(assertion.table);
+        if written <= base {
             return Ok(());
         }
         match &assertion.scope {
             // What is not kept one by one lies at the shared floor: below it nobody can say.
             Scope::Table if self.tables.contains_key(&assertion.table) => {
-                worst.conflict(table.last, assertion.table, &[]);
+                worst.conflict(written, assertion.table, &[]);
             }
             Scope::Table => worst.too_old = true,
             Scope::Key { index, key, watch } => {
@@ -258,29 +288,74 @@ impl Resolver {
                     Watch::Presence => entry.presence(),
                     Watch::Any => entry.last(),
                 });
-                self.compare((assertion.table, key), table, last, base, worst);
+                let last = last.max(self.sets.last(assertion.table, *index, key, *watch, base));
+                self.compare((assertion.table, key), last, base, worst);
             }
         }
         Ok(())
     }
 
-    /// A key of a table that was written after `base`: `last` is when, as far as remembered.
+    /// A key of a table that was written after `base`: `last` is when it was written itself, as far as
+    /// remembered.
     fn compare<'r>(
         &self,
-        (id, key): (TableId, &'r [u8]),
-        table: Table,
+        (table, key): (TableId, &'r [u8]),
         last: Option<Place>,
         base: Place,
         worst: &mut Worst<'r>,
     ) {
-        let key_last = last.unwrap_or(Place::NEVER);
-        // A bulk write does not say which keys it wrote.
-        let key = if key_last < table.bulk { &[] } else { key };
-        let last = key_last.max(table.bulk);
-        if last > base {
-            worst.conflict(last, id, key);
-        } else if base < self.floor {
-            worst.too_old = true;
+        match last.filter(|last| *last > base) {
+            Some(last) => worst.conflict(last, table, key),
+            None => worst.too_old |= base < self.floor,
+        }
+    }
+
+    /// What the sets of a request meet, nothing else of which is in the way.
+    fn check_sets(&self, sets: &[KeySet]) -> Result<(), Verdict> {
+        let mut asked = Vec::with_capacity(sets.len());
+        let mut met: Option<(Place, TableId)> = None;
+        for set in sets {
+            let base = self.base(set.base)?;
+            if self.table(set.table) > base {
+                met = met.max(self.sets.overlapped(set, base).map(|at| (at, set.table)));
+                asked.push((base, set));
+            }
+        }
+        let Some(oldest) = asked.iter().map(|(base, _)| *base).min() else { return Ok(()) };
+        let mut looked_at = 0;
+        for change in self.order.iter().rev().take_while(|change| change.at > oldest) {
+            if met.is_some_and(|(at, _)| at >= change.at) {
+                break;
+            }
+            let mine = asked.iter().filter(|(base, set)| {
+                (set.table, set.index) == (change.table, change.index) && change.at > *base
+            });
+            if mine.clone().next().is_none() {
+                continue;
+            }
+            looked_at += 1;
+            if looked_at > BULK_KEYS {
+                // Everybody else waits: the sender may look at so many.
+                met = met.max(Some((change.at, change.table)));
+                break;
+            }
+            // Changes that were followed by another one of the key stand there again.
+            let entries = self.shards[shard(change.hash)].iter_hash(change.hash);
+            let mut keys = entries.filter(|entry| entry.last() == change.at);
+            if keys.any(|entry| {
+                mine.clone().any(|(_, set)| {
+                    (set.table, set.index) == (entry.table, entry.index)
+                        && set.may_contain(entry.key.as_slice())
+                })
+            }) {
+                met = Some((change.at, change.table));
+                break;
+            }
+        }
+        match met {
+            Some((at, table)) => Err(Verdict::Met { table, at: at.position(self.log) }),
+            None if oldest < self.floor => Err(Verdict::TooOld),
+            None => Ok(()),
         }
     }
 
@@ -289,12 +364,8 @@ impl Resolver {
         self.shards[shard(hash)].find(hash, |entry| entry.is(table, index, key))
     }
 
-    fn touch(&mut self, id: TableId, at: Place, bulk: bool) {
-        let table = self.tables.entry(id).or_insert(Table { last: at, bulk: Place::NEVER });
-        table.last = at;
-        if bulk {
-            table.bulk = at;
-        }
+    fn touch(&mut self, table: TableId, at: Place) {
+        self.tables.insert(table, at);
         if self.tables.len() > TABLES_MAX {
             self.forget_tables();
         }
@@ -302,12 +373,10 @@ impl Resolver {
 
     /// Lets the older half of the tables share one position. Rare: once in 32,768 new tables.
     fn forget_tables(&mut self) {
-        let mut lasts: Vec<Place> = self.tables.values().map(|table| table.last).collect();
+        let mut lasts: Vec<Place> = self.tables.values().copied().collect();
         let (_, &mut median, _) = lasts.select_nth_unstable(TABLES_MAX / 2);
         self.tables_floor = self.tables_floor.max(median);
-        self.tables.retain(|_, table| table.last > median);
-        // A bulk write is known by its table only: once that is forgotten, so are its keys.
-        self.floor = self.floor.max(median);
+        self.tables.retain(|_, last| *last > median);
     }
 
     fn remember(&mut self, write: KeyWriteRef<'_>, at: Place) {
@@ -331,14 +400,18 @@ impl Resolver {
             Mark::Removed => entry.removed = at,
             Mark::Changed => entry.changed = at,
         }
-        self.order.push_back((hash, at));
+        self.order.push_back(Change { hash, at, table, index });
         self.bytes += ORDER_BYTES;
     }
 
     fn forget_oldest(&mut self) {
-        while self.bytes > self.bytes_max
-            && let Some((hash, at)) = self.order.pop_front()
-        {
+        while self.bytes() > self.bytes_max {
+            let oldest = self.order.front().map_or(Place::FOREVER, |change| change.at);
+            if let Some(at) = self.sets.forget_oldest(oldest) {
+                self.floor = self.floor.max(at);
+                continue;
+            }
+            let Some(Change { hash, at, .. }) = self.order.pop_front() else { break };
             self.bytes -= ORDER_BYTES;
             let oldest = self.shards[shard(hash)].find_entry(hash, |entry| entry.last() == at);
             if let Ok(oldest) = oldest {

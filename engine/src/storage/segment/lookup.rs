@@ -8,7 +8,7 @@ use arrow::{
 };
 
 use super::{
-    filter::key_hash,
+    key_hash,
     reader::{Answer, Held, Needs, Part, Projection, Segment, SegmentRows, SortKey},
 };
 use crate::storage::{

@@ -10,7 +10,6 @@
 #![allow(clippy::single_range_in_vec_init)]
 
 mod columns;
-mod filter;
 mod format;
 mod index;
 mod lookup;
@@ -27,9 +26,10 @@ pub(super) mod tests;
 mod verify;
 mod writer;
 
+pub use glaredb_txn::key_filter::{KeyFilter, key_hash};
+
 pub use self::{
     columns::widened,
-    filter::{KeyFilter, key_hash},
     format::{FORMAT_VERSION, ROW_ID_FIELD, TIMESTAMP_FIELD},
     index::Extent,
     meta::{SegmentMeta, SortOrder},

@@ -36,8 +36,7 @@ use parquet::{
 };
 
 use super::{
-    columns,
-    filter::KeyFilter,
+    KeyFilter, columns,
     format::{Properties, ROW_ID_FIELD, TIMESTAMP_FIELD},
     index::{Extent, SegmentIndex},
     lookup,

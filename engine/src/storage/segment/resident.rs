@@ -16,7 +16,7 @@ use arrow::array::{Array, ArrayRef};
 use glaredb_txn::ids::SegmentId;
 use parking_lot::RwLock;
 
-use super::{filter::KeyFilter, opened::Opened};
+use super::{KeyFilter, opened::Opened};
 
 /// Memory that an entry takes beside its content.
 const ENTRY_BYTES: usize = 160;

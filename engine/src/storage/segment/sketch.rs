@@ -197,7 +197,7 @@ fn tau(mut x: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::storage::{segment::filter::key_hash, testing::golden};
+    use crate::storage::{segment::key_hash, testing::golden};
 
     fn of(values: std::ops::Range<u64>) -> Sketch {
         let mut sketch = Sketch::default();

@@ -6,7 +6,7 @@ use arrow::array::{Array, ArrayRef};
 use bytes::Bytes;
 use glaredb_txn::codec::{DecodeError, Reader, Writer};
 
-use super::{filter::key_hash, sketch::Sketch};
+use super::{key_hash, sketch::Sketch};
 use crate::{
     storage::{
         StorageError,

@@ -7,8 +7,8 @@ use arrow::array::ArrayRef;
 use glaredb_txn::ids::{RowId, Timestamp};
 
 use super::{
-    filter::key_hash,
     index::FENCE_ROWS,
+    key_hash,
     meta::SortOrder,
     reader::{Decimals, Held, Needs, Projection, Segment, SegmentRows},
     statistics::{ColumnStatistics, Gatherer},

@@ -25,10 +25,10 @@ use parquet::{
 };
 
 use super::{
-    columns,
-    filter::{KeyFilter, key_hash},
+    KeyFilter, columns,
     format::{FileColumn, Properties, ROW_ID_FIELD, TIMESTAMP_FIELD},
     index::{Extent, FENCE_ROWS, GroupIndex, LeafPages, SegmentIndex},
+    key_hash,
     meta::{SegmentMeta, SortOrder},
     statistics::Gatherer,
 };

@@ -155,6 +155,7 @@ impl Transaction {
             id,
             schema_versions: encoded.schema_versions,
             writes,
+            key_sets: encoded.key_sets,
             assertions: encoded.assertions.into_iter().chain(self.claims.assertions).collect(),
             parts: encoded.parts.len() as u32,
             payload: encoded.payload,

@@ -5,13 +5,10 @@
 //! by binary search, and one greater than all of them is known to be new by one comparison.
 
 use foldhash::fast::FixedState;
-use glaredb_txn::{
-    commit::message::{KeyWriteRef, KeyWrites, Mark},
-    ids::{IndexId, Position, TableId},
-};
+use glaredb_txn::{commit::message::Mark, ids::Position};
 use hashbrown::HashTable;
 
-use super::OwnKey;
+use super::{OwnKey, key_sets::Written};
 
 #[cfg(test)]
 mod tests;
@@ -87,6 +84,11 @@ impl OwnKeys {
             Some(Entry { removed: true, .. }) => OwnKey::Removed,
             _ => OwnKey::Untouched,
         }
+    }
+
+    /// The base of the statement that first touched the key; `None`: none did.
+    pub(super) fn base(&self, key: &[u8]) -> Option<Position> {
+        self.find(key).map(|at| self.bases[self.entry(at).base as usize])
     }
 
     /// Own row `row` has the key now. True: the transaction did not touch it before.
@@ -182,18 +184,23 @@ impl OwnKeys {
         self.len
     }
 
+    /// Memory of the keys, without what savepoints note.
+    pub(super) fn memory_bytes(&self) -> u64 {
+        let bytes: usize = self.bytes.iter().map(Vec::len).sum();
+        bytes as u64 + self.len as u64 * ENTRY_BYTES
+    }
+
     /// What the resolver checks: each key once, with what became of it in the end.
-    pub(super) fn key_writes(&self, table: TableId, out: &mut KeyWrites) {
-        for entry in self.entries.iter().flatten() {
+    pub(super) fn written(&self) -> impl Iterator<Item = Written<'_>> {
+        self.entries.iter().flatten().map(|entry| {
             let mark = match (entry.removed, entry.row) {
                 (true, NO_ROW) => Mark::Removed,
                 (true, _) => Mark::Changed,
                 // Inserted and deleted again: still looked up, so still checked.
                 (false, _) => Mark::Added,
             };
-            let (key, base) = (self.key(entry), self.bases[entry.base as usize]);
-            out.push(KeyWriteRef { table, index: IndexId::KEY, key, mark, base });
-        }
+            (self.key(entry), mark, self.bases[entry.base as usize])
+        })
     }
 
     fn key(&self, entry: &Entry) -> &[u8] {

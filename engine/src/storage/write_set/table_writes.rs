@@ -7,10 +7,7 @@ use arrow::{
     buffer::BooleanBuffer,
 };
 use bytes::Bytes;
-use glaredb_txn::{
-    commit::message::{KeyWriteRef, KeyWrites, Mark},
-    ids::{IndexId, Locator, Position, RowId, SchemaVersion, SegmentId, TableId},
-};
+use glaredb_txn::ids::{Locator, Position, RowId, SchemaVersion, SegmentId, TableId};
 use hashbrown::HashMap;
 use roaring::RoaringBitmap;
 
@@ -18,6 +15,7 @@ use super::{
     Deletion, OWN_ROWS, OwnBatch, encoding,
     own_keys::{self, OwnKeys},
     savepoints::TableUndo,
+    sent_keys::TableKeys,
 };
 use crate::storage::{
     StorageError,
@@ -489,18 +487,11 @@ impl TableWrites {
         deletes
     }
 
-    /// What the resolver checks: each key once, with what became of it in the end. False: there is
-    /// none.
-    pub(super) fn key_writes(&self, table: TableId, out: &mut KeyWrites) -> bool {
-        self.keys.key_writes(table, out);
-        let index = IndexId::KEY;
-        let kept: hashbrown::HashSet<RowId, foldhash::fast::FixedState> =
-            self.kept_ids.iter().copied().collect();
-        for (row_id, base) in &self.row_ids {
-            let mark = if kept.contains(row_id) { Mark::Changed } else { Mark::Removed };
-            let key = row_id.0.to_be_bytes();
-            out.push(KeyWriteRef { table, index, key: &key, mark, base: *base });
-        }
-        !self.keys.is_empty() || !self.row_ids.is_empty()
+    /// The keys it wrote; `None`: there is none.
+    pub(super) fn take_keys(&mut self, table: TableId) -> Option<TableKeys> {
+        let keys = std::mem::take(&mut self.keys);
+        let row_ids = std::mem::take(&mut self.row_ids);
+        let any = !keys.is_empty() || !row_ids.is_empty();
+        any.then(|| TableKeys::new(table, keys, row_ids, std::mem::take(&mut self.kept_ids)))
     }
 }

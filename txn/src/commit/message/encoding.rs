@@ -1,7 +1,7 @@
 //! Bytes of requests and answers. Described in `docs/formats/messages.md`, pinned by golden tests.
 
 use super::{
-    Answer, Assertion, CommitRequest, KeyWrites, Part, Refusal, Request, Scope, Watch,
+    Answer, Assertion, CommitRequest, KeySet, KeyWrites, Part, Refusal, Request, Scope, Watch,
     key_writes::{get_position, put_position},
 };
 use crate::{
@@ -19,6 +19,8 @@ mod kind {
     pub(super) const PART: u8 = 2;
     pub(super) const ABORT: u8 = 3;
     pub(super) const RESOLVE: u8 = 4;
+    /// A commit with key sets behind it.
+    pub(super) const LARGE_COMMIT: u8 = 5;
 
     pub(super) const COMMITTED: u8 = 1;
     pub(super) const PART_ACCEPTED: u8 = 2;
@@ -26,6 +28,7 @@ mod kind {
     pub(super) const CONFLICT: u8 = 4;
     pub(super) const REFUSED: u8 = 5;
     pub(super) const UNKNOWN: u8 = 6;
+    pub(super) const MET: u8 = 7;
 
     pub(super) const SCOPE_TABLE: u8 = 1;
     pub(super) const SCOPE_KEY_PRESENCE: u8 = 2;
@@ -51,9 +54,15 @@ pub fn encode_request(request: &Request) -> Bytes {
     let mut out = Writer::with_capacity(64 + request_body_len(request));
     out.u8(FORMAT_VERSION);
     match request {
-        Request::Commit(commit) => {
+        Request::Commit(commit) if commit.key_sets.is_empty() => {
             out.u8(kind::COMMIT);
             put_commit(&mut out, commit);
+        }
+        Request::Commit(commit) => {
+            out.u8(kind::LARGE_COMMIT);
+            put_commit(&mut out, commit);
+            out.varint(commit.key_sets.len() as u64);
+            commit.key_sets.iter().for_each(|set| set.encode(&mut out));
         }
         Request::Part(part) => {
             out.u8(kind::PART);
@@ -74,7 +83,10 @@ pub fn encode_request(request: &Request) -> Bytes {
 
 fn request_body_len(request: &Request) -> usize {
     match request {
-        Request::Commit(commit) => commit.payload.len() + commit.writes.encoded_len(),
+        Request::Commit(commit) => {
+            let sets: usize = commit.key_sets.iter().map(KeySet::memory_bytes).sum();
+            commit.payload.len() + commit.writes.encoded_len() + sets
+        }
         Request::Part(part) => part.payload.len(),
         Request::Abort(_) | Request::Resolve(_) => 0,
     }
@@ -86,6 +98,11 @@ pub fn decode_request(bytes: &Bytes) -> Result<Request, DecodeError> {
     check_version(&mut from)?;
     let request = match from.u8()? {
         kind::COMMIT => Request::Commit(get_commit(&mut from)?),
+        kind::LARGE_COMMIT => {
+            let mut commit = get_commit(&mut from)?;
+            commit.key_sets = get_key_sets(&mut from)?;
+            Request::Commit(commit)
+        }
         kind::PART => Request::Part(Part {
             id: get_id(&mut from)?,
             sequence: from.varint_u32("part sequence")?,
@@ -157,7 +174,16 @@ fn get_commit(from: &mut Reader<'_>) -> Result<CommitRequest, DecodeError> {
         assertions.push(Assertion { table, scope, base: get_position(from)? });
     }
     let payload = from.shared()?;
-    Ok(CommitRequest { id, schema_versions, writes, unkeyed, assertions, parts, payload })
+    let key_sets = Vec::new();
+    Ok(CommitRequest { id, schema_versions, writes, key_sets, unkeyed, assertions, parts, payload })
+}
+
+fn get_key_sets(from: &mut Reader<'_>) -> Result<Vec<KeySet>, DecodeError> {
+    let count = from.count(8)?;
+    if count == 0 {
+        return Err(from.invalid("number of key sets", 0));
+    }
+    (0..count).map(|_| KeySet::decode(from)).collect()
 }
 
 fn get_key_scope(from: &mut Reader<'_>, watch: Watch) -> Result<Scope, DecodeError> {
@@ -182,6 +208,10 @@ pub fn encode_answer(answer: &Answer) -> Bytes {
         }
         Answer::Conflict { table, key, at } => {
             out.u8(kind::CONFLICT).varint(table.0.into()).bytes(key);
+            put_position(&mut out, *at);
+        }
+        Answer::Met { table, at } => {
+            out.u8(kind::MET).varint(table.0.into());
             put_position(&mut out, *at);
         }
         Answer::Refused(refusal) => {
@@ -210,6 +240,9 @@ pub fn decode_answer(bytes: &Bytes) -> Result<Answer, DecodeError> {
             key: Bytes::copy_from_slice(from.bytes()?),
             at: get_position(&mut from)?,
         },
+        kind::MET => {
+            Answer::Met { table: TableId(from.varint_u32("table")?), at: get_position(&mut from)? }
+        }
         kind::REFUSED => Answer::Refused(get_refusal(&mut from)?),
         kind::UNKNOWN => Answer::Unknown(from.str()?.to_owned()),
         other => return Err(from.invalid("kind of answer", other.into())),

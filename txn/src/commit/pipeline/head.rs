@@ -315,6 +315,10 @@ fn rejected(verdict: Verdict) -> Rejection {
             let answer = Answer::Conflict { table, key, at };
             Rejection::AnswerPublished { position: at, answer, determinate: true }
         }
+        Verdict::Met { table, at } => {
+            let answer = Answer::Met { table, at };
+            Rejection::AnswerPublished { position: at, answer, determinate: true }
+        }
         Verdict::TooOld => Refusal::TooOld.into(),
         Verdict::ImpossibleBase(base) => malformed(format!("no snapshot was ever at {base}")),
     }

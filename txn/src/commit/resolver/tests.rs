@@ -1,3 +1,5 @@
+mod sets;
+
 use bytes::Bytes;
 
 use super::*;
@@ -74,10 +76,6 @@ fn a_conflict_names_the_newest_key_and_none_for_whole_tables() {
     let asserted = asserts(T, key_scope("k", Watch::Any), 0);
     assert_eq!(resolver.conflicting_key(&asserted), Some(Bytes::from_static(b"k")));
     assert_eq!(resolver.conflicting_key(&asserts(T, Scope::Table, 0)), Some(Bytes::new()));
-    let keys: Vec<String> = (0..=BULK_KEYS).map(|key| format!("{key}")).collect();
-    let bulk = request(keys.iter().map(|key| write(T, key, Mark::Added, 2)));
-    record(&mut resolver, &bulk, at(3));
-    assert_eq!(resolver.conflicting_key(&changed("k", 2)), Some(Bytes::new()), "by the table");
 }
 
 #[test]
@@ -210,22 +208,6 @@ fn a_hot_key_is_remembered_as_long_as_it_is_hot() {
     let (keys, order) = (resolver.keys(), resolver.order.len());
     let counted = keys * (ENTRY_BYTES - ORDER_BYTES) + order * ORDER_BYTES;
     assert_eq!(resolver.bytes(), counted);
-}
-
-#[test]
-fn a_bulk_write_enters_as_its_table() {
-    let mut resolver = resolver();
-    let bulk = |base| {
-        request((0..=BULK_KEYS).map(|key| write(T, &format!("bulk {key}"), Mark::Added, base)))
-    };
-    assert_eq!(resolver.verdict(&bulk(0)), Ok(()));
-    record(&mut resolver, &bulk(0), at(1));
-    assert_eq!(resolver.keys(), 0);
-    assert_eq!(resolver.verdict(&changed("bulk 3", 0)), conflict(T, 1));
-    assert_eq!(resolver.verdict(&changed("anything", 0)), conflict(T, 1), "coarser, never finer");
-    assert_eq!(resolver.verdict(&changed("bulk 3", 1)), Ok(()));
-    record(&mut resolver, &changed("bulk 3", 1), at(2));
-    assert_eq!(resolver.verdict(&bulk(1)), conflict(T, 2), "its keys are looked up one by one");
 }
 
 #[test]

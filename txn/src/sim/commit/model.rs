@@ -47,6 +47,8 @@ struct Sent {
     ops: Vec<Op>,
     /// Asserts that these tables were not written at all.
     asserted: Vec<u32>,
+    /// Its keys were sent as sets, which may be said to have keys that they have not.
+    as_sets: bool,
     base: Position,
     fate: Fate,
 }
@@ -68,8 +70,15 @@ pub struct Model {
 
 impl Model {
     /// A client is about to commit this, planned on a snapshot at `base`.
-    pub fn send(&mut self, id: CommitId, ops: Vec<Op>, asserted: Vec<u32>, base: Position) {
-        let sent = Sent { ops, asserted, base, fate: Fate::Open };
+    pub fn send(
+        &mut self,
+        id: CommitId,
+        ops: Vec<Op>,
+        asserted: Vec<u32>,
+        as_sets: bool,
+        base: Position,
+    ) {
+        let sent = Sent { ops, asserted, as_sets, base, fate: Fate::Open };
         assert!(self.sent.insert(id, sent).is_none(), "ids are fresh");
     }
 
@@ -99,7 +108,7 @@ impl Model {
         published: Position,
         state: &ToyState,
     ) -> Result<(), Violation> {
-        let sent = self.sent.get_mut(&id).expect("only sent commits are answered");
+        let sent = self.sent.get(&id).expect("only sent commits are answered");
         let before = sent.fate;
         let fate = match answer {
             Answer::Committed { position, timestamp } => {
@@ -113,9 +122,17 @@ impl Model {
                 ensure!(*at <= published, "conflict with {at} told when {published} was published");
                 ensure!(*at > sent.base, "{id} on {} conflicts with the older {at}", sent.base);
                 ensure!(
-                    collides(sent, *at, state),
+                    self.collides(sent, *at, state),
                     "{id} {sent:?} conflicts with {at} over nothing"
                 );
+                Fate::Absent
+            }
+            Answer::Met { at, .. } => {
+                self.told_conflict += 1;
+                ensure!(*at <= published, "{at} was met when {published} was published");
+                ensure!(*at > sent.base, "{id} on {} has met the older {at}", sent.base);
+                ensure!(sent.as_sets, "{id} without sets has met {at}");
+                ensure!(self.collides(sent, *at, state), "{id} {sent:?} has met {at} nowhere");
                 Fate::Absent
             }
             Answer::Aborted => {
@@ -142,8 +159,25 @@ impl Model {
             Answer::PartAccepted => return Err(Violation(format!("{id}: a part was answered"))),
         };
         ensure!(before == Fate::Open || before == fate, "{id} was {before:?}, is told {fate:?}");
-        sent.fate = fate;
+        self.sent.get_mut(&id).expect("found above").fate = fate;
         Ok(())
+    }
+
+    /// Whether the commit at `at` wrote what `sent` wrote or asserts, or may seem to have.
+    fn collides(&self, sent: &Sent, at: Position, state: &ToyState) -> bool {
+        let other = state.commits.iter().find(|(_, (position, _))| *position == at);
+        let Some((other, _)) = other else { return false };
+        let wrote = |table: u32, key: Option<u32>| {
+            state.versions.iter().any(|((t, k), versions)| {
+                *t == table
+                    && key.is_none_or(|key| key == *k)
+                    && versions.iter().any(|v| v.id == *other)
+            })
+        };
+        // Sets are known by the table alone here.
+        let coarse = sent.as_sets || self.sent.get(other).is_none_or(|other| other.as_sets);
+        sent.ops.iter().any(|op| wrote(op.table, (!coarse).then_some(op.key)))
+            || sent.asserted.iter().any(|table| wrote(*table, None))
     }
 
     /// Whether a commit was sent under this id.
@@ -211,21 +245,6 @@ fn is_expected(refusal: &Refusal) -> bool {
 fn kind(refusal: &Refusal) -> String {
     let text = format!("{refusal:?}");
     text.split(|letter: char| !letter.is_alphanumeric()).next().unwrap_or_default().to_owned()
-}
-
-/// Whether the commit at `at` wrote what `sent` wrote or asserts.
-fn collides(sent: &Sent, at: Position, state: &ToyState) -> bool {
-    let other = state.commits.iter().find(|(_, (position, _))| *position == at);
-    let Some((other, _)) = other else { return false };
-    let wrote = |table: u32, key: Option<u32>| {
-        state.versions.iter().any(|((t, k), versions)| {
-            *t == table
-                && key.is_none_or(|key| key == *k)
-                && versions.iter().any(|v| v.id == *other)
-        })
-    };
-    sent.ops.iter().any(|op| wrote(op.table, Some(op.key)))
-        || sent.asserted.iter().any(|table| wrote(*table, None))
 }
 
 /// Time grows with the log, and every writer read what the one before it wrote.

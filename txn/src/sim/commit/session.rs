@@ -11,8 +11,8 @@ use super::{
 use crate::{
     commit::{
         message::{
-            Answer, Assertion, CommitRequest, KeyWriteRef, KeyWrites, Mark, NEVER_CONFLICTS, Part,
-            Request, Scope,
+            Answer, Assertion, CommitRequest, KeyGroup, KeySet, KeyWriteRef, KeyWrites, Mark,
+            NEVER_CONFLICTS, Part, Request, Scope,
         },
         snapshots::SnapshotGuard,
     },
@@ -171,10 +171,14 @@ impl Session {
             .collect();
         let id = node.new_commit_id();
         let (parts, rest) = split(id, &ops, rng);
+        // As large commits do.
+        let as_sets = rng.chance(1, 4);
+        let (named, in_sets): (Vec<Op>, Vec<Op>) = ops.iter().partition(|_| !as_sets);
         let commit = CommitRequest {
             id,
             schema_versions,
-            writes: key_writes(&ops, base, broken),
+            writes: key_writes(&named, base, broken),
+            key_sets: key_sets(&in_sets, base, broken),
             unkeyed: Vec::new(),
             assertions: assertions(&asserted, base, broken),
             parts: u32::try_from(parts.len()).expect("few"),
@@ -205,7 +209,8 @@ impl Session {
             self.state = State::Planned(plan);
             return node.submit(me, id, Asked::Part, &Request::Part(part));
         }
-        model.send(id, plan.ops, plan.asserted, plan.base);
+        let as_sets = !plan.commit.key_sets.is_empty();
+        model.send(id, plan.ops, plan.asserted, as_sets, plan.base);
         let (parts, commit) = (plan.sent_parts > 0, Request::Commit(plan.commit));
         let lost = rng.chance(1, 5);
         // The question may overtake the commit.
@@ -280,18 +285,45 @@ fn split(id: CommitId, ops: &[Op], rng: &mut Rng) -> (VecDeque<Part>, Vec<Op>) {
 }
 
 fn key_writes(ops: &[Op], base: Position, broken: Broken) -> KeyWrites {
-    let base = if broken == Broken::ResolverBlind { NEVER_CONFLICTS } else { base };
+    let base = base_of(base, broken);
     let mut writes = KeyWrites::new();
     for op in ops {
-        let mark = match (op.read, op.value) {
-            (None, _) => Mark::Added,
-            (Some(_), None) => Mark::Removed,
-            (Some(_), Some(_)) => Mark::Changed,
-        };
-        let (table, key) = (toy::table_of(op), toy::key_bytes(op));
+        let (table, key, mark) = (toy::table_of(op), toy::key_bytes(op), mark_of(op));
         writes.push(KeyWriteRef { table, index: IndexId::KEY, key: &key, mark, base });
     }
     writes
+}
+
+/// One set for each table and effect, with one or two groups.
+fn key_sets(ops: &[Op], base: Position, broken: Broken) -> Vec<KeySet> {
+    let base = base_of(base, broken);
+    let mut sets: Vec<(TableId, Mark, Vec<[u8; 4]>)> = Vec::new();
+    for op in ops {
+        let (table, mark, key) = (toy::table_of(op), mark_of(op), toy::key_bytes(op));
+        match sets.iter_mut().find(|set| (set.0, set.1) == (table, mark)) {
+            Some((_, _, keys)) => keys.push(key),
+            None => sets.push((table, mark, vec![key])),
+        }
+    }
+    let sets = sets.into_iter().map(|(table, mark, mut keys)| {
+        keys.sort_unstable();
+        let group = |keys: &[[u8; 4]]| KeyGroup::of(keys.iter().map(|key| &key[..]));
+        let groups = keys.chunks(3).filter_map(group).collect();
+        KeySet { table, index: IndexId::KEY, mark, base, groups }
+    });
+    sets.collect()
+}
+
+fn base_of(base: Position, broken: Broken) -> Position {
+    if broken == Broken::ResolverBlind { NEVER_CONFLICTS } else { base }
+}
+
+fn mark_of(op: &Op) -> Mark {
+    match (op.read, op.value) {
+        (None, _) => Mark::Added,
+        (Some(_), None) => Mark::Removed,
+        (Some(_), Some(_)) => Mark::Changed,
+    }
 }
 
 fn assertions(tables: &[u32], base: Position, broken: Broken) -> Vec<Assertion> {

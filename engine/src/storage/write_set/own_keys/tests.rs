@@ -9,11 +9,12 @@ fn base(index: u64) -> Position {
 }
 
 fn writes(keys: &OwnKeys) -> BTreeMap<Vec<u8>, (Mark, u64)> {
-    let mut out = KeyWrites::new();
-    keys.key_writes(TableId(7), &mut out);
     let all: BTreeMap<_, _> =
-        out.iter().map(|w| (w.key.to_vec(), (w.mark, w.base.index.0))).collect();
-    assert_eq!(all.len(), out.len(), "each key once");
+        keys.written().map(|(key, mark, base)| (key.to_vec(), (mark, base.index.0))).collect();
+    assert_eq!(all.len(), keys.written().count(), "each key once");
+    for (key, (_, of_key)) in &all {
+        assert_eq!(keys.base(key), Some(base(*of_key)));
+    }
     all
 }
 

@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    commit::message::{KeyWrite, Mark},
+    commit::message::{KeyGroup, KeyWrite, Mark},
     ids::{EntryIndex, LogId, Position},
 };
 
@@ -28,6 +28,7 @@ fn commit() -> CommitRequest {
         ]
         .into_iter()
         .collect(),
+        key_sets: Vec::new(),
         unkeyed: vec![TableId(300)],
         assertions: vec![
             Assertion { table: TableId(300), scope: Scope::Table, base: position(9, 0) },
@@ -55,6 +56,23 @@ fn commit() -> CommitRequest {
     }
 }
 
+/// Two sets, the first one with two groups.
+fn large_commit() -> CommitRequest {
+    let group = |keys: &[&str]| KeyGroup::of(keys.iter().map(|key| key.as_bytes()));
+    let set = |table, mark, groups: &[&[&str]]| KeySet {
+        table: TableId(table),
+        index: IndexId(0),
+        mark,
+        base: position(1000, 2),
+        groups: groups.iter().filter_map(|keys| group(keys)).collect(),
+    };
+    let key_sets = vec![
+        set(5, Mark::Added, &[&["a", "b", "c"], &["c", "x"]]),
+        set(300, Mark::Removed, &[&["only"]]),
+    ];
+    CommitRequest { key_sets, ..commit() }
+}
+
 fn requests() -> Vec<Request> {
     vec![
         Request::Commit(commit()),
@@ -62,6 +80,7 @@ fn requests() -> Vec<Request> {
         Request::Part(Part { id: id(8), sequence: 1, payload: Bytes::from_static(b"part") }),
         Request::Abort(id(9)),
         Request::Resolve(id(300)),
+        Request::Commit(large_commit()),
     ]
 }
 
@@ -98,6 +117,7 @@ fn answers() -> Vec<Answer> {
         Answer::Unknown("power".into()),
     ];
     all.extend(refusals.into_iter().map(Answer::Refused));
+    all.push(Answer::Met { table: TableId(5), at: position(1000, 1) });
     all
 }
 
@@ -181,4 +201,31 @@ fn lists_that_were_decoded_go_on_where_they_ended() {
     decoded.writes.push((&more).into());
     direct.writes.push((&more).into());
     assert_eq!(decoded, direct);
+}
+
+#[test]
+fn a_set_without_groups_or_with_groups_out_of_order_is_refused() {
+    let sent = |groups: Vec<KeyGroup>| {
+        let mut commit = large_commit();
+        commit.key_sets[0].groups = groups;
+        decode_request(&encode_request(&Request::Commit(commit)))
+    };
+    let groups = large_commit().key_sets[0].groups.clone();
+    assert!(sent(groups.clone()).is_ok());
+    assert!(sent(Vec::new()).is_err());
+    assert!(sent(groups.iter().rev().cloned().collect()).is_err());
+    let KeyGroup { first, last, filter } = groups[0].clone();
+    assert!(sent(vec![KeyGroup { first: last, last: first, filter }]).is_err());
+}
+
+#[test]
+fn a_set_has_its_keys_wherever_its_groups_meet() {
+    let set = &large_commit().key_sets[0];
+    for key in ["a", "b", "c", "x"] {
+        assert!(set.may_contain(key.as_bytes()), "{key}");
+    }
+    for key in ["", "A", "y", "xx"] {
+        assert!(!set.may_contain(key.as_bytes()), "{key}");
+    }
+    assert_eq!(set.fences(), (&b"a"[..], &b"x"[..]));
 }

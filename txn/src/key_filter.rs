@@ -1,14 +1,15 @@
-//! Which keys may a row group have? A 3-wise binary fuse filter with 12-bit fingerprints (Graf and
+//! Which keys may there be among many? A 3-wise binary fuse filter with 12-bit fingerprints (Graf and
 //! Lemire, "Binary Fuse Filters: Fast and Smaller Than Xor Filters", 2022): about 13.7 bits a key,
 //! one absent key in 4,096 passes, no key that is there is turned away.
 //!
-//! The bytes are our own format (`docs/formats/segment.md`), pinned by a golden test. Row groups
-//! have a filter each, so that memory stays bounded where it is built, and a point read fetches
-//! only the one of its row group.
+//! The bytes are our own format (`docs/formats/segment.md`), pinned by a golden test. Row groups of
+//! segments have one each, and a large commit names its keys to the resolver by such filters
+//! (`commit::message::KeySet`).
 
 use bytes::Bytes;
-use glaredb_txn::codec::{DecodeError, Reader, Writer};
 use twox_hash::XxHash64;
+
+use crate::codec::{DecodeError, Reader, Writer};
 
 /// Bits of a fingerprint.
 const FINGERPRINT_BITS: usize = 12;
@@ -110,6 +111,12 @@ impl KeyFilter {
         get(&self.fingerprints, place)
     }
 
+    /// The same in memory of its own: one that was decoded shares that of its input.
+    #[must_use]
+    pub fn detached(&self) -> Self {
+        Self { shape: self.shape, fingerprints: Bytes::copy_from_slice(&self.fingerprints) }
+    }
+
     /// Bytes in memory.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
@@ -201,57 +208,4 @@ fn assign(shape: Shape, order: &[(u64, usize)]) -> Bytes {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::storage::testing::golden;
-
-    fn hashes(keys: std::ops::Range<u64>) -> Vec<u64> {
-        keys.map(|n| key_hash(&n.to_be_bytes())).collect()
-    }
-
-    #[test]
-    fn no_key_is_turned_away() {
-        for keys in [0, 1, 2, 3, 4, 5, 7, 10, 33, 100, 1_000, 98_304] {
-            let there = hashes(0..keys);
-            let filter = KeyFilter::build(there.iter().chain(&there).copied().collect());
-            assert!(there.iter().all(|hash| filter.may_contain(*hash)), "{keys} keys");
-        }
-    }
-
-    #[test]
-    fn one_absent_key_in_a_thousand_passes_at_most() {
-        let filter = KeyFilter::build(hashes(0..98_304));
-        let bits = filter.memory_bytes() * 8;
-        assert!(bits < 98_304 * 15, "{bits} bits");
-        let absent = hashes(1 << 40..(1 << 40) + 1_000_000);
-        let passed = absent.iter().filter(|hash| filter.may_contain(**hash)).count();
-        assert!(passed < 500, "{passed} of a million");
-        // The fingerprints are no constant: some do pass.
-        assert!(passed > 50, "{passed} of a million");
-    }
-
-    #[test]
-    fn golden_filter() {
-        let mut out = Writer::new();
-        KeyFilter::build(hashes(0..20)).encode(&mut out);
-        let text: String = out.as_slice().iter().map(|b| format!("{b:02x}")).collect();
-        golden("storage/segment/golden/filter.txt", &(text + "\n"));
-    }
-
-    #[test]
-    fn damaged_filters_never_panic() {
-        let mut out = Writer::new();
-        KeyFilter::build(hashes(0..50)).encode(&mut out);
-        let whole = out.into_vec();
-        for at in 0..whole.len() {
-            assert!(KeyFilter::decode(&mut Reader::new(&whole[..at])).is_err());
-            for bit in 0..8 {
-                let mut bytes = whole.clone();
-                bytes[at] ^= 1 << bit;
-                if let Ok(filter) = KeyFilter::decode(&mut Reader::new(&bytes)) {
-                    let _ = hashes(0..9).iter().all(|hash| filter.may_contain(*hash));
-                }
-            }
-        }
-    }
-}
+mod tests;
