@@ -2,7 +2,10 @@
 
 use std::{fmt::Write as _, sync::Arc};
 
-use datafusion::physical_plan::{displayable, execute_stream};
+use datafusion::physical_plan::{
+    displayable, execute_stream,
+    metrics::{ExecutionPlanMetricsSet, MetricBuilder},
+};
 use futures::StreamExt;
 
 use super::{
@@ -19,6 +22,31 @@ use crate::{
         statement::{Explain, StatementKind},
     },
 };
+
+/// The lines of a plan by key with what it read, in the words of a scan.
+fn analyzed(context: &ExecutionContext, mut lines: Vec<String>, rows: usize) -> Vec<String> {
+    let counts = context.view.warmed.counts().unwrap_or_default();
+    let metrics = ExecutionPlanMetricsSet::new();
+    MetricBuilder::new(&metrics).output_rows(0).add(rows);
+    for (name, count) in [
+        ("segments", counts.segments),
+        ("segments_pruned", counts.segments_pruned),
+        ("resident_misses", counts.resident_misses),
+        ("requests", counts.reads.requests),
+        ("bytes_read", counts.reads.bytes),
+        ("cache_hits", counts.reads.cache_hits),
+        ("cache_misses", counts.reads.cache_misses),
+    ] {
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        MetricBuilder::new(&metrics).counter(name, 0).add(count);
+    }
+    let metrics = metrics.clone_inner().aggregate_by_name().sorted_for_display();
+    if let Some(first) = lines.first_mut() {
+        let _ = write!(first, ", metrics=[{metrics}]");
+    }
+    lines.push(format!("Rows: {rows}"));
+    lines
+}
 
 pub(super) async fn execute(
     context: &ExecutionContext,
@@ -77,23 +105,35 @@ pub(super) async fn execute(
     if let Some(headline) = &headline {
         let _ = writeln!(text, "{headline}");
     }
-    let by_key = point.filter(|_| !explain.analyze);
-    let by_key = match by_key.map(|point| point.fits(params)) {
-        None | Some(Some(false)) => None,
-        Some(Some(true)) => by_key,
-        Some(None) => {
+    let clock = &context.engine.database().env().clock;
+    let start = clock.monotonic();
+    let by_key = match point.map(|point| (point, point.fits(params))) {
+        None | Some((_, Some(false))) => None,
+        Some((point, Some(true))) if !explain.analyze => point.explain(),
+        Some((point, _)) => {
+            context.view.warmed.watch();
             // Whether ranges are short shows as they are read; what fails was read, too.
-            let read = run::at_once(context, by_key, params).await;
-            by_key.filter(|_| !matches!(read, Ok(None)))
+            let rows = match run::at_once(context, Some(point), params).await {
+                Err(error) if explain.analyze => return Err(error),
+                Err(_) => Some(0),
+                Ok(rows) => rows.map(|rows| rows.num_rows()),
+            };
+            let lines = rows.and_then(|_| point.explain());
+            lines.map(|lines| match rows {
+                Some(rows) if explain.analyze => analyzed(context, lines, rows),
+                _ => lines,
+            })
         }
     };
-    let by_key = by_key.and_then(|point| point.explain());
     if let Some(lines) = by_key {
         for line in lines {
             let _ = writeln!(text, "{line}");
         }
+        if explain.analyze {
+            let elapsed = clock.monotonic().saturating_sub(start);
+            let _ = writeln!(text, "Execution Time: {:.3} ms", elapsed.as_secs_f64() * 1000.0);
+        }
     } else if explain.analyze {
-        let clock = &context.engine.database().env().clock;
         let start = clock.monotonic();
         let mut rows = 0;
         let mut stream =

@@ -93,8 +93,9 @@ pub(super) async fn at_once(
 ) -> Result<Option<RecordBatch>, SqlError> {
     let Some(point) = point else { return Ok(None) };
     let now = context.now();
+    let mut run = point.start(&context.view, params, &now);
     loop {
-        match point.run(&context.view, params, &now) {
+        match run.run() {
             Ok(rows) => return Ok(rows),
             Err(PointError::Failed(error)) => return Err(sql_error(error)),
             Err(PointError::Cold(cold)) => {

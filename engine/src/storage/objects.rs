@@ -178,6 +178,12 @@ pub trait Objects: Send + Sync {
         })
     }
 
+    /// Bytes between two ranges of a few rows up to which they are better read as one range, with
+    /// what lies between: a request takes as long as reading that much.
+    fn gap_bytes(&self) -> u64 {
+        256 << 10
+    }
+
     /// For a reader to which these ranges did not have the bytes that were written: reads them where
     /// they are kept for good, and has a cache forget what it gave. `None`: that is where they came
     /// from.

@@ -6,14 +6,20 @@
 //! [`Warmed::answer`] does. So there is one implementation of each read, and one that finds everything
 //! in memory never leaves its thread.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
 
 use glaredb_txn::ids::SegmentId;
 use parking_lot::Mutex;
 
 use super::{
     StorageError,
-    objects::ReadFigures,
+    objects::{ReadCounts, ReadFigures},
     schema::TableSchema,
     segment::{Answer, Held, Needs, Segment, SegmentStore},
     table::{KeyOrder, TableSegment},
@@ -92,20 +98,61 @@ pub struct Warmed {
     held: Mutex<HashMap<SegmentId, Held>>,
     /// Segments that this reader opened: there may be no room for them elsewhere.
     opened: Mutex<HashMap<SegmentId, Arc<Segment>>>,
-    figures: Arc<ReadFigures>,
+    /// Once somebody wants to know what it reads.
+    figures: OnceLock<Figures>,
+}
+
+#[derive(Debug, Default)]
+struct Figures {
+    reads: Arc<ReadFigures>,
+    misses: AtomicU64,
+    /// Segments considered, and whether they were left out.
+    segments: Mutex<BTreeMap<SegmentId, bool>>,
+}
+
+/// What one reader read since it was [watched](Warmed::watch).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct WarmedCounts {
+    pub segments: u64,
+    /// Of these: those that have no row for it, as the list of segments says.
+    pub segments_pruned: u64,
+    /// Columns of row groups that were not in memory.
+    pub resident_misses: u64,
+    pub reads: ReadCounts,
 }
 
 impl Warmed {
     #[must_use]
     pub fn new(store: SegmentStore) -> Self {
-        Self { store, held: Mutex::default(), opened: Mutex::default(), figures: Arc::default() }
+        let (held, opened, figures) = <_>::default();
+        Self { store, held, opened, figures }
     }
 
-    /// What this reader's requests were so far. What it reads by other ways than [`Warmed::warm`] is
-    /// counted within [`ReadFigures::scope`].
+    /// Counts what is read from now on.
+    pub fn watch(&self) {
+        self.figures.get_or_init(Figures::default);
+    }
+
+    /// What was read since it is watched; `None`: it is not.
     #[must_use]
-    pub fn figures(&self) -> &Arc<ReadFigures> {
-        &self.figures
+    pub fn counts(&self) -> Option<WarmedCounts> {
+        let figures = self.figures.get()?;
+        let segments = figures.segments.lock();
+        Some(WarmedCounts {
+            segments: segments.len() as u64,
+            segments_pruned: segments.values().filter(|pruned| **pruned).count() as u64,
+            resident_misses: figures.misses.load(Relaxed),
+            reads: figures.reads.counts(),
+        })
+    }
+
+    /// A segment is looked into, or left out for what is said of it.
+    pub(super) fn consider(&self, segment: &TableSegment, is_pruned: bool) {
+        if let Some(figures) = self.figures.get() {
+            // Some keys may be in it, others not.
+            let mut segments = figures.segments.lock();
+            *segments.entry(segment.segment()).or_insert(true) &= is_pruned;
+        }
     }
 
     #[must_use]
@@ -131,7 +178,12 @@ impl Warmed {
         let held = held.get(&segment.segment()).unwrap_or(&nothing);
         match question(&opened, held)? {
             Answer::Here(answer) => Ok(answer),
-            Answer::Cold(needs) => Err(cold(segment, schema, Missed::Parts(needs))),
+            Answer::Cold(needs) => {
+                if let Some(figures) = self.figures.get() {
+                    figures.misses.fetch_add(needs.columns() as u64, Relaxed);
+                }
+                Err(cold(segment, schema, Missed::Parts(needs)))
+            }
         }
     }
 
@@ -161,12 +213,22 @@ impl Warmed {
             }
             Ok::<_, StorageError>(())
         });
-        self.figures.scope(futures::future::try_join_all(reads)).await.map(|_| ())
+        let reads = futures::future::try_join_all(reads);
+        let read = match self.figures.get() {
+            Some(figures) => figures.reads.scope(reads).await,
+            None => reads.await,
+        };
+        read.map(drop)
     }
 
     async fn warm_one(&self, cold: ColdRead) -> Result<(), StorageError> {
         let ColdRead { segment, schema, missed } = cold;
-        let opened = segment.open(&self.store, &schema).await?;
+        let opened = segment.opened();
+        let opened = opened.or_else(|| self.opened.lock().get(&segment.segment()).cloned());
+        let opened = match opened {
+            Some(opened) => opened,
+            None => segment.open(&self.store, &schema).await?,
+        };
         let needs = match missed {
             Missed::Footer => {
                 self.opened.lock().insert(segment.segment(), opened);
@@ -176,7 +238,7 @@ impl Warmed {
             Missed::Parts(needs) => needs,
         };
         let mut held = self.held.lock().get(&segment.segment()).cloned().unwrap_or_default();
-        opened.warm(needs, &mut held).await?;
+        opened.warm_near(needs, &mut held).await?;
         self.held.lock().insert(segment.segment(), held);
         Ok(())
     }
@@ -194,6 +256,22 @@ impl Warmed {
             }
         }
         Err(StorageError::Invalid(format!("a read is still cold after {ROUNDS_MAX} rounds")))
+    }
+
+    /// Gives back the rows that are held, if they take more than so many bytes: for a reader that goes on
+    /// and has done with those before. It must be the only one that asks.
+    pub fn release_beyond(&self, bytes_max: usize) {
+        let mut held = self.held.lock();
+        let bytes: usize = held.values().map(Held::memory_bytes).sum();
+        if bytes > bytes_max {
+            held.clear();
+        }
+    }
+
+    /// Bytes of the rows that are held.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.held.lock().values().map(Held::memory_bytes).sum()
     }
 
     /// Gives back what is held.

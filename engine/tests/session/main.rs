@@ -1,5 +1,7 @@
 //! Statements through sessions, on a real database.
 
+#[cfg(feature = "testing")]
+mod cold_reads;
 mod commits;
 mod ddl;
 mod harness;

@@ -20,7 +20,7 @@ use super::{
     given_up,
     memory::Memory,
     numeric::{self, Numeric, NumericColumn},
-    scalar::{evaluate, function, infallible, internal, strict, strict_charged},
+    scalar::{evaluate, function, infallible, internal, strict, strict_charged, variant_of},
 };
 use crate::{
     error::{SqlError, sqlstate},
@@ -510,6 +510,12 @@ pub fn canonical_float4() -> Arc<ScalarUDF> {
         Ok(Arc::new(values.iter().map(|v| v.map(canonical)).collect::<Float32Array>()) as ArrayRef)
     });
     infallible("canonical_float4", "", DataType::Float32, compute)
+}
+
+/// Whether a function is one of these two.
+#[must_use]
+pub fn is_canonical_float(udf: &ScalarUDF) -> bool {
+    ["canonical_float8", "canonical_float4"].iter().any(|name| variant_of(udf, name).is_some())
 }
 
 /// `char(n)` with its blanks, as pattern matching sees it; it is kept without them.

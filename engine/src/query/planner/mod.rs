@@ -71,6 +71,7 @@ use datafusion::{
 pub(crate) use self::coerce::depends_on_now;
 pub(crate) use self::guards::can_fail;
 pub use self::names::column_name;
+pub(crate) use self::operators::is_comparison;
 pub use self::precedence::reassociated;
 pub use self::resolver::{
     FUNCTIONS_SCHEMA, LOCATOR_COLUMNS, ROW_COLUMN, ROW_ID_COLUMN, ResolvedColumn, ResolvedKind,

@@ -10,7 +10,11 @@ use datafusion::{
 };
 
 use super::{
-    Planner, bound::Bound, decorrelate::is_repeatable, decorrelate::subquery, operators::binary,
+    Planner,
+    bound::Bound,
+    decorrelate::is_repeatable,
+    decorrelate::subquery,
+    operators::{binary, is_comparison},
     scope::Env,
 };
 use crate::{
@@ -107,15 +111,7 @@ impl Planner<'_> {
         for field in fields {
             left.push(self.expr(field, env)?);
         }
-        if !matches!(
-            op,
-            Operator::Eq
-                | Operator::NotEq
-                | Operator::Lt
-                | Operator::LtEq
-                | Operator::Gt
-                | Operator::GtEq
-        ) {
+        if !is_comparison(op) {
             let error =
                 SqlError::new(sqlstate::SYNTAX_ERROR, "subquery must return only one column");
             return Err(self.locate(error, at));

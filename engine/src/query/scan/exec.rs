@@ -37,6 +37,7 @@ use super::{
     segment_read::{SegmentReader, SegmentScan},
     stream::ScanStream,
 };
+use crate::storage::{schema::TableSchema, table::ThenRead};
 
 /// A column that a scan reads.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -97,6 +98,11 @@ impl ReadColumns {
 
     pub(super) fn all(&self) -> &Arc<[ReadColumn]> {
         &self.columns
+    }
+
+    /// What is read of rows that are found by their keys. `columns`: ordinals of those that are stored.
+    pub(super) fn then<'a>(&self, schema: &'a TableSchema, columns: &'a [usize]) -> ThenRead<'a> {
+        ThenRead { schema, columns, row_ids: self.columns.contains(&ReadColumn::RowId) }
     }
 
     pub(super) fn schema(&self) -> &SchemaRef {

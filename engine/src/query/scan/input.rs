@@ -132,8 +132,10 @@ impl StoredTable {
             input.facts.insert(*ordinal, facts);
         }
         input.morsels.extend(morsels.into_iter().map(Morsel::Segment));
-        let (schema, stored) = (Arc::clone(&self.schema), Arc::clone(newest));
-        input.segments = Some(SegmentScan { schema, stored, at, spans, left_out });
+        let (schema, newest) = (Arc::clone(&self.schema), Arc::clone(newest));
+        let segments = stored.segments().len();
+        input.segments =
+            Some(SegmentScan { schema, stored: newest, at, spans, segments, left_out });
         Ok(())
     }
 

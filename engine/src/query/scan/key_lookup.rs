@@ -218,9 +218,11 @@ pub(super) fn lookup(
             let Some((storage, at)) = view.storage(table.id) else {
                 return Ok(RecordBatch::new_empty(Arc::clone(read.schema())));
             };
+            let columns: Vec<usize> = read.ordinals().flatten().collect();
+            let then = Some(read.then(&table.schema, &columns));
             let locator = match writes {
-                Some(writes) => writes.find(&storage, key, at, &view.warmed)?,
-                None => storage.lookup(key, at, &view.warmed)?,
+                Some(writes) => writes.find(&storage, key, at, then, &view.warmed)?,
+                None => storage.lookup_and(key, at, then, &view.warmed)?,
             };
             drop(own);
             match locator {

@@ -18,7 +18,7 @@ use super::{
 use crate::storage::{
     StorageError,
     key_index::IndexedKey,
-    table::{KeyAccess, KeyWalk, Sight, Stepped, Table, TableList},
+    table::{KeyAccess, KeyWalk, Sight, Stepped, Table, TableList, ThenRead},
     warmed::{ColdReads, ReadError, Warmed},
     write_set::{OwnBatch, OwnKey, TableWrites},
 };
@@ -75,6 +75,7 @@ struct Source<'a> {
     writes: Option<&'a TableWrites>,
     at: Timestamp,
     warmed: &'a Warmed,
+    then: Option<ThenRead<'a>>,
 }
 
 struct Stored<'a> {
@@ -117,6 +118,7 @@ impl<'a> KeyReader<'a> {
     pub(crate) fn next(&mut self, rows_max: usize) -> Result<Option<RecordBatch>, ReadError> {
         let mut own = self.view.own.as_ref().map(|own| own.lock());
         let (storage, at) = self.view.storage(self.table.id).unzip();
+        let columns: Vec<usize> = self.read.ordinals().flatten().collect();
         loop {
             let mut writes = own.as_mut().and_then(|own| own.table_mut(self.table.id));
             let list = match (&storage, &mut writes) {
@@ -133,7 +135,8 @@ impl<'a> KeyReader<'a> {
                 Some(Stored { table, list, access: access? })
             });
             let at = at.unwrap_or_default();
-            let source = Source { stored, writes, at, warmed: &self.view.warmed };
+            let then = Some(self.read.then(&self.table.schema, &columns));
+            let source = Source { stored, writes, at, warmed: &self.view.warmed, then };
             if self.gather(&source, rows_max)? == Stepped::Edited {
                 continue;
             }
@@ -247,7 +250,7 @@ impl Range {
 impl Source<'_> {
     /// What the rows of the table are seen through.
     fn sight<'s>(&'s self, hidden: &'s dyn Fn(Locator) -> bool) -> Sight<'s> {
-        Sight { at: self.at, hidden, warmed: self.warmed }
+        Sight { at: self.at, hidden, warmed: self.warmed, then: self.then }
     }
 
     fn is_deleted(&self, locator: Locator) -> bool {
@@ -299,7 +302,7 @@ impl Source<'_> {
             own.reverse();
         }
         let walk = self.stored.as_ref().map(|Stored { list, access, .. }| {
-            KeyWalk::new(access, list, (start, end), backward, self.at)
+            KeyWalk::new(access, list, (start, end), backward, (self.at, self.warmed))
         });
         Ok(Range { walk: walk.transpose()?, own: own.into(), backward })
     }
@@ -321,7 +324,7 @@ impl Source<'_> {
             return Ok(Stepped::Done);
         };
         if walk.list().edits() != list.edits() {
-            walk.take_up(access, list, self.at)?;
+            walk.take_up(access, list, (self.at, self.warmed))?;
         }
         let hidden = |locator| self.is_deleted(locator);
         let sight = self.sight(&hidden);

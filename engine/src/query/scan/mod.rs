@@ -312,8 +312,9 @@ impl StoredTable {
         }
     }
 
-    /// The rows that the filters of a scan lead to by key, if they are few.
-    async fn few_by_key(
+    /// The rows that the filters of a scan lead to by key, if they are few and in memory: a planner does
+    /// not read objects. Else the scan does, which knows the keys, too.
+    fn few_by_key(
         &self,
         view: &StatementView,
         filters: &[Expr],
@@ -331,7 +332,13 @@ impl StoredTable {
             return Ok(None);
         };
         let (mut batches, mut bytes) = (Vec::new(), 0);
-        while let Some(batch) = view.warmed.answer(|_| reader.next(FEW_BATCH)).await? {
+        loop {
+            let batch = match reader.next(FEW_BATCH) {
+                Ok(Some(batch)) => batch,
+                Ok(None) => break,
+                Err(ReadError::Cold(_)) => return Ok(None),
+                Err(ReadError::Failed(error)) => return Err(error),
+            };
             bytes += batch.get_array_memory_size();
             if reader.examined() > worth || bytes > FEW_BYTES_MAX {
                 return Ok(None);
@@ -412,7 +419,6 @@ impl TableProvider for StoredTable {
             Ok(context) if !context.settings.key_access => None,
             _ => self
                 .few_by_key(&view, filters, state.execution_props(), &read)
-                .await
                 .map_err(|error| external(storage_error(error)))?,
         };
         let (input, statistics) = match few {

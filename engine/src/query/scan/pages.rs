@@ -41,8 +41,6 @@ impl<'a> GroupRanges<'a> {
     fn leaf(&self, column: usize) -> Option<(&'a PgType, usize)> {
         let column = &self.schema.columns()[(*self.columns.get(column)?)?];
         let is_known = match &column.pg_type {
-            // Parquet leaves NaNs out of its bounds, and has zeros of both signs as one.
-            PgType::Float4 | PgType::Float8 => false,
             // These are wider there.
             PgType::Oid => false,
             of => is_ordered_as_stored(of),
@@ -66,7 +64,7 @@ impl<'a> GroupRanges<'a> {
         let rows = u64::try_from(group.num_rows()).ok()?;
         let nulls = group.column(leaf).statistics().and_then(|s| s.null_count_opt());
         let nulls = nulls.map_or(Nulls::Somewhere, |nulls| Nulls::of(nulls, rows));
-        Some(ColumnRange::new(pg_type, value(&min, 0), value(&max, 0), nulls))
+        Some(ColumnRange::new(pg_type, value(&min, 0), greatest(pg_type, &max, 0), nulls))
     }
 
     /// Rows of the row group, by their numbers there, that pages may have which pass `filter`; `None`:
@@ -148,13 +146,20 @@ impl Ranges for OnePage<'_> {
         }
         let nulls = pages.nulls[page];
         let nulls = nulls.map_or(Nulls::Somewhere, |nulls| Nulls::of(nulls, self.rows.into()));
-        let (min, max) = (value(&pages.min, page), value(&pages.max, page));
+        let max = greatest(pages.pg_type, &pages.max, page);
+        let min = value(&pages.min, page);
         Some(ColumnRange::new(pages.pg_type, min, max, nulls))
     }
 }
 
 fn value(array: &ArrayRef, n: usize) -> Option<ScalarValue> {
     ScalarValue::try_from_array(array, n).ok().filter(|value| !value.is_null())
+}
+
+/// A bound of the values from above, which is none where Parquet leaves NaN out of it.
+fn greatest(pg_type: &PgType, array: &ArrayRef, n: usize) -> Option<ScalarValue> {
+    let has_nan = matches!(pg_type, PgType::Float4 | PgType::Float8);
+    value(array, n).filter(|_| !has_nan)
 }
 
 /// What pruning left of a row group.

@@ -12,14 +12,20 @@ use datafusion::{
     physical_expr::{
         PhysicalExpr, ScalarFunctionExpr,
         expressions::{
-            BinaryExpr, CaseExpr, CastExpr, Column, InListExpr, IsNotNullExpr, IsNullExpr, Literal,
-            NotExpr,
+            BinaryExpr, CaseExpr, CastExpr, Column, InListExpr, IsNotNullExpr, IsNullExpr,
+            LikeExpr, Literal, NotExpr,
         },
     },
     scalar::ScalarValue,
 };
 
-use crate::{query::functions::array::search::is_equal_to_any, types::PgType};
+use crate::{
+    query::{
+        functions::{array::search::is_equal_to_any, cast::is_canonical_float},
+        planner::is_comparison,
+    },
+    types::PgType,
+};
 
 /// Longer lists of values are not looked at.
 const LIST_MAX: usize = 2_000;
@@ -155,6 +161,9 @@ pub(super) fn may_pass(filter: &Arc<dyn PhysicalExpr>, ranges: &dyn Ranges) -> b
     if let Some(list) = filter.downcast_ref::<InListExpr>() {
         return list.negated() || may_be_in(list, ranges);
     }
+    if let Some(like) = filter.downcast_ref::<LikeExpr>() {
+        return may_be_like(like, ranges);
+    }
     let range = |expr: &Arc<dyn PhysicalExpr>| column(expr).and_then(|at| ranges.range(at));
     if filter.is::<Column>() {
         return range(filter).is_none_or(|of| of.may(Operator::Eq, &ScalarValue::from(true)));
@@ -198,16 +207,7 @@ fn may_compare(
         },
     };
     let Some((at, op, literal)) = sides else { return true };
-    let compares = matches!(
-        op,
-        Operator::Eq
-            | Operator::NotEq
-            | Operator::Lt
-            | Operator::LtEq
-            | Operator::Gt
-            | Operator::GtEq
-    );
-    !compares || ranges.range(at).is_none_or(|range| range.may(op, literal.value()))
+    !is_comparison(op) || ranges.range(at).is_none_or(|range| range.may(op, literal.value()))
 }
 
 fn may_be_in(list: &InListExpr, ranges: &dyn Ranges) -> bool {
@@ -219,6 +219,41 @@ fn may_be_in(list: &InListExpr, ranges: &dyn Ranges) -> bool {
         Some(literal) => range.may(Operator::Eq, literal.value()),
         None => true,
     })
+}
+
+/// By what texts begin with: they are ordered by their bytes.
+fn may_be_like(like: &LikeExpr, ranges: &dyn Ranges) -> bool {
+    let Some(range) = column(like.expr()).and_then(|at| ranges.range(at)) else { return true };
+    let Some(pattern) = like.pattern().downcast_ref::<Literal>() else { return true };
+    if range.nulls == Nulls::Everywhere || pattern.value().is_null() {
+        return false;
+    }
+    let Some(pattern) = pattern.value().try_as_str().flatten() else { return true };
+    if like.negated() || like.case_insensitive() || range.ignores_blanks {
+        return true;
+    }
+    let prefix = literal_prefix(pattern);
+    let text = |bound: &Option<ScalarValue>| {
+        bound.as_ref().and_then(ScalarValue::try_as_str).flatten().map(str::to_owned)
+    };
+    let begins = |text: &str| text.as_bytes()[..text.len().min(prefix.len())].to_vec();
+    // What begins with the prefix is at or after it, and before whatever begins with something greater.
+    text(&range.max).is_none_or(|max| max >= prefix)
+        && text(&range.min).is_none_or(|min| begins(&min).as_slice() <= prefix.as_bytes())
+}
+
+/// What every text begins with that matches.
+fn literal_prefix(pattern: &str) -> String {
+    let mut prefix = String::new();
+    let mut characters = pattern.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '%' | '_' => break,
+            '\\' => prefix.extend(characters.next()),
+            other => prefix.push(other),
+        }
+    }
+    prefix
 }
 
 fn may_equal_any(
@@ -253,6 +288,10 @@ fn column(expr: &Arc<dyn PhysicalExpr>) -> Option<usize> {
     if let Some(column) = expr.downcast_ref::<Column>() {
         return Some(column.index());
     }
+    if let Some(call) = expr.downcast_ref::<ScalarFunctionExpr>() {
+        // It makes all zeros and all NaNs alike, as bounds are compared anyway.
+        return is_canonical_float(call.fun()).then(|| column(call.args().first()?)).flatten();
+    }
     let cast = expr.downcast_ref::<CastExpr>()?;
     let at = cast.expr().downcast_ref::<Column>()?.index();
     // Casts between integers, to more bits: of others the column's own type is not known here, but
@@ -267,8 +306,9 @@ fn compare(a: &ScalarValue, b: &ScalarValue) -> Option<Ordering> {
         return Some(a.cmp(&b));
     }
     if let (Some(a), Some(b)) = (float(a), float(b)) {
-        // Zeros are equal here, so that neither of them is beyond a bound that is the other.
-        return a.partial_cmp(&b);
+        // Zeros are equal here, so that neither of them is beyond a bound that is the other. NaN is the
+        // greatest value, and equal to itself.
+        return Some(a.partial_cmp(&b).unwrap_or_else(|| a.is_nan().cmp(&b.is_nan())));
     }
     match (a, b) {
         (V::Boolean(Some(a)), V::Boolean(Some(b))) => Some(a.cmp(b)),
@@ -310,11 +350,15 @@ fn float(value: &ScalarValue) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use arrow::datatypes::{DataType, Field, Schema};
-    use datafusion::physical_expr::expressions::{
-        binary, case, cast, col, in_list, is_not_null, is_null, lit, not,
+    use datafusion::{
+        common::config::ConfigOptions,
+        physical_expr::expressions::{
+            binary, case, cast, col, in_list, is_not_null, is_null, lit, not,
+        },
     };
 
     use super::*;
+    use crate::query::functions::cast::canonical_float;
 
     struct One(ColumnRange);
 
@@ -439,7 +483,42 @@ mod tests {
         assert_eq!(rows.holding((-1.0).into()), "<> > >= ");
         let zero = Rows::new(&PgType::Float8, 0.0.into(), 1.0.into(), Nulls::Nowhere);
         assert!(zero.holding((-0.0).into()).contains("= "));
-        assert_eq!(zero.holding(f64::NAN.into()), ALL, "it is not known");
+        assert_eq!(zero.holding(f64::NAN.into()), "<> < <= ", "no value is NaN");
+        assert_eq!(rows.holding(f64::NAN.into()), ALL, "some are");
+        let reals = Rows::new(&PgType::Float4, 1.5_f32.into(), 2.5_f32.into(), Nulls::Nowhere);
+        assert_eq!(reals.holding(2.5_f32.into()), "= <> < <= >= ");
+        assert_eq!(reals.holding(f32::NAN.into()), "<> < <= ");
+        // A comparison with zero is one of what canonical_float8 makes of the values.
+        let args = vec![zero.column("a")];
+        let call = |udf| {
+            let options = Arc::new(ConfigOptions::default());
+            ScalarFunctionExpr::try_new(udf, args.clone(), &zero.schema, options).expect("a call")
+        };
+        let canonical: Arc<dyn PhysicalExpr> = Arc::new(call(canonical_float()));
+        let compared =
+            |op| binary(Arc::clone(&canonical), op, lit(0.0), &zero.schema).expect("a comparison");
+        assert!(!zero.pass(&compared(Operator::Lt)) && zero.pass(&compared(Operator::LtEq)));
+    }
+
+    #[test]
+    fn patterns_begin_with_something() {
+        let text = |text: &str| ScalarValue::Utf8View(Some(text.to_owned()));
+        let rows = Rows::new(&PgType::Text, text("berg"), text("dorf"), Nulls::Nowhere);
+        let matches = |pattern: &str, negated, ignore_case| {
+            let expr = rows.column("a");
+            let like = LikeExpr::new(negated, ignore_case, expr, lit(text(pattern)));
+            rows.pass(&(Arc::new(like) as Arc<dyn PhysicalExpr>))
+        };
+        for may in ["b%", "berg%", "bern", "bergx_", "c%", "dor%", "dorf", "%x", "", "_z", "d_z"] {
+            assert!(matches(may, false, false) || may.is_empty(), "{may}");
+        }
+        for never in ["a%", "bere%", "bad_", "dorfe%", "e%", "dos_", "\\%b", "B%", "dos\\%"] {
+            assert!(!matches(never, false, false), "{never}");
+            assert!(matches(never, true, false) && matches(never, false, true), "{never}");
+        }
+        assert!(matches("c\\_x", false, false) && matches("ä%", true, false));
+        assert!(!matches("ä%", false, false));
+        assert_eq!(literal_prefix("a\\%b\\\\c_d%"), "a%b\\c");
     }
 
     #[test]

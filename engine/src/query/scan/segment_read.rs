@@ -60,7 +60,9 @@ pub(super) struct SegmentScan {
     pub(super) at: Timestamp,
     /// Keys that rows may have, encoded; `None`: any.
     pub(super) spans: Option<Vec<Span>>,
-    /// Segments that were left out when the scan was planned.
+    /// Segments of the table.
+    pub(super) segments: usize,
+    /// Those that were left out when the scan was planned.
     pub(super) left_out: usize,
 }
 
@@ -78,6 +80,7 @@ pub(super) struct SegmentReader {
 /// What EXPLAIN ANALYZE shows.
 #[derive(Clone, Debug)]
 struct Figures {
+    segments: Count,
     segments_pruned: Count,
     row_groups: Count,
     row_groups_pruned: Count,
@@ -118,6 +121,7 @@ impl Figures {
     fn new(metrics: &ExecutionPlanMetricsSet, partition: usize) -> Self {
         let count = |name: &'static str| MetricBuilder::new(metrics).counter(name, partition);
         Self {
+            segments: count("segments"),
             segments_pruned: count("segments_pruned"),
             row_groups: count("row_groups"),
             row_groups_pruned: count("row_groups_pruned"),
@@ -189,6 +193,7 @@ impl SegmentReader {
         let filtered = filters.places().iter().map(|place| ordinals[*place]).collect();
         let figures = Figures::new(metrics, partition);
         if partition == 0 {
+            figures.segments.add(scan.segments);
             figures.segments_pruned.add(scan.left_out);
         }
         Self { scan, view, read: read.clone(), filters, filtered, figures }

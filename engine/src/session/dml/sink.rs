@@ -180,7 +180,7 @@ impl TableSink {
         let Some((table, at)) = &self.storage else { return Ok(first) };
         if let [key] = wanted[..] {
             let found = match &mut own {
-                Some(own) => own.find(table, key, *at, &self.warmed)?,
+                Some(own) => own.find(table, key, *at, None, &self.warmed)?,
                 None => table.lookup(key, *at, &self.warmed)?,
             };
             return Ok(found.map(|_| asked[0]).or(first));

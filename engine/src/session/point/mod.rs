@@ -36,7 +36,7 @@ use super::errors::storage_error;
 use crate::{
     query::{
         errors::external,
-        scan::{KeyAccess, KeyOrder, KeyRanges, Known, NOW_INDEX, Span, StatementView},
+        scan::{KeyAccess, KeyOrder, KeyRanges, KeyReader, Known, NOW_INDEX, Span, StatementView},
     },
     storage::warmed::{ColdReads, ReadError},
 };
@@ -44,6 +44,8 @@ use crate::{
 /// Keys that are looked at before the long way is taken, and the memory of the rows read by them.
 const KEYS_MAX: usize = 4096;
 const BYTES_MAX: usize = 4 << 20;
+/// Memory of what was decoded of segments for batches that were taken, beyond which it is given back.
+const HELD_BYTES_MAX: usize = 8 << 20;
 /// Keys of which LIMIT without ORDER BY takes the rows that are stored first.
 const KEYS_SORTED_MAX: usize = 256;
 /// Rows that are read by ranges of keys at a time: at first, and later.
@@ -228,81 +230,131 @@ impl PointPlan {
         Some(lines)
     }
 
-    /// Its rows, in one batch; `None` if these parameters take the long way.
+    /// Begins to run it with these parameters.
+    pub(super) fn start<'a>(
+        &'a self,
+        view: &'a StatementView,
+        params: &'a [ScalarValue],
+        now: &'a ScalarValue,
+    ) -> PointRun<'a> {
+        PointRun { plan: self, view, params, now, reading: None }
+    }
+}
+
+/// A plan while it is run.
+pub(super) struct PointRun<'a> {
+    plan: &'a PointPlan,
+    view: &'a StatementView,
+    params: &'a [ScalarValue],
+    now: &'a ScalarValue,
+    reading: Option<Reading<'a>>,
+}
+
+/// Ranges of keys, partly read.
+struct Reading<'a> {
+    ranges: &'a KeyRanges,
+    reader: KeyReader<'a>,
+    /// Rows that are left out, and rows that are needed, those among them.
+    skip: usize,
+    needed: usize,
+    keys_max: usize,
+    /// Rows to be read at a time.
+    next: usize,
+    batches: Vec<RecordBatch>,
+    rows: usize,
+    /// Of the rows read.
+    bytes: usize,
+}
+
+impl<'a> PointRun<'a> {
+    /// Its rows, in one batch; `None` if these parameters take the long way. It goes on where it was when
+    /// it is called again after something was warmed.
     ///
     /// # Errors
     /// Whatever its expressions say; or something is to be warmed before.
-    pub(super) fn run(
-        &self,
-        view: &StatementView,
-        params: &[ScalarValue],
-        now: &ScalarValue,
-    ) -> Result<Option<RecordBatch>, PointError> {
-        let found = match &self.access {
+    pub(super) fn run(&mut self) -> Result<Option<RecordBatch>, PointError> {
+        let found = match &self.plan.access {
             None => None,
             Some(KeyAccess::One(lookup)) => {
-                let Some(key) = lookup.key(params) else { return Ok(None) };
-                Some(lookup.row(view, key.as_deref())?)
+                let Some(key) = lookup.key(self.params) else { return Ok(None) };
+                Some(lookup.row(self.view, key.as_deref())?)
             }
-            Some(KeyAccess::Ranges(ranges)) => return self.run_ranges(ranges, view, params, now),
+            Some(KeyAccess::Ranges(ranges)) => {
+                if self.reading.is_none() {
+                    self.reading = self.open(ranges);
+                }
+                let rows = self.read();
+                if matches!(rows, Ok(None)) {
+                    // The long way reads for itself.
+                    self.view.warmed.release();
+                }
+                return rows;
+            }
         };
-        let run = Run { params, now, found };
-        let Some(columns) = run.node(&self.root)? else { return Ok(None) };
-        Ok(Some(record_batch(&self.schema, columns)?))
+        self.finish(found)
     }
 
-    fn run_ranges(
-        &self,
-        ranges: &KeyRanges,
-        view: &StatementView,
-        params: &[ScalarValue],
-        now: &ScalarValue,
-    ) -> Result<Option<RecordBatch>, PointError> {
-        let Some(spans) = ranges.spans(params) else { return Ok(None) };
-        let (skip, needed) = match &self.limit {
+    /// What the plan makes of the rows that were found.
+    fn finish(&self, found: Option<RecordBatch>) -> Result<Option<RecordBatch>, PointError> {
+        let run = Run { params: self.params, now: self.now, found };
+        let Some(columns) = run.node(&self.plan.root)? else { return Ok(None) };
+        Ok(Some(record_batch(&self.plan.schema, columns)?))
+    }
+
+    fn open(&self, ranges: &'a KeyRanges) -> Option<Reading<'a>> {
+        let plan = self.plan;
+        let spans = ranges.spans(self.params)?;
+        let (skip, needed) = match &plan.limit {
             None => (0, usize::MAX),
-            Some(limit) => match limit.rows(params) {
-                Some(rows) => rows,
-                None => return Ok(None),
-            },
+            Some(limit) => limit.rows(self.params)?,
         };
         // As many keys as there can be are looked at anyway.
         let keys_max = KEYS_MAX.max(if spans.iter().all(is_key) { spans.len() } else { 0 });
-        let order = self.order.unwrap_or(KeyOrder::Stored(match &self.limit {
+        let order = plan.order.unwrap_or(KeyOrder::Stored(match &plan.limit {
             None => keys_max,
             Some(_) => KEYS_SORTED_MAX,
         }));
-        let Some(mut reader) = ranges.open(view, spans, order) else { return Ok(None) };
-        let mut run = Run { params, now, found: None };
-        let mut next =
-            if self.filters.is_empty() { needed.clamp(1, BATCH_FIRST) } else { BATCH_FIRST };
-        let (mut batches, mut rows, mut bytes) = (Vec::new(), 0, 0);
-        while rows < needed {
-            let Some(batch) = reader.next(next)? else { break };
-            bytes += batch.get_array_memory_size();
-            if reader.examined() > keys_max || bytes > BYTES_MAX {
+        let reader = ranges.open(self.view, spans, order)?;
+        let next = if plan.filters.is_empty() { needed.clamp(1, BATCH_FIRST) } else { BATCH_FIRST };
+        let (batches, rows, bytes) = (Vec::new(), 0, 0);
+        Some(Reading { ranges, reader, skip, needed, keys_max, next, batches, rows, bytes })
+    }
+
+    fn read(&mut self) -> Result<Option<RecordBatch>, PointError> {
+        let Some(mut reading) = self.reading.take() else { return Ok(None) };
+        let plan = self.plan;
+        while reading.rows < reading.needed {
+            let batch = match reading.reader.next(reading.next) {
+                Ok(Some(batch)) => batch,
+                Ok(None) => break,
+                Err(error) => {
+                    self.reading = Some(reading);
+                    return Err(error.into());
+                }
+            };
+            self.view.warmed.release_beyond(HELD_BYTES_MAX);
+            reading.bytes += batch.get_array_memory_size();
+            if reading.reader.examined() > reading.keys_max || reading.bytes > BYTES_MAX {
                 return Ok(None);
             }
-            next = BATCH_ROWS;
-            let batch = if self.limit.is_some() {
+            reading.next = BATCH_ROWS;
+            let batch = if plan.limit.is_some() {
                 // What follows is not looked at once there are rows enough.
-                run.found = Some(batch);
-                let Some(columns) = run.node(&self.root)? else { return Ok(None) };
-                record_batch(&self.schema, columns)?
+                let Some(batch) = self.finish(Some(batch))? else { return Ok(None) };
+                batch
             } else {
                 batch
             };
-            rows += batch.num_rows();
-            batches.push(batch);
+            reading.rows += batch.num_rows();
+            reading.batches.push(batch);
         }
-        if self.limit.is_some() && !batches.is_empty() {
+        let Reading { ranges, batches, skip, needed, .. } = reading;
+        if plan.limit.is_some() && !batches.is_empty() {
             let all = one_batch(batches)?;
             let start = skip.min(all.num_rows());
             return Ok(Some(all.slice(start, needed.min(all.num_rows()) - start)));
         }
-        run.found = Some(if batches.is_empty() { ranges.nothing() } else { one_batch(batches)? });
-        let Some(columns) = run.node(&self.root)? else { return Ok(None) };
-        Ok(Some(record_batch(&self.schema, columns)?))
+        self.finish(Some(if batches.is_empty() { ranges.nothing() } else { one_batch(batches)? }))
     }
 }
 

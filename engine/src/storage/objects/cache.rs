@@ -451,6 +451,10 @@ impl Objects for CachedObjects {
         })
     }
 
+    fn gap_bytes(&self) -> u64 {
+        self.inner.store.gap_bytes()
+    }
+
     fn set_pace(&self, pace: Pace) {
         self.inner.store.set_pace(pace);
     }

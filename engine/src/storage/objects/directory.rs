@@ -153,13 +153,23 @@ impl Folder {
         self.open(name)?.len().map_err(|error| self.unread(name, &error))
     }
 
+    fn opened(&self, name: &ObjectName) -> Result<(Arc<dyn DiskFile>, u64), ObjectError> {
+        let file = self.open(name)?;
+        let size = file.len().map_err(|error| self.unread(name, &error))?;
+        Ok((file, size))
+    }
+
+    /// Each range is a request.
     fn read_ranges(
         &self,
         name: &ObjectName,
         ranges: &[Range<u64>],
     ) -> Result<Vec<Bytes>, ObjectError> {
-        let file = self.open(name)?;
-        let size = file.len().map_err(|error| self.unread(name, &error))?;
+        // One that cannot be opened is a request, too.
+        let (file, size) = match self.opened(name) {
+            Ok(opened) => opened,
+            Err(error) => return self.counted(RequestKind::Get, || Err(error)),
+        };
         let read = |range: &Range<u64>| {
             let &Range { start, end } = range;
             let outside = || ObjectError::OutOfRange { name: name.clone(), size, start, end };
@@ -171,7 +181,7 @@ impl Folder {
                 file.read_at(start, &mut bytes).map_err(|error| self.unread(name, &error))?;
             if read < bytes.len() { Err(outside()) } else { Ok(bytes.into()) }
         };
-        ranges.iter().map(read).collect()
+        ranges.iter().map(|range| self.counted(RequestKind::Get, || read(range))).collect()
     }
 
     fn list_below(&self, folder: &str, found: &mut Found) -> Result<(), ObjectError> {
@@ -265,7 +275,7 @@ impl Objects for ObjectDirectory {
     ) -> BoxFuture<'_, Result<Vec<Bytes>, ObjectError>> {
         let (folder, name, ranges) = (&*self.folder, name.clone(), ranges.to_vec());
         Box::pin(future::lazy(move |_| {
-            let read = folder.counted(RequestKind::Get, || folder.read_ranges(&name, &ranges))?;
+            let read = folder.read_ranges(&name, &ranges)?;
             let bytes = read.iter().map(|bytes| bytes.len() as u64).sum();
             folder.figures.add_bytes(RequestKind::Get, bytes);
             ReadFigures::add_requests(ranges.len() as u64);

@@ -55,6 +55,9 @@ const PIECE_BYTES: u64 = 8 << 20;
 /// Ranges with a gap of at most this many bytes are fetched together.
 const GAP_BYTES: u64 = 512 << 10;
 
+/// The same of a few rows, of which a store sends all at once.
+const FEW_ROWS_GAP_BYTES: u64 = 1 << 20;
+
 /// Pieces of one range that are fetched at the same time.
 const PIECES_AT_ONCE: usize = 4;
 
@@ -394,6 +397,10 @@ impl Objects for RemoteObjects {
     ) -> BoxFuture<'_, Result<Bytes, ObjectError>> {
         let (remote, wanted) = (Arc::clone(&self.remote), name.clone());
         self.spawned(name, async move { remote.read_up_to(&wanted, range).await })
+    }
+
+    fn gap_bytes(&self) -> u64 {
+        FEW_ROWS_GAP_BYTES
     }
 
     fn figures(&self) -> ObjectFigures {

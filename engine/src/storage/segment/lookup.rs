@@ -8,14 +8,25 @@ use arrow::{
 };
 
 use super::{
+    held::{Answer, Held, Needs, Part},
     key_hash,
-    reader::{Answer, Held, Needs, Part, Projection, Segment, SegmentRows, SortKey},
+    reader::{Projection, Segment, SegmentRows, SortKey},
 };
 use crate::storage::{
     StorageError,
     codec::column::{ColumnRef, Value},
     schema::TableSchema,
 };
+
+/// What a lookup reads beside keys.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Seek<'a> {
+    /// Columns, by their [places](Segment::places), that are wanted of the rows found: when pages have
+    /// to be read, theirs are, too.
+    pub also: &'a [usize],
+    /// The keys are here, most likely: a filter that is not in memory is not read to find out.
+    pub expected: bool,
+}
 
 /// Where a key may be: in this row group, among these rows of it.
 struct Candidate {
@@ -31,9 +42,9 @@ impl Segment {
     pub async fn find<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Vec<Range<u32>>, StorageError> {
         let mut held = Held::default();
         loop {
-            match self.find_now(keys, &[], &held)? {
+            match self.find_now(keys, Seek::default(), &held)? {
                 Answer::Here(rows) => return Ok(rows),
-                Answer::Cold(needs) => self.warm(needs, &mut held).await?,
+                Answer::Cold(needs) => self.warm_near(needs, &mut held).await?,
             }
         }
     }
@@ -48,27 +59,27 @@ impl Segment {
     ) -> Result<(Vec<Range<u32>>, SegmentRows), StorageError> {
         let mut held = Held::default();
         let also = self.places(schema, projection);
+        let seek = Seek { also: &also, expected: false };
         let found = loop {
-            match self.find_now(keys, &also, &held)? {
+            match self.find_now(keys, seek, &held)? {
                 Answer::Here(rows) => break rows,
-                Answer::Cold(needs) => self.warm(needs, &mut held).await?,
+                Answer::Cold(needs) => self.warm_near(needs, &mut held).await?,
             }
         };
         let rows: Vec<u32> = found.iter().cloned().flatten().collect();
         loop {
             match self.fetch_now(schema, projection, &rows, &held)? {
                 Answer::Here(rows) => return Ok((found, rows)),
-                Answer::Cold(needs) => self.warm(needs, &mut held).await?,
+                Answer::Cold(needs) => self.warm_near(needs, &mut held).await?,
             }
         }
     }
 
-    /// [`Segment::find`] from memory. `also`: columns, by their [places](Segment::column_places),
-    /// that are wanted of the rows found; when pages have to be read, theirs are, too.
+    /// [`Segment::find`] from memory.
     pub fn find_now<K: AsRef<[u8]>>(
         &self,
         keys: &[K],
-        also: &[usize],
+        seek: Seek<'_>,
         held: &Held,
     ) -> Result<Answer<Vec<Range<u32>>>, StorageError> {
         let mut found = vec![0..0; keys.len()];
@@ -79,7 +90,7 @@ impl Segment {
             }
             return Ok(Answer::Here(found));
         }
-        let candidates = self.candidates(keys, held, &mut needs);
+        let candidates = self.candidates(keys, seek.expected, held, &mut needs);
         if !needs.is_empty() {
             return Ok(Answer::Cold(needs));
         }
@@ -94,7 +105,7 @@ impl Segment {
             let found = self.parts(row_group, places.clone(), Some(&rows), held, &mut needs);
             if found.len() < places.len() {
                 // A request is due anyway: what is wanted of the rows comes with it.
-                let also = also.iter().copied();
+                let also = seek.also.iter().copied();
                 let _ = self.parts(row_group, also, Some(&rows), held, &mut needs);
             }
             parts.insert(row_group, found);
@@ -162,10 +173,11 @@ impl Segment {
     }
 
     /// Where keys may be that are not turned away by fences and filters. Without the filters it
-    /// takes there is nothing but `needs`.
+    /// takes there is nothing but `needs`; keys that are `expected` do without.
     fn candidates<K: AsRef<[u8]>>(
         &self,
         keys: &[K],
+        expected: bool,
         held: &Held,
         needs: &mut Needs,
     ) -> Vec<Candidate> {
@@ -185,6 +197,7 @@ impl Segment {
                 rows.start = end;
                 if self.index.row_groups[row_group].filter.is_some() {
                     match self.filter(row_group, held) {
+                        None if expected => {}
                         None => {
                             needs.filters.insert(row_group);
                             continue;
@@ -203,7 +216,7 @@ impl Segment {
     #[must_use]
     pub fn may_contain(&self, key: &[u8], held: &Held) -> Answer<bool> {
         let mut needs = Needs::default();
-        let candidates = self.candidates(&[key], held, &mut needs);
+        let candidates = self.candidates(&[key], false, held, &mut needs);
         match needs.is_empty() {
             true => Answer::Here(!candidates.is_empty()),
             false => Answer::Cold(needs),

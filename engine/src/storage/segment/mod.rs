@@ -11,6 +11,7 @@
 
 mod columns;
 mod format;
+mod held;
 mod index;
 mod lookup;
 mod meta;
@@ -31,10 +32,12 @@ pub use glaredb_txn::key_filter::{KeyFilter, key_hash};
 pub use self::{
     columns::widened,
     format::{FORMAT_VERSION, ROW_ID_FIELD, TIMESTAMP_FIELD},
+    held::{Answer, Held, Needs},
     index::Extent,
+    lookup::Seek,
     meta::{SegmentMeta, SortOrder},
     opened::Opened,
-    reader::{Answer, Decimals, Held, Needs, Projection, Segment, SegmentRows, SegmentStore},
+    reader::{Decimals, Projection, Segment, SegmentRows, SegmentStore},
     resident::{Resident, ResidentMetrics},
     sketch::Sketch,
     statistics::{Bound, Bounds, ColumnStatistics},

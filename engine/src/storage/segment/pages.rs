@@ -127,14 +127,15 @@ pub(super) fn pages_of(
     Ok(())
 }
 
-/// Contiguous bytes as one range each, to ask for as few as possible.
-pub(super) fn requests(pages: &mut Vec<Checked>) -> Vec<Range<u64>> {
+/// Bytes that are no further than `gap` from each other as one range each, to ask for as few as
+/// possible.
+pub(super) fn requests(pages: &mut Vec<Checked>, gap: u64) -> Vec<Range<u64>> {
     pages.sort_unstable();
     pages.dedup();
     let mut ranges: Vec<Range<u64>> = Vec::new();
     for page in pages {
         match ranges.last_mut() {
-            Some(last) if last.end == page.start => last.end = page.end,
+            Some(last) if page.start - last.end <= gap => last.end = page.end,
             _ => ranges.push(page.start..page.end),
         }
     }

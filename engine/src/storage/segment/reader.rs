@@ -4,17 +4,10 @@
 //! [`Needs`]; whoever may wait calls [`Segment::warm`] with that and asks again. The asynchronous
 //! one does just this. Nothing is given to Parquet's decoder before its checksum was compared.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    ops::Range,
-    sync::Arc,
-};
+use std::{collections::HashMap, ops::Range, sync::Arc};
 
 use arrow::{
-    array::{
-        Array, ArrayRef, AsArray, Int64Array, RecordBatch, RecordBatchReader, UInt32Array,
-        UInt64Array,
-    },
+    array::{ArrayRef, AsArray, Int64Array, RecordBatch, RecordBatchReader, UInt64Array},
     compute,
     datatypes::{DataType, Field, Int64Type, Schema},
 };
@@ -38,6 +31,7 @@ use parquet::{
 use super::{
     KeyFilter, columns,
     format::{Properties, ROW_ID_FIELD, TIMESTAMP_FIELD},
+    held::{Held, Needs, Part, WantedRows},
     index::{Extent, SegmentIndex},
     lookup,
     meta::{SegmentMeta, SortOrder},
@@ -48,7 +42,7 @@ use crate::{
     storage::{
         StorageError,
         codec::key::KeyEncoder,
-        objects::{ObjectError, Objects, ReadCounts, ReadFigures},
+        objects::{ObjectError, Objects, ReadFigures},
         schema::TableSchema,
     },
     types::PgType,
@@ -128,118 +122,6 @@ pub struct SegmentRows {
     pub batch: RecordBatch,
     pub row_ids: Option<UInt64Array>,
     pub timestamps: Option<UInt64Array>,
-}
-
-/// Rows of a row group, ascending; `None`: all.
-type WantedRows = Option<Vec<Range<u32>>>;
-
-/// What an answer from memory needs that is not there.
-#[derive(Clone, Default, PartialEq, Eq, Debug)]
-pub struct Needs {
-    /// Row groups.
-    pub(super) filters: BTreeSet<usize>,
-    /// Rows (`None`: all) of columns of the file, by row group and place.
-    pub(super) parts: BTreeMap<(usize, usize), WantedRows>,
-}
-
-impl Needs {
-    /// The filter of a row group.
-    pub(super) fn filter(row_group: usize) -> Self {
-        Self { filters: BTreeSet::from([row_group]), parts: BTreeMap::new() }
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.filters.is_empty() && self.parts.is_empty()
-    }
-
-    /// Columns of row groups that are missing, in whole or in part.
-    #[must_use]
-    pub fn columns(&self) -> usize {
-        self.parts.len()
-    }
-}
-
-/// An answer from memory.
-#[derive(Clone, PartialEq, Debug)]
-pub enum Answer<T> {
-    Here(T),
-    /// Something is to be [warmed](Segment::warm) before.
-    Cold(Needs),
-}
-
-/// What was warmed: it stays while this does, whatever the budget is.
-#[derive(Clone, Default, Debug)]
-pub struct Held {
-    filters: HashMap<usize, Arc<KeyFilter>>,
-    parts: HashMap<(usize, usize), Part>,
-    /// What it took.
-    read: ReadCounts,
-}
-
-impl Held {
-    /// Requests to the store that were made for it, and bytes that came back.
-    #[must_use]
-    pub fn reads(&self) -> (usize, usize) {
-        (self.read.requests as usize, self.read.bytes as usize)
-    }
-
-    /// Blocks that a cache had, and that it had not.
-    #[must_use]
-    pub fn cached(&self) -> (usize, usize) {
-        (self.read.cache_hits as usize, self.read.cache_misses as usize)
-    }
-}
-
-/// Decoded rows of a column of a row group.
-#[derive(Clone, Debug)]
-pub(super) struct Part {
-    array: ArrayRef,
-    /// Rows of the row group, ascending; `None`: all.
-    rows: Option<Arc<[Range<u32>]>>,
-}
-
-impl Part {
-    fn has(&self, wanted: Option<&[Range<u32>]>) -> bool {
-        let (Some(rows), Some(wanted)) = (&self.rows, wanted) else { return self.rows.is_none() };
-        wanted.iter().all(|wanted| {
-            let after = rows.partition_point(|range| range.end <= wanted.start);
-            let within = rows.get(after);
-            within.is_some_and(|r| r.start <= wanted.start && wanted.end <= r.end)
-        })
-    }
-
-    /// Place of a row that it has.
-    fn place(&self, row: u32) -> usize {
-        let Some(rows) = &self.rows else { return row as usize };
-        let before = rows.iter().take_while(|range| range.end <= row);
-        let skipped: usize = before.clone().map(Range::len).sum();
-        let first = rows.get(before.count()).map_or(row, |range| range.start);
-        skipped + (row - first) as usize
-    }
-
-    /// The rows wanted, which it has.
-    pub(super) fn select(&self, wanted: Option<&[Range<u32>]>) -> Result<ArrayRef, StorageError> {
-        let Some(wanted) = wanted else { return Ok(Arc::clone(&self.array)) };
-        if self.rows.as_deref() == Some(wanted) {
-            return Ok(Arc::clone(&self.array));
-        }
-        if let [range] = wanted {
-            return Ok(self.array.slice(self.place(range.start), range.len()));
-        }
-        let places = wanted.iter().flat_map(|range| {
-            let first = self.place(range.start) as u32;
-            first..first + range.len() as u32
-        });
-        let places = UInt32Array::from_iter_values(places);
-        compute::take(&self.array, &places, None)
-            .map_err(|e| StorageError::Invalid(format!("rows cannot be taken: {e}")))
-    }
-
-    /// The array and the places in it of contiguous rows.
-    pub(super) fn range(&self, rows: &Range<u32>) -> (&ArrayRef, Range<usize>) {
-        let first = self.place(rows.start);
-        (&self.array, first..first + rows.len())
-    }
 }
 
 impl std::fmt::Debug for SegmentStore {
@@ -528,7 +410,8 @@ impl Segment {
     }
 
     /// Places in the file of what a projection reads.
-    pub(super) fn places(&self, schema: &TableSchema, projection: &Projection<'_>) -> Vec<usize> {
+    #[must_use]
+    pub fn places(&self, schema: &TableSchema, projection: &Projection<'_>) -> Vec<usize> {
         let columns = projection.columns.iter().map(|ordinal| schema.columns()[*ordinal].id);
         columns
             .filter_map(|id| self.place_of_column(id))
@@ -601,7 +484,23 @@ impl Segment {
     /// far as whole columns were read. Columns of which rows are needed again and again are read
     /// whole. All that is needed is one call of [`Objects::read_ranges`]. Decoding computes: for
     /// the runtime that does. Errors: the object is damaged or cannot be read.
-    pub async fn warm(&self, mut needs: Needs, held: &mut Held) -> Result<(), StorageError> {
+    pub async fn warm(&self, needs: Needs, held: &mut Held) -> Result<(), StorageError> {
+        self.read_needs(needs, held, 0).await
+    }
+
+    /// The same for a few rows, of which several columns are needed: what lies near to each other comes
+    /// by one request, with what is between.
+    pub async fn warm_near(&self, needs: Needs, held: &mut Held) -> Result<(), StorageError> {
+        self.read_needs(needs, held, self.store.objects.gap_bytes()).await
+    }
+
+    /// `gap`: bytes between two ranges up to which they are one request, if few rows are needed.
+    async fn read_needs(
+        &self,
+        mut needs: Needs,
+        held: &mut Held,
+        gap: u64,
+    ) -> Result<(), StorageError> {
         for ((row_group, place), rows) in &mut needs.parts {
             if rows.is_some() && self.store.resident.touch(self.part_id(*row_group, *place as u32))
             {
@@ -632,7 +531,9 @@ impl Segment {
             let Range { start, end } = filter.range();
             checked.push(pages::Checked { start, end, crc: filter.crc });
         }
-        let requests = pages::requests(&mut checked);
+        // A request costs more than a few bytes that nobody wants.
+        let gap = if needs.are_few_rows() { gap } else { 0 };
+        let requests = pages::requests(&mut checked, gap);
         let whole = |read: &[Bytes]| {
             let mut pieces = Pieces::new(self.meta.bytes);
             let read = requests.iter().zip(read);

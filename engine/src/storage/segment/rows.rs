@@ -10,7 +10,8 @@ use arrow::{
 
 use super::{
     columns,
-    reader::{Answer, Decimals, Held, Needs, Part, Projection, Segment, SegmentRows, corrupt},
+    held::{Answer, Held, Needs, Part},
+    reader::{Decimals, Projection, Segment, SegmentRows, corrupt},
 };
 use crate::storage::{StorageError, schema::TableSchema};
 

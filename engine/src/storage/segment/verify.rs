@@ -7,10 +7,11 @@ use arrow::array::ArrayRef;
 use glaredb_txn::ids::{RowId, Timestamp};
 
 use super::{
+    held::{Held, Needs},
     index::FENCE_ROWS,
     key_hash,
     meta::SortOrder,
-    reader::{Decimals, Held, Needs, Projection, Segment, SegmentRows},
+    reader::{Decimals, Projection, Segment, SegmentRows},
     statistics::{ColumnStatistics, Gatherer},
 };
 use crate::storage::{StorageError, schema::TableSchema};

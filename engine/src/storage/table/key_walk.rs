@@ -12,7 +12,7 @@ use crate::storage::{
     StorageError,
     key_index::{IndexedKey, Walk},
     segment::{Answer, Projection, Segment},
-    warmed::{ColdReads, ReadError},
+    warmed::{ColdReads, ReadError, Warmed},
 };
 
 /// Keys that are taken from the index at a time, at least: most that one meets have a visible row.
@@ -48,13 +48,14 @@ pub(crate) enum Stepped {
 }
 
 impl KeyWalk {
-    /// Keys from `start` on and before `end`, of what `list` has for a reader at `at`.
+    /// Keys from `start` on and before `end`, of what `list` has for a reader at `at`, whose figures say
+    /// what is looked into.
     pub(crate) fn new(
         access: &KeyAccess,
         list: &TableList,
         (start, end): (&[u8], Option<&[u8]>),
         backward: bool,
-        at: Timestamp,
+        (at, warmed): (Timestamp, &Warmed),
     ) -> Result<Self, StorageError> {
         let mut cursors = Vec::new();
         for segment in list.segments() {
@@ -62,7 +63,9 @@ impl KeyWalk {
             let is_sorted = segment.is_sorted_by(&access.schema)?;
             let outside =
                 meta.keys.1.as_ref() < start || end.is_some_and(|end| meta.keys.0.as_ref() >= end);
-            if meta.commits.0 <= at && !(is_sorted && outside) {
+            let may_have = meta.commits.0 <= at && !(is_sorted && outside);
+            warmed.consider(segment, !may_have);
+            if may_have {
                 cursors.push(Cursor::new(segment, is_sorted));
             }
         }
@@ -92,7 +95,7 @@ impl KeyWalk {
         &mut self,
         access: &KeyAccess,
         list: &TableList,
-        at: Timestamp,
+        sight: (Timestamp, &Warmed),
     ) -> Result<(), StorageError> {
         if let Some(last) = &self.last {
             let mut key = last.to_bytes();
@@ -106,7 +109,7 @@ impl KeyWalk {
         }
         let last = self.last.take();
         let range = (self.start.as_slice(), self.end.as_deref());
-        *self = Self { last, ..Self::new(access, list, range, self.backward, at)? };
+        *self = Self { last, ..Self::new(access, list, range, self.backward, sight)? };
         Ok(())
     }
 

@@ -14,12 +14,15 @@ use crate::storage::{
     chunk::Chunk,
     key_index::KeyIndex,
     schema::TableSchema,
-    segment::{Projection, SegmentMeta, SortOrder},
+    segment::{Projection, Seek, Segment, SegmentMeta, SortOrder},
     warmed::{ColdReads, ReadError, Warmed},
 };
 
 #[cfg(test)]
 mod tests;
+
+/// Keys up to which filters are not asked for that are not in memory, where the rows are expected.
+const EXPECTED_MAX: usize = 16;
 
 /// Rows whose commit timestamps are asked for at once.
 const VERSIONS_MAX: u32 = 4_096;
@@ -38,6 +41,17 @@ pub(crate) struct Sight<'a> {
     pub(crate) at: Timestamp,
     pub(crate) hidden: &'a dyn Fn(Locator) -> bool,
     pub(crate) warmed: &'a Warmed,
+    /// What it reads of the rows that it finds.
+    pub(crate) then: Option<ThenRead<'a>>,
+}
+
+/// What is read of rows once they are found by their keys: it is fetched with these.
+#[derive(Clone, Copy, Debug)]
+pub struct ThenRead<'a> {
+    /// That `columns` are ordinals of.
+    pub schema: &'a TableSchema,
+    pub columns: &'a [usize],
+    pub row_ids: bool,
 }
 
 impl Sight<'_> {
@@ -78,8 +92,19 @@ impl Table {
         at: Timestamp,
         warmed: &Warmed,
     ) -> Result<Option<Locator>, ReadError> {
+        self.lookup_and(key, at, None, warmed)
+    }
+
+    /// The same, when `then` is read of the row.
+    pub fn lookup_and(
+        &self,
+        key: &[u8],
+        at: Timestamp,
+        then: Option<ThenRead<'_>>,
+        warmed: &Warmed,
+    ) -> Result<Option<Locator>, ReadError> {
         let Some(index) = self.key_index() else { return Ok(None) };
-        let sight = Sight { at, hidden: &|_| false, warmed };
+        let sight = Sight { at, hidden: &|_| false, warmed, then };
         loop {
             let list = self.list();
             let mut found = index.find(key, |locator| sight.sees(&list, locator));
@@ -102,7 +127,7 @@ impl Table {
         warmed: &Warmed,
     ) -> Result<Vec<Option<Locator>>, ReadError> {
         let Some(access) = self.key_access() else { return Ok(vec![None; keys.len()]) };
-        let sight = Sight { at, hidden: &|_| false, warmed };
+        let sight = Sight { at, hidden: &|_| false, warmed, then: None };
         loop {
             if let Some(found) = self.lookup_in(&self.list(), &access, keys, &sight)? {
                 return Ok(found);
@@ -142,19 +167,28 @@ impl Table {
         let mut left: Vec<usize> = (0..keys.len()).collect();
         let mut cold = ColdReads::default();
         // The newest first: they have what was written last.
+        let mut admitting = Vec::new();
         for segment in list.segments().iter().rev() {
             let meta = segment.description()?;
-            if meta.commits.0 > sight.at {
-                continue;
-            }
             let sorted = segment.is_sorted_by(schema)?;
+            let admits = |key: &&[u8]| !sorted || meta.in_key_range(key);
+            let may_have = meta.commits.0 <= sight.at && keys.iter().any(admits);
+            sight.warmed.consider(segment, !may_have);
+            if may_have {
+                admitting.push((segment, meta, sorted));
+            }
+        }
+        // A row that is to be read is in the only segment that may have it, as a rule.
+        let expected = admitting.len() == 1 && keys.len() <= EXPECTED_MAX && sight.then.is_some();
+        for (segment, meta, sorted) in admitting {
             let admitted = left.iter().copied().filter(|n| !sorted || meta.in_key_range(keys[*n]));
             let admitted: Vec<usize> = admitted.collect();
             if admitted.is_empty() {
                 continue;
             }
             let wanted: Vec<&[u8]> = admitted.iter().map(|n| keys[*n]).collect();
-            let answer = self.find_in_segment(segment, sorted, schema, &wanted, sight);
+            let how = (sorted, expected);
+            let answer = self.find_in_segment(segment, how, schema, &wanted, sight);
             let Some(rows) = cold.note(answer)? else { continue };
             for (n, row) in admitted.into_iter().zip(rows) {
                 found[n] = row.map(|row| Locator { segment: segment.segment(), row });
@@ -169,19 +203,31 @@ impl Table {
         Ok(found)
     }
 
-    /// The visible row of each key, by its number.
+    /// The visible row of each key, by its number. The segment is `sorted` by the key; the rows are
+    /// `expected` in it.
     fn find_in_segment(
         &self,
         segment: &Arc<TableSegment>,
-        sorted: bool,
+        (sorted, expected): (bool, bool),
         schema: &Arc<TableSchema>,
         keys: &[&[u8]],
         sight: &Sight<'_>,
     ) -> Result<Vec<Option<u32>>, ReadError> {
         let rows: Vec<Vec<u32>> = if sorted {
             let newest = self.schema();
-            let find = |opened: &crate::storage::segment::Segment, held: &_| {
-                opened.find_now(keys, &[], held)
+            let dated = segment.description()?.commits.1 > sight.at;
+            let find = |opened: &Segment, held: &_| {
+                let also = sight.then.map(|then| {
+                    let projection = Projection {
+                        columns: then.columns,
+                        row_ids: then.row_ids,
+                        timestamps: dated,
+                        ..Projection::default()
+                    };
+                    opened.places(then.schema, &projection)
+                });
+                let also = also.unwrap_or_default();
+                opened.find_now(keys, Seek { also: &also, expected }, held)
             };
             let ranges: Vec<Range<u32>> = sight.warmed.ask(segment, &newest, find)?;
             let seen = |row: &u32| !sight.misses(segment, *row);

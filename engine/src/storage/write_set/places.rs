@@ -14,7 +14,7 @@ use glaredb_txn::ids::{Locator, TableId, Timestamp};
 use super::{OWN_ROWS, TableWrites, WriteSet};
 use crate::storage::{
     StorageError,
-    table::{Sight, Table, TableList},
+    table::{Sight, Table, TableList, ThenRead},
     warmed::{ReadError, Warmed},
 };
 
@@ -133,16 +133,18 @@ impl TableWrites {
         Ok(locators.iter().map(|locator| self.is_deleted(*locator)).collect())
     }
 
-    /// The committed row with this key, of those [`own_key`](Self::own_key) says nothing of.
+    /// The committed row with this key, of those [`own_key`](Self::own_key) says nothing of. `then`: what
+    /// is read of it.
     pub fn find(
         &mut self,
         table: &Table,
         key: &[u8],
         at: Timestamp,
+        then: Option<ThenRead<'_>>,
         warmed: &Warmed,
     ) -> Result<Option<Locator>, ReadError> {
         match &self.new_key {
-            None => table.lookup(key, at, warmed),
+            None => table.lookup_and(key, at, then, warmed),
             Some(_) => Ok(self.find_all(table, &[key], at, warmed)?[0]),
         }
     }
@@ -160,7 +162,7 @@ impl TableWrites {
             let list = self.to_newest_list(table)?;
             // Rows deleted before the key came are not known by it.
             let hidden = |locator| self.is_deleted(locator);
-            let sight = Sight { at, hidden: &hidden, warmed };
+            let sight = Sight { at, hidden: &hidden, warmed, then: None };
             if let Some(found) = table.lookup_in(&list, &access, keys, &sight)? {
                 return Ok(found);
             }

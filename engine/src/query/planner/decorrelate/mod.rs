@@ -43,7 +43,13 @@ use self::{
     outer::{among, as_outer, as_own, named_as, outer_columns, replace_outer},
     per_row::is_volatile,
 };
-use super::{Planner, bound::Bound, from::join_plans, operators::binary, select::filter};
+use super::{
+    Planner,
+    bound::Bound,
+    from::join_plans,
+    operators::{binary, is_comparison},
+    select::filter,
+};
 use crate::{
     error::SqlError,
     query::{
@@ -152,18 +158,13 @@ impl Quantified {
         let Expr::BinaryExpr(BinaryExpr { left, op, right }) = &self.condition else {
             return None;
         };
-        let compares = matches!(
-            op,
-            Operator::Eq
-                | Operator::NotEq
-                | Operator::Lt
-                | Operator::LtEq
-                | Operator::Gt
-                | Operator::GtEq
-        );
         let outer = |e: &Expr| e.column_refs().is_empty();
         let inner = |e: &Expr| !e.column_refs().is_empty() && !e.contains_outer();
-        (compares && outer(left) && inner(right)).then_some((left.as_ref(), *op, right.as_ref()))
+        (is_comparison(*op) && outer(left) && inner(right)).then_some((
+            left.as_ref(),
+            *op,
+            right.as_ref(),
+        ))
     }
 
     /// Conditions one of which holds if the comparison with some row is NULL. As the query around

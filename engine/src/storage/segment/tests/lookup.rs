@@ -102,16 +102,18 @@ fn answers_from_memory_say_what_they_need() {
     let segment = open(&store(&memory, 0), &meta, &schema);
     let key = encoded(&schema, [4_000]);
     let mut held = Held::default();
-    let Answer::Cold(needs) = segment.find_now(&key, &[], &held).expect("an answer") else {
+    let Answer::Cold(needs) = segment.find_now(&key, Seek::default(), &held).expect("an answer")
+    else {
         panic!("the filter is not in memory");
     };
     block_on(segment.warm(needs, &mut held)).expect("warm");
     assert_eq!(segment.may_contain(&key[0], &held), Answer::Here(true));
-    let Answer::Cold(needs) = segment.find_now(&key, &[], &held).expect("an answer") else {
+    let Answer::Cold(needs) = segment.find_now(&key, Seek::default(), &held).expect("an answer")
+    else {
         panic!("the key is not in memory");
     };
     block_on(segment.warm(needs, &mut held)).expect("warm");
-    let found = segment.find_now(&key, &[], &held).expect("an answer");
+    let found = segment.find_now(&key, Seek::default(), &held).expect("an answer");
     assert_eq!(found, Answer::Here(vec![2_000..2_001]));
     let read = Projection { columns: &[1], ..Projection::default() };
     let Answer::Cold(needs) = segment.fetch_now(&schema, &read, &[2_000], &held).expect("one")

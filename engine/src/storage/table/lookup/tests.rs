@@ -494,7 +494,8 @@ impl World {
         let access = table.key_access().unwrap();
         let range = (from.as_slice(), to.as_deref());
         let mut list = table.list();
-        let mut walk = KeyWalk::new(&access, &list, range, backward, at).unwrap();
+        let idle = self.warmed();
+        let mut walk = KeyWalk::new(&access, &list, range, backward, (at, &idle)).unwrap();
         let mut rewrite = self.held.contains(&at) && self.random.below(4) == 0;
         let mut places = Vec::new();
         let steps_max = 1 + self.random.below(30) as usize;
@@ -502,7 +503,7 @@ impl World {
             let warmed = self.warmed();
             let mut examined = 0;
             let stepped = block_on(warmed.answer(|warmed| {
-                let sight = Sight { at, hidden: &|_| false, warmed };
+                let sight = Sight { at, hidden: &|_| false, warmed, then: None };
                 let mut give = |_: &_, locator| places.push(locator);
                 walk.step((&table, &access), steps_max, &sight, &mut examined, &mut give)
             }))
@@ -510,7 +511,7 @@ impl World {
             if stepped == Stepped::Edited {
                 self.counts[3] += 1;
                 list = table.list();
-                walk.take_up(&access, &list, at).unwrap();
+                walk.take_up(&access, &list, (at, &idle)).unwrap();
                 continue;
             }
             if walk.ended() {
@@ -630,7 +631,7 @@ fn a_key_that_comes_late_finds_rows_of_segments_in_another_order() {
         let keys: Vec<Vec<u8>> = keys.collect();
         let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
         let found = block_on(warmed.answer(|warmed| {
-            let sight = Sight { at: now, hidden: &|_| false, warmed };
+            let sight = Sight { at: now, hidden: &|_| false, warmed, then: None };
             table.lookup_in(&table.list(), &access, &keys, &sight)
         }));
         let found = found.unwrap().expect("nothing was edited");
