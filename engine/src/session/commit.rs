@@ -16,7 +16,9 @@
 //! 2. An answer that means "rolled back" is given only if the commit can never be: the leader refused
 //!    it, or the log holds an abort of its id. That a commit's answer got lost says nothing: its id is
 //!    resolved first, and where that fails too the answer is 08007.
-//! 3. From the commit point until the answer nothing that interrupts the session may answer in its
+//! 3. A commit is sent again only where the leader refused it, with what makes it another one: the
+//!    places to which its rows have moved, or newer bases of its key sets ([`meetings`]).
+//! 4. From the commit point until the answer nothing that interrupts the session may answer in its
 //!    place ([`CommitPoint`]). Before it, an interrupt drops the transaction.
 
 use std::{
@@ -35,6 +37,10 @@ use glaredb_txn::{
     },
     ids::CommitId,
 };
+
+mod meetings;
+
+pub(super) use meetings::{Bases, SetsSent};
 
 use super::errors;
 use crate::{
@@ -164,7 +170,7 @@ pub(super) async fn commit(
     database: &Arc<Database>,
     point: &CommitPoint,
     mut request: CommitRequest,
-    places: Places,
+    sent: WhatWasSent,
     large: Option<LargeCommit>,
 ) -> Result<(), SqlError> {
     (request.id, request.parts) = match &large {
@@ -172,11 +178,11 @@ pub(super) async fn commit(
         None => (database.leader().new_commit_id(), 0),
     };
     database.wait_for_room().await;
-    let sent = point.send();
-    let task = tokio::spawn(decide(Arc::clone(database), request, places, large));
+    let at_point = point.send();
+    let task = tokio::spawn(decide(Arc::clone(database), request, sent, large));
     match task.await {
         Ok(Answer::Committed { .. }) => {
-            sent.committed();
+            at_point.committed();
             Ok(())
         }
         Ok(answer) => Err(errors::not_committed(database, answer)),
@@ -189,11 +195,11 @@ pub(super) async fn commit(
 async fn decide(
     database: Arc<Database>,
     request: CommitRequest,
-    places: Places,
+    sent: WhatWasSent,
     large: Option<LargeCommit>,
 ) -> Answer {
     let id = request.id;
-    let answer = match answer_wherever(&database, request, places).await {
+    let answer = match answer_in_the_end(&database, request, sent).await {
         Answer::Unknown(reason) => resolve(&database, id, reason).await,
         // Told of an id whose end is in the log already.
         Answer::Refused(refusal @ (Refusal::IdUsed(_) | Refusal::IdForgotten(_))) => {
@@ -212,39 +218,51 @@ async fn decide(
     answer
 }
 
-/// The places of rows that a commit deletes, which may move before it is placed.
-pub(super) struct Places {
-    pub(super) sent: PlacesSent,
+/// What a commit was made of, for when it has to be sent again.
+pub(super) struct WhatWasSent {
+    /// Of rows that it deletes, which may move before it is placed.
+    pub(super) places: PlacesSent,
     /// As long as it is registered it is remembered where the rows went.
     pub(super) found_under: Option<Arc<SnapshotGuard>>,
+    pub(super) sets: SetsSent,
 }
 
-/// The answer to a commit; one that names places that rows have left is sent again with those where
-/// they lie by now.
-async fn answer_wherever(
+/// The answer to a commit. One that names places that rows have left is sent again with those where
+/// they lie by now; one whose key sets met something that is no conflict, with newer bases.
+async fn answer_in_the_end(
     database: &Arc<Database>,
     request: CommitRequest,
-    places: Places,
+    sent: WhatWasSent,
 ) -> Answer {
-    let Places { mut sent, found_under: _registered } = places;
+    let WhatWasSent { mut places, found_under: _registered, mut sets } = sent;
     let mut request = Request::Commit(request);
-    for _ in 0..MOVES_MAX {
+    let mut moves = 0;
+    loop {
         let answer = answer_to(database, &request).await;
-        let (Answer::Refused(Refusal::Moved { .. }), Request::Commit(commit)) =
-            (&answer, &mut request)
-        else {
-            return answer;
-        };
-        match sent.follow_moves(|table| database.table(table)) {
-            Ok(Some(payload)) => commit.payload = payload,
-            Ok(None) => return answer,
+        let Request::Commit(commit) = &mut request else { return answer };
+        if let Answer::Refused(Refusal::Moved { .. }) = &answer
+            && moves < MOVES_MAX
+        {
+            moves += 1;
+            match places.follow_moves(|table| database.table(table)) {
+                Ok(Some(payload)) => commit.payload = payload,
+                Ok(None) => return answer,
+                Err(error) => {
+                    tracing::info!(%error, "a commit does not find its rows");
+                    return answer;
+                }
+            }
+            continue;
+        }
+        match sets.look(database, answer.clone(), commit).await {
+            Ok(None) => {}
+            Ok(Some(answer)) => return answer,
             Err(error) => {
-                tracing::info!(%error, "a commit does not find its rows");
+                tracing::warn!(%error, "what a large commit met cannot be looked at");
                 return answer;
             }
         }
     }
-    answer_to(database, &request).await
 }
 
 /// Sends a part of a large commit, again if rows that it deletes have moved.

@@ -21,7 +21,7 @@ use glaredb_txn::{
 use parking_lot::Mutex;
 
 use super::{
-    commit::{self, CommitPoint, LargeCommit, Places},
+    commit::{self, Bases, CommitPoint, LargeCommit, SetsSent, WhatWasSent},
     errors::{self, serialization_failure},
     point::turns::{Holder, Key, TURNS_MAX, Turn},
     settings::Derived,
@@ -38,7 +38,7 @@ use crate::{
         database::Database,
         temporary::TemporaryCommit,
         warmed::Warmed,
-        write_set::{self, PlacesSent, WriteSet},
+        write_set::{self, PlacesSent, SentKeys, WriteSet},
     },
 };
 
@@ -55,6 +55,8 @@ pub(super) struct Transaction {
     /// REPEATABLE READ's only one.
     snapshot: Option<Arc<SnapshotGuard>>,
     writes: Option<Arc<Mutex<WriteSet>>>,
+    /// Under which it looked up the keys it wrote.
+    bases: Bases,
     /// Under which the places of the rows that it deletes were looked at last: while it is registered it
     /// is remembered where they are moved to.
     found_under: Option<Arc<SnapshotGuard>>,
@@ -150,6 +152,7 @@ impl Transaction {
             started: false,
             snapshot: None,
             writes: None,
+            bases: Bases::default(),
             found_under: None,
             ddl: Arc::default(),
             savepoints: Vec::new(),
@@ -297,6 +300,12 @@ impl Transaction {
         self.writes.get_or_insert_with(|| Arc::new(Mutex::new(WriteSet::new(Arc::clone(budget)))))
     }
 
+    /// The same for a statement that looks up the keys it writes under `snapshot`.
+    pub(super) fn writes_under(&mut self, snapshot: &Arc<SnapshotGuard>) -> &Arc<Mutex<WriteSet>> {
+        self.bases.add(snapshot);
+        self.writes()
+    }
+
     /// Changes the catalog. `catalog` is what the statement saw under `view`.
     pub(super) fn change_catalog(
         &mut self,
@@ -380,10 +389,11 @@ impl Transaction {
     pub(super) async fn commit(mut self) -> Result<(), SqlError> {
         let temporary = self.prepare_temporary().await?;
         if self.wrote() {
-            let (request, sent) = self.request().await?;
-            let places = Places { sent, found_under: self.found_under.take() };
+            let (request, places, keys) = self.request().await?;
+            let sets = SetsSent::new(keys, std::mem::take(&mut self.bases));
+            let sent = WhatWasSent { places, found_under: self.found_under.take(), sets };
             let large = self.large.take();
-            commit::commit(&self.database, &self.point, request, places, large).await?;
+            commit::commit(&self.database, &self.point, request, sent, large).await?;
         }
         if let Some(prepared) = temporary {
             self.commit_temporary(prepared)?;
@@ -403,7 +413,7 @@ impl Transaction {
     }
 
     /// Encodes what was gathered and sends what of it goes in parts.
-    async fn request(&mut self) -> Result<(CommitRequest, PlacesSent), SqlError> {
+    async fn request(&mut self) -> Result<(CommitRequest, PlacesSent, SentKeys), SqlError> {
         let database = Arc::clone(&self.database);
         let mut writes = match self.writes.take() {
             // Streams that still read own rows keep the old set alive; they have their batches.
@@ -437,7 +447,7 @@ impl Transaction {
             let request = self.part(part.payload());
             commit::send_part(&database, request, part).await?;
         }
-        Ok((request, encoded.places))
+        Ok((request, encoded.places, encoded.sent_keys))
     }
 
     /// `base` with the transaction's changes.

@@ -11,6 +11,7 @@ use std::{
 use glaredb_txn::ids::{Locator, RowId, SegmentId, TableId, Timestamp};
 use parking_lot::{Mutex, RwLock};
 
+mod changes;
 mod edit;
 mod fetch;
 mod key_order;
@@ -26,6 +27,7 @@ mod tests;
 mod view;
 mod write;
 
+pub use changes::Interval;
 pub use key_order::KeyOrder;
 pub(crate) use key_walk::{KeyWalk, Stepped};
 pub use list::TableList;

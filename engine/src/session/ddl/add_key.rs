@@ -68,7 +68,7 @@ pub(super) async fn add_key(
     if !context.is_last {
         // Statements that follow find rows by a key that the storage does not have before the commit.
         let base = context.view.snapshot.snapshot().position;
-        let mut writes = transaction.writes().lock();
+        let mut writes = transaction.writes_under(&context.view.snapshot).lock();
         writes.add_key(table.storage, &schema, access, base).map_err(storage_error)?;
     }
     // Rows that came meanwhile were not looked at.

@@ -67,7 +67,7 @@ impl TableSink {
             engine: Arc::clone(&context.engine),
             warmed: Arc::new(Warmed::new(context.engine.database().segments().clone())),
             transaction: Arc::clone(&context.transaction),
-            writes: Arc::clone(context.transaction.lock().writes()),
+            writes: Arc::clone(context.transaction.lock().writes_under(&context.view.snapshot)),
             format: context.settings.derived().format.clone(),
             table: table.clone(),
         })

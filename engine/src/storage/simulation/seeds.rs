@@ -48,6 +48,7 @@ fn seeds_agree_with_the_model() {
         total.jobs_swept += tally.jobs_swept;
         total.objects_swept += tally.objects_swept;
         total.moved += tally.moved;
+        total.changes_noticed += tally.changes_noticed;
     }
     println!("{total:?}");
     if several {
@@ -65,6 +66,7 @@ fn seeds_agree_with_the_model() {
             total.jobs_swept,
             total.objects_swept,
             total.moved,
+            total.changes_noticed,
         ];
         assert!(idle.iter().all(|count| *count > 0), "something never happened: {total:?}");
     }

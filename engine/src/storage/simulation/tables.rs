@@ -1,7 +1,8 @@
 //! One small kind of table, and what it holds as a map: what the simulated workload writes.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
+    ops::ControlFlow,
     sync::Arc,
 };
 
@@ -25,7 +26,7 @@ use crate::storage::{
     schema::TableSchema,
     segment::{Projection, SegmentStore},
     state::State,
-    table::{Table, TableSegment, TableView, Visibility},
+    table::{Interval, Table, TableSegment, TableView, Visibility},
     warmed::Warmed,
     write_set::{Deletion, EncodedPart, WriteSet},
 };
@@ -284,6 +285,21 @@ pub(super) fn rows(table: &Table, reader: &Reader, at: Timestamp) -> BTreeMap<i6
         }
     }
     rows
+}
+
+/// Keys that changed in the interval.
+pub(super) fn changed_keys(table: &Table, reader: &Reader, interval: Interval) -> BTreeSet<i64> {
+    let schema = table.schema();
+    let encoder = schema.key_encoder().expect("the table has a key");
+    let mut keys = BTreeSet::new();
+    let see = |key: &[u8], at: Timestamp| {
+        assert!(interval.since < at && at <= interval.until, "{at} is not in {interval:?}");
+        let values = encoder.decode(key).expect("a key of the table");
+        keys.insert(values[0].as_deref().and_then(|k| k.parse().ok()).expect("a number"));
+        ControlFlow::Continue(())
+    };
+    block_on(table.changed_keys(&reader.store, interval, see)).expect("the objects are there");
+    keys
 }
 
 /// The index has the rows that chunks have.

@@ -113,6 +113,8 @@ pub(super) struct Tally {
     pub(super) objects_swept: u64,
     /// Commits that named places from before an edit.
     pub(super) moved: u64,
+    /// Keys that were found to have changed since a snapshot.
+    pub(super) changes_noticed: u64,
 }
 
 /// What a panic of a fail point says: `panic(injected)`.
@@ -473,6 +475,7 @@ impl World {
             let OldReader { guard, content, ids } = self.readers.remove(0);
             self.compare(&guard, &content, "an old reader");
             assert_eq!(self.ids(&guard), ids, "seed {}: row ids", self.seed);
+            self.check_changes(&guard, &ids);
         } else {
             let guard = self.node.pipeline.snapshots().register();
             let (content, ids) = (self.content.clone(), self.ids(&guard));

@@ -16,7 +16,7 @@ use glaredb_txn::{
 use parking_lot::RwLock;
 use roaring::RoaringBitmap;
 
-use super::KeyOrder;
+use super::{Interval, KeyOrder};
 use crate::storage::{
     StorageError,
     record::AddedSegment,
@@ -127,6 +127,17 @@ impl SegmentDeletions {
         let mut all = (*inner.settled).clone();
         all.extend(recent.map(|(row, _)| *row));
         Arc::new(all)
+    }
+
+    /// Rows deleted in an interval that begins at or after the horizon, with when, ascending.
+    #[must_use]
+    pub fn within(&self, interval: Interval) -> Vec<(u32, Timestamp)> {
+        if self.count() == 0 {
+            return Vec::new();
+        }
+        let inner = self.inner.read();
+        let within = inner.recent.iter().filter(|(_, at)| interval.has(**at));
+        within.map(|(row, at)| (*row, *at)).collect()
     }
 
     /// Rows that no reader sees any more.

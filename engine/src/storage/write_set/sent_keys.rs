@@ -20,8 +20,8 @@ pub(super) struct TableKeys {
     pub(super) row_ids: Vec<([u8; 8], Mark, Position)>,
 }
 
-/// Keys of which a commit sends sets, by table: what meets a set is looked for among them. Their memory
-/// counts until they are dropped.
+/// All keys of which a commit sends sets, by table: what meets a set is looked for among them. Their
+/// memory counts until they are dropped.
 #[derive(Debug, Default)]
 pub struct SentKeys {
     tables: Vec<TableKeys>,

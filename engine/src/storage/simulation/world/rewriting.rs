@@ -22,7 +22,7 @@ use crate::storage::{
         node::{Node, ORPHAN_AGE, RewriteWork},
         tables,
     },
-    table::Table,
+    table::{Interval, Table},
 };
 
 impl World {
@@ -139,6 +139,39 @@ impl World {
         for reader in &self.readers {
             self.compare(&reader.guard, &reader.content, "a reader after an edit");
             assert_eq!(self.ids(&reader.guard), reader.ids, "seed {}: row ids", self.seed);
+        }
+    }
+
+    /// What large commits rely on: whoever looks for the keys that changed since a snapshot, which is
+    /// registered, finds them all, wherever their rows went. `ids`: as of that snapshot.
+    pub(super) fn check_changes(
+        &mut self,
+        guard: &SnapshotGuard,
+        ids: &BTreeMap<TableId, BTreeMap<i64, RowId>>,
+    ) {
+        let newest = self.node.pipeline.snapshots().register();
+        let interval = Interval { since: guard.timestamp(), until: newest.timestamp() };
+        for (table, before) in ids {
+            let Some(storage) = self.node.state.table(*table) else { continue };
+            let changed = tables::changed_keys(&storage, &self.node.reader, interval);
+            let then = tables::content(&storage, &self.node.reader, interval.since);
+            let now = tables::rows(&storage, &self.node.reader, interval.until);
+            let keys: BTreeSet<i64> = before.keys().chain(now.keys()).copied().collect();
+            for key in keys {
+                let same_id = before.get(&key) == now.get(&key).map(|found| &found.row_id);
+                let same_value =
+                    then.get(&key).map(String::as_str) == now.get(&key).map(|found| &*found.value);
+                let is_changed = changed.contains(&key);
+                assert!(
+                    is_changed || (same_id && same_value),
+                    "seed {}: {table}, key {key} changed in {interval:?}, unnoticed",
+                    self.seed
+                );
+            }
+            self.tally.changes_noticed += changed.len() as u64;
+            let nothing = Interval { since: interval.until, ..interval };
+            let changed = tables::changed_keys(&storage, &self.node.reader, nothing);
+            assert!(changed.is_empty(), "seed {}: {changed:?} in {nothing:?}", self.seed);
         }
     }
 
