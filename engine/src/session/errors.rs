@@ -43,6 +43,7 @@ pub(crate) fn storage_error(error: StorageError) -> SqlError {
         )),
         StorageError::RowsMoved(_) => rows_moved(),
         StorageError::ObjectStore(_) => SqlError::new(sqlstate::IO_ERROR, message),
+        StorageError::ObjectStoreFull(_) => SqlError::new(sqlstate::DISK_FULL, message),
         _ => SqlError::internal(message),
     }
 }

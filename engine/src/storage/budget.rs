@@ -8,6 +8,8 @@ use std::{
     time::Duration,
 };
 
+use parking_lot::Mutex;
+
 use super::StorageError;
 
 /// Bytes of the delta when nothing else is said.
@@ -39,6 +41,8 @@ pub struct Budget {
     write_sets: AtomicU64,
     /// Microseconds that commits wait because rows are not rewritten fast enough.
     backlog_delay_us: AtomicU64,
+    /// Why rows do not leave memory.
+    obstacle: Mutex<Option<Arc<str>>>,
 }
 
 impl Budget {
@@ -50,6 +54,7 @@ impl Budget {
             tail: AtomicU64::new(0),
             write_sets: AtomicU64::new(0),
             backlog_delay_us: AtomicU64::new(0),
+            obstacle: Mutex::new(None),
         })
     }
 
@@ -91,6 +96,12 @@ impl Budget {
     /// From here on sessions wait for at least so long: jobs do not keep up with them.
     pub fn set_backlog_delay(&self, delay: Duration) {
         self.backlog_delay_us.store(delay.as_micros() as u64, Ordering::Relaxed);
+    }
+
+    /// What keeps rows from leaving memory from here on, for those whose rows are refused meanwhile;
+    /// `None`: nothing.
+    pub fn set_obstacle(&self, obstacle: Option<String>) {
+        *self.obstacle.lock() = obstacle.map(Into::into);
     }
 
     fn memory_delay(&self) -> Option<Duration> {
@@ -145,9 +156,13 @@ impl Budget {
 
     fn refusal(&self, bytes: u64) -> StorageError {
         let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+        let obstacle = self.obstacle.lock().clone();
+        let obstacle = obstacle.map_or_else(String::new, |obstacle| {
+            format!("; rows could not be moved out of it: {obstacle}")
+        });
         StorageError::OutOfMemory(format!(
             "the memory for changes is used up: {} MiB more do not fit, {} of {} MiB are in use; \
-             DELETE, TRUNCATE and DROP TABLE are still possible",
+             DELETE, TRUNCATE and DROP TABLE are still possible{obstacle}",
             mib(bytes),
             mib(self.used_bytes()),
             mib(self.limit_bytes)

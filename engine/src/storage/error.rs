@@ -2,6 +2,7 @@
 
 use glaredb_txn::ids::{Locator, SchemaVersion, SegmentId, TableId};
 
+use super::objects::ObjectError;
 use crate::types::PgType;
 
 /// Errors of the storage half. Callers branch on the variant.
@@ -46,6 +47,9 @@ pub enum StorageError {
     /// The store of objects does not answer, or not as it should. SQLSTATE 58030.
     #[error("{0}")]
     ObjectStore(String),
+    /// It has no space. SQLSTATE 53100.
+    #[error("{0}")]
+    ObjectStoreFull(String),
     /// A record or request that contradicts the state. SQLSTATE XX000.
     #[error("{0}")]
     Invalid(String),
@@ -56,5 +60,18 @@ impl StorageError {
     #[must_use]
     pub fn corrupt(what: &'static str, reason: impl Into<String>) -> Self {
         Self::Corrupt { what, reason: reason.into() }
+    }
+}
+
+impl From<ObjectError> for StorageError {
+    fn from(error: ObjectError) -> Self {
+        let message = error.to_string();
+        match error {
+            ObjectError::NotFound(name) | ObjectError::OutOfRange { name, .. } => {
+                Self::CorruptObject { name: name.to_string(), reason: message }
+            }
+            ObjectError::Full { .. } => Self::ObjectStoreFull(message),
+            _ => Self::ObjectStore(message),
+        }
     }
 }

@@ -126,6 +126,16 @@ impl RewriteError {
     pub fn is_passing(&self) -> bool {
         matches!(self, Self::Later(_) | Self::Refused(Refusal::TooLate(_)))
     }
+
+    /// The store of objects does not do what it is asked.
+    #[must_use]
+    pub fn is_of_store(&self) -> bool {
+        let storage = matches!(
+            self,
+            Self::Storage(StorageError::ObjectStore(_) | StorageError::ObjectStoreFull(_))
+        );
+        storage || matches!(self, Self::Object(_))
+    }
 }
 
 /// Where records of jobs are logged.

@@ -28,6 +28,8 @@ const JOBS_MAX: usize = 10_000;
 /// What is waited after a job of a table failed; it doubles.
 const WAIT_FIRST: Duration = Duration::from_secs(1);
 const WAIT_MAX: Duration = Duration::from_secs(300);
+/// The most that is waited where memory is short.
+const URGENT_WAIT_MAX: Duration = Duration::from_secs(5);
 /// Percent of the budget in use from which on jobs share the device with the log as equals.
 const URGENT_PERCENT: u64 = 75;
 /// The longest wait of a commit because there are too many runs.
@@ -152,6 +154,12 @@ impl Rewriter {
             }
             self.figures.add(report);
         }
+        let budget = self.site.state.budget();
+        match &result {
+            Ok(()) => budget.set_obstacle(None),
+            Err(error) if error.is_of_store() => budget.set_obstacle(Some(error.to_string())),
+            Err(_) => {}
+        }
         result
     }
 
@@ -270,9 +278,7 @@ impl Rewriter {
         let (state, options) = (&self.site.state, &self.site.options);
         let flush = policy::flush(&tables, state.budget(), options);
         let compaction = policy::next_compaction(&by_table, options);
-        let used = state.budget().used_bytes();
-        let is_urgent = used > state.budget().limit_bytes() / 100 * URGENT_PERCENT;
-        let pace = if is_urgent { Pace::FAST } else { Pace::BACKGROUND };
+        let pace = if self.is_urgent() { Pace::FAST } else { Pace::BACKGROUND };
         self.site.segments.objects.set_pace(pace);
         let has_to_merge = runs >= policy::RUNS_TOO_MANY && compaction.is_some();
         let mut summary = RewriteSummary::default();
@@ -300,13 +306,23 @@ impl Rewriter {
         }
     }
 
+    /// Is memory short?
+    fn is_urgent(&self) -> bool {
+        let budget = self.site.state.budget();
+        budget.used_bytes() > budget.limit_bytes() / 100 * URGENT_PERCENT
+    }
+
     fn due_tables(&self, now: Duration) -> Vec<Arc<Table>> {
         let catalog = self.site.state.catalog();
         let mut tables = self.site.state.tables();
         let mut waits = self.waits.lock();
         waits.retain(|table, _| catalog.table_by_storage(*table).is_some());
+        let most = if self.is_urgent() { URGENT_WAIT_MAX } else { WAIT_MAX };
+        let is_over = |(until, wait): &(Duration, Duration)| {
+            until.saturating_sub(wait.saturating_sub(most)) <= now
+        };
         tables.retain(|table| {
-            let is_due = waits.get(&table.id()).is_none_or(|(until, _)| *until <= now);
+            let is_due = waits.get(&table.id()).is_none_or(is_over);
             is_due && catalog.table_by_storage(table.id()).is_some()
         });
         tables

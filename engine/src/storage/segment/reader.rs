@@ -42,7 +42,7 @@ use crate::{
     storage::{
         StorageError,
         codec::key::KeyEncoder,
-        objects::{ObjectError, Objects, ReadFigures},
+        objects::{Objects, ReadFigures},
         schema::TableSchema,
     },
     types::PgType,
@@ -195,7 +195,8 @@ impl SegmentStore {
         ranges: &[Range<u64>],
         check: impl Fn(&[Bytes]) -> Result<T, String>,
     ) -> Result<T, StorageError> {
-        let read = self.objects.read_ranges(&meta.name, ranges).await.map_err(failed)?;
+        let read =
+            self.objects.read_ranges(&meta.name, ranges).await.map_err(StorageError::from)?;
         let reason = match check(&read) {
             Ok(checked) => return Ok(checked),
             Err(reason) => reason,
@@ -204,7 +205,7 @@ impl SegmentStore {
             return Err(corrupt(meta, reason));
         };
         tracing::warn!(object = %meta.name, reason, "damaged in the cache: reading it again");
-        check(&again.await.map_err(failed)?).map_err(|reason| corrupt(meta, reason))
+        check(&again.await.map_err(StorageError::from)?).map_err(|reason| corrupt(meta, reason))
     }
 
     fn check_identity(&self, meta: &SegmentMeta, found: &Properties) -> Result<(), StorageError> {
@@ -327,15 +328,6 @@ pub(super) fn corrupt(meta: &SegmentMeta, reason: String) -> StorageError {
     StorageError::CorruptObject { name: meta.name.to_string(), reason }
 }
 
-fn failed(error: ObjectError) -> StorageError {
-    match &error {
-        ObjectError::NotFound(name) | ObjectError::OutOfRange { name, .. } => {
-            StorageError::CorruptObject { name: name.to_string(), reason: error.to_string() }
-        }
-        _ => StorageError::ObjectStore(error.to_string()),
-    }
-}
-
 impl Segment {
     #[must_use]
     pub fn id(&self) -> SegmentId {
@@ -429,7 +421,7 @@ impl Segment {
     pub(super) async fn read_front(&self) -> Result<Bytes, StorageError> {
         let front = std::iter::once(0..4).collect::<Vec<_>>();
         let read = self.store.objects.read_ranges(&self.meta.name, &front).await;
-        Ok(read.map_err(failed)?.into_iter().next().unwrap_or_default())
+        Ok(read.map_err(StorageError::from)?.into_iter().next().unwrap_or_default())
     }
 
     fn part_id(&self, row_group: usize, column: u32) -> PartId {

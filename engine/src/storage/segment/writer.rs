@@ -429,7 +429,7 @@ impl SegmentWriter {
     /// Give the object what came out of the Parquet writer.
     fn pass_on(&mut self) -> Result<(), StorageError> {
         let bytes = std::mem::take(&mut *self.sink.0.lock());
-        self.object.write(&bytes).map_err(|e| StorageError::Invalid(e.to_string()))?;
+        self.object.write(&bytes)?;
         self.written += bytes.len() as u64;
         Ok(())
     }
@@ -478,7 +478,7 @@ impl SegmentWriter {
             Extent { offset: tail_at, len: buffer.len() as u64, crc: checksum(&buffer) }
         };
         self.pass_on()?;
-        self.object.finish().map_err(|e| StorageError::Invalid(e.to_string()))?;
+        self.object.finish()?;
         let keyed = self.sort_order != SortOrder::RowId;
         let (len, crc) = (filters.len() as u64, checksum(&filters));
         Ok(SegmentMeta {

@@ -260,7 +260,7 @@ fn copy_rows(
     while at < locators.len() && locators[at].segment == chunk.segment() {
         let row = locators[at].row;
         let frozen = chunk.with_row(row, |place| match place {
-            Place::Frozen(block, _) => Ok(Some(Arc::clone(block))),
+            Place::Frozen(block, _) => Ok::<_, StorageError>(Some(Arc::clone(block))),
             Place::Open(open, n) => {
                 for (column, builder) in projection.iter().zip(builders.iter_mut()) {
                     match open.columns().get(*column) {
