@@ -9,7 +9,14 @@ mod values;
 
 use tokio_postgres::{Client, SimpleQueryMessage};
 
-use crate::{client, differential::Random, peer::Postgres, rewriting::Rewriting, server::Server};
+use crate::{
+    client,
+    differential::Random,
+    peer::Postgres,
+    rewriting::Rewriting,
+    s3::{self, BUCKET, S3Kind, S3Server},
+    server::{Options, Server},
+};
 use generator::Generator;
 
 /// What a server says to a change.
@@ -43,22 +50,39 @@ pub struct Outcome {
     pub different: Option<Difference>,
 }
 
+/// What our server does with rows meanwhile.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Rows {
+    /// They stay in memory.
+    Stay,
+    /// All are moved to segments and from there to others, again and again.
+    Move,
+    /// The same, with segments in a bucket.
+    MoveInS3,
+}
+
 /// Both servers.
 pub struct Both {
     ours: Client,
     theirs: Client,
     rewriting: Option<Rewriting>,
     _server: Server,
+    _store: Option<S3Server>,
     _peer: Postgres,
 }
 
 impl Both {
-    /// Ours moves all rows to segments and from there to others, again and again, if `rewriting`.
-    pub async fn start(rewriting: bool) -> Self {
-        let (server, peer) = (Server::start(), Postgres::start(&["fsync = off", "jit = off"]));
+    pub async fn start(rows: Rows) -> Self {
+        let store = (rows == Rows::MoveInS3).then(|| S3Server::start(S3Kind::Weed));
+        let options = match &store {
+            None => Options::default(),
+            Some(store) => s3::options(&store.endpoint(), Some(&format!("s3://{BUCKET}/changes"))),
+        };
+        let (server, peer) =
+            (Server::start_with(options), Postgres::start(&["fsync = off", "jit = off"]));
         let (ours, theirs) = (client::connect(server.port).await, client::connect(peer.port).await);
-        let rewriting = rewriting.then(|| Rewriting::start(server.port));
-        Self { ours, theirs, rewriting, _server: server, _peer: peer }
+        let rewriting = (rows != Rows::Stay).then(|| Rewriting::start(server.port));
+        Self { ours, theirs, rewriting, _server: server, _store: store, _peer: peer }
     }
 
     /// How often all rows were moved. Error: what our server said to that.

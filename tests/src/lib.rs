@@ -15,3 +15,4 @@ pub mod s3;
 pub mod server;
 pub mod slt;
 pub mod tpch;
+pub mod verify;

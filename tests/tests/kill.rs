@@ -17,10 +17,14 @@ use std::{
 use glaredb_tests::{
     client,
     rewriting::Rewriting,
+    s3::{self, BUCKET, S3Kind, S3Server},
     server::{Options, Server},
+    verify::verify,
 };
 
 const WRITERS: i64 = 4;
+/// How long a server may take to stop.
+const STOP_MAX: Duration = Duration::from_secs(120);
 
 /// What became of a write, as its writer knows.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -113,11 +117,29 @@ async fn check(server: &Server, record: &Record, round: i64) {
     assert!(sums.iter().all(|s| *s == sums[0]), "round {round}: sums differ: {sums:?}");
 }
 
+/// `GLAREDB_KILL_ROUNDS`, or what is enough for every change.
+fn rounds_or(enough: i64) -> i64 {
+    std::env::var("GLAREDB_KILL_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(enough)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_under_load_keeps_what_was_acknowledged() {
-    let rounds: i64 =
-        std::env::var("GLAREDB_KILL_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(20);
-    let mut server = Server::start();
+    killed_under_load(rounds_or(20), |_| Options::default()).await;
+}
+
+/// The same with segments and checkpoints in a bucket.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_under_load_with_objects_in_s3() {
+    let store = S3Server::start(S3Kind::Weed);
+    let storage = format!("s3://{BUCKET}/killed");
+    let options =
+        |is_first: bool| s3::options(&store.endpoint(), is_first.then_some(storage.as_str()));
+    killed_under_load(rounds_or(8), options).await;
+}
+
+/// `options`: for the first start, and for the others.
+async fn killed_under_load(rounds: i64, options: impl Fn(bool) -> Options) {
+    let mut server = Server::start_with(options(true));
     client::pgbench(server.port, &["-i", "-s", "1"]).expect("pgbench -i");
     server
         .psql("create table acknowledged (k bigint primary key, v bigint not null)")
@@ -160,8 +182,13 @@ async fn killed_under_load_keeps_what_was_acknowledged() {
         // pgbench may have ended by itself when its connections broke.
         let _ = tpcb.kill();
         let _ = tpcb.wait();
-        server = server.start_again(Options::default());
+        server = server.start_again(options(false));
         check(&server, &record, round).await;
         committed = record.lock().expect("no writer panicked").len();
     }
+    // What all these lives left is whole.
+    assert!(server.terminate(STOP_MAX).success(), "{}", server.log_text());
+    let verified = verify(server.data_dir(), &options(false));
+    assert_eq!(verified.code, Some(0), "{verified:?}");
+    assert!(verified.progress.contains(": 0 problems, "), "{verified:?}");
 }

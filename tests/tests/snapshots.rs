@@ -18,7 +18,12 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use glaredb_tests::{client, rewriting::Rewriting, server::Server};
+use glaredb_tests::{
+    client,
+    rewriting::Rewriting,
+    s3::{self, BUCKET, S3Kind, S3Server},
+    server::Server,
+};
 use tokio_postgres::Client;
 
 const ACCOUNTS: i64 = 20;
@@ -135,6 +140,18 @@ async fn read(shared: Arc<Shared>, mut choice: Choice) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn snapshots_show_whole_transactions_in_order() {
+    check(&Server::start()).await;
+}
+
+/// The same with segments in a bucket.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn snapshots_do_so_with_segments_in_s3() {
+    let store = S3Server::start(S3Kind::Weed);
+    let storage = format!("s3://{BUCKET}/snapshots");
+    check(&Server::start_with(s3::options(&store.endpoint(), Some(&storage)))).await;
+}
+
+async fn check(server: &Server) {
     let seed =
         std::env::var("GLAREDB_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or_else(|| {
             SystemTime::now()
@@ -142,7 +159,6 @@ async fn snapshots_show_whole_transactions_in_order() {
                 .map_or(1, |d| d.as_nanos() as u64)
         });
     println!("GLAREDB_SEED={seed}");
-    let server = Server::start();
     let client = server.connect().await;
     client
         .batch_execute(&format!(

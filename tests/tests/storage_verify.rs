@@ -1,18 +1,19 @@
 //! `glaredb storage verify` from the command line, and what `glare_catalog` shows of storage.
 
-use std::{fs, path::Path, process::Command, time::Duration};
+use std::{fs, path::Path, time::Duration};
 
-use glaredb_tests::server::{Options, Server, binary};
+use glaredb_tests::{
+    server::{Options, Server},
+    verify::{self, Verified},
+};
 
 /// How long a server may take to stop.
 const STOP_MAX: Duration = Duration::from_secs(120);
 
 /// Exit code and output of `glaredb storage verify`.
 fn verify(dir: &Path) -> (Option<i32>, String, String) {
-    let output = Command::new(binary()).args(["storage", "verify"]).arg(dir).output();
-    let output = output.expect("it runs");
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    (output.status.code(), text(&output.stdout), text(&output.stderr))
+    let Verified { code, findings, progress } = verify::verify(dir, &Options::default());
+    (code, findings, progress)
 }
 
 #[test]

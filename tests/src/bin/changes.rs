@@ -1,20 +1,29 @@
 //! Does generated INSERTs, UPDATEs and DELETEs on PostgreSQL 15 and on GlareDB and prints what
 //! differs.
 //!
-//! `changes [--seconds N] [--seed S] [--seeds N] [--count N] [--refused 1] [--rewriting 1]`: seeds count
-//! up from S, up to `count` statements each; `--refused 1` prints what we refuse; with `--rewriting 1`
-//! all rows are moved to segments meanwhile, and from there to others.
+//! `changes [--seconds N] [--seed S] [--seeds N] [--count N] [--refused 1] [--rewriting 1] [--s3 1]`:
+//! seeds count up from S, up to `count` statements each; `--refused 1` prints what we refuse; with
+//! `--rewriting 1` all rows are moved to segments meanwhile, and from there to others; with `--s3 1`
+//! these are in a bucket.
 
 use std::{
     process::ExitCode,
     time::{Duration, Instant},
 };
 
-use glaredb_tests::{changes::Both, differential::option};
+use glaredb_tests::{
+    changes::{Both, Rows},
+    differential::option,
+};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let both = Both::start(option("--rewriting").is_some()).await;
+    let rows = match (option("--s3"), option("--rewriting")) {
+        (Some(_), _) => Rows::MoveInS3,
+        (None, Some(_)) => Rows::Move,
+        (None, None) => Rows::Stay,
+    };
+    let both = Both::start(rows).await;
     let first = option("--seed").unwrap_or(1);
     let seeds = option("--seeds").unwrap_or(u64::MAX);
     let count = option("--count").map_or(100, |n| usize::try_from(n).unwrap_or(usize::MAX));
