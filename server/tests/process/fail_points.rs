@@ -2,13 +2,16 @@
 //! of a workload, then a start on what is left. `engine`'s simulation walks the same points, and those
 //! of the log, with power cuts.
 
-use std::{collections::BTreeSet, path::Path};
+use std::{collections::BTreeSet, path::Path, time::Duration};
 
 use glaredb_engine::storage::{checkpoint, rewrite};
 use glaredb_txn::commit;
 use tokio_postgres::error::SqlState;
 
-use crate::Server;
+use crate::{
+    Server,
+    harness::{PATIENCE, pause},
+};
 
 const COMMITS: i32 = 40;
 
@@ -122,8 +125,17 @@ async fn the_process_may_fail_at_any_step_of_commit_and_checkpoint() {
     }
 }
 
-/// Points that every life with VACUUM meets.
-const OF_EVERY_JOB: [&str; 7] = [
+/// Points of a job that is given up.
+const OF_JOBS_GIVEN_UP: [&str; 2] = ["rewrite::end::before", "rewrite::end::after"];
+
+/// Points of a job with more deletions than a record takes.
+const OF_MANY_DELETIONS: [&str; 1] = ["rewrite::deletions::before"];
+
+/// Points that a start meets which finds an object that nobody needs.
+const OF_SWEEPS: [&str; 2] = ["rewrite::sweep::list", "rewrite::sweep::delete"];
+
+/// Points that every life with VACUUM and checkpoints meets.
+const OF_EVERY_JOB: [&str; 8] = [
     "rewrite::seal",
     "rewrite::begin::before",
     "rewrite::begin::after",
@@ -131,31 +143,133 @@ const OF_EVERY_JOB: [&str; 7] = [
     "rewrite::object::after",
     "rewrite::edit::before",
     "rewrite::edit::after",
+    "rewrite::remove",
 ];
+
+#[test]
+fn every_point_of_jobs_is_met() {
+    let mut met = BTreeSet::new();
+    for points in [&OF_EVERY_JOB[..], &OF_JOBS_GIVEN_UP, &OF_MANY_DELETIONS, &OF_SWEEPS] {
+        met.extend(points);
+    }
+    assert_eq!(met, rewrite::FAIL_POINTS.iter().collect());
+}
+
+/// The actions at a point, each with what `FAILPOINTS` says then.
+fn at(point: &str) -> impl Iterator<Item = (bool, String)> {
+    let action = |action: &str| format!("{point}=1*{action}(injected)->off");
+    [(false, action("return")), (true, action("panic"))].into_iter()
+}
+
+/// A panic stops the node, which says why.
+fn expect_stop(server: &mut Server, when: &str) {
+    let line = server.line_with("the node must stop");
+    assert!(line.contains("injected"), "{when}: {line}");
+    assert_eq!(server.wait().code(), Some(1), "{when}");
+}
 
 #[tokio::test]
 async fn the_process_may_fail_at_any_step_of_flush_and_compaction() {
-    assert!(OF_EVERY_JOB.iter().all(|point| rewrite::FAIL_POINTS.contains(point)));
-    // The sweep's come before a client does.
-    let points = rewrite::FAIL_POINTS.iter().filter(|point| !point.contains("::sweep::"));
-    for point in points {
-        for action in ["return(injected)", "panic(injected)"] {
-            let when = format!("{point}=1*{action}->off");
-            eprintln!("{when}");
-            let folder = tempfile::tempdir().expect("a folder");
-            let mut server = Server::spawn(folder.path(), &[], &when);
-            server.line_with("ready: psql");
-            let known = work(&server, &["vacuum", "vacuum full", "checkpoint"]).await;
-            let is_panic = action.starts_with("panic");
-            if is_panic && OF_EVERY_JOB.contains(point) {
-                let line = server.line_with("the node must stop");
-                assert!(line.contains("injected"), "{when}: {line}");
-                assert_eq!(server.wait().code(), Some(1), "{when}");
-            } else if !is_panic {
-                assert_eq!(known.acknowledged.len(), COMMITS as usize, "{when}: commits go on");
-            }
-            server.kill();
-            check(folder.path(), &known, &when).await;
+    let others = ["vacuum", "vacuum full", "checkpoint"];
+    for (is_panic, when) in OF_EVERY_JOB.into_iter().flat_map(at) {
+        eprintln!("{when}");
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut server = Server::spawn(folder.path(), &[], &when);
+        server.line_with("ready: psql");
+        let known = work(&server, &others).await;
+        if is_panic {
+            expect_stop(&mut server, &when);
+        } else {
+            assert_eq!(known.acknowledged.len(), COMMITS as usize, "{when}: commits go on");
         }
+        server.kill();
+        check(folder.path(), &known, &when).await;
+    }
+}
+
+#[tokio::test]
+async fn the_process_may_fail_while_a_job_is_given_up() {
+    for (is_panic, when) in OF_JOBS_GIVEN_UP.into_iter().flat_map(at) {
+        let when = format!("rewrite::object::after=1*return(injected)->off;{when}");
+        eprintln!("{when}");
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut server = Server::spawn(folder.path(), &[], &when);
+        server.line_with("ready: psql");
+        let known = work(&server, &["vacuum"]).await;
+        if is_panic {
+            expect_stop(&mut server, &when);
+        } else {
+            assert_eq!(known.acknowledged.len(), COMMITS as usize, "{when}: commits go on");
+        }
+        server.kill();
+        check(folder.path(), &known, &when).await;
+    }
+}
+
+/// Rows that are deleted while a snapshot still sees them go along, with their deletions, which are told
+/// in several records.
+#[tokio::test]
+async fn the_process_may_fail_between_deletions_of_a_job() {
+    let prepare = "create table t (k int primary key);
+        insert into t select i from generate_series(1, 12000) i";
+    for (is_panic, when) in OF_MANY_DELETIONS.into_iter().flat_map(at) {
+        eprintln!("{when}");
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut server = Server::spawn(folder.path(), &[], &when);
+        server.line_with("ready: psql");
+        let (client, _connection) = server.connect().await;
+        client.batch_execute(prepare).await.expect("rows");
+        let (old, _other) = server.connect().await;
+        old.batch_execute("begin isolation level repeatable read").await.expect("BEGIN");
+        let count = "select count(*) from t";
+        assert_eq!(old.query_one(count, &[]).await.expect("rows").get::<_, i64>(0), 12_000);
+        client.batch_execute("delete from t where k <= 11900").await.expect("DELETE");
+        let vacuum = client.batch_execute("vacuum t").await;
+        assert!(vacuum.is_err(), "{when}: was it met?");
+        if is_panic {
+            expect_stop(&mut server, &when);
+        } else {
+            client.batch_execute("vacuum t").await.expect("it is met once");
+            let row = old.query_one(count, &[]).await;
+            assert_eq!(row.expect("rows").get::<_, i64>(0), 12_000, "{when}");
+        }
+        server.kill();
+        let known = Known { acknowledged: (11_901..=12_000).collect(), ..Known::default() };
+        check(folder.path(), &known, &when).await;
+    }
+}
+
+/// A start finds an object of a job that nobody knows.
+#[tokio::test]
+async fn the_process_may_fail_in_a_sweep() {
+    for (is_panic, when) in OF_SWEEPS.into_iter().flat_map(at) {
+        eprintln!("{when}");
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut server = Server::start(folder.path(), &[]);
+        let known = work(&server, &["vacuum", "vacuum full", "checkpoint"]).await;
+        server.kill();
+        let below = folder.path().join("objects/data/1");
+        std::fs::create_dir_all(&below).expect("a folder");
+        let orphan = below.join("0000000000000001-0.parquet");
+        std::fs::write(&orphan, b"of a job that was lost").expect("a file");
+        let mut server = Server::spawn(folder.path(), &[], &when);
+        if is_panic {
+            expect_stop(&mut server, &when);
+        } else {
+            let line = server.line_with("objects that nobody needs stay until later");
+            assert!(line.contains("injected"), "{when}: {line}");
+        }
+        assert!(orphan.exists(), "{when}: was it met?");
+        server.kill();
+        check(folder.path(), &known, &when).await;
+        // A start sweeps by itself, some time.
+        let again = Server::start(folder.path(), &[]);
+        let mut waited = Duration::ZERO;
+        while orphan.exists() {
+            assert!(waited < PATIENCE, "{when}: the orphan stays");
+            pause(Duration::from_millis(10));
+            waited += Duration::from_millis(10);
+        }
+        drop(again);
     }
 }
