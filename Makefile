@@ -7,7 +7,7 @@ DATA ?= ./data
 RELEASE := $(CARGO_TARGET_DIR)/release/glaredb
 DEBUG := $(CARGO_TARGET_DIR)/debug/glaredb
 
-.PHONY: help run build test test-tools lint deny unit e2e slt-expect differential regress regress-floor sim kills fuzz bench clean
+.PHONY: help run build test test-tools lint deny unit e2e slt-expect differential regress regress-floor sim kills tpch-sf1 fuzz bench clean
 
 help:
 	@echo "make run    build and start a database in $(DATA) on port $(PORT)"
@@ -15,8 +15,9 @@ help:
 	@echo "make lint   format, clippy, licences"
 	@echo "make bench  measure against PostgreSQL and DuckDB (installs them)"
 	@echo "make sim    1,000 seeds of every simulation     make kills  the kill tests, 20 rounds each"
+	@echo "make tpch-sf1  TPC-H's answers against DuckDB's at SF1, in every form that rows have"
 	@echo "make regress  PostgreSQL's regression scripts on PostgreSQL 15 and on us, statement by statement"
-	@echo "make differential  an hour of generated expressions, nested queries and changes beside PostgreSQL (SEED=1)"
+	@echo "make differential  70 minutes of generated expressions, nested queries and changes beside PostgreSQL (SEED=1)"
 	@echo "make fuzz   the decoders, 10 million inputs each; the protocol, a million messages"
 
 build:
@@ -50,6 +51,11 @@ kills:
 	cargo build --workspace --all-features
 	GLAREDB_KILL_ROUNDS=20 cargo nextest run -p glaredb-tests --all-features -E 'binary(kill)' --no-capture
 
+# Ten minutes with a release binary: in memory, in segments on the disk and in S3, changed, restarted.
+tpch-sf1: build
+	scripts/install-tools test
+	GLAREDB_TPCH_SCALE=1 GLAREDB_BIN=$(RELEASE) cargo nextest run -p glaredb-tests --all-features -E 'binary(tpch)' --no-capture
+
 fuzz:
 	scripts/install-tools test
 	GLAREDB_FUZZ_ITERATIONS=10000000 GLAREDB_FUZZ_MESSAGES=1000000 cargo nextest run --release --workspace --all-features -E 'test(/fuzz/)' --no-capture
@@ -62,6 +68,7 @@ differential:
 	cargo run -p glaredb-tests --all-features --bin nested -- --seconds 1200 --seed $(SEED) --shrink 1
 	cargo run -p glaredb-tests --all-features --bin changes -- --seconds 600 --seed $(SEED)
 	cargo run -p glaredb-tests --all-features --bin changes -- --seconds 600 --seed $(SEED) --rewriting 1
+	cargo run -p glaredb-tests --all-features --bin changes -- --seconds 600 --seed $(SEED) --s3 1
 
 # PostgreSQL's own regression scripts on PostgreSQL 15 and on us (SCRIPTS="int4 join" for some).
 REGRESS := cargo run -p glaredb-tests --all-features --bin pg-regress -- --sources $(HOME)/.cache/glaredb/regress
