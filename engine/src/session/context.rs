@@ -370,6 +370,7 @@ impl ExecutionContext {
             role: &self.identity.role,
             process_id: self.identity.process_id,
             objects: &self.objects,
+            copies: self.engine.copies(),
         };
         tables.table(&context, schema, name)
     }

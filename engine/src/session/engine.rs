@@ -29,7 +29,7 @@ use glaredb_txn::ids::TableId;
 use parking_lot::{Mutex, RwLock};
 
 use super::{
-    Identity, PathCounters, PlanCacheCounters, SessionObjects, Settings, analyze,
+    Copies, Identity, PathCounters, PlanCacheCounters, SessionObjects, Settings, analyze,
     point::turns::Turns,
     row_types::row_type,
     settings::PendingSettings,
@@ -92,6 +92,8 @@ pub struct SystemTableContext<'a> {
     pub role: &'a str,
     pub process_id: i32,
     pub objects: &'a Arc<SessionObjects>,
+    /// Of all sessions.
+    pub copies: &'a Arc<Copies>,
 }
 
 /// How to build an [`Engine`].
@@ -121,6 +123,7 @@ pub struct Engine {
     resolved: Mutex<HashMap<u32, KnownTable>>,
     facts: RwLock<HashMap<TableId, Arc<TableFacts>>>,
     commit_retries: AtomicU64,
+    copies: Arc<Copies>,
     turns: Arc<Turns>,
     transaction_ids: Arc<TransactionIds>,
     plan_cache: PlanCacheCounters,
@@ -187,6 +190,7 @@ impl Engine {
             resolved: Mutex::default(),
             facts: RwLock::default(),
             commit_retries: AtomicU64::new(0),
+            copies: Arc::default(),
             turns: Arc::default(),
             plan_cache: PlanCacheCounters::default(),
             paths: PathCounters::default(),
@@ -205,6 +209,10 @@ impl Engine {
     #[must_use]
     pub fn commit_retries(&self) -> u64 {
         self.commit_retries.load(Relaxed)
+    }
+
+    pub(super) fn copies(&self) -> &Arc<Copies> {
+        &self.copies
     }
 
     pub(super) fn count_commit_retry(&self) {

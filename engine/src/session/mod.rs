@@ -59,6 +59,7 @@ pub use self::{
         RowStream, TransactionStatus,
     },
     commit::{CommitPoint, CommitState},
+    copy::{Copies, CopyProgress},
     cursor::CursorFacts,
     engine::{Engine, EngineOptions},
     plan_cache::PlanCacheCounters,

@@ -154,6 +154,7 @@ impl SystemTables for PgCatalog {
             settings: (name == "pg_settings").then(|| context.settings.clone()),
             format: context.settings.derived().format.clone(),
             objects: Arc::clone(context.objects),
+            copies: Arc::clone(context.copies),
             figures: self.figures.clone(),
             activities: self.activities.clone(),
         };

@@ -212,6 +212,7 @@ fn source(definition: &'static definitions::Definition) -> tables::Source {
         search_path: vec!["pg_catalog".into(), "public".into()],
         settings: Some(Settings::new([]).expect("defaults")),
         format: FormatSettings::default(),
+        copies: Arc::default(),
         objects: Arc::new(objects()),
         figures: Arc::new(Fixed),
         activities: Arc::new(Fixed),
@@ -283,7 +284,9 @@ fn our_own_views_give_rows_of_their_columns() {
 fn every_relation_gives_rows_of_its_columns() {
     for definition in definitions::all() {
         let batch = source(definition).rows(&all()).expect(definition.name);
-        let empty = tables::is_always_empty(definition);
+        // No COPY is under way here.
+        let nothing = definition.name == "pg_stat_progress_copy";
+        let empty = nothing || tables::is_always_empty(definition);
         assert_eq!(batch.num_rows() == 0, empty, "{}", definition.name);
         for (array, column) in batch.columns().iter().zip(&definition.columns) {
             let name = format!("{}.{}", definition.name, column.name);

@@ -32,12 +32,11 @@ enum Use {
 pub(super) async fn read(path: &str, mut source: CopySource) -> Result<u64, SqlError> {
     check_absolute(path, "from")?;
     let mut file = open(path, Use::Read).await?;
+    let failed = |error| transfer_error("could not read from COPY file", path, &error);
+    source.running.reads(&file.metadata().await.map_err(failed)?);
     let mut piece = vec![0; PIECE_BYTES];
     loop {
-        let length = file
-            .read(&mut piece)
-            .await
-            .map_err(|error| transfer_error("could not read from COPY file", path, &error))?;
+        let length = file.read(&mut piece).await.map_err(failed)?;
         if length == 0 {
             return source.end().await;
         }

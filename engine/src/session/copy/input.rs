@@ -17,6 +17,7 @@ use super::{
     binary_input::BinaryReader,
     line_reader::LineReader,
     options::{CopyFormat, Options},
+    progress::Running,
 };
 use crate::{
     error::{SqlError, sqlstate},
@@ -46,6 +47,8 @@ pub(super) struct CopySource {
     filter: Option<Arc<dyn PhysicalExpr>>,
     sink: TableSink,
     copied: u64,
+    /// Told what was read.
+    pub(super) running: Running,
 }
 
 enum Reader {
@@ -90,6 +93,7 @@ impl CopySource {
             None => None,
         };
         Ok(Self {
+            running: Running::new(context, table.oid, true, copy.file.is_some()),
             reader,
             encoding: options.encoding.unwrap_or(context.settings.derived().format.encoding),
             context: context.clone(),
@@ -104,6 +108,7 @@ impl CopySource {
 
     /// Bytes as they came off the wire or from a file, cut anywhere.
     pub(super) async fn take_bytes(&mut self, bytes: &[u8]) -> Result<(), SqlError> {
+        self.running.add_bytes(bytes.len());
         let decoded = match &self.reader {
             Reader::Lines(_) => self.encoding.decode(bytes),
             Reader::Binary(_) => Ok(bytes.into()),
@@ -153,11 +158,14 @@ impl CopySource {
                 self.sink.rows(batch).map_err(context)?
             }
         };
-        self.copied += batch.num_rows() as u64;
+        let taken = batch.num_rows() as u64;
+        self.copied += taken;
+        self.running.add_excluded(rows as u64 - taken);
         self.sink.insert(batch, None).await.map_err(|error| match error.object.context {
             Some(_) => error,
             None => error.context(format!("COPY {}", self.table.name)),
         })?;
+        self.running.add_rows(taken);
         if self.context.is_last {
             Transaction::stream_parts(&self.context.transaction).await?;
         }

@@ -8,13 +8,19 @@ mod line_reader;
 mod lines;
 mod options;
 mod output;
+mod progress;
+
+pub use progress::{Copies, CopyProgress};
 
 use std::sync::{Arc, atomic::AtomicBool};
 
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use glaredb_catalog::Catalog;
 
-use self::options::{CopyColumns, CopyFormat, Options};
+use self::{
+    options::{CopyColumns, CopyFormat, Options},
+    progress::Running,
+};
 use super::{
     apart::apart_stream,
     api::{CopyIn, CopyOut, Execution, FieldDescription, RowStream},
@@ -68,7 +74,7 @@ pub(super) async fn execute(
             let writer = output::Writer::new(context, &options, copied)?;
             let rows = run::start_in_order(context, plan).await?;
             let stream = run::watched(context, rows.into_stream(), failed);
-            copy_out(context, copy, writer, stream).await
+            copy_out(context, copy, table.oid, writer, stream).await
         }
         CopyObject::Query(query) => {
             let options = Options::new(copy)?;
@@ -77,7 +83,7 @@ pub(super) async fn execute(
             let types = fields.iter().map(|field| field.pg_type.clone()).collect();
             let copied = output::Copied { names, types, table: None };
             let writer = output::Writer::new(context, &options, copied)?;
-            copy_out(context, copy, writer, stream).await
+            copy_out(context, copy, 0, writer, stream).await
         }
     }
 }
@@ -190,19 +196,22 @@ fn check_may_use_files(context: &ExecutionContext, from: bool) -> Result<(), Sql
     ))
 }
 
+/// `relation`: 0 for a query.
 async fn copy_out(
     context: &ExecutionContext,
     copy: &Copy,
+    relation: u32,
     writer: output::Writer,
     rows: RowStream,
 ) -> Result<Execution, SqlError> {
     let (columns, binary) = (writer.columns(), writer.is_binary());
+    let running = Running::new(context, relation, false, copy.file.is_some());
     if let Some(path) = &copy.file {
         let file = file::create(path).await?;
-        let rows = file::write(file, path, writer.into_stream(rows)).await?;
+        let rows = file::write(file, path, writer.into_stream(rows, running)).await?;
         return Ok(Execution::Command { tag: format!("COPY {rows}") });
     }
-    let rows = Box::pin(apart_stream(&context.engine, || Ok(writer.into_stream(rows))));
+    let rows = Box::pin(apart_stream(&context.engine, || Ok(writer.into_stream(rows, running))));
     Ok(Execution::CopyOut(CopyOut { columns, binary, rows }))
 }
 

@@ -9,6 +9,7 @@ use super::{
     binary_input::SIGNATURE,
     chosen,
     options::{CopyFormat, CopyHeader, Options},
+    progress::Running,
 };
 use crate::{
     error::SqlError,
@@ -82,10 +83,22 @@ impl Writer {
         self.copy_format == CopyFormat::Binary
     }
 
-    pub(super) fn into_stream(self, rows: RowStream) -> Chunks {
-        if self.is_binary() {
-            return self.into_binary_stream(rows);
-        }
+    /// `running`: told what is written.
+    pub(super) fn into_stream(self, rows: RowStream, running: Running) -> Chunks {
+        let chunks = match self.is_binary() {
+            true => self.into_binary_stream(rows),
+            false => self.into_text_stream(rows),
+        };
+        let counted = move |chunk: &Result<CopyChunk, SqlError>| {
+            if let Ok(chunk) = chunk {
+                running.add_bytes(chunk.bytes.len());
+                running.add_rows(chunk.rows);
+            }
+        };
+        Box::pin(chunks.inspect(counted))
+    }
+
+    fn into_text_stream(self, rows: RowStream) -> Chunks {
         let head = self.header.then(|| self.head());
         let chunks =
             rows.flat_map(move |batch| pieces(batch.and_then(|batch| self.text_chunks(&batch))));

@@ -24,7 +24,7 @@ use arrow::array::RecordBatch;
 use datafusion::error::Result;
 use glaredb_catalog::{Catalog, descriptor::Table};
 use glaredb_engine::{
-    session::{SessionObjects, Settings},
+    session::{Copies, SessionObjects, Settings},
     types::text::FormatSettings,
 };
 
@@ -54,6 +54,7 @@ pub(super) struct Source {
     /// How values are written.
     pub(super) format: FormatSettings,
     pub(super) objects: Arc<SessionObjects>,
+    pub(super) copies: Arc<Copies>,
     pub(super) figures: Arc<dyn StorageFigures>,
     pub(super) activities: Arc<dyn Activities>,
 }
@@ -218,6 +219,7 @@ fn fill(source: &Source, mut rows: Rows) -> Rows {
             "pg_depend" => dependencies::pg_depend(source, &mut rows),
             "pg_rewrite" => dependencies::pg_rewrite(source, &mut rows),
             "pg_aggregate" => rows.push_data(include_str!("../data/pg_aggregate.tsv")),
+            "pg_stat_progress_copy" => sessions::pg_stat_progress_copy(source, &mut rows),
             "pg_stat_activity" => sessions::pg_stat_activity(source, &mut rows),
             "pg_stat_user_tables" | "pg_stat_all_tables" => {
                 statistics::pg_stat_user_tables(source, &mut rows);

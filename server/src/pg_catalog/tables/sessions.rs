@@ -1,5 +1,5 @@
 //! Sessions and what they set and hold: `pg_settings`, `pg_cursors`, `pg_prepared_statements`,
-//! `pg_stat_activity`, `pg_locks`; time zones.
+//! `pg_stat_activity`, `pg_stat_progress_copy`, `pg_locks`; time zones.
 
 use glaredb_engine::types::TimeZone;
 
@@ -51,6 +51,25 @@ pub(super) fn pg_stat_activity(source: &Source, rows: &mut Rows) {
             ("state", session.state.into()),
             ("query", session.query.into()),
             ("backend_type", "client backend".into()),
+        ]);
+    }
+}
+
+pub(super) fn pg_stat_progress_copy(source: &Source, rows: &mut Rows) {
+    let count = |count: u64| Cell::Int(i64::try_from(count).unwrap_or(i64::MAX));
+    for copy in source.copies.list() {
+        let database = source.catalog.database(&copy.database);
+        rows.push([
+            ("pid", int(copy.process_id)),
+            ("datid", database.map(|database| database.oid).into()),
+            ("datname", copy.database.into()),
+            ("relid", copy.relation.into()),
+            ("command", if copy.from { "COPY FROM" } else { "COPY TO" }.into()),
+            ("type", if copy.file { "FILE" } else { "PIPE" }.into()),
+            ("bytes_processed", count(copy.bytes)),
+            ("bytes_total", count(copy.bytes_total)),
+            ("tuples_processed", count(copy.rows)),
+            ("tuples_excluded", count(copy.excluded)),
         ]);
     }
 }
