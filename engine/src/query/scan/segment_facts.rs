@@ -59,7 +59,8 @@ impl SegmentFacts {
                 facts.widen(value(&bounds.min), value(&bounds.max));
             }
         }
-        facts.distinct = (sketch.distinct() + has_missing).min(facts.values());
+        // Where nothing is known all may differ.
+        facts.distinct = sketch.distinct().saturating_add(has_missing).min(facts.values());
         Ok(facts)
     }
 

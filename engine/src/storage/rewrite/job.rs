@@ -145,7 +145,7 @@ async fn rewrite(
     let as_of = captured.moment.as_of;
     site.state.note(job, as_of, Arc::new(remap));
     let deletions = say_deletions(site, job, deletions).await?;
-    let added = segments.iter().map(added).collect();
+    let added = added(segments);
     let (table_id, removed) = (plan.table, plan.inputs.clone());
     let edit = Edit { job, table: table_id, as_of, removed, added, deletions };
     commit(site, edit).await?;

@@ -22,6 +22,9 @@ use crate::storage::{
     segment::{RowIdColumn, SegmentMeta, SegmentOptions, SegmentWriter, TimestampColumn},
 };
 
+/// Bytes of an edit's record that the descriptions of its segments may take: deletions come beside.
+pub(super) const EDIT_BYTES: usize = 768 << 10;
+
 /// Segments being written.
 pub(super) struct Output<'a> {
     site: &'a Site,
@@ -147,14 +150,20 @@ impl<'a> Output<'a> {
     }
 }
 
-/// What the edit says of a segment.
-pub(super) fn added(meta: &SegmentMeta) -> AddedSegment {
-    let mut out = Writer::new();
-    meta.encode(&mut out);
-    AddedSegment {
-        segment: SegmentId(0),
-        rows: meta.rows,
-        fingerprint: meta.tail.crc.into(),
-        meta: out.into_bytes(),
-    }
+/// What the edit says of segments. All of it fits a record: where columns are many, it is not said how
+/// many different values they have.
+pub(super) fn added(segments: Vec<SegmentMeta>) -> Vec<AddedSegment> {
+    let share = EDIT_BYTES / segments.len().max(1);
+    let added = |mut meta: SegmentMeta| {
+        meta.shorten(share);
+        let mut out = Writer::new();
+        meta.encode(&mut out);
+        AddedSegment {
+            segment: SegmentId(0),
+            rows: meta.rows,
+            fingerprint: meta.tail.crc.into(),
+            meta: out.into_bytes(),
+        }
+    };
+    segments.into_iter().map(added).collect()
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use glaredb_txn::ids::{SegmentId, TableId};
 
-use super::RewriteOptions;
+use super::{RewriteOptions, output::EDIT_BYTES};
 use crate::storage::{
     StorageError,
     budget::Budget,
@@ -19,6 +19,9 @@ use crate::storage::{
 
 /// Inputs of a compaction at most.
 const INPUTS_MAX: usize = 32;
+/// Bytes that an edit says of a column of a segment at most, without how many different values it has:
+/// two bounds of 64 bytes and some numbers.
+const COLUMN_BYTES: usize = 160;
 /// Runs from which on they are merged.
 const RUNS_MANY: usize = 8;
 /// Runs from which on compaction goes before flushing, and commits slow down.
@@ -77,6 +80,13 @@ impl Candidate {
     fn has(&self, key: &[u8]) -> bool {
         self.meta.in_key_range(key)
     }
+}
+
+/// How many segments one job reads at most: it writes about as many, and one record has to say of all of
+/// them what readers need to know.
+fn inputs_max(candidates: &[Candidate]) -> usize {
+    let columns = candidates.iter().map(|c| c.meta.columns.len()).max().unwrap_or(0);
+    (EDIT_BYTES / (columns * COLUMN_BYTES).max(1)).clamp(2, INPUTS_MAX)
 }
 
 /// What rows of a table are sorted by.
@@ -158,7 +168,7 @@ fn entangled<'a>(
         rows += candidate.rows;
         reaches && rows <= options.job_rows_max
     });
-    let count = together.count().clamp(2, INPUTS_MAX);
+    let count = together.count().clamp(2, inputs_max(candidates));
     Some(sorted[first..first + count].to_vec())
 }
 
@@ -179,7 +189,7 @@ fn overlapping<'a>(
             rows += candidate.rows;
             *density <= over[from].0 * ALIKE_FACTOR && rows <= options.job_rows_max
         });
-        from..from + same.count().min(INPUTS_MAX)
+        from..from + same.count().min(inputs_max(candidates))
     };
     let most = (0..runs).rev().map(alike).max_by_key(ExactSizeIterator::len)?;
     let picked = if most.len() >= ALIKE_MIN {
@@ -191,7 +201,7 @@ fn overlapping<'a>(
             rows += candidate.rows;
             rows <= options.job_rows_max
         });
-        &over[..fit.count().clamp(2, INPUTS_MAX)]
+        &over[..fit.count().clamp(2, inputs_max(candidates))]
     } else {
         return None;
     };
@@ -227,7 +237,7 @@ fn small<'a>(
         return None;
     }
     small.sort_by(|a, b| a.meta.keys.0.cmp(&b.meta.keys.0).then(a.source.cmp(&b.source)));
-    small.truncate(INPUTS_MAX);
+    small.truncate(inputs_max(candidates));
     Some(small)
 }
 

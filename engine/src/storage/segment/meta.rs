@@ -6,7 +6,7 @@ use glaredb_txn::{
     ids::{RowId, SchemaVersion, TableId, Timestamp},
 };
 
-use super::{index::Extent, statistics::ColumnStatistics};
+use super::{index::Extent, sketch::Sketch, statistics::ColumnStatistics};
 use crate::storage::{
     StorageError,
     codec::{corrupt, key::KeyEncoder},
@@ -91,6 +91,27 @@ impl SegmentMeta {
             Some(format!("({})", values.collect::<Vec<_>>().join(",")))
         };
         Some((text(&self.keys.0)?, text(&self.keys.1)?))
+    }
+
+    /// Leaves out how many different values columns have, the last columns first, until what is
+    /// [encoded](Self::encode) takes `bytes_max` at most, or nothing is left to leave out.
+    pub fn shorten(&mut self, bytes_max: usize) {
+        let mut whole = Writer::new();
+        self.encode(&mut whole);
+        let mut len = whole.len();
+        for column in self.columns.iter_mut().rev() {
+            if len <= bytes_max {
+                return;
+            }
+            let encoded_len = |column: &ColumnStatistics| {
+                let mut out = Writer::new();
+                column.encode(&mut out);
+                out.len()
+            };
+            let before = encoded_len(column);
+            column.distinct = Sketch::unknown();
+            len -= before.saturating_sub(encoded_len(column));
+        }
     }
 
     /// A version, then the fields in order.

@@ -25,6 +25,8 @@ enum Form {
     Exact(Vec<u64>),
     /// The greatest rank of the hashes of each register.
     Registers(Box<[u8; REGISTERS]>),
+    /// It was left out where there was no room for it.
+    Unknown,
 }
 
 impl Default for Sketch {
@@ -34,8 +36,20 @@ impl Default for Sketch {
 }
 
 impl Sketch {
+    /// Of a set of which nothing is known.
+    #[must_use]
+    pub fn unknown() -> Self {
+        Self(Form::Unknown)
+    }
+
+    #[must_use]
+    pub fn is_unknown(&self) -> bool {
+        matches!(self.0, Form::Unknown)
+    }
+
     pub fn insert(&mut self, hash: u64) {
         match &mut self.0 {
+            Form::Unknown => {}
             Form::Registers(registers) => insert(registers, hash),
             Form::Exact(hashes) => {
                 let Err(place) = hashes.binary_search(&hash) else { return };
@@ -50,7 +64,11 @@ impl Sketch {
 
     /// Make it the sketch of both sets.
     pub fn merge(&mut self, other: &Self) {
+        if self.is_unknown() {
+            return;
+        }
         match &other.0 {
+            Form::Unknown => *self = Self::unknown(),
             Form::Exact(hashes) => hashes.iter().for_each(|hash| self.insert(*hash)),
             Form::Registers(theirs) => {
                 let ours = self.registers();
@@ -67,7 +85,7 @@ impl Sketch {
         }
         match &mut self.0 {
             Form::Registers(registers) => registers,
-            Form::Exact(_) => unreachable!("made registers above"),
+            Form::Exact(_) | Form::Unknown => unreachable!("made registers above"),
         }
     }
 
@@ -77,10 +95,11 @@ impl Sketch {
         matches!(self.0, Form::Exact(_))
     }
 
-    /// The number of different hashes.
+    /// The number of different hashes; the greatest of all numbers if nothing is known.
     #[must_use]
     pub fn distinct(&self) -> u64 {
         match &self.0 {
+            Form::Unknown => u64::MAX,
             Form::Exact(hashes) => hashes.len() as u64,
             Form::Registers(registers) => estimate(registers).round() as u64,
         }
@@ -101,6 +120,9 @@ impl Sketch {
                     let bits = four.iter().rev().fold(0_u32, |bits, r| bits << 6 | u32::from(*r));
                     out.raw(&bits.to_le_bytes()[..3]);
                 }
+            }
+            Form::Unknown => {
+                out.u8(2);
             }
         }
     }
@@ -136,6 +158,7 @@ impl Sketch {
                 }
                 Ok(Self(Form::Registers(registers)))
             }
+            2 => Ok(Self::unknown()),
             other => Err(input.invalid("form of a sketch", other.into())),
         }
     }
@@ -198,6 +221,21 @@ fn tau(mut x: f64) -> f64 {
 mod tests {
     use super::*;
     use crate::storage::{segment::key_hash, testing::golden};
+
+    #[test]
+    fn what_is_unknown_stays_unknown() {
+        let (mut unknown, mut known) = (Sketch::unknown(), of(0..10));
+        unknown.insert(7);
+        unknown.merge(&known);
+        assert!(unknown.is_unknown() && !unknown.is_exact());
+        known.merge(&unknown);
+        assert!(known.is_unknown());
+        assert_eq!(known.distinct(), u64::MAX);
+        let mut out = Writer::new();
+        known.encode(&mut out);
+        let mut input = Reader::new(out.as_slice());
+        assert_eq!((out.len(), Sketch::decode(&mut input)), (1, Ok(known)));
+    }
 
     fn of(values: std::ops::Range<u64>) -> Sketch {
         let mut sketch = Sketch::default();
