@@ -5,7 +5,8 @@
 //!   opened again.
 //! - [`rewriting`]: such a database whose rows move to segments.
 //! - [`world`]: everything stepped by hand in an order drawn from a seed, checked against a model;
-//!   [`seeds`] runs many of them, [`fail_points`] one per fail point and kind of failure.
+//!   [`seeds`] runs many of them, half of them with objects in a [`store`] that is reached over a
+//!   network; [`fail_points`] one per fail point and kind of failure.
 
 mod database;
 #[cfg(feature = "failpoints")]
@@ -13,5 +14,6 @@ mod fail_points;
 mod node;
 mod rewriting;
 mod seeds;
+mod store;
 mod tables;
 mod world;

@@ -12,7 +12,7 @@ use glaredb_txn::{
     sim::SimEnv,
 };
 
-use super::tables::{self, Effects, Reader, Transaction};
+use super::tables::{self, Effects, Encoded, Reader, Transaction};
 use crate::storage::{
     database::{Database, OpenOptions},
     recovery::{LOG_DIRECTORY, OpenError, RecoveryPhase},
@@ -56,9 +56,9 @@ pub(super) fn begin(db: &Database) -> Transaction {
 
 pub(super) fn commit(db: &Database, transaction: Transaction) -> Answer {
     let id = db.leader().new_commit_id();
-    let (parts, request) = transaction.finish(id);
-    for (sequence, payload) in (0..).zip(parts) {
-        let part = Request::Part(Part { id, sequence, payload });
+    let Encoded { parts, request, .. } = transaction.finish(id);
+    for (sequence, part) in (0..).zip(parts) {
+        let part = Request::Part(Part { id, sequence, payload: part.payload() });
         match block_on(db.send(part)) {
             Answer::PartAccepted => {}
             other => return other,

@@ -70,8 +70,14 @@ fn live(of_jobs: bool, power_goes: bool, configure: impl FnOnce(&SimEnv)) -> Tal
     // Large commits under way keep jobs from their inputs.
     let (bulk_one_in, jobs_one_in, steps) =
         if of_jobs { (20, 2, 2 * STEPS) } else { (3, 8, STEPS) };
-    let manner =
-        Manner { faults: false, bulk_one_in, jobs_one_in, power_goes, opening_fails: true };
+    let manner = Manner {
+        faults: false,
+        bulk_one_in,
+        jobs_one_in,
+        power_goes,
+        opening_fails: true,
+        is_remote: false,
+    };
     let tally = world::run(&sim, 1, manner, steps);
     scenario.teardown();
     tally

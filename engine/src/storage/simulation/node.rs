@@ -2,7 +2,7 @@
 //! time, with nobody beside it.
 
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -18,7 +18,7 @@ use glaredb_txn::{
     commit::{
         commit_ids::CommitIds,
         leader::LeaderOptions,
-        message::{Answer, CommitRequest, Part, Request, decode_answer, encode_request},
+        message::{Answer, CommitRequest, Part, Refusal, Request, decode_answer, encode_request},
         pipeline::{Appended, Durable, Pipeline, PipelineParts},
         recovery::PIECE_BYTES,
         snapshots::Stopped,
@@ -29,12 +29,16 @@ use glaredb_txn::{
 };
 use parking_lot::Mutex;
 
-use super::tables::{Reader, Transaction};
+use super::{
+    store::Weather,
+    tables::{Reader, Transaction},
+};
 use crate::storage::{
     apply::Applier,
     background::Captures,
     budget::Budget,
     checkpoint::{CheckpointStore, CheckpointSummary, CheckpointWriter},
+    objects::Objects,
     placement::StoragePlacement,
     record::Control,
     recovery::{LOG, OpenError, RecoverOptions, RecoveryProgress, recover},
@@ -56,6 +60,8 @@ pub(super) struct Node {
     pub(super) ids: Arc<CommitIds>,
     pub(super) pipeline: Arc<Pipeline>,
     pub(super) store: Arc<CheckpointStore>,
+    /// What is really there.
+    pub(super) objects: Arc<dyn Objects>,
     pub(super) reader: Reader,
     pub(super) rewriter: Arc<Rewriter>,
     /// What the thread that rewrites does, and what the one that sweeps.
@@ -68,6 +74,8 @@ pub(super) struct Node {
     captures: Captures,
     answers: Answers,
     parts_refused: Arc<Mutex<BTreeSet<CommitId>>>,
+    /// Answers to parts that somebody waits for, of which one is under way of each commit.
+    parts_answered: Arc<Mutex<BTreeMap<CommitId, Answer>>>,
     appended: Option<Appended>,
     durable: VecDeque<Durable>,
     checkpoint: Checkpointing,
@@ -127,8 +135,8 @@ fn poll<T>(future: &mut Option<BoxFuture<'static, T>>) -> Option<T> {
 }
 
 impl Node {
-    /// Recovers from what is on the simulated disk.
-    pub(super) fn open(sim: &SimEnv) -> Result<Self, OpenError> {
+    /// Recovers from what is on the simulated disk. From then on its store has this weather.
+    pub(super) fn open(sim: &SimEnv, weather: &Arc<Weather>) -> Result<Self, OpenError> {
         let (env, progress) = (sim.env(), RecoveryProgress::default());
         // Often so little at a time that most logs come in several pieces.
         let piece_bytes = match env.random.next_u64() % 3 {
@@ -156,13 +164,16 @@ impl Node {
         };
         let pipeline = Pipeline::start(&env, parts, LeaderOptions::default())
             .map_err(|e| OpenError::Start(e.into()))?;
-        let segments = SegmentStore {
-            objects: recovered.objects.clone(),
+        let objects = weather.store(recovered.objects.clone());
+        let segments = |objects: &Arc<dyn Objects>| SegmentStore {
+            objects: Arc::clone(objects),
             database: recovered.database,
             resident: Resident::new(0),
         };
+        let reader = Reader::new(segments(&recovered.objects));
+        let segments = segments(&objects);
         let store = CheckpointStore::new(
-            recovered.objects,
+            objects,
             recovered.leadership,
             recovered.database,
             Arc::clone(&env.random),
@@ -182,7 +193,8 @@ impl Node {
             ids: recovered.ids,
             pipeline,
             store: Arc::new(store),
-            reader: Reader::new(segments),
+            objects: recovered.objects,
+            reader,
             rewriter: Arc::new(Rewriter::new(site)),
             job: None,
             sweep: None,
@@ -193,6 +205,7 @@ impl Node {
             captures,
             answers: Answers::default(),
             parts_refused: Arc::default(),
+            parts_answered: Arc::default(),
             appended: None,
             durable: VecDeque::new(),
             checkpoint: Checkpointing::Idle,
@@ -212,27 +225,31 @@ impl Node {
 
     /// Sends the parts, never the commit.
     pub(super) fn submit_parts_only(&self, id: CommitId, transaction: Transaction) -> usize {
-        let (parts, _) = transaction.finish(id);
+        let parts = transaction.finish(id).parts;
         let count = parts.len();
-        self.submit_parts(id, parts);
-        count
-    }
-
-    fn submit_parts(&self, id: CommitId, parts: Vec<Bytes>) {
-        for (sequence, payload) in (0..).zip(parts) {
-            self.submit_part(Part { id, sequence, payload });
+        for (sequence, part) in (0..).zip(parts) {
+            self.submit_part(Part { id, sequence, payload: part.payload() });
         }
+        count
     }
 
     pub(super) fn submit_part(&self, part: Part) {
         let id = part.id;
-        let refused = Arc::clone(&self.parts_refused);
+        let (refused, answered) =
+            (Arc::clone(&self.parts_refused), Arc::clone(&self.parts_answered));
         let reply = move |answer: Bytes| {
-            if !matches!(decode_answer(&answer), Ok(Answer::PartAccepted)) {
+            let answer = decode_answer(&answer).expect("the leader's answers decode");
+            if !matches!(answer, Answer::PartAccepted | Answer::Refused(Refusal::Moved { .. })) {
                 refused.lock().insert(id);
             }
+            answered.lock().insert(id, answer);
         };
         self.pipeline.submit(encode_request(&Request::Part(part)), Box::new(reply));
+    }
+
+    /// The answer to the part that was sent last.
+    pub(super) fn part_answer(&self, id: CommitId) -> Option<Answer> {
+        self.parts_answered.lock().remove(&id)
     }
 
     /// Sends a commit whose parts were sent.

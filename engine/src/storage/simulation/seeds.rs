@@ -1,4 +1,5 @@
-//! Many lives, each in an order drawn from its seed, with power cuts, kills and full disks.
+//! Many lives, each in an order drawn from its seed, with power cuts, kills and full disks; those of odd
+//! seeds with objects in a store that fails, stalls and does not say what it did.
 //!
 //! `GLAREDB_SIM_SEEDS=1000` runs so many seeds (50 without), `GLAREDB_SIM_SEED=17` that one alone.
 
@@ -14,6 +15,7 @@ const MANNER: Manner = Manner {
     jobs_one_in: 4,
     power_goes: true,
     opening_fails: false,
+    is_remote: false,
 };
 
 fn number(name: &str) -> Option<u64> {
@@ -30,7 +32,8 @@ fn seeds_agree_with_the_model() {
     let several = seeds.end - seeds.start >= 10;
     let mut total = Tally::default();
     for seed in seeds {
-        let live = || world::run(&SimEnv::new(seed), seed, MANNER, STEPS);
+        let manner = Manner { is_remote: seed % 2 == 1, ..MANNER };
+        let live = || world::run(&SimEnv::new(seed), seed, manner, STEPS);
         let tally = std::panic::catch_unwind(live).unwrap_or_else(|panic| {
             eprintln!("GLAREDB_SIM_SEED={seed} replays this");
             std::panic::resume_unwind(panic)
@@ -48,6 +51,8 @@ fn seeds_agree_with_the_model() {
         total.jobs_swept += tally.jobs_swept;
         total.objects_swept += tally.objects_swept;
         total.moved += tally.moved;
+        total.moved_committed += tally.moved_committed;
+        total.mishaps += tally.mishaps;
         total.changes_noticed += tally.changes_noticed;
     }
     println!("{total:?}");
@@ -66,6 +71,11 @@ fn seeds_agree_with_the_model() {
             total.jobs_swept,
             total.objects_swept,
             total.moved,
+            total.moved_committed,
+            total.mishaps.lost,
+            total.mishaps.unanswered,
+            total.mishaps.late,
+            total.mishaps.stalls,
             total.changes_noticed,
         ];
         assert!(idle.iter().all(|count| *count > 0), "something never happened: {total:?}");

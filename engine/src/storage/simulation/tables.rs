@@ -8,7 +8,6 @@ use std::{
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringViewArray};
 use arrow::datatypes::Int64Type;
-use bytes::Bytes;
 use futures::executor::block_on;
 use glaredb_catalog::{
     Catalog, CatalogChange, conflict,
@@ -28,7 +27,7 @@ use crate::storage::{
     state::State,
     table::{Interval, Table, TableSegment, TableView, Visibility},
     warmed::Warmed,
-    write_set::{Deletion, EncodedPart, WriteSet},
+    write_set::{Deletion, EncodedPart, PlacesSent, WriteSet},
 };
 
 /// OIDs of bool … are below; these tables have `(k bigint primary key, v text)`.
@@ -146,7 +145,7 @@ impl Transaction {
     }
 
     /// Parts to be sent first, and the commit.
-    pub(super) fn finish(self, id: CommitId) -> (Vec<Bytes>, CommitRequest) {
+    pub(super) fn finish(self, id: CommitId) -> Encoded {
         let encoded = self.writes.finish().expect("encodes");
         let mut writes = encoded.writes;
         for write in &self.claims.writes {
@@ -162,8 +161,16 @@ impl Transaction {
             payload: encoded.payload,
             ..CommitRequest::default()
         };
-        (encoded.parts.iter().map(EncodedPart::payload).collect(), request)
+        Encoded { parts: encoded.parts, request, places: encoded.places }
     }
+}
+
+/// What a transaction sends.
+pub(super) struct Encoded {
+    pub(super) parts: Vec<EncodedPart>,
+    pub(super) request: CommitRequest,
+    /// What the request's payload was made of.
+    pub(super) places: PlacesSent,
 }
 
 fn look_up(

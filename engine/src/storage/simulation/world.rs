@@ -8,8 +8,9 @@
 
 use std::{
     any::Any,
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    sync::Arc,
     time::Duration,
 };
 
@@ -17,7 +18,6 @@ use glaredb_catalog::{CatalogChange, descriptor::builtin};
 use glaredb_txn::{
     commit::{
         commit_ids::Outcome,
-        message::{Answer, CommitRequest, Part, Refusal},
         snapshots::{SnapshotGuard, Stopped},
     },
     ids::{CommitId, Position, RowId, SegmentId, TableId},
@@ -26,11 +26,15 @@ use glaredb_txn::{
 
 use super::{
     node::Node,
+    store::{Mishaps, Weather},
     tables::{self, Effects, Transaction},
 };
 use crate::storage::{checkpoint::PREFIX, objects::ObjectName};
 
 mod rewriting;
+mod sending;
+
+use sending::{Pending, Sending};
 
 const TABLES_MAX: usize = 4;
 const KEYS: u64 = 40;
@@ -73,14 +77,6 @@ struct Begun {
     transaction: Transaction,
 }
 
-/// A large transaction that sends its parts one after the other, with whatever happens in between.
-struct Sending {
-    guard: SnapshotGuard,
-    effects: Vec<Effect>,
-    parts: VecDeque<Part>,
-    request: CommitRequest,
-}
-
 type Lists = Vec<(TableId, Vec<SegmentId>)>;
 
 /// A reader that holds the horizon back, with what it must see.
@@ -111,8 +107,12 @@ pub(super) struct Tally {
     /// Jobs that a sweep ended, and objects that sweeps deleted.
     pub(super) jobs_swept: u64,
     pub(super) objects_swept: u64,
-    /// Commits that named places from before an edit.
+    /// Commits and parts that named places from before an edit, and were sent again with others; of
+    /// these, commits that were then acknowledged.
     pub(super) moved: u64,
+    pub(super) moved_committed: u64,
+    /// What the store did.
+    pub(super) mishaps: Mishaps,
     /// Keys that were found to have changed since a snapshot.
     pub(super) changes_noticed: u64,
 }
@@ -134,6 +134,8 @@ pub(super) struct Manner {
     pub(super) power_goes: bool,
     /// One opening may fail: a fail point may be met there.
     pub(super) opening_fails: bool,
+    /// Objects are in a store that is reached over a network.
+    pub(super) is_remote: bool,
 }
 
 /// See the module's description.
@@ -143,9 +145,10 @@ pub(super) struct World {
     manner: Manner,
     sim: SimEnv,
     node: Node,
+    weather: Arc<Weather>,
     content: Content,
     /// Sent and not answered.
-    pending: BTreeMap<CommitId, Vec<Effect>>,
+    pending: BTreeMap<CommitId, Pending>,
     acknowledged: BTreeMap<CommitId, Position>,
     /// Will never be committed.
     refused: BTreeSet<CommitId>,
@@ -179,13 +182,15 @@ pub(super) fn run(sim: &SimEnv, seed: u64, manner: Manner, steps: u64) -> Tally 
     }
     world.answers();
     world.crash();
+    world.tally.mishaps = world.weather.mishaps();
     world.tally
 }
 
 impl World {
     fn new(sim: SimEnv, seed: u64, mut manner: Manner) -> Self {
         let mut tally = Tally::default();
-        let node = open(&sim, seed, &mut manner, &mut tally);
+        let weather = Weather::new(&sim, seed);
+        let node = open((&sim, &weather), seed, &mut manner, &mut tally);
         let mut world = Self {
             seed,
             // Hashed: neighbouring seeds of the generator give shifted sequences.
@@ -193,6 +198,7 @@ impl World {
             manner,
             sim,
             node,
+            weather,
             content: Content::new(),
             pending: BTreeMap::new(),
             acknowledged: BTreeMap::new(),
@@ -228,8 +234,7 @@ impl World {
             }
         };
         if dead && !self.manner.power_goes {
-            self.sim.disk.kill_process();
-            self.reopen();
+            self.kill();
         } else if dead || self.sim.disk.is_without_power() {
             self.crash();
         }
@@ -238,6 +243,9 @@ impl World {
 
     fn step(&mut self) -> Result<(), Stopped> {
         self.sim.clock.advance(Duration::from_millis(self.rng.below(20)));
+        if self.manner.is_remote {
+            self.weather.pass();
+        }
         if self.rng.chance(1, self.manner.jobs_one_in) {
             match self.rng.below(100) {
                 0..80 => self.rewrite()?,
@@ -249,8 +257,8 @@ impl World {
         }
         match self.rng.below(100) {
             0..20 => self.begin(),
-            20..34 => self.send(),
-            34..40 => self.send_on(),
+            20..34 => self.send()?,
+            34..40 => self.send_on()?,
             40..55 => self.node.append()?,
             55..68 => self.node.sync()?,
             68..82 => {
@@ -267,8 +275,7 @@ impl World {
                 self.sim.disk.cut_power_after(1 + self.rng.below(60));
             }
             99 if self.manner.faults && self.rng.chance(1, 5) => {
-                self.sim.disk.kill_process();
-                self.reopen();
+                self.kill();
             }
             _ => {}
         }
@@ -380,94 +387,6 @@ impl World {
         (oid, TableId(table))
     }
 
-    fn send(&mut self) {
-        if self.begun.is_empty() {
-            return;
-        }
-        let at = self.rng.index(self.begun.len());
-        let Begun { guard, effects, transaction } = self.begun.swap_remove(at);
-        let id = self.node.new_commit_id();
-        if self.rng.chance(1, 20) {
-            // The session ends between its parts and its commit.
-            if self.node.submit_parts_only(id, transaction) > 0 {
-                self.refused.insert(id);
-                self.given_up(id);
-            }
-            return;
-        }
-        let (parts, request) = transaction.finish(id);
-        if parts.is_empty() {
-            self.pending.insert(id, effects);
-            self.node.submit_commit(request);
-            return;
-        }
-        let parts = (0..).zip(parts).map(|(sequence, payload)| Part { id, sequence, payload });
-        self.sending.push(Sending { guard, effects, parts: parts.collect(), request });
-        self.send_on();
-    }
-
-    /// The next part of a large transaction, or its commit; some are given up on the way.
-    fn send_on(&mut self) {
-        if self.sending.is_empty() {
-            return;
-        }
-        let at = self.rng.index(self.sending.len());
-        let id = self.sending[at].request.id;
-        let lacks_parts = self.node.lacks_parts(id);
-        self.tally.disk_full += u64::from(lacks_parts);
-        if lacks_parts || self.rng.chance(1, 5) {
-            let Sending { guard, .. } = self.sending.swap_remove(at);
-            self.node.abort(id);
-            self.refused.insert(id);
-            self.tally.given_up += 1;
-            drop(guard);
-        } else if let Some(part) = self.sending[at].parts.pop_front() {
-            self.node.submit_part(part);
-        } else {
-            let Sending { guard, effects, request, .. } = self.sending.swap_remove(at);
-            self.pending.insert(id, effects);
-            self.node.submit_commit(request);
-            drop(guard);
-        }
-    }
-
-    fn answers(&mut self) {
-        while let Some((id, answer)) = self.node.next_answer() {
-            match answer {
-                Answer::Committed { position, .. } => {
-                    let effects = self.pending.remove(&id).expect("one answer each");
-                    apply(&mut self.content, &effects);
-                    self.acknowledged.insert(id, position);
-                    self.tally.committed += 1;
-                }
-                // Its outcome is asked for after the crash.
-                Answer::Unknown(_) => {}
-                Answer::Refused(Refusal::Malformed(reason)) if !self.node.lacks_parts(id) => {
-                    panic!("seed {}: {id} refused as malformed: {reason}", self.seed)
-                }
-                refusal => {
-                    let moved = matches!(refusal, Answer::Refused(Refusal::Moved { .. }));
-                    self.tally.moved += u64::from(moved);
-                    let full = matches!(refusal, Answer::Refused(Refusal::DiskFull(_)));
-                    if full || self.node.lacks_parts(id) {
-                        self.tally.disk_full += 1;
-                    }
-                    self.pending.remove(&id).expect("one answer each");
-                    self.refused.insert(id);
-                    self.tally.refused += 1;
-                    self.given_up(id);
-                }
-            }
-        }
-    }
-
-    /// Where processes die all the time some sessions die before they abort; else none does.
-    fn given_up(&self, id: CommitId) {
-        if !self.manner.faults {
-            self.node.abort(id);
-        }
-    }
-
     /// A reader that stays: what it sees never changes, whatever is pruned around it.
     fn reader(&mut self) {
         self.answers();
@@ -518,7 +437,14 @@ impl World {
     }
 
     fn crash(&mut self) {
+        self.weather.end_of_process();
         self.sim.disk.crash();
+        self.reopen();
+    }
+
+    fn kill(&mut self) {
+        self.weather.end_of_process();
+        self.sim.disk.kill_process();
         self.reopen();
     }
 
@@ -528,13 +454,14 @@ impl World {
         self.answers();
         self.begun.clear();
         self.tally.torn += self.sending.len() as u64;
-        self.refused.extend(self.sending.drain(..).map(|sending| sending.request.id));
+        self.refused.extend(self.sending.drain(..).map(|sending| sending.id()));
         self.readers.clear();
         (self.lists, self.objects) = (Lists::default(), BTreeSet::new());
         // A disk that is full at the start is another matter.
         self.is_full = false;
         self.sim.disk.set_capacity(None);
-        self.node = open(&self.sim, self.seed, &mut self.manner, &mut self.tally);
+        let world = (&self.sim, &self.weather);
+        self.node = open(world, self.seed, &mut self.manner, &mut self.tally);
         self.recovered();
     }
 
@@ -544,7 +471,7 @@ impl World {
             self.tally.from_checkpoint += 1;
         }
         let needed = self.node.store.current().map_or(0, |c| c.manifest.objects.len() + 1);
-        let objects = self.node.store.objects().list(PREFIX).expect("list");
+        let objects = self.node.objects.list(PREFIX).expect("list");
         assert_eq!(objects.len(), needed, "seed {seed}: {objects:?}");
         let outcome = |id: &CommitId| self.node.ids.outcome(*id);
         for (id, position) in &self.acknowledged {
@@ -572,8 +499,8 @@ impl World {
             .collect();
         survived.sort();
         for (position, id) in survived {
-            let effects = self.pending.remove(&id).expect("it is pending");
-            apply(&mut self.content, &effects);
+            let pending = self.pending.remove(&id).expect("it is pending");
+            apply(&mut self.content, &pending.effects);
             self.acknowledged.insert(id, position);
         }
         // Whoever sent the rest got no answer, and never will: their sessions are gone.
@@ -613,9 +540,14 @@ impl World {
 }
 
 /// Opens what is on the disk; once more if a fail point was met on the way.
-fn open(sim: &SimEnv, seed: u64, manner: &mut Manner, tally: &mut Tally) -> Node {
+fn open(
+    (sim, weather): (&SimEnv, &Arc<Weather>),
+    seed: u64,
+    manner: &mut Manner,
+    tally: &mut Tally,
+) -> Node {
     loop {
-        match catch_unwind(AssertUnwindSafe(|| Node::open(sim))) {
+        match catch_unwind(AssertUnwindSafe(|| Node::open(sim, weather))) {
             Ok(Ok(node)) => return node,
             Ok(Err(error)) => {
                 assert!(manner.opening_fails, "seed {seed}: {error}");

@@ -73,7 +73,7 @@ impl World {
     }
 
     fn listed(&self) -> BTreeSet<ObjectName> {
-        let listed = self.node.store.objects().list(rewrite::PREFIX).expect("list");
+        let listed = self.node.objects.list(rewrite::PREFIX).expect("list");
         listed.into_iter().map(|entry| entry.name).collect()
     }
 
