@@ -1,7 +1,8 @@
 //! How `--memory-limit` is divided, and how large the caches are.
 //!
 //! ```text
-//! 40 %  delta: rows in memory chunks, key indexes, write sets
+//! 32 %  delta: rows in memory chunks, key indexes, write sets
+//!  8 %  the job of flush or compaction that runs: rows of its inputs, the row group it writes
 //! 30 %  queries
 //! 30 %  objects: what is decoded of segments (columns, filters, footers), and before a store that is
 //!       reached over a network a third of it for blocks as they lie there (--cache-memory)
@@ -14,7 +15,8 @@ use std::path::Path;
 
 use glaredb_engine::storage::objects::CacheSize;
 
-const DELTA_PERCENT: u64 = 40;
+const DELTA_PERCENT: u64 = 32;
+const JOBS_PERCENT: u64 = 8;
 const QUERIES_PERCENT: u64 = 30;
 const CACHE_PERCENT: u64 = 10;
 /// What is decoded of segments is left this much at least.
@@ -33,6 +35,7 @@ const CACHE_DISK_FREE_PARTS: u64 = 4;
 pub struct MemorySplit {
     pub limit: u64,
     pub delta: u64,
+    pub jobs: u64,
     pub queries: u64,
     /// With a store that has no cache the cache's part is for this, too.
     pub segments: u64,
@@ -56,14 +59,15 @@ impl MemorySplit {
     pub fn new(limit: u64, cache: Option<u64>) -> Result<Self, CacheTooLarge> {
         let part = |percent: u64| limit / 100 * percent;
         let (delta, queries) = (part(DELTA_PERCENT), part(QUERIES_PERCENT));
-        let rest = limit - delta - queries;
+        let jobs = part(JOBS_PERCENT);
+        let rest = limit - delta - jobs - queries;
         let most = rest - part(SEGMENTS_PERCENT_MIN);
         let cache = match cache {
             Some(cache) if cache > most => return Err(CacheTooLarge { cache, limit, most }),
             Some(bytes) => CacheSize { bytes, only_remote: false },
             None => CacheSize { bytes: part(CACHE_PERCENT), only_remote: true },
         };
-        Ok(Self { limit, delta, queries, segments: rest - cache.bytes, cache })
+        Ok(Self { limit, delta, jobs, queries, segments: rest - cache.bytes, cache })
     }
 }
 
@@ -106,7 +110,8 @@ mod tests {
         for limit in [64 << 20, (1 << 30) + 77, 50 << 30] {
             for cache in [None, Some(0), Some(limit / 8), Some(limit / 100 * 25)] {
                 let split = MemorySplit::new(limit, cache).expect("it fits");
-                let sum = split.delta + split.queries + split.segments + split.cache.bytes;
+                let MemorySplit { delta, jobs, queries, segments, .. } = split;
+                let sum = delta + jobs + queries + segments + split.cache.bytes;
                 assert_eq!(sum, limit, "{split:?}");
                 assert!(split.segments >= limit / 100 * SEGMENTS_PERCENT_MIN, "{split:?}");
                 assert_eq!(split.cache.only_remote, cache.is_none());

@@ -137,7 +137,7 @@ impl Store {
             storage: options.storage.clone(),
             rewrite: RewriteOptions {
                 automatic: options.automatic_flush,
-                ..RewriteOptions::default()
+                ..RewriteOptions::default().within(options.memory.jobs)
             },
             cache: Some(CacheOptions {
                 folder: data_dir.join(CACHE_DIRECTORY),
@@ -325,6 +325,11 @@ impl Store {
                 "query_memory_bytes",
                 "Memory that running queries hold.",
                 self.engine.query_memory_held() as f64,
+            ),
+            (
+                "job_memory_limit_bytes",
+                "Memory of the job of flush or compaction that runs.",
+                self.memory.jobs as f64,
             ),
             (
                 "query_memory_limit_bytes",

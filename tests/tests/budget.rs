@@ -8,7 +8,7 @@ use glaredb_tests::{
     server::{Options, Server},
 };
 
-/// `--memory-limit`: two fifths of it are for changes.
+/// `--memory-limit`: a third of it is for changes.
 const LIMIT_BYTES: u64 = 192 << 20;
 /// What the process may have resident, as README.md says: twice its limit, because a checkpoint keeps
 /// what was dropped since it began; and its program, the keys that commits are checked against (64 MiB),
@@ -140,8 +140,8 @@ async fn a_full_delta_slows_then_refuses_and_comes_back() {
     assert_eq!(server.psql("select * from t").as_deref(), Ok("1|one\n"));
 }
 
-/// What jobs need beside that: rows of their inputs, an open row group, and what the allocator keeps of it.
-const JOB_BYTES_MAX: u64 = 448 << 20;
+/// The same where rows go to segments: jobs have a part of the limit, and nothing of what was dropped stays.
+const FLUSHED_BYTES_MAX: u64 = LIMIT_BYTES + (192 << 20);
 
 /// Six times the memory for changes, which without flush is full after a sixth of it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -150,6 +150,7 @@ async fn more_than_fits_goes_to_segments() {
     let server = Server::start_with(with_flush());
     let client = server.connect().await;
     client.batch_execute("create table t (k bigint primary key, filler text)").await.expect("t");
+    let mut most = 0;
     for batch in 0..BATCHES {
         let (first, last) = (batch * ROWS, (batch + 1) * ROWS - 1);
         let insert = format!(
@@ -158,13 +159,10 @@ async fn more_than_fits_goes_to_segments() {
         );
         client.batch_execute(&insert).await.unwrap_or_else(|e| panic!("batch {batch}: {e:?}"));
         let resident = server.resident_bytes();
-        assert!(
-            resident < RESIDENT_BYTES_MAX + JOB_BYTES_MAX,
-            "batch {batch}: {} MiB resident",
-            resident >> 20
-        );
+        most = most.max(resident);
+        assert!(resident < FLUSHED_BYTES_MAX, "batch {batch}: {} MiB resident", resident >> 20);
     }
-    println!("in the end {} MiB resident", server.resident_bytes() >> 20);
+    println!("at most {} MiB resident", most >> 20);
     assert!(server.metric("glaredb_segments") > 0.0);
     let sum =
         "select count(*)::text || ' ' || sum(k)::text || ' ' || sum(length(filler))::text from t";

@@ -85,17 +85,18 @@ async fn results_of_functions_are_bounded() {
 /// Every part has a limit of its own, and together they are what was asked for.
 #[test]
 fn the_parts_are_all_of_the_limit() {
-    for (cache, limits) in [(&[][..], 3), (&["--cache-memory=32MiB", "--cache-disk=256MiB"], 4)] {
+    for (cache, limits) in [(&[][..], 4), (&["--cache-memory=32MiB", "--cache-disk=256MiB"], 5)] {
         let limit = format!("--memory-limit={LIMIT_MIB}MiB");
         let arguments = [&[limit.as_str()], cache].concat();
         let arguments = arguments.into_iter().map(str::to_owned).collect();
         let server = Server::start_with(Options { arguments, ..Options::default() });
         let mut parts = vec![
             server.metric("glaredb_delta_budget_bytes"),
+            server.metric("glaredb_job_memory_limit_bytes"),
             server.metric("glaredb_query_memory_limit_bytes"),
             server.metric("glaredb_segment_memory_limit_bytes"),
         ];
-        if limits == 4 {
+        if limits == 5 {
             parts.push(server.metric("glaredb_cache_limit_bytes{place=\"memory\"}"));
             let disk = server.metric("glaredb_cache_limit_bytes{place=\"disk\"}");
             assert_eq!(disk, f64::from(256 << 20));

@@ -20,7 +20,7 @@ mod remote;
 #[cfg(feature = "testing")]
 pub mod conformance;
 
-use std::{fmt, ops::Range};
+use std::{fmt, ops::Range, sync::Arc};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -182,6 +182,11 @@ pub trait Objects: Send + Sync {
     /// what lies between: a request takes as long as reading that much.
     fn gap_bytes(&self) -> u64 {
         256 << 10
+    }
+
+    /// The store itself, for who reads what nobody reads again. `None`: this is it.
+    fn uncached(&self) -> Option<Arc<dyn Objects>> {
+        None
     }
 
     /// For a reader to which these ranges did not have the bytes that were written: reads them where

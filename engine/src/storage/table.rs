@@ -57,6 +57,8 @@ pub struct Table {
     chunks: RwLock<Arc<Vec<Arc<Chunk>>>>,
     /// By segment. Taken after `chunks` where both are.
     segments: RwLock<Arc<Vec<Arc<TableSegment>>>>,
+    /// Of `segments`, and replaced with them.
+    derived: RwLock<Arc<list::Derived>>,
     /// Rewritten sources that readers of this process may still name, oldest first.
     moves: RwLock<Vec<edit::Move>>,
     /// How many edits were applied in this process. Written under both locks of the list.

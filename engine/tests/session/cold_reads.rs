@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use glaredb_engine::{
     session::Engine,
-    storage::{database::OpenOptions, objects::RequestKind},
+    storage::{
+        database::OpenOptions,
+        objects::{CacheOptions, CacheSize, RequestKind},
+    },
 };
 use glaredb_txn::env::Env;
 use tempfile::TempDir;
@@ -174,4 +177,91 @@ async fn planning_reads_no_objects() {
     let mut rows = client.ok(sql).await;
     rows.sort();
     assert_eq!(rows, ["SELECT 2", "some text 0|1", "some text 7|2"]);
+}
+
+/// The first rows in the order of the key, either way, read no more than they need.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_rows_by_key_are_a_few_requests() {
+    const SEGMENTS: u64 = 3;
+    let (engine, _dir) = forgetful().await;
+    let mut client = Client::new(&engine);
+    client.ok("create table t (a int primary key, b text, c int, d text)").await;
+    for n in 0..SEGMENTS {
+        let insert = format!(
+            "insert into t select y, 'b' || y, y % 10, md5(y::text) \
+             from (select x * {SEGMENTS} + {n} as y from generate_series(0, 39999) x) z"
+        );
+        client.ok(&insert).await;
+        flush(&engine, "t").await;
+    }
+    let all =
+        figure(&explain(&mut client, "select max(b), sum(c), max(d) from t").await, "bytes_read");
+    for (sql, first) in [
+        ("select a, b from t order by a limit 3", ["0|b0", "1|b1", "2|b2"]),
+        (
+            "select a, b from t order by a desc limit 3",
+            ["119999|b119999", "119998|b119998", "119997|b119997"],
+        ),
+        (
+            "select a, b from t where a >= 0 and c = 7 order by a limit 3",
+            ["7|b7", "17|b17", "27|b27"],
+        ),
+        (
+            "select a, b from t where a < 500000 and c = 7 order by a desc limit 3",
+            ["119997|b119997", "119987|b119987", "119977|b119977"],
+        ),
+        (
+            "select a, b from t where a > 60000 and c < 5 order by a limit 3",
+            ["60001|b60001", "60002|b60002", "60003|b60003"],
+        ),
+        (
+            "select a, b from t where a <= 60000 order by a desc limit 3",
+            ["60000|b60000", "59999|b59999", "59998|b59998"],
+        ),
+    ] {
+        let plan = explain(&mut client, sql).await;
+        assert!(plan[0].starts_with("Key Range Scan"), "{plan:?}");
+        // Of each: the footer, where the range begins, keys, and the other columns.
+        assert!(figure(&plan, "requests") as u64 <= 4 * SEGMENTS, "{sql}: {plan:?}");
+        assert!(figure(&plan, "bytes_read") < all / 4, "{sql}: {all} {plan:?}");
+        let (answer, requests) = counted(&engine, &mut client, sql).await;
+        assert_eq!(answer[..3], first, "{sql}");
+        assert!(requests <= 4 * SEGMENTS, "{sql}: {requests}");
+    }
+}
+
+/// Jobs read past the cache of blocks, which is the readers'.
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_leave_the_cache_to_readers() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let cache = CacheOptions {
+        folder: dir.path().join("cache"),
+        memory: CacheSize { bytes: 64 << 20, only_remote: false },
+        disk: CacheSize { bytes: 0, only_remote: false },
+    };
+    let options = OpenOptions { cache: Some(cache), ..OpenOptions::default() };
+    let engine = open_engine(options, Env::real(dir.path())).await;
+    let mut client = Client::new(&engine);
+    client.ok("create table t (a int primary key, b text)").await;
+    for n in 0..2 {
+        let insert = "insert into t select x * 2 + {}, 'b' || x from generate_series(1, 20000) x";
+        client.ok(&insert.replace("{}", &n.to_string())).await;
+        flush(&engine, "t").await;
+    }
+    let fetched = || {
+        let cache = engine.database().segments().objects.figures().cache;
+        cache.expect("a cache").fetched_bytes
+    };
+    let database = engine.database();
+    let table = {
+        let snapshot = database.snapshots().register();
+        let catalog = database.catalog_at(&snapshot.snapshot());
+        catalog.tables().find(|table| table.name == "t").expect("a table").storage
+    };
+    // What came second looked for its keys in the segment that came first.
+    let before = fetched();
+    let summary = database.compact_now(table).await.expect("it is compacted");
+    assert_eq!((summary.inputs, fetched()), (2, before), "{summary:?}");
+    assert_eq!(client.ok("select count(distinct b), sum(a) from t").await[0], "20000|800060000");
+    assert!(fetched() > before);
 }

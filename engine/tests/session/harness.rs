@@ -70,11 +70,20 @@ impl Server {
 
 /// Opens a database and what runs statements on it.
 pub(crate) async fn open_engine(options: OpenOptions, env: Env) -> Arc<Engine> {
+    open_engine_within(256 << 20, options, env).await
+}
+
+/// The same with so much memory for queries.
+pub(crate) async fn open_engine_within(
+    query_memory_bytes: usize,
+    options: OpenOptions,
+    env: Env,
+) -> Arc<Engine> {
     let open = move || Database::open(options, env).expect("the database opens");
     let database = tokio::task::spawn_blocking(open).await.expect("opening does not panic");
     Engine::new(EngineOptions {
         database,
-        query_memory_bytes: 256 << 20,
+        query_memory_bytes,
         query_threads: 2,
         query_runtime: tokio::runtime::Handle::current(),
         system_tables: Arc::new(NoSystemTables),

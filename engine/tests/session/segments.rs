@@ -3,7 +3,7 @@
 use glaredb_engine::{session::Engine, storage::database::OpenOptions};
 use glaredb_txn::env::Env;
 
-use super::harness::{Client, Server, open_engine};
+use super::harness::{Client, Server, open_engine, open_engine_within};
 
 /// Rows of `table` go into segments.
 pub(crate) async fn flush(engine: &Engine, table: &str) {
@@ -401,6 +401,11 @@ async fn counts_are_known_where_every_row_is_seen() {
     }
     assert!(!scans(&mut client, counts).await);
     assert_eq!(client.ok(counts).await[0], expected(3000, 2000));
+    // So are the least and the greatest value, and something that is never NULL counts rows.
+    let extremes = "select min(a), max(a), min(b), max(b), count(1), count('x'), count(a) from t";
+    assert!(!scans(&mut client, extremes).await);
+    assert_eq!(client.ok(extremes).await[0], "1|3000|1|2|3000|3000|3000");
+    assert_eq!(client.ok("select count(null), count(distinct 1) from t").await[0], "0|1");
     for (sql, count) in [
         ("select count(*) from (select 1 from t limit 10) x", "10"),
         ("select count(*) from (select 1 from t limit 10 offset 2995) x", "5"),
@@ -415,6 +420,8 @@ async fn counts_are_known_where_every_row_is_seen() {
     // Rows of its own.
     client.ok("begin; insert into t values (5000, 1)").await;
     assert!(scans(&mut client, counts).await);
+    assert!(scans(&mut client, extremes).await);
+    assert_eq!(client.ok(extremes).await[0], "1|5000|1|2|3001|3001|3001");
     assert_eq!(client.ok(counts).await[0], expected(3001, 2001));
     client.ok("rollback").await;
     // Rows in memory, and rows that only some see.
@@ -429,6 +436,105 @@ async fn counts_are_known_where_every_row_is_seen() {
     // A column that came later.
     client.ok("alter table t add column c int default 5, add column d int").await;
     assert_eq!(client.ok("select count(c), count(d) from t").await[0], "3001|0");
+    assert_eq!(client.ok("select min(c), max(c), min(d) from t").await[0], "5|5|NULL");
+    // A deleted row was the greatest.
+    client.ok("delete from t where a = 6000").await;
+    assert!(scans(&mut client, "select max(a) from t").await);
+    assert_eq!(client.ok("select max(a) from t").await[0], "3000");
+}
+
+/// The least and the greatest value are those of PostgreSQL where they come from statistics, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn extremes_are_those_of_all_rows() {
+    let server = Server::start().await;
+    let mut client = server.connect();
+    client
+        .ok("create table t (a int primary key, f float8, g float8, s text, l text, n numeric)")
+        .await;
+    client
+        .ok("insert into t select x, case when x = 7 then 'NaN' else x * 1.5 end, -x * 0.0, \
+             'text ' || x, repeat('long ', 20) || x, x * 0.25 from generate_series(1, 2000) x")
+        .await;
+    let mut before = Vec::new();
+    let queries = ["f", "g", "s", "l", "n", "a"]
+        .map(|column| format!("select min({column}), max({column}), count({column}) from t"));
+    for sql in &queries {
+        before.push(client.ok(sql).await);
+    }
+    assert_eq!(before[0][0], "1.5|NaN|2000");
+    flush(server.engine(), "t").await;
+    for (sql, before) in queries.iter().zip(before) {
+        assert_eq!(client.ok(sql).await, before, "{sql}");
+    }
+    for (sql, count) in [
+        ("select count(*) from t where f > 'Infinity'", "1"),
+        ("select count(*) from t where f = 'NaN'", "1"),
+        ("select count(*) from t where f < 0", "0"),
+        ("select count(*) from t where g = 0", "2000"),
+        ("select count(*) from t where s like 'text 19%'", "111"),
+        ("select count(*) from t where s like 'u%' or s like 'tex'", "0"),
+    ] {
+        assert_eq!(client.ok(sql).await[0], count, "{sql}");
+    }
+    let plan = explain(&mut client, "select a from t where s like 'u%'").await;
+    assert_eq!(figure(&plan, "segments_pruned"), 1, "{plan:?}");
+    let plan = explain(&mut client, "select a from t where f < 0").await;
+    assert_eq!(figure(&plan, "segments_pruned"), 1, "{plan:?}");
+}
+
+/// What planners work out of the list of segments is worked out once for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_known_of_a_list_is_worked_out_once() {
+    let server = Server::start().await;
+    let mut client = server.connect();
+    client.ok("create table t (a int primary key)").await;
+    let mut made = 0;
+    let mut ask = || {
+        let database = server.engine().database();
+        let snapshot = database.snapshots().register();
+        let catalog = database.catalog_at(&snapshot.snapshot());
+        let table = catalog.tables().find(|table| table.name == "t").expect("a table").storage;
+        let list = database.table(table).expect("its storage").list();
+        let derived = list.derived(1_000, || {
+            made += 1;
+            Ok::<u32, ()>(made)
+        });
+        *derived.expect("it is made")
+    };
+    assert_eq!((ask(), ask()), (1, 1));
+    for n in 0..2 {
+        client.ok(&format!("insert into t values ({n})")).await;
+        flush(server.engine(), "t").await;
+        assert_eq!((ask(), ask()), (n + 2, n + 2), "an edit makes another list");
+    }
+}
+
+/// Where there is no memory for a row group it is read in parts.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_are_read_in_parts_where_memory_is_short() {
+    let sql = "select sum(a), max(c), max(e), sum(d) from big where a % 7 <> 3";
+    let mut answers = Vec::new();
+    for (memory, in_parts) in [(256 << 20, false), (3 << 20, true)] {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let options = OpenOptions { resident_bytes: 0, ..OpenOptions::default() };
+        let env = Env::real(dir.path());
+        // The rows come from elsewhere.
+        {
+            let engine = open_engine(OpenOptions::default(), env.clone()).await;
+            large(&mut Client::new(&engine)).await;
+            flush(&engine, "big").await;
+            let database = std::sync::Arc::clone(engine.database());
+            drop(engine);
+            tokio::task::spawn_blocking(move || database.shutdown()).await.expect("it stops");
+        }
+        let engine = open_engine_within(memory, options, env).await;
+        let mut client = Client::new(&engine);
+        let plan = explain(&mut client, sql).await;
+        assert_eq!(figure(&plan, "row_groups_in_parts") > 0, in_parts, "{plan:?}");
+        answers.push(client.ok(sql).await);
+        assert_eq!(engine.query_memory_held(), 0, "it is given back");
+    }
+    assert_eq!(answers[0], answers[1]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

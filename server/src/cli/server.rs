@@ -35,9 +35,9 @@ pub(crate) struct ServerArguments {
     /// Form of log lines.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
-    /// Memory for data and queries together, such as 4GiB or 512MiB: 40 % for rows in memory and what
-    /// is being written, 30 % for queries, 30 % for what is read of objects. Without it, 60 % of the
-    /// machine's, or of its control group's.
+    /// Memory for data and queries together, such as 4GiB or 512MiB: 32 % for rows in memory and what
+    /// is being written, 8 % for flush and compaction, 30 % for queries, 30 % for what is read of
+    /// objects. Without it, 60 % of the machine's, or of its control group's.
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     memory_limit: Option<u64>,
     /// Rows go to objects only when VACUUM asks for it: all changes have to fit in memory until then.

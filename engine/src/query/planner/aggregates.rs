@@ -259,7 +259,10 @@ impl Planner<'_> {
                 if bound.ty == PgType::Unknown {
                     bound = self.coerce(bound, &PgType::Text, CastContext::Implicit)?;
                 }
+                // Something that is never NULL counts rows.
+                let counts_rows = bound.constant().is_some_and(|value| !value.is_null());
                 let arg = match args.distinct && distinct_key(&bound.ty) {
+                    _ if counts_rows && !args.distinct => lit(1_i64),
                     true => self.sort_key(&bound.ty, bound.expr),
                     false => bound.expr,
                 };

@@ -12,7 +12,7 @@ use datafusion::{
         config::ConfigOptions,
         tree_node::{TreeNode, TreeNodeRecursion},
     },
-    execution::{SendableRecordBatchStream, TaskContext},
+    execution::{SendableRecordBatchStream, TaskContext, memory_pool::MemoryPool},
     logical_expr::Expr,
     physical_expr::{
         DynamicFilterTracking, EquivalenceProperties, Partitioning, PhysicalExpr, conjunction_opt,
@@ -220,12 +220,16 @@ impl TableScanExec {
     }
 
     /// What reads the segments for a stream; `None` if there are none.
-    fn segment_reader(&self, partition: usize) -> Result<Option<Arc<SegmentReader>>> {
+    fn segment_reader(
+        &self,
+        partition: usize,
+        memory: &Arc<dyn MemoryPool>,
+    ) -> Result<Option<Arc<SegmentReader>>> {
         let (Some(segments), Some(view)) = (&self.segments, &self.view) else { return Ok(None) };
         let filters = Filters::new(&self.read, &self.filters, self.late, &self.dynamic)?;
         let (scan, view) = (Arc::clone(segments), Arc::clone(view));
         let reader = SegmentReader::new(scan, view, &self.read, filters, &self.metrics, partition);
-        Ok(Some(Arc::new(reader)))
+        Ok(Some(Arc::new(reader.within(memory))))
     }
 
     fn copy(&self) -> Self {
@@ -316,7 +320,7 @@ impl ExecutionPlan for TableScanExec {
     ) -> Result<SendableRecordBatchStream> {
         let metrics = BaselineMetrics::new(&self.metrics, partition);
         let batch_rows = context.session_config().batch_size();
-        let segments = self.segment_reader(partition)?;
+        let segments = self.segment_reader(partition, context.memory_pool())?;
         Ok(Box::pin(ScanStream::new(self, batch_rows, metrics, segments)))
     }
 

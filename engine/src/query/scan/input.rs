@@ -32,7 +32,7 @@ pub(super) struct Input {
     /// Rows that the statement sees, if that is known without reading them.
     pub(super) exact_rows: Option<u64>,
     /// What is known of the columns that are read, by their ordinals; empty if there are no segments.
-    pub(super) facts: HashMap<usize, SegmentFacts>,
+    pub(super) facts: HashMap<usize, Arc<SegmentFacts>>,
 }
 
 /// The filters of a scan, as they came and over the columns that it reads.
@@ -128,7 +128,8 @@ impl StoredTable {
             }
         }
         for ordinal in columns.iter().flatten() {
-            let facts = SegmentFacts::of(stored.segments(), &self.schema, *ordinal)?;
+            let (list, segments) = (stored.list(), stored.segments());
+            let facts = SegmentFacts::of_list(list, segments, &self.schema, *ordinal)?;
             input.facts.insert(*ordinal, facts);
         }
         input.morsels.extend(morsels.into_iter().map(Morsel::Segment));

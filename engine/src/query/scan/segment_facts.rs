@@ -1,15 +1,15 @@
 //! What the list of a table's segments says of its columns: of every row, without reading one.
 
-use std::cmp::Ordering;
+use std::{cmp::Ordering, sync::Arc};
 
 use datafusion::scalar::ScalarValue;
 
-use super::statistics::ColumnFacts;
+use super::{pruning::is_ordered_as_stored, statistics::ColumnFacts};
 use crate::storage::{
     StorageError,
     schema::TableSchema,
-    segment::{Bound, Sketch},
-    table::SegmentView,
+    segment::{Bound, Bounds, Sketch},
+    table::{SegmentView, TableList},
 };
 
 /// One column in all segments. Rows that are deleted count as if they were there.
@@ -23,9 +23,30 @@ pub(crate) struct SegmentFacts {
     /// No value is less, as far as the type has an order.
     pub(crate) min: Option<ScalarValue>,
     pub(crate) max: Option<ScalarValue>,
+    /// These are values, not only bounds of them, if all rows are seen.
+    pub(crate) exact: bool,
 }
 
 impl SegmentFacts {
+    /// The same of all segments of a list, worked out once for it.
+    pub(crate) fn of_list(
+        list: &TableList,
+        segments: &[SegmentView],
+        schema: &TableSchema,
+        ordinal: usize,
+    ) -> Result<Arc<Self>, StorageError> {
+        let column = schema.columns()[ordinal].id;
+        let mut everywhere = segments.len() == list.segments().len();
+        for segment in list.segments() {
+            everywhere &= segment.description()?.column(column).is_some();
+        }
+        // Where it is missing, it depends on who asks what is there instead.
+        match everywhere {
+            true => list.derived(column, || Self::of(segments, schema, ordinal)),
+            false => Self::of(segments, schema, ordinal).map(Arc::new),
+        }
+    }
+
     /// Error: what is said of a segment cannot be read.
     pub(crate) fn of(
         segments: &[SegmentView],
@@ -33,7 +54,8 @@ impl SegmentFacts {
         ordinal: usize,
     ) -> Result<Self, StorageError> {
         let column = &schema.columns()[ordinal];
-        let (mut facts, mut sketch, mut has_missing) = (Self::default(), Sketch::default(), 0);
+        let mut facts = Self { exact: is_ordered_as_stored(&column.pg_type), ..Self::default() };
+        let (mut sketch, mut has_missing) = (Sketch::default(), 0);
         for view in segments {
             let rows = u64::from(view.segment().rows());
             facts.rows += rows;
@@ -54,6 +76,11 @@ impl SegmentFacts {
             let value = |bound: &Bound| {
                 let array = bound.to_array(&column.pg_type).ok()?;
                 ScalarValue::try_from_array(&array, 0).ok()
+            };
+            let values = rows.saturating_sub(known.nulls);
+            facts.exact &= match &known.bounds {
+                Some(Bounds { min, max }) => min.exact && max.exact,
+                None => values == 0,
             };
             if let Some(bounds) = &known.bounds {
                 facts.widen(value(&bounds.min), value(&bounds.max));
@@ -114,7 +141,8 @@ mod tests {
 
     fn facts(rows: u64, distinct: u64, min: i32, max: i32) -> SegmentFacts {
         let (min, max) = (Some(ScalarValue::from(min)), Some(ScalarValue::from(max)));
-        SegmentFacts { rows, nulls: rows / 10, bytes: rows * 4, distinct, min, max }
+        let (nulls, bytes) = (rows / 10, rows * 4);
+        SegmentFacts { rows, nulls, bytes, distinct, min, max, exact: true }
     }
 
     #[test]

@@ -100,6 +100,17 @@ impl SegmentSource {
         filters.iter().all(|filter| may_pass(filter, &ranges))
     }
 
+    /// Memory of a row in the columns that are read, as far as statistics tell.
+    pub(super) fn row_bytes(&self, schema: &TableSchema, read: &ReadColumns) -> usize {
+        let rows = u64::from(self.segment.rows()).max(1);
+        let columns = read.ordinals().map(|ordinal| {
+            let known = ordinal.and_then(|n| self.meta.column(schema.columns()[n].id));
+            // A text takes a view beside its bytes.
+            known.map_or(8, |known| known.bytes / rows + 16)
+        });
+        usize::try_from(columns.sum::<u64>()).unwrap_or(usize::MAX)
+    }
+
     /// Which of the rows, ascending ranges of numbers from `first` on, are not deleted. `None`: all.
     pub(super) fn alive(&self, first: u32, rows: &[Range<u32>]) -> Option<BooleanBuffer> {
         let deleted = |range: &Range<u32>| {

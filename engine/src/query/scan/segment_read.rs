@@ -24,6 +24,7 @@ use arrow::{
 };
 use datafusion::{
     common::Result,
+    execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation},
     physical_plan::metrics::{Count, ExecutionPlanMetricsSet, MetricBuilder},
 };
 use glaredb_txn::ids::Timestamp;
@@ -46,6 +47,9 @@ use crate::{
     },
     types::PgType,
 };
+
+/// Rows that are read at a time where there is no memory for a row group.
+const PART_ROWS: u32 = 8 * 1024;
 
 /// Rows that pass are read with those beside them, so many at a time.
 const BLOCK_ROWS: u32 = 1_024;
@@ -75,6 +79,8 @@ pub(super) struct SegmentReader {
     /// Ordinals in the table of the columns that filters name by their places.
     filtered: Vec<Option<usize>>,
     figures: Figures,
+    /// Of queries: rows that are decoded for a stream are charged to it.
+    memory: Option<Arc<dyn MemoryPool>>,
 }
 
 /// What EXPLAIN ANALYZE shows.
@@ -84,6 +90,7 @@ struct Figures {
     segments_pruned: Count,
     row_groups: Count,
     row_groups_pruned: Count,
+    row_groups_in_parts: Count,
     pages_pruned: Count,
     segment_rows: Count,
     resident_hits: Count,
@@ -115,6 +122,8 @@ pub(super) struct Piece {
     pub(super) visible: Option<BooleanBuffer>,
     /// Filters were evaluated: `visible` says which rows passed.
     pub(super) filtered: bool,
+    /// What it takes of the memory of queries; `None`: it was in memory before.
+    _charged: Option<MemoryReservation>,
 }
 
 impl Figures {
@@ -125,6 +134,7 @@ impl Figures {
             segments_pruned: count("segments_pruned"),
             row_groups: count("row_groups"),
             row_groups_pruned: count("row_groups_pruned"),
+            row_groups_in_parts: count("row_groups_in_parts"),
             pages_pruned: count("pages_pruned"),
             segment_rows: count("segment_rows"),
             resident_hits: count("resident_hits"),
@@ -196,7 +206,31 @@ impl SegmentReader {
             figures.segments.add(scan.segments);
             figures.segments_pruned.add(scan.left_out);
         }
-        Self { scan, view, read: read.clone(), filters, filtered, figures }
+        Self { scan, view, read: read.clone(), filters, filtered, figures, memory: None }
+    }
+
+    /// The same, on the account of this memory.
+    pub(super) fn within(self, memory: &Arc<dyn MemoryPool>) -> Self {
+        Self { memory: Some(Arc::clone(memory)), ..self }
+    }
+
+    /// Memory for rows that are to be decoded. Error: there is none for so many; a few are read in any
+    /// case, and who can spill makes room.
+    fn charge(
+        &self,
+        source: &SegmentSource,
+        rows: usize,
+    ) -> std::result::Result<Option<MemoryReservation>, NoRoom> {
+        let Some(memory) = &self.memory else { return Ok(None) };
+        let charged = MemoryConsumer::new("rows of segments").register(memory);
+        let bytes = rows.saturating_mul(source.row_bytes(&self.scan.schema, &self.read));
+        if charged.try_grow(bytes).is_err() {
+            if rows > PART_ROWS as usize {
+                return Err(NoRoom);
+            }
+            charged.grow(bytes);
+        }
+        Ok(Some(charged))
     }
 
     /// The next rows of a morsel, of one row group; `limit`: more than so many are not wanted. What is not
@@ -241,19 +275,45 @@ impl SegmentReader {
                 source.segment.open(store, &self.scan.stored).await?
             }
         };
-        let (row_group, all) = segment.row_group_of(rows.start);
-        let here = rows.start..rows.end.min(all.end);
-        let rest = SegmentMorsel { source: Arc::clone(&source), rows: here.end..rows.end };
+        let (row_group, _) = segment.row_group_of(rows.start);
+        let group = GroupReader { reader: self, source: &source, segment, row_group };
+        match self.load_rows(&group, rows.clone(), limit, false).await? {
+            Ok(loaded) => return Ok(loaded),
+            Err(NoRoom) => self.figures.row_groups_in_parts.add(1),
+        }
+        match self.load_rows(&group, rows, limit, true).await? {
+            Ok(loaded) => Ok(loaded),
+            Err(NoRoom) => Err(StorageError::Invalid("no room for a few rows".to_owned()).into()),
+        }
+    }
+
+    /// `in_parts`: no more than a few rows.
+    async fn load_rows(
+        &self,
+        group: &GroupReader<'_>,
+        rows: Range<u32>,
+        limit: usize,
+        in_parts: bool,
+    ) -> std::result::Result<std::result::Result<Loaded, NoRoom>, LoadError> {
+        let GroupReader { source, segment, row_group, .. } = group;
+        let (source, row_group) = (*source, *row_group);
+        let conjuncts = self.filters.conjuncts();
+        let all = segment.row_group_rows(row_group);
+        let mut here = rows.start..rows.end.min(all.end);
+        if in_parts {
+            here.end = here.end.min(here.start + PART_ROWS);
+        }
+        let rest = SegmentMorsel { source: Arc::clone(source), rows: here.end..rows.end };
         let rest = (!rest.rows.is_empty()).then_some(rest);
-        self.figures.row_groups.add(usize::from(here.start == all.start));
+        self.figures.row_groups.add(usize::from(here.start == all.start && !in_parts));
 
         let mut kept = vec![here.start - all.start..here.end - all.start];
         if let Some(spans) = &self.scan.spans
             && is_sorted_by_key(&source.meta, &self.scan.schema)
         {
-            kept = common(&kept, &rows_of_keys(&segment, spans, &all));
+            kept = common(&kept, &rows_of_keys(segment, spans, &all));
         }
-        let ranges = GroupRanges::new(&segment, &self.scan.schema, row_group, &self.filtered);
+        let ranges = GroupRanges::new(segment, &self.scan.schema, row_group, &self.filtered);
         let pruned = pages::prune(&ranges, &conjuncts, kept);
         drop(ranges);
         self.figures.pages_pruned.add(pruned.pages_left_out);
@@ -264,12 +324,10 @@ impl SegmentReader {
         }
         if rows.is_empty() || alive.as_ref().is_some_and(|alive| alive.count_set_bits() == 0) {
             self.figures.row_groups_pruned.add(usize::from(here.start == all.start));
-            return Ok(Loaded { piece: None, rest });
+            return Ok(Ok(Loaded { piece: None, rest }));
         }
-        let group =
-            GroupReader { reader: self, source: &source, segment, row_group, first: all.start };
-        let piece = group.read(rows, alive).await?;
-        Ok(Loaded { piece, rest })
+        let read = group.read(rows, alive, in_parts).await?;
+        Ok(read.map(|piece| Loaded { piece, rest }))
     }
 
     /// Is there anything to be read of the object?
@@ -317,7 +375,7 @@ impl SegmentReader {
         let types = self.read.ordinals().map(|ordinal| {
             ordinal.map(|ordinal| self.scan.schema.columns()[ordinal].pg_type.clone())
         });
-        Piece { rows, columns, types: types.collect(), visible, filtered }
+        Piece { rows, columns, types: types.collect(), visible, filtered, _charged: None }
     }
 }
 
@@ -327,6 +385,9 @@ struct Group {
     first: u32,
     rows: Vec<Range<u32>>,
 }
+
+/// There is no memory for that many rows.
+struct NoRoom;
 
 /// Why rows could not be loaded.
 enum LoadError {
@@ -343,11 +404,9 @@ impl From<StorageError> for LoadError {
 /// One row group, while it is read.
 struct GroupReader<'a> {
     reader: &'a SegmentReader,
-    source: &'a SegmentSource,
+    source: &'a Arc<SegmentSource>,
     segment: Arc<Segment>,
     row_group: usize,
-    /// Number in the segment of its first row.
-    first: u32,
 }
 
 impl GroupReader<'_> {
@@ -356,8 +415,10 @@ impl GroupReader<'_> {
         &self,
         mut rows: Vec<Range<u32>>,
         mut visible: Option<BooleanBuffer>,
-    ) -> std::result::Result<Option<Piece>, LoadError> {
+        in_parts: bool,
+    ) -> std::result::Result<std::result::Result<Option<Piece>, NoRoom>, LoadError> {
         let reader = self.reader;
+        let mut charged = None;
         let mut held = Held::default();
         let everything: Vec<usize> = (0..reader.read.all().len()).collect();
         let mut filtered = false;
@@ -368,20 +429,25 @@ impl GroupReader<'_> {
                 found
             }
             Answer::Cold(needs) => {
+                let count = rows.iter().map(|range| range.len()).sum();
+                match reader.charge(self.source, count) {
+                    Ok(memory) => charged = memory,
+                    Err(no_room) => return Ok(Err(no_room)),
+                }
                 self.note(everything.len(), needs.columns());
                 let some = reader.filters.places();
                 if !reader.filters.are_none() && some.len() < everything.len() {
-                    let found = self.wait(some, true, &rows, &mut held).await?;
+                    let found = self.wait(some, (true, in_parts), &rows, &mut held).await?;
                     visible = self.begun(&found, visible);
                     let passing = self.passing(&found, &rows, visible)?;
                     visible = narrow_down(&mut rows, passing);
                     filtered = true;
                     if rows.is_empty() {
                         reader.figures.add_reads(&held);
-                        return Ok(None);
+                        return Ok(Ok(None));
                     }
                 }
-                self.wait(&everything, !filtered, &rows, &mut held).await?
+                self.wait(&everything, (!filtered, in_parts), &rows, &mut held).await?
             }
         };
         reader.figures.add_reads(&held);
@@ -389,13 +455,20 @@ impl GroupReader<'_> {
             visible = self.begun(&found, visible);
         }
         if visible.as_ref().is_some_and(|visible| visible.count_set_bits() == 0) {
-            return Ok(None);
+            return Ok(Ok(None));
         }
         let count = rows.iter().map(|range| range.len()).sum();
         reader.figures.segment_rows.add(count);
         let ordinals = self.ordinals(&everything);
-        let group = Group { first: self.first, rows };
-        Ok(Some(reader.piece(self.source, group, Some((found, &ordinals)), visible, filtered)))
+        let group = Group { first: self.first(), rows };
+        let read = Some((found, &ordinals[..]));
+        let piece = reader.piece(self.source, group, read, visible, filtered);
+        Ok(Ok(Some(Piece { _charged: charged, ..piece })))
+    }
+
+    /// Number in the segment of its first row.
+    fn first(&self) -> u32 {
+        self.segment.row_group_rows(self.row_group).start
     }
 
     fn note(&self, wanted: usize, missed: usize) {
@@ -438,13 +511,14 @@ impl GroupReader<'_> {
     async fn wait(
         &self,
         places: &[usize],
-        first: bool,
+        (first, in_parts): (bool, bool),
         rows: &[Range<u32>],
         held: &mut Held,
     ) -> std::result::Result<SegmentRows, StorageError> {
         loop {
             match self.ask(places, first, rows, held)? {
                 Answer::Here(found) => return Ok(found),
+                Answer::Cold(needs) if in_parts => self.segment.warm_rows(needs, held).await?,
                 Answer::Cold(needs) => self.segment.warm(needs, held).await?,
             }
         }
@@ -474,7 +548,7 @@ impl GroupReader<'_> {
     ) -> std::result::Result<Option<BooleanBuffer>, LoadError> {
         let filters = &self.reader.filters;
         let ordinals = self.ordinals(filters.places());
-        let group = Group { first: self.first, rows: rows.to_vec() };
+        let group = Group { first: self.first(), rows: rows.to_vec() };
         let read = Some((found.clone(), &ordinals[..]));
         let piece = self.reader.piece(self.source, group, read, None, false);
         let all = 0..piece.rows();

@@ -1,8 +1,9 @@
 //! What the planner is told of a table: row counts as of now, values as of the last ANALYZE and as the
 //! list of segments has them.
 //!
-//! Exact is only the number of rows, and of NULLs, of a table that lies in segments and of which the
-//! snapshot sees all: it is taken for the answer of `count(*)`.
+//! Exact is only what is known of a table that lies in segments and of which the snapshot sees all: the
+//! number of rows and of NULLs, the least and the greatest value. These are taken for the answers of
+//! `count`, `min` and `max`.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -59,7 +60,7 @@ pub(super) struct Knowledge<'a> {
     /// The same, if it is certain.
     pub(super) exact_rows: Option<u64>,
     /// By ordinal of the column; empty if there are no segments.
-    pub(super) segments: &'a HashMap<usize, SegmentFacts>,
+    pub(super) segments: &'a HashMap<usize, Arc<SegmentFacts>>,
 }
 
 impl Knowledge<'_> {
@@ -79,20 +80,24 @@ impl Knowledge<'_> {
 
     fn statistics(&self, ordinal: usize, rows: usize) -> ColumnStatistics {
         let Some(facts) = self.column(ordinal) else { return ColumnStatistics::new_unknown() };
-        let value = |value: &Option<ScalarValue>| {
-            value.clone().map_or(Precision::Absent, Precision::Inexact)
+        let seen = self.segments.get(&ordinal).filter(|s| self.exact_rows == Some(s.rows));
+        let exact = seen.filter(|segments| segments.exact);
+        let value = |exact: Option<&Option<ScalarValue>>, about: &Option<ScalarValue>| match exact
+            .and_then(Option::as_ref)
+            .filter(|value| is_the_only_one(value))
+        {
+            Some(exact) => Precision::Exact(exact.clone()),
+            None => about.clone().map_or(Precision::Absent, Precision::Inexact),
         };
         let count = |count: u64| usize::try_from(count).unwrap_or(rows).min(rows);
         let mut statistics = ColumnStatistics::new_unknown();
-        statistics.null_count = match self.segments.get(&ordinal) {
-            Some(segments) if self.exact_rows == Some(segments.rows) => {
-                Precision::Exact(count(segments.nulls))
-            }
-            _ => Precision::Inexact((facts.null_fraction * rows as f64).round() as usize),
+        statistics.null_count = match seen {
+            Some(segments) => Precision::Exact(count(segments.nulls)),
+            None => Precision::Inexact((facts.null_fraction * rows as f64).round() as usize),
         };
         statistics.distinct_count = Precision::Inexact(count(facts.distinct));
-        statistics.min_value = value(&facts.min);
-        statistics.max_value = value(&facts.max);
+        statistics.min_value = value(exact.map(|exact| &exact.min), &facts.min);
+        statistics.max_value = value(exact.map(|exact| &exact.max), &facts.max);
         statistics
     }
 
@@ -105,6 +110,15 @@ impl Knowledge<'_> {
         let bytes = segments.and_then(|facts| facts.bytes.checked_div(facts.rows));
         // Else strings are guessed; what matters is which side of a join is larger.
         bytes.map_or(24, |bytes| 16 + usize::try_from(bytes).unwrap_or(usize::MAX / 2))
+    }
+}
+
+/// Whether no other value is equal to it: zeros are two.
+fn is_the_only_one(value: &ScalarValue) -> bool {
+    match value {
+        ScalarValue::Float32(Some(value)) => *value != 0.0,
+        ScalarValue::Float64(Some(value)) => *value != 0.0,
+        _ => true,
     }
 }
 

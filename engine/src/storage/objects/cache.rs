@@ -451,6 +451,10 @@ impl Objects for CachedObjects {
         })
     }
 
+    fn uncached(&self) -> Option<Arc<dyn Objects>> {
+        Some(Arc::clone(&self.inner.store))
+    }
+
     fn gap_bytes(&self) -> u64 {
         self.inner.store.gap_bytes()
     }

@@ -26,8 +26,6 @@ use crate::storage::{
     table::Table,
 };
 
-/// Rows that are merged before others have their turn.
-const ROWS_AT_ONCE: usize = 8 * 1024;
 /// Deletions that a record of a job brings along.
 const DELETIONS_AT_ONCE: usize = 10_000;
 /// Records with deletions that came meanwhile, after which a job is given up: commits delete faster
@@ -287,6 +285,9 @@ async fn write(
     }
     let one_commit = source::one(inputs.iter().map(Input::one_commit));
     let mut output = Output::new(site, shape, (plan.table, job), &rows, one_commit, names);
+    let merged = inputs.len().max(1) as u64;
+    let row_bytes = inputs.iter().map(Input::row_bytes).max().unwrap_or(1);
+    let rows_max = site.options.rows_at_once(row_bytes);
     let mut runs = Vec::new();
     for (n, input) in inputs.iter().enumerate() {
         match &input.content {
@@ -296,26 +297,29 @@ async fn write(
             Content::Segment { meta, deletions, .. } => {
                 let (store, source) = (&site.segments, input.source);
                 let schema = &shape.schema;
-                let count = inputs.len();
+                // All inputs share the memory for pieces, and are read alternately.
+                let bytes = site.options.pieces_bytes();
+                let bytes = bytes / if meta.sort_order == shape.order { merged } else { 8 };
                 let mut rest =
-                    SegmentRest::open(store, source, meta, schema, deletions, count).await?;
+                    SegmentRest::open(store, source, meta, schema, deletions, bytes).await?;
                 if meta.sort_order == shape.order {
                     runs.extend(source::segment_run(n, rest, shape, *moment).await?);
                     continue;
                 }
                 // Sorted otherwise: as many rows as fit memory at a time, segments of their own.
                 loop {
-                    let some = rest.sorted_runs(n, shape, *moment).await?;
+                    let sorted_bytes = site.options.pieces_bytes();
+                    let some = rest.sorted_runs((n, sorted_bytes), shape, *moment).await?;
                     if some.is_empty() {
                         break;
                     }
-                    merge(site, Merge::new(shape, *moment, some), &mut output).await?;
+                    merge(site, Merge::new(shape, *moment, some), rows_max, &mut output).await?;
                 }
             }
         }
         site.give_way().await?;
     }
-    merge(site, Merge::new(shape, *moment, runs), &mut output).await?;
+    merge(site, Merge::new(shape, *moment, runs), rows_max, &mut output).await?;
     let sources: Vec<SegmentId> = inputs.iter().map(|input| input.source).collect();
     output.finish(&sources)
 }
@@ -324,9 +328,9 @@ async fn write(
 async fn merge(
     site: &Site,
     mut merge: Merge<'_>,
+    rows_max: usize,
     output: &mut Output<'_>,
 ) -> Result<(), RewriteError> {
-    let rows_max = ROWS_AT_ONCE.min(site.options.segment_rows_max as usize);
     while let Some(merged) = merge.next(rows_max).await? {
         output.write(&merged)?;
         site.give_way().await?;

@@ -44,7 +44,7 @@ use tokio::sync::oneshot;
 
 use super::{
     StorageError,
-    objects::{ObjectError, ObjectName},
+    objects::{ObjectError, ObjectName, Objects},
     record::Control,
     segment::{Resident, SegmentStore},
     state::State,
@@ -77,6 +77,8 @@ pub struct RewriteOptions {
     /// Where a segment ends and the next one begins.
     pub segment_rows_max: u32,
     pub segment_bytes_max: u64,
+    /// What a job may take beside the chunks that it reads. Set it by [`within`](Self::within).
+    pub memory_bytes: u64,
     /// A job that goes on for longer is taken for lost: its objects are deleted.
     pub orphan_age: Duration,
     /// How often objects are looked for that nobody needs.
@@ -93,9 +95,50 @@ impl Default for RewriteOptions {
             flush_bytes_max: 128 << 20,
             segment_rows_max: 2 << 20,
             segment_bytes_max: 256 << 20,
+            memory_bytes: 512 << 20,
             orphan_age: Duration::from_secs(3600),
             sweep_interval: Duration::from_secs(600),
         }
+    }
+}
+
+/// Memory for each row that a job reads: where it goes.
+const ROW_BYTES: u64 = 4;
+/// A job has this at least: less would make of every batch a row group.
+const MEMORY_BYTES_MIN: u64 = 8 << 20;
+
+impl RewriteOptions {
+    /// Jobs that take about so much memory:
+    ///
+    /// ```text
+    /// a half     pieces of the inputs that are merged, or rows that are sorted at once
+    /// an eighth  the open row group; as much again is what is written of it
+    /// an eighth  where each row goes
+    /// ```
+    /// and the rest keys of chunks, and a batch on its way.
+    #[must_use]
+    pub fn within(self, memory_bytes: u64) -> Self {
+        let memory_bytes = memory_bytes.max(MEMORY_BYTES_MIN);
+        Self {
+            memory_bytes,
+            job_rows_max: self.job_rows_max.min(memory_bytes / 8 / ROW_BYTES),
+            flush_bytes_max: self.flush_bytes_max.min(memory_bytes),
+            ..self
+        }
+    }
+
+    fn pieces_bytes(&self) -> u64 {
+        self.memory_bytes / 2
+    }
+
+    fn row_group_bytes(&self) -> usize {
+        usize::try_from(self.memory_bytes / 8).unwrap_or(usize::MAX)
+    }
+
+    /// Rows of so many bytes that are merged before others have their turn.
+    fn rows_at_once(&self, row_bytes: u64) -> usize {
+        let rows = (self.memory_bytes / 32 / row_bytes.max(1)).clamp(64, 8 * 1024);
+        (rows as usize).min(self.segment_rows_max.max(1) as usize)
     }
 }
 
@@ -170,8 +213,10 @@ impl ControlLog for Pipeline {
 pub(super) struct Site {
     pub(super) state: Arc<State>,
     pub(super) log: Arc<dyn ControlLog>,
-    /// Keeps nothing in memory: what a job reads it reads once.
+    /// Keeps nothing in memory, and goes past the cache of blocks: what a job reads it reads once.
     pub(super) segments: SegmentStore,
+    /// The store with its cache, which what is deleted leaves, too.
+    pub(super) objects: Arc<dyn Objects>,
     /// What readers keep in memory.
     pub(super) readers: Arc<Resident>,
     pub(super) clock: Arc<dyn Clock>,
@@ -190,8 +235,11 @@ impl Site {
         options: RewriteOptions,
     ) -> Self {
         let readers = Arc::clone(&segments.resident);
-        let segments = SegmentStore { resident: Resident::new(0), ..segments.clone() };
-        Self { state, log, segments, readers, clock, stopping, options }
+        let objects = Arc::clone(&segments.objects);
+        let store = objects.uncached().unwrap_or_else(|| Arc::clone(&objects));
+        let database = segments.database;
+        let segments = SegmentStore { objects: store, database, resident: Resident::new(0) };
+        Self { state, log, segments, objects, readers, clock, stopping, options }
     }
 
     /// Logs a record, waits until it is applied; its timestamp.
@@ -235,7 +283,7 @@ impl Site {
         self.log(&Control::JobEnd(job)).await?;
         fault::fault("rewrite::end::after")?;
         for name in written {
-            self.segments.objects.delete(name)?;
+            self.objects.delete(name)?;
         }
         Ok(())
     }

@@ -126,7 +126,8 @@ impl<'a> Output<'a> {
             row_ids: RowIdColumn::Stored { first },
             timestamps: self.timestamps,
         };
-        self.open = Some(SegmentWriter::new(options, object)?);
+        let writer = SegmentWriter::new(options, object)?;
+        self.open = Some(writer.with_row_group_bytes(self.site.options.row_group_bytes()));
         Ok(())
     }
 

@@ -11,19 +11,19 @@ use crate::storage::{
     chunk::block::{Begins, Block},
     codec::key::EncodedKeys,
     schema::TableSchema,
-    segment::{Projection, Segment, SegmentMeta, SegmentStore, SortOrder},
+    segment::{Projection, ROW_GROUP_ROWS, Segment, SegmentMeta, SegmentStore, SortOrder},
     table::{CapturedDeletions, TableList},
 };
 
 /// Rows of a segment that are read at once for a merge.
 const PIECE_ROWS_MAX: u64 = 1 << 20;
-/// Memory of those of one input among many, as far as the size of the object tells.
-const PIECE_BYTES: u64 = 8 << 20;
-/// Rows that are sorted at once, and their memory.
+const PIECE_ROWS_MIN: u64 = 256;
+/// Rows that are sorted at once.
 const SORTED_ROWS_MAX: u64 = 4 << 20;
-const SORTED_BYTES: u64 = 256 << 20;
-/// How many times larger rows are in memory, about.
-const DECODED_FACTOR: u64 = 4;
+/// Memory of a row beside its values: id, timestamp, key and place in the order; and of a value that
+/// has no fixed width.
+const HIDDEN_BYTES: u64 = 40;
+const VIEW_BYTES: u64 = 16;
 
 /// What a job reads: the same at every look, whatever happens beside it.
 pub(super) struct Input {
@@ -84,6 +84,14 @@ impl Input {
         }
     }
 
+    /// Memory of a row, about.
+    pub(super) fn row_bytes(&self) -> u64 {
+        match &self.content {
+            Content::Chunk(_) => self.bytes() / u64::from(self.rows).max(1),
+            Content::Segment { meta, .. } => row_bytes(meta),
+        }
+    }
+
     /// Bytes in memory, or of the object.
     pub(super) fn bytes(&self) -> u64 {
         match &self.content {
@@ -91,6 +99,12 @@ impl Input {
             Content::Segment { meta, .. } => meta.bytes,
         }
     }
+}
+
+/// Memory of a row of a segment, as far as its statistics tell.
+fn row_bytes(meta: &SegmentMeta) -> u64 {
+    let values: u64 = meta.columns.iter().map(|column| column.bytes).sum();
+    values / u64::from(meta.rows).max(1) + VIEW_BYTES * meta.columns.len() as u64 + HIDDEN_BYTES
 }
 
 /// What all are equal to.
@@ -336,20 +350,22 @@ pub(super) struct SegmentRest {
 }
 
 impl SegmentRest {
-    /// `inputs`: of the job, who share its memory.
+    /// `bytes`: what its rows may take in memory at a time.
     pub(super) async fn open(
         store: &SegmentStore,
         source: SegmentId,
         meta: &Arc<SegmentMeta>,
         schema: &TableSchema,
         deletions: &CapturedDeletions,
-        inputs: usize,
+        bytes: u64,
     ) -> Result<Self, RewriteError> {
         let segment = Arc::new(store.open(source, meta, schema).await?);
-        let row_bytes = (meta.bytes * DECODED_FACTOR / u64::from(meta.rows).max(1)).max(1);
-        // Few inputs may take more each.
-        let bytes = PIECE_BYTES * (32 / inputs.clamp(1, 32)) as u64;
-        let piece_rows = (bytes / row_bytes).clamp(1024, PIECE_ROWS_MAX) as u32;
+        let row_bytes = row_bytes(meta);
+        let mut piece_rows = (bytes / row_bytes).clamp(PIECE_ROWS_MIN, PIECE_ROWS_MAX) as u32;
+        if piece_rows < ROW_GROUP_ROWS as u32 {
+            // Of a larger part of a row group all would be decoded.
+            piece_rows = piece_rows.min(ROW_GROUP_ROWS as u32 / 4 - 1);
+        }
         let (deletions, rows) = (deletions.clone(), 0..meta.rows);
         Ok(Self { segment, deletions, rows, piece_rows, row_bytes })
     }
@@ -391,15 +407,16 @@ impl SegmentRest {
 }
 
 impl SegmentRest {
-    /// Runs of as many rows as are sorted at once, read one after the other. None: that was all.
+    /// Runs of as many rows as are sorted at once, in so many bytes of memory, read one after the other.
+    /// None: that was all.
     pub(super) async fn sorted_runs(
         &mut self,
-        input: usize,
+        (input, sorted_bytes): (usize, u64),
         shape: &Shape,
         moment: Moment,
     ) -> Result<Vec<Run>, RewriteError> {
         let (mut runs, mut rows) = (Vec::new(), 0);
-        let rows_max = (SORTED_BYTES / self.row_bytes).clamp(1, SORTED_ROWS_MAX);
+        let rows_max = (sorted_bytes / self.row_bytes).clamp(1, SORTED_ROWS_MAX);
         while rows < rows_max
             && let Some(piece) = self.next(shape, moment).await?
         {

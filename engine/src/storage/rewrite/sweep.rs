@@ -30,7 +30,7 @@ pub(in crate::storage) async fn delete_removed(
     for segment in site.state.take_removed(current.manifest.at) {
         let Ok(meta) = segment.description() else { continue };
         fault("rewrite::remove")?;
-        if let Err(error) = site.segments.objects.delete(&meta.name) {
+        if let Err(error) = site.objects.delete(&meta.name) {
             // It is an orphan from here on.
             tracing::warn!(%error, "an object that nobody needs stays until the next sweep");
             continue;
@@ -49,7 +49,7 @@ pub(in crate::storage) async fn orphans(
     age: Duration,
 ) -> Result<Swept, RewriteError> {
     fault("rewrite::sweep::list")?;
-    let listed = site.segments.objects.list(PREFIX)?;
+    let listed = site.objects.list(PREFIX)?;
     site.give_way().await?;
     let mut swept = Swept::default();
     let now_ms = site.clock.now_ms();
@@ -72,7 +72,7 @@ pub(in crate::storage) async fn orphans(
             continue;
         }
         fault("rewrite::sweep::delete")?;
-        site.segments.objects.delete(&entry.name)?;
+        site.objects.delete(&entry.name)?;
         swept.objects_deleted += 1;
         site.give_way().await?;
     }

@@ -477,25 +477,31 @@ impl Segment {
     /// whole. All that is needed is one call of [`Objects::read_ranges`]. Decoding computes: for
     /// the runtime that does. Errors: the object is damaged or cannot be read.
     pub async fn warm(&self, needs: Needs, held: &mut Held) -> Result<(), StorageError> {
-        self.read_needs(needs, held, 0).await
+        self.read_needs(needs, held, (0, true)).await
     }
 
     /// The same for a few rows, of which several columns are needed: what lies near to each other comes
     /// by one request, with what is between.
     pub async fn warm_near(&self, needs: Needs, held: &mut Held) -> Result<(), StorageError> {
-        self.read_needs(needs, held, self.store.objects.gap_bytes()).await
+        self.read_needs(needs, held, (self.store.objects.gap_bytes(), true)).await
+    }
+
+    /// The same without ever reading more of a column than is needed.
+    pub async fn warm_rows(&self, needs: Needs, held: &mut Held) -> Result<(), StorageError> {
+        self.read_needs(needs, held, (0, false)).await
     }
 
     /// `gap`: bytes between two ranges up to which they are one request, if few rows are needed.
+    /// `may_read_whole`: columns of which rows are needed again and again.
     async fn read_needs(
         &self,
         mut needs: Needs,
         held: &mut Held,
-        gap: u64,
+        (gap, may_read_whole): (u64, bool),
     ) -> Result<(), StorageError> {
         for ((row_group, place), rows) in &mut needs.parts {
-            if rows.is_some() && self.store.resident.touch(self.part_id(*row_group, *place as u32))
-            {
+            let part = self.part_id(*row_group, *place as u32);
+            if may_read_whole && rows.is_some() && self.store.resident.touch(part) {
                 *rows = None;
             }
             // Rows that are held already stay: who asked for them may do so again.

@@ -44,7 +44,7 @@ use crate::{
 
 /// Rows of a row group, but for the last one.
 pub const ROW_GROUP_ROWS: usize = 96 * 1024;
-/// Encoded bytes at which a row group ends before.
+/// Encoded bytes at which a row group ends before, at most.
 const ROW_GROUP_BYTES: usize = 64 << 20;
 /// Bytes of a data page, before it is compressed, and the rows after which it ends at the latest.
 const PAGE_BYTES: usize = 16 << 10;
@@ -98,6 +98,8 @@ pub struct SegmentWriter {
     /// Fields as Parquet gets them: live columns, then the hidden ones.
     fields: Vec<Arc<Field>>,
     open: Option<OpenGroup>,
+    /// Encoded bytes at which a row group ends.
+    row_group_bytes: usize,
     index: SegmentIndex,
     filters: Vec<u8>,
     statistics: Vec<Gatherer>,
@@ -182,6 +184,7 @@ impl SegmentWriter {
             factory,
             fields,
             open: None,
+            row_group_bytes: ROW_GROUP_BYTES,
             index: SegmentIndex::default(),
             filters: Vec::new(),
             statistics,
@@ -192,6 +195,13 @@ impl SegmentWriter {
             row_ids: (RowId::MAX, RowId::MIN),
             commits: (Timestamp::INFINITY, Timestamp::ZERO),
         })
+    }
+
+    /// Row groups end at so many encoded bytes, which are in memory until then.
+    #[must_use]
+    pub fn with_row_group_bytes(mut self, bytes: usize) -> Self {
+        self.row_group_bytes = bytes.min(ROW_GROUP_BYTES);
+        self
     }
 
     /// Add rows. `batch`: the table's live columns in its order; `row_ids`, `timestamps`: one for each
@@ -291,7 +301,7 @@ impl SegmentWriter {
         open.rows += rows as u32;
         self.rows += rows as u32;
         let bytes: usize = open.columns.iter().map(ArrowColumnWriter::memory_size).sum();
-        if open.rows as usize >= ROW_GROUP_ROWS || bytes >= ROW_GROUP_BYTES {
+        if open.rows as usize >= ROW_GROUP_ROWS || bytes >= self.row_group_bytes {
             self.end_row_group()?;
         }
         Ok(())

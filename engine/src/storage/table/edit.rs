@@ -104,6 +104,7 @@ impl Table {
         let (mut chunk_list, mut segment_list) = (self.chunks.write(), self.segments.write());
         *chunk_list = Arc::new(kept);
         *segment_list = Arc::new(segments);
+        *self.derived.write() = Arc::default();
         self.edits.fetch_add(1, Ordering::Release);
         drop((chunk_list, segment_list));
         self.hash.fetch_add(came.hash.wrapping_sub(removed.hash), Ordering::Relaxed);

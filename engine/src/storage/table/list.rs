@@ -1,8 +1,13 @@
 //! The sources of a table's rows at one moment.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    any::Any,
+    collections::HashMap,
+    sync::{Arc, atomic::Ordering},
+};
 
 use glaredb_txn::ids::SegmentId;
+use parking_lot::Mutex;
 
 use super::{Table, TableSegment, chunk_in};
 use crate::storage::chunk::Chunk;
@@ -16,9 +21,31 @@ pub struct TableList {
     /// By segment.
     segments: Arc<Vec<Arc<TableSegment>>>,
     edits: u64,
+    derived: Arc<Derived>,
 }
 
+/// What readers worked out of the descriptions of a list's segments, by column: these never change.
+#[derive(Default, Debug)]
+pub(super) struct Derived(Mutex<HashMap<u32, Arc<dyn Any + Send + Sync>>>);
+
 impl TableList {
+    /// What `make` works out of what is said of a column in all segments, which all have the column: once
+    /// for a list, however many statements ask. `make` is always of one type.
+    pub fn derived<T: Any + Send + Sync, E>(
+        &self,
+        column: u32,
+        make: impl FnOnce() -> Result<T, E>,
+    ) -> Result<Arc<T>, E> {
+        let known = self.derived.0.lock().get(&column).cloned();
+        if let Some(Ok(known)) = known.map(Arc::downcast::<T>) {
+            return Ok(known);
+        }
+        let made = Arc::new(make()?);
+        let shared: Arc<dyn Any + Send + Sync> = Arc::clone(&made) as _;
+        self.derived.0.lock().insert(column, shared);
+        Ok(made)
+    }
+
     pub(crate) fn chunks(&self) -> &[Arc<Chunk>] {
         &self.chunks
     }
@@ -59,7 +86,8 @@ impl Table {
         // Under both locks, as an edit replaces both: rows neither twice nor not at all.
         let (chunks, segments) = (self.chunks.read(), self.segments.read());
         let edits = self.edits.load(Ordering::Acquire);
-        TableList { chunks: Arc::clone(&chunks), segments: Arc::clone(&segments), edits }
+        let derived = Arc::clone(&self.derived.read());
+        TableList { chunks: Arc::clone(&chunks), segments: Arc::clone(&segments), edits, derived }
     }
 
     /// Has an edit been applied since?

@@ -103,6 +103,7 @@ impl Table {
             schema: RwLock::new(schema),
             chunks: RwLock::default(),
             segments: RwLock::default(),
+            derived: RwLock::default(),
             moves: RwLock::default(),
             edits: AtomicU64::new(0),
             index: RwLock::new(index),

@@ -667,6 +667,13 @@ fn a_cold_row_is_looked_up_by_reading_little() {
     assert!(table.lookup(&key, now, &warmed).is_err(), "nothing is in memory");
     assert!(block_on(warmed.answer(|w| table.lookup(&key, now, w))).unwrap().is_some());
     assert!(matches!(table.lookup(&key, now, &warmed), Ok(Some(_))), "it stays with the reader");
+    let held = warmed.held_bytes();
+    warmed.release_beyond(held);
+    assert!(held > 0 && warmed.held_bytes() == held, "{held}");
+    warmed.release_beyond(held - 1);
+    assert_eq!(warmed.held_bytes(), 0);
+    assert!(table.lookup(&key, now, &warmed).is_err(), "it was given back");
+    assert!(block_on(warmed.answer(|w| table.lookup(&key, now, w))).unwrap().is_some());
     let error = table.fetch(&[Locator { segment: SegmentId(999), row: 0 }], None, &warmed);
     let error = format!("{:?}", error.expect_err("no such source"));
     assert!(error.contains("NoChunk"), "{error}");
