@@ -82,10 +82,20 @@ impl PhysicalOptimizerRule for TakeTurns {
             } else {
                 plan
             };
-            // DataFusion put it there for the same end, with turns that are too long.
+            // DataFusion put it there for the same end, with turns that are too long; and not over
+            // every leaf: it takes what repartitions rows for something that waits, and an aggregate
+            // below that reads all its input without.
             if let Some(leaf) = plan.downcast_ref::<CooperativeExec>() {
                 let leaf = Arc::clone(leaf.input());
-                return Ok(Transformed::yes(TurnExec::over(leaf, Part::Output)));
+                let leaf = match leaf.downcast_ref::<TurnExec>() {
+                    Some(_) => leaf,
+                    None => TurnExec::over(leaf, Part::Output),
+                };
+                return Ok(Transformed::yes(leaf));
+            }
+            let waits = plan.properties().scheduling_type == SchedulingType::Cooperative;
+            if plan.children().is_empty() && !waits {
+                return Ok(Transformed::yes(TurnExec::over(plan, Part::Output)));
             }
             if plan.downcast_ref::<NestedLoopJoinExec>().is_some()
                 && let [build, probe] = plan.children()[..]

@@ -1,5 +1,13 @@
 //! What statements are planned as.
 
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    task::Poll,
+};
+
 use super::harness::Server;
 
 /// A correlated aggregate is joined; rows without one fail the comparison, so that the join can be
@@ -42,5 +50,39 @@ async fn comparisons_that_refuse_null_make_inner_joins() {
         let join = plan.iter().find(|line| line.contains("HashJoinExec")).expect("a join");
         assert_eq!(join.contains("=Inner"), kind == "Inner", "{condition}: {join}");
         assert_eq!(client.ok(&sql).await[0], rows.to_string(), "{condition}");
+    }
+}
+
+/// However much a query reads, and however little passes, it gives others their turn: on a runtime of one
+/// thread everything else goes on beside it, and it can be ended.
+#[tokio::test]
+async fn a_scan_waits_now_and_then() {
+    let server = Server::start().await;
+    let mut client = server.connect();
+    client.ok("create table t (a int)").await;
+    client.ok("insert into t select x from generate_series(1, 1500000) x").await;
+    for sql in [
+        "select a from t where a % 7 = 100",
+        "select a % 10, count(*), sum(a) from t group by 1",
+        "select count(*) from t where a % 7 = 100",
+    ] {
+        let turns = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&turns);
+        let other = tokio::spawn(async move {
+            // Not tokio's `yield_now`, which lets everything go before that can.
+            std::future::poll_fn(|context| {
+                counter.fetch_add(1, Relaxed);
+                context.waker().wake_by_ref();
+                Poll::<()>::Pending
+            })
+            .await;
+        });
+        tokio::task::yield_now().await;
+        // 184 slices, 16 at a time.
+        let before = turns.load(Relaxed);
+        client.ok(sql).await;
+        let turns = turns.load(Relaxed) - before;
+        other.abort();
+        assert!(turns > 6, "{sql}: {turns} turns");
     }
 }

@@ -53,8 +53,13 @@ pub(super) struct ScanStream {
     /// Gathers what is left of slices; unused without columns.
     coalescer: BatchCoalescer,
     metrics: BaselineMetrics,
+    /// Slices since it last waited or gave a batch: a filter may let nothing pass for long.
+    slices: usize,
     ended: bool,
 }
+
+/// Slices between two waits, as the operators above have them between batches.
+const SLICES_PER_TURN: usize = 16;
 
 /// What slices are cut from, and the next row.
 enum Current {
@@ -120,6 +125,7 @@ impl ScanStream {
             coalescer: BatchCoalescer::new(schema, batch_rows)
                 .with_biggest_coalesce_batch_size(Some(batch_rows / 2)),
             metrics,
+            slices: 0,
             ended: false,
         }
     }
@@ -212,6 +218,12 @@ impl ScanStream {
             if let Some(batch) = self.coalescer.next_completed_batch() {
                 return Poll::Ready(Ok(Some(self.limited(batch))));
             }
+            if self.slices >= SLICES_PER_TURN {
+                self.slices = 0;
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            self.slices += 1;
             let found = match ready!(self.poll_slice(context))? {
                 None => {
                     self.ended = true;
@@ -385,6 +397,9 @@ impl Stream for ScanStream {
         let elapsed = self.metrics.elapsed_compute().clone();
         let _timer = elapsed.timer();
         let poll = self.poll_batch(context).map(Result::transpose);
+        if poll.is_ready() {
+            self.slices = 0;
+        }
         self.metrics.record_poll(poll)
     }
 }
