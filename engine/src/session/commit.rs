@@ -16,6 +16,7 @@
 //! 2. An answer that means "rolled back" is given only if the commit can never be: the leader refused
 //!    it, or the log holds an abort of its id. That a commit's answer got lost says nothing: its id is
 //!    resolved first, and where that fails too the answer is 08007.
+//!    What it staged is deleted only after that: never where the commit may still come to be.
 //! 3. A commit is sent again only where the leader refused it, with what makes it another one: the
 //!    places to which its rows have moved, or newer bases of its key sets ([`meetings`]).
 //! 4. From the commit point until the answer nothing that interrupts the session may answer in its
@@ -42,7 +43,7 @@ mod meetings;
 
 pub(super) use meetings::{Bases, SetsSent};
 
-use super::errors;
+use super::{errors, staging::Staging};
 use crate::{
     error::SqlError,
     storage::{
@@ -124,12 +125,26 @@ pub(super) struct LargeCommit {
     id: CommitId,
     parts: u32,
     ended: bool,
+    /// What writes rows of it into objects. Dropped after the commit is aborted, it deletes them.
+    staging: Option<Staging>,
 }
 
 impl LargeCommit {
     pub(super) fn new(database: &Arc<Database>) -> Self {
         let id = database.leader().new_commit_id();
-        Self { database: Arc::clone(database), id, parts: 0, ended: false }
+        Self { database: Arc::clone(database), id, parts: 0, ended: false, staging: None }
+    }
+
+    /// The objects belong to the commit: what becomes of it becomes of them.
+    pub(super) fn stage(&mut self, staging: Option<Staging>) {
+        self.staging = staging;
+    }
+
+    /// The objects are the table's, or nobody knows whether they are.
+    fn leave_objects(&mut self) {
+        if let Some(staging) = &mut self.staging {
+            staging.leave_objects();
+        }
     }
 
     /// The next part, which has to be sent before the one after it.
@@ -209,9 +224,13 @@ async fn decide(
     };
     if let Some(mut large) = large {
         match &answer {
-            Answer::Committed { .. } | Answer::Aborted => large.ended(),
+            Answer::Committed { .. } => {
+                large.ended();
+                large.leave_objects();
+            }
+            Answer::Aborted => large.ended(),
             // The leader has stopped; the next start aborts what is open.
-            Answer::Unknown(_) => drop(large),
+            Answer::Unknown(_) => large.leave_objects(),
             _ => large.abort().await,
         }
     }

@@ -76,6 +76,14 @@ pub(super) fn rewrite_error(error: RewriteError) -> SqlError {
     }
 }
 
+/// Rows of a large statement could not be written into objects.
+pub(super) fn staging_error(error: RewriteError) -> SqlError {
+    match error {
+        RewriteError::Refused(Refusal::TooLate(_)) => taken_for_lost(),
+        error => rewrite_error(error),
+    }
+}
+
 /// 40001, as PostgreSQL words it.
 pub(super) fn serialization_failure(detail: impl Into<String>) -> SqlError {
     SqlError::new(
@@ -84,6 +92,13 @@ pub(super) fn serialization_failure(detail: impl Into<String>) -> SqlError {
     )
     .detail(detail)
     .hint("The transaction might succeed if retried.")
+}
+
+/// A job is over under which rows were written: of sessions only those that stage have one.
+fn taken_for_lost() -> SqlError {
+    serialization_failure(
+        "The statement made no progress for so long that what it had written was taken for lost.",
+    )
 }
 
 fn rows_moved() -> SqlError {
@@ -136,6 +151,7 @@ fn refused(database: &Database, refusal: Refusal) -> SqlError {
             serialization_failure(schema_detail(database, table))
         }
         Refusal::Moved { .. } => rows_moved(),
+        Refusal::TooLate(_) => taken_for_lost(),
         Refusal::TooOld => serialization_failure(
             "The transaction is so old that what others wrote since its snapshot is not remembered.",
         ),

@@ -7,7 +7,8 @@ pub mod api;
 pub mod commit;
 pub mod engine;
 pub mod settings;
-pub mod statement_context;
+pub mod staging;
+mod statement_context;
 
 mod analyze;
 mod apart;

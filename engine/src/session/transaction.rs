@@ -25,6 +25,7 @@ use super::{
     errors::{self, serialization_failure},
     point::turns::{Holder, Key, TURNS_MAX, Turn},
     settings::Derived,
+    staging::Staging,
     temporary::Temporary,
     transaction_ids::TransactionId,
 };
@@ -70,6 +71,10 @@ pub(super) struct Transaction {
     savepoints: Vec<Savepoint>,
     /// Parts of a bulk load that were sent already.
     large: Option<LargeCommit>,
+    /// Memory of the rows in them.
+    streamed_bytes: u64,
+    /// What writes rows of it into objects.
+    pub(super) staging: Option<Staging>,
     /// Its turns at rows it changes, kept until it has ended.
     pub turns: Vec<Turn>,
     /// Once somebody asked for it.
@@ -157,10 +162,16 @@ impl Transaction {
             ddl: Arc::default(),
             savepoints: Vec::new(),
             large: None,
+            streamed_bytes: 0,
+            staging: None,
             turns: Vec::new(),
             id: None,
             holder: None,
         }
+    }
+
+    pub(super) fn database(&self) -> &Arc<Database> {
+        &self.database
     }
 
     /// A new transaction with the same modes.
@@ -352,6 +363,9 @@ impl Transaction {
     /// Sends what is gathered in whole parts, so that a bulk load needs bounded memory. The rows
     /// are not seen by later statements of the transaction, so it must have none.
     pub(super) async fn stream_parts(transaction: &Mutex<Self>) -> Result<(), SqlError> {
+        if Self::is_to_stage(transaction) {
+            return Staging::next_run(transaction).await;
+        }
         let (database, requests) = {
             let mut this = transaction.lock();
             let Some(writes) = this.writes.clone() else { return Ok(()) };
@@ -360,7 +374,14 @@ impl Transaction {
             if table.is_some_and(|table| this.is_temporary(table)) {
                 return this.stream_temporary(&writes);
             }
-            let parts = writes.lock().drain_parts().map_err(errors::storage_error)?;
+            if this.staging.is_some() || this.is_memory_short() {
+                return Ok(());
+            }
+            let mut writes = writes.lock();
+            let gathered = writes.gathered_bytes();
+            let parts = writes.drain_parts().map_err(errors::storage_error)?;
+            this.streamed_bytes += gathered.saturating_sub(writes.gathered_bytes());
+            drop(writes);
             let requests: Vec<_> =
                 parts.into_iter().map(|part| (this.part(part.payload()), part)).collect();
             (Arc::clone(&this.database), requests)
@@ -371,7 +392,42 @@ impl Transaction {
         Ok(())
     }
 
-    fn part(&mut self, payload: bytes::Bytes) -> Request {
+    /// The same of changes to rows that keep their keys.
+    pub(super) async fn stream_changes(transaction: &Mutex<Self>) -> Result<(), SqlError> {
+        {
+            let this = transaction.lock();
+            if let Some(writes) = &this.writes {
+                let mut writes = writes.lock();
+                if writes.tables().all(|table| !this.is_temporary(table)) {
+                    writes.fold_deletions().map_err(errors::storage_error)?;
+                }
+            }
+        }
+        Self::stream_parts(transaction).await
+    }
+
+    /// Is there so much that large statements do not add to it?
+    fn is_memory_short(&self) -> bool {
+        let budget = self.database.budget();
+        self.database.rewrite_options().automatic && budget.used_bytes() > budget.limit_bytes() / 2
+    }
+
+    /// Is so much gathered, beside what was sent in parts, that it is to be written into objects?
+    fn is_to_stage(transaction: &Mutex<Self>) -> bool {
+        let this = transaction.lock();
+        let Some(writes) = &this.writes else { return false };
+        let writes = writes.lock();
+        let (options, limit) =
+            (this.database.rewrite_options(), this.database.budget().limit_bytes());
+        let (from, run) = (options.stage_from_bytes.min(limit / 8), options.stage_run_bytes);
+        let gathered = writes.gathered_bytes();
+        let begins = this.is_memory_short() || this.streamed_bytes + gathered >= from;
+        (begins || this.staging.is_some())
+            && gathered >= run.min(limit / 16).min(from)
+            && writes.tables().next().is_some_and(|table| !this.is_temporary(table))
+    }
+
+    pub(super) fn part(&mut self, payload: bytes::Bytes) -> Request {
         self.large.get_or_insert_with(|| LargeCommit::new(&self.database)).part(payload)
     }
 
@@ -389,10 +445,16 @@ impl Transaction {
     pub(super) async fn commit(mut self) -> Result<(), SqlError> {
         let temporary = self.prepare_temporary().await?;
         if self.wrote() {
+            if let Some(staging) = self.staging.take() {
+                self.staging = Some(staging.last_run(&mut self).await?);
+            }
             let (request, places, keys) = self.request().await?;
             let sets = SetsSent::new(keys, std::mem::take(&mut self.bases));
             let sent = WhatWasSent { places, found_under: self.found_under.take(), sets };
-            let large = self.large.take();
+            let mut large = self.large.take();
+            if let Some(large) = &mut large {
+                large.stage(self.staging.take());
+            }
             commit::commit(&self.database, &self.point, request, sent, large).await?;
         }
         if let Some(prepared) = temporary {

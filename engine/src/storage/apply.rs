@@ -17,7 +17,10 @@
 //!
 //! `engine/tests/session/statement_mix.rs` looks for exceptions at random.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use glaredb_catalog::{Catalog, CatalogChange};
 use glaredb_txn::{
@@ -25,13 +28,14 @@ use glaredb_txn::{
         record::Record,
         state_machine::{Apply, ApplyError},
     },
-    ids::{CommitId, JobId, Locator, Position, TableId, Timestamp},
+    ids::{CommitId, JobId, Locator, Position, RowId, SegmentId, TableId, Timestamp},
 };
+use roaring::RoaringBitmap;
 
 use super::{
     StorageError,
     chunk::block::Publication,
-    record::{Changes, Control, Edit, JobBegin, Placed, PlacedSection, Section},
+    record::{Changes, Control, Edit, Group, JobBegin, Placed, PlacedSection, Section, StagedRows},
     schema::TableSchema,
     state::{OpenJob, State, StateImage},
     table::{Table, Tally, Target},
@@ -72,6 +76,18 @@ struct OpenCommit {
     tables: BTreeMap<TableId, OpenTable>,
     /// Rows to delete when it commits.
     deletes: Vec<(TableId, Locator)>,
+    /// The same, of very many rows.
+    bitmaps: Vec<(TableId, SegmentId, RoaringBitmap)>,
+    /// Segments to add to the lists when it commits.
+    staged: Vec<StagedSegment>,
+}
+
+struct StagedSegment {
+    table: TableId,
+    segment: SegmentId,
+    /// Id of the first row; `None`: the rows bring theirs.
+    first: Option<RowId>,
+    rows: StagedRows,
 }
 
 struct OpenTable {
@@ -174,7 +190,13 @@ impl Applier {
     }
 
     /// Rows of a large commit become visible, all at once.
-    fn publish(&mut self, open: OpenCommit, at: Timestamp) -> Result<(), StorageError> {
+    fn publish(&mut self, mut open: OpenCommit, at: Timestamp) -> Result<(), StorageError> {
+        for staged in &open.staged {
+            if let Some(open) = open.tables.get_mut(&staged.table) {
+                let added = staged.rows.added(staged.segment, staged.first, at);
+                open.tally.add_all(open.table.add_segment(&added));
+            }
+        }
         for open_table in open.tables.values() {
             let table = &open_table.table;
             table.seal_published(&open.publication)?;
@@ -185,7 +207,13 @@ impl Applier {
         for (table, rows) in by_table(&open.deletes) {
             self.table(table)?.delete(rows.iter().map(|(_, locator)| Ok(*locator)), at)?;
         }
+        for (table, source, rows) in std::mem::take(&mut open.bitmaps) {
+            self.table(table)?.delete_all(source, rows, at)?;
+        }
         open.publication.publish(at);
+        // After the lists: there is no moment at which neither names the objects.
+        let jobs: BTreeSet<JobId> = open.staged.iter().map(|staged| staged.rows.job).collect();
+        self.state.change_jobs(|open| open.retain(|job, _| !jobs.contains(job)));
         for open_table in open.tables.values() {
             open_table.table.count_inserted(open_table.tally, at);
             self.changed.push(Arc::clone(&open_table.table));
@@ -237,6 +265,8 @@ impl Applier {
             publication: Arc::default(),
             tables: BTreeMap::new(),
             deletes: Vec::new(),
+            bitmaps: Vec::new(),
+            staged: Vec::new(),
         });
         let result = self.part_of(&mut open, changes, &placed);
         self.open.insert(id, open);
@@ -277,6 +307,15 @@ impl Applier {
             };
             for row in section.deletes.iter() {
                 open.deletes.push((section.table, row?.locator));
+            }
+            for (source, rows) in section.deletes.bitmaps()? {
+                open.bitmaps.push((section.table, source, rows));
+            }
+            if let Some(group) = section.segment() {
+                let staged = stage(&entry.table, section.table, group, placed)?;
+                self.state.segment_used(staged.segment);
+                open.staged.push(staged);
+                continue;
             }
             let schema = entry.schema.as_ref();
             let tally = self.insert(&entry.table, section, placed, &target, schema)?;
@@ -321,13 +360,18 @@ impl Applier {
             Control::StateHashes { number, hashes } => self.compare(number, &hashes)?,
             Control::JobBegin(begin) => {
                 let JobBegin { table, inputs } = begin;
-                let job = OpenJob { table, inputs, deletions: Vec::new() };
+                let (deletions, renewed) = (Vec::new(), Timestamp::ZERO);
+                let job = OpenJob { table, inputs, deletions, renewed };
                 self.state.change_jobs(|jobs| jobs.insert(JobId(at.0), job));
             }
             Control::JobEnd(job) => {
                 self.state.change_jobs(|jobs| jobs.remove(&job));
                 self.state.take_notes(job);
             }
+            Control::JobRenew(job) => self.state.change_jobs(|jobs| {
+                jobs.get_mut(&job).ok_or_else(|| no_job(job))?.renewed = at;
+                Ok::<_, StorageError>(())
+            })?,
             Control::JobDeletions(said) => self.state.change_jobs(|jobs| {
                 let job = jobs.get_mut(&said.job).ok_or_else(|| no_job(said.job))?;
                 job.deletions.extend(said.deletions);
@@ -430,6 +474,22 @@ impl Applier {
             open_commits: self.open.iter().map(|(id, open)| (*id, open.first)).collect(),
         }
     }
+}
+
+/// What a part says of a segment: where it will stand, and that its row ids are given.
+fn stage(
+    table: &Table,
+    id: TableId,
+    group: &Group<'_>,
+    placed: &PlacedSection,
+) -> Result<StagedSegment, StorageError> {
+    let rows = StagedRows::decode(group.data)?;
+    let run = placed.runs.first().ok_or_else(|| StorageError::corrupt("record", "no place"))?;
+    let first = group.kept.is_none().then_some(placed.first_row_id);
+    if let Some(first) = first {
+        table.row_ids_given(RowId(first.0 + u64::from(group.rows)));
+    }
+    Ok(StagedSegment { table: id, segment: run.first.segment, first, rows })
 }
 
 fn no_job(job: JobId) -> StorageError {

@@ -37,7 +37,7 @@ use super::{
     recovery::{
         LOG, OpenError, RecoverOptions, Recovered, RecoveryPhase, RecoveryProgress, recover,
     },
-    rewrite::{JobReport, RewriteError, RewriteOptions, RewriteRequest, RewriteSummary},
+    rewrite::{JobReport, RewriteError, RewriteOptions, RewriteRequest, RewriteSummary, Rewriter},
     segment::{SegmentStore, SortOrder},
     state::State,
     table::Table,
@@ -255,6 +255,10 @@ impl Database {
     #[must_use]
     pub fn rewrite_options(&self) -> &RewriteOptions {
         &self.shared.rewrite
+    }
+
+    pub(super) fn rewriter(&self) -> &Rewriter {
+        &self.shared.rewriter
     }
 
     /// The last jobs of this process, the newest last.

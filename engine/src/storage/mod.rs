@@ -26,6 +26,7 @@ pub mod schema;
 pub mod segment;
 #[cfg(all(test, feature = "testing"))]
 mod simulation;
+pub mod staging;
 pub mod state;
 pub mod state_hash;
 pub mod table;

@@ -9,7 +9,7 @@ use glaredb_txn::{
         message::{CommitRequest, Part, Refusal},
         state_machine::{Placement, Throttle},
     },
-    ids::{CommitId, Locator, RowId, SchemaVersion, SegmentId, TableId, Timestamp},
+    ids::{CommitId, JobId, Locator, RowId, SchemaVersion, SegmentId, TableId, Timestamp},
 };
 use hashbrown::HashMap;
 use smallvec::SmallVec;
@@ -20,7 +20,8 @@ use self::jobs::Jobs;
 use super::{
     StorageError,
     chunk::CHUNK_ROWS_MAX,
-    record::{Changes, Control, Placed, PlacedSection, Run, Section},
+    record::{Changes, Control, DeletesKind, Placed, PlacedSection, Run, Section, StagedRows},
+    rewrite::job_of,
     schema::TableSchema,
     state::State,
 };
@@ -210,6 +211,25 @@ impl StoragePlacement {
         Ok(bytes)
     }
 
+    /// The jobs under which the segments of these sections were written. Refused: a job is over, or has
+    /// not written what the section says.
+    fn check_staged(&self, sections: &[Section<'_>]) -> Result<Vec<JobId>, Refusal> {
+        let segments = sections.iter().filter_map(|section| Some((section, section.segment()?)));
+        segments
+            .map(|(section, group)| {
+                let staged = StagedRows::decode(group.data).map_err(malformed)?;
+                let (job, meta) = (staged.job, &staged.meta);
+                self.jobs.check_stage(job, section.table)?;
+                let is_its = job_of(&meta.name) == Some(job);
+                if !is_its || meta.table != section.table || meta.rows != group.rows {
+                    let reason = format!("{} is not what {job} wrote", meta.name);
+                    return Err(Refusal::Malformed(reason));
+                }
+                Ok(job)
+            })
+            .collect()
+    }
+
     fn place_sections(
         &self,
         sections: &[Section<'_>],
@@ -237,6 +257,12 @@ fn place_section(
     let (rows, new) = section.rows();
     let first_row_id = cursor.next_row_id;
     cursor.next_row_id = RowId(first_row_id.0.checked_add(new).ok_or_else(exhausted)?);
+    if section.segment().is_some() {
+        let segment = draft.next_segment;
+        draft.next_segment = segment.next();
+        let run = Run { first: Locator { segment, row: 0 }, rows: rows as u32 };
+        return Ok(PlacedSection { first_row_id, runs: SmallVec::from_iter([run]) });
+    }
     let mut runs = SmallVec::new();
     let mut left = rows;
     while left > 0 {
@@ -293,6 +319,13 @@ impl Placement for StoragePlacement {
             self.check_version(section.table, section.version, changed.as_deref())?;
         }
         self.jobs.check(&changes.sections)?;
+        if changes.sections.iter().any(|section| section.segment().is_some()) {
+            return Err(Refusal::Malformed("a commit brings a segment as a part does".into()));
+        }
+        if changes.sections.iter().any(|s| s.deletes.kind == DeletesKind::Bitmaps) {
+            return Err(Refusal::Malformed("a commit deletes by bitmaps as a part does".into()));
+        }
+        self.jobs.check_staged(request.id)?;
         let parts = self.open.get(&request.id);
         let mut cursors = HashMap::new();
         for (table, private) in parts.into_iter().flatten() {
@@ -354,6 +387,8 @@ impl Placement for StoragePlacement {
             return Err(Refusal::Malformed("a part changes the catalog".into()));
         }
         self.jobs.check(&changes.sections)?;
+        let bitmaps = self.jobs.check_bitmaps(&changes.sections)?;
+        let staged = self.check_staged(&changes.sections)?;
         let mut privates = self.open.get(&part.id).cloned().unwrap_or_default();
         for (table, schema) in &changes.storages {
             if let Some(current) = self.catalog.table_by_storage(*table) {
@@ -398,7 +433,8 @@ impl Placement for StoragePlacement {
             self.tables.entry(table).or_default().next_row_id = next_row_id;
         }
         self.open.insert(part.id, privates);
-        self.jobs.part(part.id, &changes.sections);
+        self.jobs.part(part.id, &changes.sections, &bitmaps);
+        staged.into_iter().for_each(|job| self.jobs.staged(part.id, job));
         self.state.budget().tail_entered(bytes);
         Ok(payload)
     }
@@ -422,13 +458,19 @@ impl Placement for StoragePlacement {
                 Control::Horizon(at)
             }
             Control::JobBegin(begin) => {
-                self.check_storage(begin.table)?;
+                if !begin.inputs.is_empty() {
+                    self.check_storage(begin.table)?;
+                }
                 self.jobs.begin(&begin, timestamp, &self.state)?;
                 Control::JobBegin(begin)
             }
             Control::JobEnd(job) => {
                 self.jobs.end(job);
                 Control::JobEnd(job)
+            }
+            Control::JobRenew(job) => {
+                self.jobs.renew(job)?;
+                Control::JobRenew(job)
             }
             Control::JobDeletions(request) => {
                 Control::JobDeletions(self.jobs.deletions(request, &self.state)?)

@@ -12,9 +12,13 @@ use glaredb_txn::{
 };
 use smallvec::SmallVec;
 
+mod bitmaps;
 mod edit;
+mod staged;
 
+pub use bitmaps::write_bitmaps;
 pub use edit::{AddedSegment, Edit, JobBegin, JobDeletions};
+pub use staged::StagedRows;
 
 use super::{StorageError, codec::corrupt, schema::TableSchema};
 
@@ -26,7 +30,8 @@ pub const GROUP_ROWS_MAX: u32 = 1 << 20;
 
 const ROWS: u8 = 0;
 const COLUMNS: u8 = 1;
-/// Set beside `ROWS` or `COLUMNS` where the rows bring their ids.
+const SEGMENT: u8 = 2;
+/// Set beside the others where the rows bring their ids.
 const KEPT_IDS: u8 = 0x80;
 
 /// What the state machine logs for itself, through `LeaderHandle::control`. Request and record have
@@ -57,6 +62,8 @@ pub enum Control {
         table: TableId,
         segment: SegmentId,
     },
+    /// A job goes on: it is not taken for lost.
+    JobRenew(JobId),
 }
 
 impl Control {
@@ -88,6 +95,7 @@ impl Control {
                 &mut out
             }
             Self::Seal { table, segment } => out.u8(8).varint(table.0.into()).varint(segment.0),
+            Self::JobRenew(job) => out.u8(9).u64(job.0),
         };
         out.into_bytes()
     }
@@ -108,6 +116,7 @@ impl Control {
                 table: TableId(input.varint_u32("table").map_err(&err)?),
                 segment: SegmentId(input.varint().map_err(&err)?),
             },
+            9 => Self::JobRenew(JobId(input.u64().map_err(&err)?)),
             other => return Err(err(input.invalid("kind of control record", other.into()))),
         };
         input.finish().map_err(&err)?;
@@ -155,21 +164,43 @@ pub struct Section<'a> {
 /// Inserted rows.
 #[derive(Debug)]
 pub struct Group<'a> {
-    /// Encoded column by column (`codec::batch`), else row by row (`codec::row`).
-    pub columnar: bool,
+    pub kind: GroupKind,
     pub rows: u32,
-    /// Ids that updated rows keep; `None`: the rows are new.
+    /// Ids that updated rows keep; `None`: the rows are new. Empty for those of a segment, in which they
+    /// stand.
     pub kept: Option<SmallVec<[RowId; 1]>>,
     pub data: &'a [u8],
+}
+
+/// How inserted rows come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum GroupKind {
+    /// Encoded row by row (`codec::row`).
+    Rows,
+    /// Encoded column by column (`codec::batch`).
+    Columns,
+    /// In an object: the data are [`StagedRows`]. In parts only, the only group of its section.
+    Segment,
 }
 
 /// Deleted rows.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Deletes<'a> {
     pub count: u32,
-    /// Each row carries its encoded primary key, else its row id.
-    pub keyed: bool,
+    pub kind: DeletesKind,
     pub data: &'a [u8],
+}
+
+/// What is said of deleted rows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum DeletesKind {
+    /// Of each its place and its row id.
+    #[default]
+    RowIds,
+    /// Of each its place and its encoded primary key.
+    Keys,
+    /// Their places only: a bitmap for each source ([`Deletes::bitmaps`]). In parts only.
+    Bitmaps,
 }
 
 /// A deleted row.
@@ -221,7 +252,12 @@ impl<'a> Changes<'a> {
     /// About how much memory the rows will take: what the budget counts while the record is in the
     /// tail.
     pub fn memory_estimate(&self) -> u64 {
-        let group = |g: &Group<'_>| u64::from(g.rows) * 48 + g.data.len() as u64 * 2;
+        let group = |g: &Group<'_>| match g.kind {
+            GroupKind::Segment => g.data.len() as u64 * 2,
+            GroupKind::Rows | GroupKind::Columns => {
+                u64::from(g.rows) * 48 + g.data.len() as u64 * 2
+            }
+        };
         self.sections.iter().flat_map(|s| &s.inserts).map(group).sum()
     }
 }
@@ -234,12 +270,21 @@ impl<'a> Section<'a> {
         for _ in 0..input.count(3)? {
             inserts.push(Group::read(input)?);
         }
+        let segments = inserts.iter().filter(|group: &&Group<'_>| group.kind == GroupKind::Segment);
+        if segments.count() > 0 && inserts.len() > 1 {
+            return Err(input.invalid("groups beside a segment", inserts.len() as u64));
+        }
         let count = input.varint_u32("number of deleted rows")?;
         let deletes = match count {
             0 => Deletes::default(),
-            _ => Deletes { count, keyed: input.bool()?, data: input.bytes()? },
+            _ => Deletes { count, kind: DeletesKind::read(input)?, data: input.bytes()? },
         };
         Ok(Self { table, version, inserts, deletes })
+    }
+
+    /// The segment that it brings; `None`: its rows are in the record.
+    pub fn segment(&self) -> Option<&Group<'a>> {
+        self.inserts.first().filter(|group| group.kind == GroupKind::Segment)
     }
 
     /// Rows inserted, and how many of them need an id.
@@ -255,16 +300,19 @@ impl<'a> Section<'a> {
 impl<'a> Group<'a> {
     fn read(input: &mut Reader<'a>) -> Result<Self, DecodeError> {
         let kind = input.u8()?;
-        let columnar = match kind & !KEPT_IDS {
-            ROWS => false,
-            COLUMNS => true,
+        let form = match kind & !KEPT_IDS {
+            ROWS => GroupKind::Rows,
+            COLUMNS => GroupKind::Columns,
+            SEGMENT => GroupKind::Segment,
             _ => return Err(input.invalid("kind of rows", kind.into())),
         };
         let rows = input.varint_u32("number of rows")?;
-        if rows == 0 || rows > GROUP_ROWS_MAX {
+        if rows == 0 || (rows > GROUP_ROWS_MAX && form != GroupKind::Segment) {
             return Err(input.invalid("number of rows", rows.into()));
         }
-        let kept = if kind & KEPT_IDS != 0 {
+        let kept = if kind & KEPT_IDS != 0 && form == GroupKind::Segment {
+            Some(SmallVec::new())
+        } else if kind & KEPT_IDS != 0 {
             let mut ids = SmallVec::with_capacity((rows as usize).min(input.remaining()));
             let mut last = 0_u64;
             for _ in 0..rows {
@@ -275,12 +323,16 @@ impl<'a> Group<'a> {
         } else {
             None
         };
-        Ok(Self { columnar, rows, kept, data: input.bytes()? })
+        Ok(Self { kind: form, rows, kept, data: input.bytes()? })
     }
 
     /// Append the group's encoding.
     pub fn write(&self, out: &mut Writer) {
-        let kind = if self.columnar { COLUMNS } else { ROWS };
+        let kind = match self.kind {
+            GroupKind::Rows => ROWS,
+            GroupKind::Columns => COLUMNS,
+            GroupKind::Segment => SEGMENT,
+        };
         out.u8(kind | if self.kept.is_some() { KEPT_IDS } else { 0 }).varint(self.rows.into());
         let mut last = 0;
         for id in self.kept.iter().flatten() {
@@ -291,12 +343,26 @@ impl<'a> Group<'a> {
     }
 }
 
+impl DeletesKind {
+    fn read(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(match input.u8()? {
+            0 => Self::RowIds,
+            1 => Self::Keys,
+            2 => Self::Bitmaps,
+            other => return Err(input.invalid("kind of deleted rows", other.into())),
+        })
+    }
+}
+
 impl<'a> Deletes<'a> {
-    /// The rows in the order the session gave them.
+    /// The rows in the order the session gave them; not those in [bitmaps](Self::bitmaps).
     pub fn iter(&self) -> impl Iterator<Item = Result<DeletedRow<'a>, StorageError>> + use<'a> {
         let mut input = Reader::new(self.data);
         let mut last = Locator::default();
-        let (count, keyed) = (self.count, self.keyed);
+        let (count, keyed) = match self.kind {
+            DeletesKind::Bitmaps => (0, false),
+            kind => (self.count, kind == DeletesKind::Keys),
+        };
         let mut read = move |index: u32| {
             let segment = last.segment.0.wrapping_add(input.zigzag()? as u64);
             let row = input.varint_u32("row")?;
@@ -349,7 +415,7 @@ impl ChangesWriter {
             .raw(groups.1)
             .varint(deletes.count.into());
         if deletes.count > 0 {
-            self.sections.bool(deletes.keyed).bytes(deletes.data);
+            self.sections.u8(deletes.kind as u8).bytes(deletes.data);
         }
     }
 

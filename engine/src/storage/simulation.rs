@@ -14,6 +14,7 @@ mod fail_points;
 mod node;
 mod rewriting;
 mod seeds;
+mod staging;
 mod store;
 mod tables;
 mod world;

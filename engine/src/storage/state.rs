@@ -52,6 +52,9 @@ pub struct OpenJob {
     pub inputs: Vec<SegmentId>,
     /// Deletions of rows that it writes, as far as records said.
     pub deletions: Vec<(NewPlace, Timestamp)>,
+    /// When it said last that it goes on; zero: not since it began, or since a checkpoint, which does not
+    /// say: what is open at a start is ended.
+    pub renewed: Timestamp,
 }
 
 impl State {
@@ -289,6 +292,8 @@ pub struct SegmentImage {
     pub settled: RoaringBitmap,
     /// Rows that some reader may still see, and when they were deleted; ascending.
     pub recent: Vec<(u32, Timestamp)>,
+    /// The same, where one commit deleted very many.
+    pub bulk: Vec<(Timestamp, Arc<RoaringBitmap>)>,
 }
 
 /// A published chunk. `sealed` ones never change again but for their deletions: an object written

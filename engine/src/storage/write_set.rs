@@ -23,7 +23,9 @@ use super::{
     table::{KeyAccess, Table},
 };
 
+mod aside;
 mod encoding;
+mod folded;
 mod key_sets;
 mod own_keys;
 mod places;
@@ -33,7 +35,9 @@ mod table_writes;
 #[cfg(test)]
 mod tests;
 
+pub use aside::KeysAside;
 pub use encoding::{EncodedPart, PlacesSent};
+pub use folded::DeletedIn;
 pub use savepoints::Savepoint;
 pub use sent_keys::SentKeys;
 pub use table_writes::{OwnKey, TableWrites};
@@ -92,7 +96,7 @@ pub struct EncodedWriteSet {
     pub writes: KeyWrites,
     /// Keys of tables of which many were written.
     pub key_sets: Vec<KeySet>,
-    /// What the sets were made of.
+    /// What the sets were made of, but for those of tables with rows that are set aside.
     pub sent_keys: SentKeys,
     /// Tables that got rows under fresh row ids only.
     pub unkeyed: Vec<TableId>,
@@ -305,18 +309,25 @@ impl WriteSet {
     pub fn finish(mut self) -> Result<EncodedWriteSet, StorageError> {
         let mut parts = Vec::new();
         let total: usize = self.tables.values().map(TableWrites::encoded_estimate).sum();
-        if total > PART_BYTES {
+        if total > PART_BYTES || self.tables.values().any(TableWrites::has_folded) {
             for (table, writes) in &mut self.tables {
                 let created = self.created.contains_key(table);
                 parts.extend(writes.drain_parts(*table, created, true)?);
             }
         }
         let mut encoded = EncodedWriteSet { parts, ..EncodedWriteSet::default() };
-        let (mut sections, mut keys) = (Vec::new(), Vec::new());
+        let (mut sections, mut keys, mut unnamed) = (Vec::new(), Vec::new(), Vec::new());
         for (table, writes) in &mut self.tables {
             if let Some(version) = writes.version() {
                 encoded.schema_versions.push((*table, version));
                 sections.extend(encoding::encode_section(*table, version, writes)?);
+                if let Some(sets) = writes.take_unnamed(*table) {
+                    if sets.is_empty() {
+                        encoded.unkeyed.push(*table);
+                    }
+                    unnamed.extend(sets);
+                    continue;
+                }
                 match writes.take_keys(*table) {
                     Some(of_table) => keys.push(of_table),
                     None => encoded.unkeyed.push(*table),
@@ -325,6 +336,7 @@ impl WriteSet {
         }
         let said = sent_keys::say(keys, self.reservation);
         (encoded.writes, encoded.key_sets, encoded.sent_keys) = (said.named, said.sets, said.sent);
+        encoded.key_sets.extend(unnamed);
         // Rows went into parts where they are many: too large is what has much DDL.
         (encoded.payload, encoded.places) = encoding::payload(sections, self.catalog)?;
         Ok(encoded)

@@ -12,6 +12,8 @@ mod plans;
 #[cfg(feature = "testing")]
 mod segments;
 #[cfg(feature = "testing")]
+mod staging;
+#[cfg(feature = "testing")]
 mod statement_mix;
 #[cfg(feature = "testing")]
 mod storage_verify;

@@ -1,10 +1,10 @@
-//! The real process at every fail point of commit, checkpoint, flush and compaction: a failure or a panic in the middle
+//! The real process at every fail point of commit, checkpoint, flush, compaction and large writes: a failure or a panic in the middle
 //! of a workload, then a start on what is left. `engine`'s simulation walks the same points, and those
 //! of the log, with power cuts.
 
 use std::{collections::BTreeSet, path::Path, time::Duration};
 
-use glaredb_engine::storage::{checkpoint, rewrite};
+use glaredb_engine::storage::{checkpoint, rewrite, staging};
 use glaredb_txn::commit;
 use tokio_postgres::error::SqlState;
 
@@ -271,5 +271,65 @@ async fn the_process_may_fail_in_a_sweep() {
             waited += Duration::from_millis(10);
         }
         drop(again);
+    }
+}
+
+/// Whole segments in the folder.
+fn segments(data_dir: &Path) -> usize {
+    let tables = std::fs::read_dir(data_dir.join("objects/data")).into_iter().flatten();
+    let files = tables.filter_map(|table| std::fs::read_dir(table.ok()?.path()).ok()).flatten();
+    let names = files.filter_map(Result::ok).map(|file| file.file_name());
+    names.filter(|name| name.to_string_lossy().ends_with(".parquet")).count()
+}
+
+/// Whatever became of the statement and of the process: all of its rows are there, or none, and no object
+/// that no list names.
+#[tokio::test]
+async fn the_process_may_fail_at_any_step_of_a_large_write() {
+    // Small enough that these rows are many.
+    let arguments = ["--memory-limit", "64MiB", "--no-automatic-flush"];
+    let fill = "insert into t select x, repeat(md5(x::text), 8) from generate_series(1, 40000) x";
+    for point in staging::FAIL_POINTS {
+        for action in ["return(injected)", "panic(injected)"] {
+            let when = match *point {
+                // It is met by who gives up.
+                "staging::end" => {
+                    format!("staging::object::after=1*return(first)->off;{point}=1*{action}->off")
+                }
+                _ => format!("{point}=1*{action}->off"),
+            };
+            eprintln!("{when}");
+            let folder = tempfile::tempdir().expect("a folder");
+            let mut server = Server::spawn(folder.path(), &arguments, &when);
+            server.line_with("ready: psql");
+            let (client, _connection) = server.connect().await;
+            client.batch_execute("create table t (k int primary key, v text)").await.expect("t");
+            let filled = client.batch_execute(fill).await;
+            // Nothing goes on for so long that it has to say so.
+            assert_eq!(filled.is_ok(), *point == "staging::renew", "{when}: {filled:?}");
+            server.kill();
+
+            let server = Server::start(folder.path(), &arguments);
+            let (client, _connection) = server.connect().await;
+            let count = "select count(*) from t";
+            let found: i64 = client.query_one(count, &[]).await.expect("an answer").get(0);
+            assert_eq!(found, if filled.is_ok() { 40_000 } else { 0 }, "{when}");
+            // The first sweep follows the first checkpoint after the jobs of the last life were ended.
+            let named = "select count(*) from glare_catalog.segments";
+            for _ in 0..2_000 {
+                client.batch_execute("checkpoint").await.expect("a checkpoint");
+                let named: i64 = client.query_one(named, &[]).await.expect("an answer").get(0);
+                if segments(folder.path()) == named as usize {
+                    break;
+                }
+            }
+            let named: i64 = client.query_one(named, &[]).await.expect("an answer").get(0);
+            assert_eq!(segments(folder.path()), named as usize, "{when}: orphans");
+            if filled.is_err() {
+                client.batch_execute(fill).await.expect("it is done again");
+            }
+            let found: i64 = client.query_one(count, &[]).await.expect("an answer").get(0);
+            assert_eq!(found, 40_000, "{when}");
+        }
     }
 }

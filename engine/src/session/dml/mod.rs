@@ -1,6 +1,7 @@
 //! INSERT, UPDATE, DELETE: the rows of a planned query say what to do, this does it.
 //!
-//! UPDATE and DELETE read to the end before they write, so that they never see what they did.
+//! UPDATE and DELETE read to the end before they write, so that they never see what they did; or write as
+//! they read, where they look at a snapshot and nothing else.
 //! INSERT writes as it reads: its scans looked at the transaction's own rows when they were planned.
 
 mod constraints;
@@ -153,6 +154,14 @@ async fn change<'a>(
                 Transaction::stream_parts(&context.transaction).await?;
             }
         }
+    } else if alone && is_streamed(context, planned, &change) {
+        while let Some(batch) = rows.next().await? {
+            change.count += batch.num_rows() as u64;
+            change.delete(&batch)?;
+            change.replace(&batch).await?;
+            Transaction::stream_changes(&context.transaction).await?;
+            tokio::task::yield_now().await;
+        }
     } else {
         // The reservation counts the rows until the statement has ended.
         let (mut batches, _reservation) = collect(context, &mut rows, planned).await?;
@@ -172,6 +181,15 @@ async fn change<'a>(
         }
     }
     Ok(change)
+}
+
+/// May rows be changed while others are still read? Not where the statement sees what its transaction
+/// wrote, returns rows, or gives rows other keys, which others may have until they are changed, too.
+fn is_streamed(context: &ExecutionContext, planned: &PlannedDml, change: &Change<'_>) -> bool {
+    context.is_last
+        && context.view.own.is_none()
+        && planned.fields.is_none()
+        && !change.sink.is_key_among(&planned.assigned)
 }
 
 /// What a statement has done so far.

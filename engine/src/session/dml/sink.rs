@@ -15,13 +15,14 @@ use super::{
     constraints::{check_not_null, duplicate_key},
 };
 use crate::{
-    error::SqlError,
+    error::{SqlError, sqlstate},
     query::{planner::ResolvedTable, scan::StatementView},
     session::{
         Engine,
         apart::apart,
         context::{ExecutionContext, stored_table},
         errors::storage_error,
+        staging::Staging,
         transaction::Transaction,
     },
     storage::{
@@ -29,10 +30,13 @@ use crate::{
         schema::TableSchema,
         table::Table,
         warmed::{ColdReads, ReadError, Warmed},
-        write_set::{Deletion, OwnKey, WriteSet},
+        write_set::{Deletion, KeysAside, OwnKey, WriteSet},
     },
     types::text::FormatSettings,
 };
+
+/// How often a statement waits for room in memory, each time for up to 200 ms.
+const WAITS_MAX: usize = 150;
 
 pub(in crate::session) struct TableSink {
     id: TableId,
@@ -44,6 +48,8 @@ pub(in crate::session) struct TableSink {
     view: Arc<StatementView>,
     engine: Arc<Engine>,
     transaction: Arc<Mutex<Transaction>>,
+    /// The transaction ends with the statement.
+    is_alone: bool,
     writes: Arc<Mutex<WriteSet>>,
     /// Its own: it gives back what it took after every batch.
     warmed: Arc<Warmed>,
@@ -67,6 +73,7 @@ impl TableSink {
             engine: Arc::clone(&context.engine),
             warmed: Arc::new(Warmed::new(context.engine.database().segments().clone())),
             transaction: Arc::clone(&context.transaction),
+            is_alone: context.is_last,
             writes: Arc::clone(context.transaction.lock().writes_under(&context.view.snapshot)),
             format: context.settings.derived().format.clone(),
             table: table.clone(),
@@ -113,7 +120,22 @@ impl TableSink {
             return Ok(());
         }
         let keys = self.keys_of(&rows)?;
-        while let Err(cold) = self.insert_now(&rows, &mut kept, keys.as_ref())? {
+        let aside = match &keys {
+            Some(keys) => self.taken_aside(keys).await?,
+            None => None,
+        };
+        let mut waits = 0;
+        loop {
+            let cold = match self.insert_now(&rows, &mut kept, keys.as_ref(), aside) {
+                Ok(Ok(())) => break,
+                Ok(Err(cold)) => cold,
+                Err(error) if self.may_wait_after(&error) && waits < WAITS_MAX => {
+                    waits += 1;
+                    Staging::make_room(&self.transaction).await?;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             let warmed = Arc::clone(&self.warmed);
             // Decoding computes.
             let warm = async move { warmed.warm(cold).await.map_err(storage_error) };
@@ -124,26 +146,64 @@ impl TableSink {
         Ok(())
     }
 
-    /// Adds rows, or says what is to be warmed before.
+    /// The memory for changes is used up, and what is in it goes to segments by itself.
+    fn may_wait_after(&self, error: &SqlError) -> bool {
+        self.is_alone
+            && error.sqlstate == sqlstate::OUT_OF_MEMORY
+            && self.engine.database().rewrite_options().automatic
+    }
+
+    /// Adds rows, or says what is to be warmed before. `aside`: the first row whose key a row that is set
+    /// aside has.
     fn insert_now(
         &self,
         rows: &RecordBatch,
         kept: &mut Option<Vec<RowId>>,
         keys: Option<&EncodedKeys>,
+        aside: Option<usize>,
     ) -> Result<Result<(), ColdReads>, SqlError> {
         let mut writes = self.writes.lock();
         if let Some(keys) = keys {
             match self.taken(&mut writes, keys) {
-                Ok(None) => {}
-                Ok(Some(row)) => return Err(self.duplicate_key(rows, row)),
+                Ok(taken) => {
+                    if let Some(row) = taken.into_iter().chain(aside).min() {
+                        return Err(self.duplicate_key(rows, row));
+                    }
+                }
                 Err(ReadError::Cold(cold)) => return Ok(Err(cold)),
                 Err(ReadError::Failed(error)) => return Err(storage_error(error)),
             }
         }
+        // Who waits for room brings them again.
+        let given = if self.is_alone { kept.clone() } else { kept.take() };
         writes
-            .insert(self.id, &self.schema, rows.clone(), kept.take(), keys, self.base())
+            .insert(self.id, &self.schema, rows.clone(), given, keys, self.base())
             .map(Ok)
             .map_err(storage_error)
+    }
+
+    /// The first row whose key a row has that the statement has written into an object already.
+    async fn taken_aside(&self, keys: &EncodedKeys) -> Result<Option<usize>, SqlError> {
+        let asked: Vec<&[u8]> = keys.iter().collect();
+        let segments = loop {
+            let aside = {
+                let writes = self.writes.lock();
+                writes.table(self.id).and_then(|own| own.keys_aside(&asked))
+            };
+            match aside {
+                None => return Ok(None),
+                Some(KeysAside::Ask(segments)) => break segments,
+                Some(KeysAside::Close) => Staging::close_segment(&self.transaction).await?,
+            }
+        };
+        let mut first = None;
+        for (staged, maybe) in segments {
+            let keys: Vec<&[u8]> = maybe.iter().map(|n| asked[*n]).collect();
+            let found = staged.contains(&keys).await.map_err(storage_error)?;
+            let found = maybe.iter().zip(found).find(|(_, found)| *found).map(|(n, _)| *n);
+            first = first.into_iter().chain(found).min();
+        }
+        Ok(first)
     }
 
     fn keys_of(&self, rows: &RecordBatch) -> Result<Option<EncodedKeys>, SqlError> {
@@ -203,6 +263,13 @@ impl TableSink {
         let key: Vec<usize> =
             key.filter_map(|ordinal| live.iter().position(|live| live == ordinal)).collect();
         duplicate_key(&self.table, &self.key_name, &key, &shown, row, &self.format)
+    }
+
+    /// Is a column of the key among these, by their places in the table?
+    pub(super) fn is_key_among(&self, columns: &[usize]) -> bool {
+        let live = self.schema.live();
+        let key = self.schema.key().unwrap_or_default();
+        columns.iter().any(|column| live.get(*column).is_none_or(|column| key.contains(column)))
     }
 
     /// Which of these rows the transaction has deleted.

@@ -1,7 +1,9 @@
 use std::sync::Arc;
 
+use bytes::Bytes;
 use glaredb_catalog::CatalogChange;
 use glaredb_txn::{
+    codec::Writer,
     commit::{
         message::{CommitRequest, Refusal},
         record::Record,
@@ -9,7 +11,8 @@ use glaredb_txn::{
     },
     env::SystemThreads,
     ids::{
-        CommitId, EntryIndex, JobId, LogId, Position, SchemaVersion, SegmentId, TableId, Timestamp,
+        CommitId, EntryIndex, JobId, LogId, Position, RowId, SchemaVersion, SegmentId, TableId,
+        Timestamp,
     },
 };
 
@@ -17,11 +20,13 @@ use super::{Applier, Replayer, replay::tests::replays_alike};
 use crate::storage::{
     budget::{BUDGET_BYTES_DEFAULT, Budget},
     record::{
-        AddedSegment, Changes, ChangesWriter, Control, Deletes, Edit, JobBegin, JobDeletions,
-        Placed,
+        AddedSegment, Changes, ChangesWriter, Control, Deletes, DeletesKind, Edit, Group,
+        GroupKind, JobBegin, JobDeletions, Placed, StagedRows, write_bitmaps,
     },
     remap::NewPlace,
+    rewrite::object_name,
     schema::TableSchema,
+    segment::{Extent, SegmentMeta, SortOrder},
     state::State,
     testing::{InMemory, Leader, golden, keys_of, pairs},
     write_set::{PART_BYTES, WriteSet},
@@ -401,6 +406,7 @@ fn jobs() -> Vec<Control> {
             deletions,
         }),
         Control::Seal { table, segment: SegmentId(14) },
+        Control::JobRenew(job),
     ]
 }
 
@@ -418,6 +424,64 @@ fn damaged_records_of_jobs_are_errors() {
             let _ = Control::decode(&flipped);
         }
     }
+}
+
+/// A part that brings a segment, and its commit.
+fn stage(leader: &mut Leader, table: TableId) {
+    leader.control(&Control::JobBegin(JobBegin { table, inputs: Vec::new() }));
+    let (job, _) = leader.state.jobs().into_iter().next().unwrap();
+    let meta = SegmentMeta {
+        name: object_name(table, job, 0),
+        bytes: 100,
+        table,
+        schema_version: leader.table(table).schema().version(),
+        sort_order: SortOrder::Key(vec![1]),
+        rows: 3,
+        tail: Extent { offset: 90, len: 10, crc: 7 },
+        filters: None,
+        commits: (Timestamp::ZERO, Timestamp::ZERO),
+        row_ids: (RowId(0), RowId(2)),
+        keys: (Bytes::from_static(b"a"), Bytes::from_static(b"c")),
+        columns: Vec::new(),
+    };
+    let mut data = Writer::new();
+    StagedRows { job, meta }.encode(&mut data);
+    assert_eq!(StagedRows::decode(data.as_slice()).unwrap().job, job);
+    let mut group = Writer::new();
+    let kind = GroupKind::Segment;
+    Group { kind, rows: 3, kept: None, data: data.as_slice() }.write(&mut group);
+    let mut part = ChangesWriter::default();
+    let version = leader.table(table).schema().version();
+    part.section(table, version, (1, group.as_slice()), Deletes::default());
+    let id = leader.new_id();
+    leader.part(id, 0, part.finish([].into_iter(), None)).unwrap();
+    let before = leader.table(table).row_count_estimate();
+    let next = leader.table(table).next_row_id();
+    let writes = leader.write_set();
+    let at = leader.commit_as(id, writes, 1).unwrap();
+    let segments = leader.table(table).segments();
+    let meta = segments[0].description().unwrap();
+    assert_eq!((meta.commits, meta.row_ids), ((at, at), (RowId(next.0 - 3), RowId(next.0 - 1))));
+    assert_eq!(leader.table(table).row_count_estimate(), before + 3);
+    assert!(leader.state.jobs().is_empty());
+
+    // Two of them are deleted, by a bitmap.
+    let segment = segments[0].segment();
+    let mut data = Writer::new();
+    write_bitmaps(&[(segment, [0, 2].into_iter().collect())].into(), &mut data);
+    let id = leader.new_id();
+    for (sequence, count) in [(0, 3), (0, 2)] {
+        let deletes = Deletes { count, kind: DeletesKind::Bitmaps, data: data.as_slice() };
+        let mut part = ChangesWriter::default();
+        part.section(table, version, (0, &[]), deletes);
+        let placed = leader.part(id, sequence, part.finish([].into_iter(), None));
+        assert_eq!(placed.is_ok(), count == 2, "{placed:?}");
+    }
+    let writes = leader.write_set();
+    let then = leader.commit_as(id, writes, 1).unwrap();
+    let deletions = segments[0].deletions();
+    assert_eq!((deletions.at(at).len(), deletions.at(then).len()), (0, 2));
+    assert_eq!(leader.table(table).row_count_estimate(), before + 1);
 }
 
 /// The payload of each kind of record as hex. Changing any of it needs a new record version.
@@ -449,6 +513,7 @@ fn golden_records() {
     leader.abort(id);
     leader.horizon();
     leader.control(&Control::CheckpointBegin { number: 5 });
+    stage(&mut leader, keyed);
     let controls = jobs();
 
     let mut text = String::new();

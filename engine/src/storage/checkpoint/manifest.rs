@@ -1,6 +1,6 @@
 //! The manifest: what a checkpoint is made of.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, iter::Peekable};
 
 use bytes::Bytes;
 use glaredb_txn::{
@@ -276,11 +276,12 @@ fn put_segment(segment: &SegmentImage, w: &mut Writer) {
     w.bytes(&segment.meta);
     let mut settled = Vec::with_capacity(segment.settled.serialized_size());
     segment.settled.serialize_into(&mut settled).expect("a vector takes all that is written");
-    w.bytes(&settled).varint(segment.recent.len() as u64);
+    let bulk: u64 = segment.bulk.iter().map(|(_, rows)| rows.len()).sum();
+    w.bytes(&settled).varint(segment.recent.len() as u64 + bulk);
     let (mut last, mut last_at) = (0, 0);
-    for (row, at) in &segment.recent {
+    for (row, at) in in_order(segment) {
         w.varint((row - last).into()).zigzag(at.0.wrapping_sub(last_at) as i64);
-        (last, last_at) = (*row, at.0);
+        (last, last_at) = (row, at.0);
     }
 }
 
@@ -305,7 +306,27 @@ fn get_segment(r: &mut Reader<'_>) -> Result<SegmentImage, DecodeError> {
         last = Some(row);
         Ok((row, Timestamp(last_at)))
     })?;
-    Ok(SegmentImage { segment, rows, fingerprint, meta, settled, recent })
+    Ok(SegmentImage { segment, rows, fingerprint, meta, settled, recent, bulk: Vec::new() })
+}
+
+type Deletions<'a> = Box<dyn Iterator<Item = (u32, Timestamp)> + 'a>;
+
+/// Deletions that keep their timestamps, by row.
+fn in_order(segment: &SegmentImage) -> impl Iterator<Item = (u32, Timestamp)> {
+    let recent: Deletions<'_> = Box::new(segment.recent.iter().copied());
+    let bulk = segment.bulk.iter().map(|(at, rows)| {
+        let rows: Deletions<'_> = Box::new(rows.iter().map(|row| (row, *at)));
+        rows
+    });
+    let sources = std::iter::once(recent).chain(bulk).map(Iterator::peekable);
+    let mut sources: Vec<Peekable<Deletions<'_>>> = sources.collect();
+    std::iter::from_fn(move || {
+        let with_row = sources.iter_mut().filter_map(|source| {
+            let row = source.peek()?.0;
+            Some((row, source))
+        });
+        with_row.min_by_key(|(row, _)| *row).and_then(|(_, source)| source.next())
+    })
 }
 
 fn put_job(id: JobId, job: &OpenJob, w: &mut Writer) {
@@ -327,7 +348,7 @@ fn get_job(r: &mut Reader<'_>) -> Result<(JobId, OpenJob), DecodeError> {
         let place = NewPlace { segment: r.varint_u32("segment")?, row: r.varint_u32("row")? };
         Ok((place, Timestamp(r.u64()?)))
     })?;
-    Ok((id, OpenJob { table, inputs, deletions }))
+    Ok((id, OpenJob { table, inputs, deletions, renewed: Timestamp::ZERO }))
 }
 
 /// A counted list whose items take at least `item_bytes_min` each.

@@ -77,6 +77,7 @@ fn manifest() -> Manifest {
                 meta: Bytes::from_static(b"meta"),
                 settled: [0, 5, 899].into_iter().collect(),
                 recent: vec![(3, Timestamp(1 << 50)), (4, Timestamp(1 << 49))],
+                bulk: Vec::new(),
             }],
             deletions: Some(section(1, 384, 20)),
         }],
@@ -86,6 +87,7 @@ fn manifest() -> Manifest {
                 table: TableId(12),
                 inputs: vec![SegmentId(12), SegmentId(40)],
                 deletions: vec![(NewPlace { segment: 1, row: 70 }, Timestamp(1 << 52))],
+                renewed: Timestamp::ZERO,
             },
         )]),
     }

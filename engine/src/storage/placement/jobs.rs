@@ -4,7 +4,7 @@
 //! of the job's records. A deletion is placed either before the job's begin, and then the job reads it,
 //! or after, and then it is remembered here until a record of the job takes it along.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use glaredb_txn::{
     commit::message::Refusal,
@@ -30,6 +30,8 @@ pub(super) struct Jobs {
     removed: HashMap<SegmentId, Timestamp>,
     /// Sources that the parts of commits under way delete from.
     parts: HashMap<CommitId, HashSet<SegmentId>>,
+    /// Jobs under which segments were written that the parts of commits under way bring.
+    staged: HashMap<CommitId, BTreeSet<JobId>>,
 }
 
 #[derive(Debug)]
@@ -71,6 +73,9 @@ impl Jobs {
     /// A commit with these sections was placed.
     pub(super) fn committed(&mut self, id: CommitId, sections: &[Section<'_>], at: Timestamp) {
         self.parts.remove(&id);
+        for job in self.staged.remove(&id).unwrap_or_default() {
+            self.end(job);
+        }
         if self.inputs.is_empty() {
             return;
         }
@@ -82,11 +87,55 @@ impl Jobs {
         }
     }
 
+    /// The sources of which these sections delete rows by bitmaps. Refused where they are gone.
+    pub(super) fn check_bitmaps(
+        &self,
+        sections: &[Section<'_>],
+    ) -> Result<Vec<SegmentId>, Refusal> {
+        let mut sources = Vec::new();
+        for section in sections {
+            for (source, _) in section.deletes.bitmaps().map_err(super::malformed)? {
+                if self.removed.contains_key(&source) {
+                    return Err(Refusal::Moved { table: section.table });
+                }
+                sources.push(source);
+            }
+        }
+        Ok(sources)
+    }
+
+    /// May a segment be brought that was written under this job?
+    pub(super) fn check_stage(&self, job: JobId, table: TableId) -> Result<(), Refusal> {
+        match self.open.get(&job) {
+            Some(open) if open.table == table && open.inputs.is_empty() => Ok(()),
+            Some(_) => Err(Refusal::Malformed(format!("{job} does not write rows of {table}"))),
+            None => Err(is_over(job)),
+        }
+    }
+
+    /// Are the objects still there that a commit brings? Whoever ended a job may delete what it wrote.
+    pub(super) fn check_staged(&self, id: CommitId) -> Result<(), Refusal> {
+        let mut jobs = self.staged.get(&id).into_iter().flatten();
+        jobs.find(|job| !self.open.contains_key(job)).map_or(Ok(()), |job| Err(is_over(*job)))
+    }
+
+    /// A part that brings a segment of this job was placed.
+    pub(super) fn staged(&mut self, id: CommitId, job: JobId) {
+        self.staged.entry(id).or_default().insert(job);
+    }
+
+    /// A job goes on.
+    pub(super) fn renew(&self, job: JobId) -> Result<(), Refusal> {
+        if self.open.contains_key(&job) { Ok(()) } else { Err(is_over(job)) }
+    }
+
     /// A part with these sections was placed.
-    pub(super) fn part(&mut self, id: CommitId, sections: &[Section<'_>]) {
+    /// `bitmaps`: those sources of which it deletes very many rows.
+    pub(super) fn part(&mut self, id: CommitId, sections: &[Section<'_>], bitmaps: &[SegmentId]) {
         let mut last = None;
-        for row in sections.iter().flat_map(|section| section.deletes.iter()).flatten() {
-            let segment = row.locator.segment;
+        let rows = sections.iter().flat_map(|section| section.deletes.iter()).flatten();
+        let rows = rows.map(|row| row.locator.segment);
+        for segment in rows.chain(bitmaps.iter().copied()) {
             // Rows of one source come together.
             if last.replace(segment) == Some(segment) {
                 continue;
@@ -101,6 +150,7 @@ impl Jobs {
     /// The commit will never be.
     pub(super) fn forget_parts(&mut self, id: CommitId) {
         self.parts.remove(&id);
+        self.staged.remove(&id);
     }
 
     /// Nobody reads below `horizon`, so nobody names what was removed before.
@@ -122,10 +172,15 @@ impl Jobs {
         at: Timestamp,
         state: &State,
     ) -> Result<(), Refusal> {
-        let table = state.table(begin.table).ok_or_else(|| late("the table is gone"))?;
+        let job = JobId(at.0);
+        let (id, inputs) = (begin.table, begin.inputs.clone());
+        let open = OpenJob { table: id, inputs, remembered: Vec::new(), overtaken: false };
         if begin.inputs.is_empty() {
-            return Err(Refusal::Malformed("a job without inputs".into()));
+            // It writes rows of a large commit, which may create the table.
+            self.open.insert(job, open);
+            return Ok(());
         }
+        let table = state.table(id).ok_or_else(|| late("the table is gone"))?;
         for input in &begin.inputs {
             if self.inputs.contains_key(input) || self.removed.contains_key(input) {
                 return Err(late(&format!("{input} is rewritten by another job")));
@@ -137,10 +192,8 @@ impl Jobs {
                 return Err(late(&format!("{input} is gone, or may still get rows")));
             }
         }
-        let job = JobId(at.0);
         self.inputs.extend(begin.inputs.iter().map(|input| (*input, job)));
-        let (table, inputs) = (begin.table, begin.inputs.clone());
-        self.open.insert(job, OpenJob { table, inputs, remembered: Vec::new(), overtaken: false });
+        self.open.insert(job, open);
         Ok(())
     }
 

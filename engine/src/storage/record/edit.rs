@@ -6,7 +6,7 @@ use glaredb_txn::{
     ids::{JobId, SegmentId, TableId, Timestamp},
 };
 
-use crate::storage::remap::NewPlace;
+use crate::storage::{remap::NewPlace, segment::SegmentMeta};
 
 /// A job begins: nobody else rewrites its inputs, and objects may be written under its name.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -112,6 +112,15 @@ impl Edit {
 }
 
 impl AddedSegment {
+    /// `segment`: 0 where placement is to say it.
+    #[must_use]
+    pub fn of(segment: SegmentId, meta: &SegmentMeta) -> Self {
+        let mut out = Writer::new();
+        meta.encode(&mut out);
+        let fingerprint = meta.tail.crc.into();
+        Self { segment, rows: meta.rows, fingerprint, meta: out.into_bytes() }
+    }
+
     fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let segment = SegmentId(input.varint()?);
         let rows = input.varint_u32("number of rows")?;

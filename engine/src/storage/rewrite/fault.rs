@@ -21,7 +21,7 @@ pub const FAIL_POINTS: &[&str] = &[
 
 /// Fails if a test configured `point` to `return`; panics if to `panic`, which is what a test that
 /// pulls the plug catches.
-pub(super) fn fault(point: &str) -> Result<(), RewriteError> {
+pub(in crate::storage) fn fault(point: &str) -> Result<(), RewriteError> {
     fail::fail_point!(point, |argument: Option<String>| {
         let reason = argument.unwrap_or_else(|| "injected".to_owned());
         Err(crate::storage::StorageError::Invalid(format!("{point}: {reason}")).into())

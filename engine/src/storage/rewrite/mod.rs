@@ -51,12 +51,13 @@ use super::{
 };
 
 pub use fault::FAIL_POINTS;
+pub(super) use fault::fault;
 pub use figures::{JobCounts, RewriteMetrics};
 pub use job::{JobKind, JobReport};
 pub use rewriter::RewriteSummary;
 pub(super) use rewriter::{RewriteRequest, Rewriter};
 pub use sweep::Swept;
-pub(super) use sweep::{delete_removed, orphans};
+pub(super) use sweep::{delete_removed, job_of, orphans};
 
 /// Names of all objects of segments start with this.
 pub const PREFIX: &str = "data/";
@@ -79,10 +80,15 @@ pub struct RewriteOptions {
     pub segment_bytes_max: u64,
     /// What a job may take beside the chunks that it reads. Set it by [`within`](Self::within).
     pub memory_bytes: u64,
-    /// A job that goes on for longer is taken for lost: its objects are deleted.
+    /// A job that goes on for longer without a sign is taken for lost: its objects are deleted.
     pub orphan_age: Duration,
     /// How often objects are looked for that nobody needs.
     pub sweep_interval: Duration,
+    /// Memory of the rows of one statement after which the others go into objects before it commits; at
+    /// most an eighth of the budget.
+    pub stage_from_bytes: u64,
+    /// Memory of rows that are sorted and written together then; at most a sixteenth of the budget.
+    pub stage_run_bytes: u64,
 }
 
 impl Default for RewriteOptions {
@@ -98,6 +104,8 @@ impl Default for RewriteOptions {
             memory_bytes: 512 << 20,
             orphan_age: Duration::from_secs(3600),
             sweep_interval: Duration::from_secs(600),
+            stage_from_bytes: 64 << 20,
+            stage_run_bytes: 64 << 20,
         }
     }
 }
@@ -290,7 +298,7 @@ impl Site {
 }
 
 /// Name of the `number`th object of a job.
-fn object_name(table: TableId, job: JobId, number: usize) -> ObjectName {
+pub(super) fn object_name(table: TableId, job: JobId, number: usize) -> ObjectName {
     ObjectName::new(format!("{PREFIX}{}/{:016x}-{number}.parquet", table.0, job.0))
         .expect("digits make a name")
 }

@@ -3,10 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use glaredb_txn::{
-    codec::Writer,
-    ids::{JobId, RowId, SegmentId, TableId, Timestamp},
-};
+use glaredb_txn::ids::{JobId, RowId, SegmentId, TableId, Timestamp};
 
 use super::{
     RewriteError, Site,
@@ -157,14 +154,7 @@ pub(super) fn added(segments: Vec<SegmentMeta>) -> Vec<AddedSegment> {
     let share = EDIT_BYTES / segments.len().max(1);
     let added = |mut meta: SegmentMeta| {
         meta.shorten(share);
-        let mut out = Writer::new();
-        meta.encode(&mut out);
-        AddedSegment {
-            segment: SegmentId(0),
-            rows: meta.rows,
-            fingerprint: meta.tail.crc.into(),
-            meta: out.into_bytes(),
-        }
+        AddedSegment::of(SegmentId(0), &meta)
     };
     segments.into_iter().map(added).collect()
 }

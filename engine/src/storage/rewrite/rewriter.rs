@@ -67,6 +67,7 @@ pub(in crate::storage) struct Rewriter {
     /// Tables whose last job failed: when to try again, and what was waited before.
     waits: Mutex<HashMap<TableId, (Duration, Duration)>>,
     old_jobs_ended: AtomicBool,
+    ending_old_jobs: tokio::sync::Mutex<()>,
 }
 
 impl Rewriter {
@@ -77,6 +78,7 @@ impl Rewriter {
             orders: Mutex::default(),
             waits: Mutex::default(),
             old_jobs_ended: AtomicBool::new(false),
+            ending_old_jobs: tokio::sync::Mutex::default(),
         }
     }
 
@@ -86,6 +88,11 @@ impl Rewriter {
 
     /// Ends the jobs of earlier leaders, once. Before the first job.
     pub(in crate::storage) async fn end_old_jobs(&self) -> Result<(), RewriteError> {
+        if self.old_jobs_ended.load(SeqCst) {
+            return Ok(());
+        }
+        // Who comes second must not take jobs for old that the first has let begin.
+        let _one = self.ending_old_jobs.lock().await;
         if self.old_jobs_ended.load(SeqCst) {
             return Ok(());
         }

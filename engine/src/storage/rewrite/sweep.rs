@@ -54,8 +54,8 @@ pub(in crate::storage) async fn orphans(
     let mut swept = Swept::default();
     let now_ms = site.clock.now_ms();
     for (job, open) in site.state.jobs() {
-        let began_ms = Timestamp(job.0).millis();
-        if now_ms.saturating_sub(began_ms) < age.as_millis() as u64 {
+        let last_ms = Timestamp(job.0).max(open.renewed).millis();
+        if now_ms.saturating_sub(last_ms) < age.as_millis() as u64 {
             continue;
         }
         tracing::warn!(%job, table = %open.table, "a job took too long and is ended");
@@ -104,7 +104,7 @@ fn name_in(image: &SegmentImage) -> Result<ObjectName, StorageError> {
 }
 
 /// The job that wrote an object; `None`: it is not named as ours are.
-fn job_of(name: &ObjectName) -> Option<JobId> {
+pub(in crate::storage) fn job_of(name: &ObjectName) -> Option<JobId> {
     let (_, file) = name.as_str().strip_prefix(PREFIX)?.split_once('/')?;
     let (job, _) = file.split_once('-')?;
     u64::from_str_radix(job, 16).ok().map(JobId)

@@ -384,9 +384,14 @@ impl Segment {
         (row_group, row - self.starts[row_group])
     }
 
-    /// Row id of the first row of a row group, where it is inherited.
+    /// Row id of the first row of a row group, where it is inherited. Where all are, the description
+    /// says from what: the file may have been written before anybody knew (`docs/flush.md`).
     pub(super) fn inherited(&self, row_group: usize) -> u64 {
-        self.properties.first_row_id.0.saturating_add(self.starts[row_group].into())
+        let first = match self.row_id_place() {
+            Some(_) => self.properties.first_row_id,
+            None => self.meta.row_ids.0,
+        };
+        first.0.saturating_add(self.starts[row_group].into())
     }
 
     pub(super) fn row_id_place(&self) -> Option<usize> {

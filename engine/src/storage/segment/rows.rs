@@ -97,7 +97,8 @@ impl Segment {
             true => Some(found(self.row_id_place())?.map_or_else(inherited, unsigned)),
             false => None,
         };
-        let one = || UInt64Array::from(vec![self.properties.commits.0.0; count]);
+        // Of the description: the file may have been written before its commit.
+        let one = || UInt64Array::from(vec![self.meta.commits.0.0; count]);
         let timestamps = match projection.timestamps {
             true => Some(found(self.timestamp_place())?.map_or_else(one, unsigned)),
             false => None,

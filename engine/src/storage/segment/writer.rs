@@ -8,7 +8,7 @@ use arrow::{
 };
 use bytes::Bytes;
 use glaredb_txn::{
-    codec::{Writer, checksum},
+    codec::{Reader, Writer, checksum},
     ids::{DatabaseId, RowId, TableId, Timestamp},
 };
 use parking_lot::Mutex;
@@ -238,6 +238,12 @@ impl SegmentWriter {
         self.written + open as u64
     }
 
+    /// The first and the last key so far; `None`: there is no row.
+    #[must_use]
+    pub fn key_range(&self) -> Option<(&[u8], &[u8])> {
+        self.first_key.as_ref().map(|first| (first.as_ref(), self.last_key.as_slice()))
+    }
+
     fn check_shape(
         &self,
         batch: &RecordBatch,
@@ -446,8 +452,16 @@ impl SegmentWriter {
 
     /// Ends the object and says what is in it. Error: there are no rows; what the object says, and
     /// then it may be there or not.
-    pub fn finish(mut self) -> Result<SegmentMeta, StorageError> {
+    pub fn finish(self) -> Result<SegmentMeta, StorageError> {
+        self.finish_with_filters().map(|(meta, _)| meta)
+    }
+
+    /// The same; with the first key and the filter of each row group, where the row id is not the key.
+    pub fn finish_with_filters(
+        mut self,
+    ) -> Result<(SegmentMeta, Vec<(Bytes, KeyFilter)>), StorageError> {
         self.end_row_group()?;
+        let kept = self.group_filters()?;
         let Some(first_key) = self.first_key.take() else {
             return Err(self.invalid("a segment without rows"));
         };
@@ -491,7 +505,7 @@ impl SegmentWriter {
         self.object.finish()?;
         let keyed = self.sort_order != SortOrder::RowId;
         let (len, crc) = (filters.len() as u64, checksum(&filters));
-        Ok(SegmentMeta {
+        let meta = SegmentMeta {
             name: self.options.name,
             bytes: self.written,
             table: self.options.table,
@@ -504,7 +518,23 @@ impl SegmentWriter {
             row_ids: self.row_ids,
             keys: (first_key, self.last_key.into()),
             columns: self.statistics.into_iter().map(Gatherer::finish).collect::<Result<_, _>>()?,
-        })
+        };
+        Ok((meta, kept))
+    }
+
+    fn group_filters(&self) -> Result<Vec<(Bytes, KeyFilter)>, StorageError> {
+        let mut start = 0;
+        let mut filters = Vec::new();
+        for group in &self.index.row_groups {
+            if let (Some(at), Some(first)) = (&group.filter, self.index.fence(start)) {
+                let range = at.offset as usize..(at.offset + at.len) as usize;
+                let bytes = Bytes::copy_from_slice(&self.filters[range]);
+                let filter = KeyFilter::decode(&mut Reader::of(&bytes));
+                filters.push((first.clone(), filter.map_err(|e| self.invalid(&e.to_string()))?));
+            }
+            start += group.rows;
+        }
+        Ok(filters)
     }
 
     fn invalid(&self, reason: &str) -> StorageError {

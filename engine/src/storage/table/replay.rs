@@ -18,13 +18,13 @@ use hashbrown::HashMap;
 
 use super::{
     Table,
-    write::{NEWEST, Places, Tally, Target, take_id, with_values},
+    write::{NEWEST, Places, Tally, Target, misplaced_segment, take_id, with_values},
 };
 use crate::storage::{
     StorageError,
     chunk::Chunk,
     codec::{corrupt, row::encode_row},
-    record::{Deletes, Group, PlacedSection, Section},
+    record::{Deletes, Group, GroupKind, PlacedSection, Section},
     schema::TableSchema,
     state_hash::row_hash,
 };
@@ -112,13 +112,22 @@ impl TableReplay {
         let mut next_id = placed.first_row_id.0;
         let mut places = Places::of(placed);
         for group in &section.inserts {
-            if group.columnar {
-                let (target, tally) = (Target::Commit(at), &mut self.inserted);
-                let (schema, places) = (&self.schema, &mut places);
-                self.table.insert_columns(schema, group, places, &mut next_id, &target, tally)?;
-                self.look_at_chunks();
-            } else {
-                self.insert(group, &mut places, &mut next_id, at)?;
+            match group.kind {
+                GroupKind::Columns => {
+                    let (target, tally) = (Target::Commit(at), &mut self.inserted);
+                    let (schema, places) = (&self.schema, &mut places);
+                    self.table.insert_columns(
+                        schema,
+                        group,
+                        places,
+                        &mut next_id,
+                        &target,
+                        tally,
+                    )?;
+                    self.look_at_chunks();
+                }
+                GroupKind::Rows => self.insert(group, &mut places, &mut next_id, at)?,
+                GroupKind::Segment => return Err(misplaced_segment()),
             }
         }
         self.next_row_id = self.next_row_id.max(next_id);

@@ -45,7 +45,8 @@ pub struct TableSegment {
 }
 
 /// Which rows of a segment are deleted: a bitmap of what no reader sees any more, and timestamps of
-/// what was deleted since. One writer, many readers.
+/// what was deleted since, one for a bitmap of them where a commit deleted very many. One writer, many
+/// readers.
 #[derive(Debug, Default)]
 pub struct SegmentDeletions {
     inner: RwLock<Inner>,
@@ -57,15 +58,23 @@ pub struct SegmentDeletions {
 struct Inner {
     settled: Arc<RoaringBitmap>,
     recent: BTreeMap<u32, Timestamp>,
+    /// Oldest first; no row is in two of them.
+    bulk: Vec<(Timestamp, Arc<RoaringBitmap>)>,
 }
+
+/// Deletions by one commit from which on they are kept as a bitmap.
+const BULK_ROWS: usize = 1_000;
 
 impl Inner {
     fn end(&self, row: u32) -> Timestamp {
-        match self.recent.get(&row) {
-            Some(at) => *at,
-            None if self.settled.contains(row) => Timestamp::ZERO,
-            None => Timestamp::INFINITY,
+        if let Some(at) = self.recent.get(&row) {
+            return *at;
         }
+        if self.settled.contains(row) {
+            return Timestamp::ZERO;
+        }
+        let bulk = self.bulk.iter().find(|(_, rows)| rows.contains(row));
+        bulk.map_or(Timestamp::INFINITY, |(at, _)| *at)
     }
 }
 
@@ -90,11 +99,29 @@ impl SegmentDeletions {
     /// False: it was deleted before, and stays as it was.
     pub fn delete(&self, row: u32, at: Timestamp) -> bool {
         let mut inner = self.inner.write();
-        if inner.settled.contains(row) || inner.recent.contains_key(&row) {
+        if inner.end(row) != Timestamp::INFINITY {
             return false;
         }
         inner.recent.insert(row, at);
         self.count.fetch_add(1, Ordering::Release);
+        true
+    }
+
+    /// False: one was deleted before, and all stay as they were.
+    pub fn delete_all(&self, rows: RoaringBitmap, at: Timestamp) -> bool {
+        let mut inner = self.inner.write();
+        let is_there = inner.settled.is_disjoint(&rows)
+            && inner.bulk.iter().all(|(_, bulk)| bulk.is_disjoint(&rows))
+            && !inner.recent.keys().any(|row| rows.contains(*row));
+        if !is_there {
+            return false;
+        }
+        // A segment has less than 2^32 rows.
+        self.count.fetch_add(rows.len() as u32, Ordering::Release);
+        match inner.bulk.last_mut() {
+            Some((last, bulk)) if *last == at => *Arc::make_mut(bulk) |= rows,
+            _ => inner.bulk.push((at, Arc::new(rows))),
+        }
         true
     }
 
@@ -121,11 +148,13 @@ impl SegmentDeletions {
         }
         let inner = self.inner.read();
         let mut recent = inner.recent.iter().filter(|(_, end)| **end <= at).peekable();
-        if recent.peek().is_none() {
+        let mut bulk = inner.bulk.iter().filter(|(end, _)| *end <= at).peekable();
+        if recent.peek().is_none() && bulk.peek().is_none() {
             return Arc::clone(&inner.settled);
         }
         let mut all = (*inner.settled).clone();
         all.extend(recent.map(|(row, _)| *row));
+        bulk.for_each(|(_, rows)| all |= &**rows);
         Arc::new(all)
     }
 
@@ -149,22 +178,26 @@ impl SegmentDeletions {
     /// Nobody reads below `horizon` any more: what was deleted until then needs no timestamp. True:
     /// some deletions keep theirs.
     pub fn settle(&self, horizon: Timestamp) -> bool {
-        let (settled, old): (_, Vec<u32>) = {
+        let (settled, old, bulk): (_, Vec<u32>, Vec<_>) = {
             let inner = self.inner.read();
             let old = inner.recent.iter().filter(|(_, at)| **at <= horizon).map(|(row, _)| *row);
-            (Arc::clone(&inner.settled), old.collect())
+            let bulk = inner.bulk.iter().filter(|(at, _)| *at <= horizon).cloned();
+            (Arc::clone(&inner.settled), old.collect(), bulk.collect())
         };
-        if !old.is_empty() {
+        if !old.is_empty() || !bulk.is_empty() {
             // Built beside the readers: only this thread changes it.
             let mut settled = (*settled).clone();
             settled.extend(old.iter().copied());
+            bulk.iter().for_each(|(_, rows)| settled |= &**rows);
             let mut inner = self.inner.write();
             inner.settled = Arc::new(settled);
             for row in &old {
                 inner.recent.remove(row);
             }
+            inner.bulk.retain(|(at, _)| *at > horizon);
         }
-        !self.inner.read().recent.is_empty()
+        let inner = self.inner.read();
+        !inner.recent.is_empty() || !inner.bulk.is_empty()
     }
 
     /// As they are now, for whoever wants to find the same later.
@@ -175,7 +208,8 @@ impl SegmentDeletions {
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
         let inner = self.inner.read();
-        inner.settled.serialized_size() + inner.recent.len() * 24
+        let bulk = inner.bulk.iter().map(|(_, rows)| rows.serialized_size());
+        inner.settled.serialized_size() + inner.recent.len() * 24 + bulk.sum::<usize>()
     }
 }
 
@@ -196,12 +230,16 @@ impl TableSegment {
     }
 
     pub(crate) fn load(image: SegmentImage) -> Self {
-        let count = image.settled.len() as u32 + image.recent.len() as u32;
-        let deleted = image.settled.iter().chain(image.recent.iter().map(|(row, _)| *row));
+        let bulk = image.bulk.iter().flat_map(|(_, rows)| rows.iter());
+        let deleted =
+            image.settled.iter().chain(image.recent.iter().map(|(row, _)| *row)).chain(bulk);
+        let count = deleted.clone().count() as u32;
         let deleted_hash =
             deleted.fold(0, |sum: u64, row| sum.wrapping_add(deletion_hash(image.segment, row)));
         let settled = Arc::new(image.settled);
-        let inner = Inner { settled, recent: image.recent.into_iter().collect() };
+        let (recent, bulk) = by_commit(image.recent);
+        let bulk = bulk.into_iter().chain(image.bulk).collect();
+        let inner = Inner { settled, recent, bulk };
         Self {
             segment: image.segment,
             rows: image.rows,
@@ -225,6 +263,7 @@ impl TableSegment {
             meta: self.meta.clone(),
             settled: (*inner.settled).clone(),
             recent: inner.recent.into_iter().collect(),
+            bulk: inner.bulk,
         }
     }
 
@@ -344,6 +383,16 @@ impl TableSegment {
         })
     }
 
+    /// The same of very many.
+    pub(crate) fn delete_all(&self, rows: RoaringBitmap, at: Timestamp) -> Option<u64> {
+        let hashes = rows.iter().map(|row| deletion_hash(self.segment, row));
+        let hash = hashes.fold(0, |sum: u64, hash| sum.wrapping_add(hash));
+        self.deletions.delete_all(rows, at).then(|| {
+            self.deleted_hash.fetch_add(hash, Ordering::Relaxed);
+            hash
+        })
+    }
+
     /// Rows not deleted, and what they add to the table's state hash: the object cannot be read when
     /// the log is applied, so it counts as a whole, less its deletions.
     pub(crate) fn live(&self) -> (u32, u64) {
@@ -351,6 +400,25 @@ impl TableSegment {
         let hash = whole.wrapping_sub(self.deleted_hash.load(Ordering::Relaxed));
         (self.rows - self.deletions.count(), hash)
     }
+}
+
+/// Deletions as a checkpoint tells them: bitmaps where a commit did very many.
+#[allow(clippy::type_complexity, reason = "two fields of what it makes")]
+fn by_commit(
+    rows: Vec<(u32, Timestamp)>,
+) -> (BTreeMap<u32, Timestamp>, Vec<(Timestamp, Arc<RoaringBitmap>)>) {
+    let mut counts: BTreeMap<Timestamp, usize> = BTreeMap::new();
+    rows.iter().for_each(|(_, at)| *counts.entry(*at).or_default() += 1);
+    let mut bulk: BTreeMap<Timestamp, RoaringBitmap> = BTreeMap::new();
+    let mut recent = BTreeMap::new();
+    for (row, at) in rows {
+        if counts[&at] < BULK_ROWS {
+            recent.insert(row, at);
+        } else {
+            bulk.entry(at).or_default().insert(row);
+        }
+    }
+    (recent, bulk.into_iter().map(|(at, rows)| (at, Arc::new(rows))).collect())
 }
 
 /// What a deletion takes from the table's state hash.
@@ -382,5 +450,26 @@ mod tests {
         assert!(!deletions.delete(3, Timestamp(30)), "settled rows are deleted, too");
         assert!(!deletions.settle(Timestamp(20)));
         assert_eq!(deletions.count(), 2);
+        // Very many by one commit, in pieces.
+        let many = |rows: std::ops::Range<u32>| rows.collect::<RoaringBitmap>();
+        assert!(deletions.delete_all(many(100..2_000), Timestamp(30)));
+        assert!(deletions.delete_all(many(2_000..3_000), Timestamp(30)));
+        assert!(!deletions.delete_all(many(2_999..3_001), Timestamp(40)), "one of them twice");
+        assert!(!deletions.delete_all(many(9..10), Timestamp(40)), "it is settled");
+        assert!(!deletions.delete(500, Timestamp(40)) && deletions.delete(3_000, Timestamp(40)));
+        assert_eq!((deletions.count(), deletions.at(Timestamp(29)).len()), (2_903, 2));
+        assert_eq!((deletions.end(2_500), deletions.end(3_000)), (Timestamp(30), Timestamp(40)));
+        assert_eq!(deletions.at(Timestamp(30)).len(), 2_902);
+        assert!(deletions.settle(Timestamp(29)) && deletions.settle(Timestamp(30)));
+        assert_eq!((deletions.settled(), deletions.at(Timestamp(40)).len()), (2_902, 2_903));
+        assert!(!deletions.settle(Timestamp(40)));
+    }
+
+    #[test]
+    fn a_checkpoint_brings_back_many_deletions_of_one_commit() {
+        let rows: Vec<(u32, Timestamp)> =
+            (0..5_000).map(|n| (n, Timestamp(7 + u64::from(n % 50 == 0)))).collect();
+        let (recent, bulk) = by_commit(rows);
+        assert_eq!((recent.len(), bulk.len(), bulk[0].1.len()), (100, 1, 4_900));
     }
 }

@@ -13,8 +13,9 @@ use glaredb_txn::{
     ids::{Locator, RowId, SegmentId, TableId, Timestamp},
 };
 use parking_lot::{Mutex, RwLock};
+use roaring::RoaringBitmap;
 
-use super::{Table, chunk_in};
+use super::{Table, TableSegment, chunk_in};
 use crate::storage::{
     StorageError,
     budget::Budget,
@@ -29,7 +30,7 @@ use crate::storage::{
         row::encode_row,
     },
     key_index::KeyIndex,
-    record::{Group, PlacedSection, Run, Section},
+    record::{AddedSegment, Group, GroupKind, PlacedSection, Run, Section},
     schema::TableSchema,
     state_hash::row_hash,
 };
@@ -134,10 +135,15 @@ impl Table {
         let mut next_id = placed.first_row_id.0;
         let mut places = Places::of(placed);
         for group in &section.inserts {
-            if group.columnar {
-                self.insert_columns(&schema, group, &mut places, &mut next_id, target, &mut tally)?;
-            } else {
-                self.insert_rows(&schema, group, &mut places, &mut next_id, target, &mut tally)?;
+            let tally = &mut tally;
+            match group.kind {
+                GroupKind::Columns => {
+                    self.insert_columns(&schema, group, &mut places, &mut next_id, target, tally)?;
+                }
+                GroupKind::Rows => {
+                    self.insert_rows(&schema, group, &mut places, &mut next_id, target, tally)?;
+                }
+                GroupKind::Segment => return Err(misplaced_segment()),
             }
         }
         self.next_row_id.fetch_max(next_id, Ordering::Relaxed);
@@ -250,6 +256,26 @@ impl Table {
         chunk
     }
 
+    /// A large commit brings a segment, whose rows readers from its timestamp on see. What it adds to
+    /// the counters.
+    pub(crate) fn add_segment(&self, added: &AddedSegment) -> Tally {
+        let segment = Arc::new(TableSegment::new(added));
+        let (rows, hash) = segment.live();
+        let mut list = self.segments.write();
+        let mut segments = (**list).clone();
+        let at = segments.partition_point(|other| other.segment() < added.segment);
+        segments.insert(at, segment);
+        *list = Arc::new(segments);
+        // Under the lock of the list, as it is of that.
+        *self.derived.write() = Arc::default();
+        Tally { rows: rows.into(), hash }
+    }
+
+    /// Row ids below `next` are given out.
+    pub(crate) fn row_ids_given(&self, next: RowId) {
+        self.next_row_id.fetch_max(next.0, Ordering::Relaxed);
+    }
+
     /// Count inserted rows that are visible from `at` on.
     pub(crate) fn count_inserted(&self, tally: Tally, at: Timestamp) {
         self.changed_at.fetch_max(at.0, Ordering::Relaxed);
@@ -296,6 +322,29 @@ impl Table {
             }
         }
         self.count_deleted(tally, at);
+        Ok(())
+    }
+
+    /// Delete these rows of a source as of `at`. Error: one that is not there, or deleted already.
+    pub(crate) fn delete_all(
+        &self,
+        source: SegmentId,
+        rows: RoaringBitmap,
+        at: Timestamp,
+    ) -> Result<(), StorageError> {
+        let Some(segment) = self.segment(source) else {
+            let locators = rows.iter().map(|row| Ok(Locator { segment: source, row }));
+            return self.delete(locators, at);
+        };
+        if let Some(row) = rows.max().filter(|row| *row >= segment.rows()) {
+            return Err(StorageError::RowGone(Locator { segment: source, row }));
+        }
+        let count = rows.len();
+        let hash = segment.delete_all(rows, at);
+        let hash = hash.ok_or_else(|| {
+            StorageError::Invalid(format!("some of {count} rows of {source} are deleted twice"))
+        })?;
+        self.count_deleted(Tally { rows: count, hash }, at);
         Ok(())
     }
 
@@ -578,6 +627,11 @@ pub(super) fn row_hashes(
         row_hash(row_id(n), scratch.as_slice())
     };
     Ok((0..rows).map(hash).collect())
+}
+
+/// Only parts bring segments, which placement looks after.
+pub(super) fn misplaced_segment() -> StorageError {
+    StorageError::corrupt("record", "a segment where rows are due")
 }
 
 fn id_at(group: &Group<'_>, n: usize, first_id: u64) -> RowId {

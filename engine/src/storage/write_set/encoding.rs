@@ -13,17 +13,21 @@ use glaredb_txn::{
     commit::message::PAYLOAD_BYTES_MAX,
     ids::{SchemaVersion, SegmentId, TableId},
 };
+use roaring::RoaringBitmap;
+use smallvec::SmallVec;
 
 use super::{
     PART_BYTES, TableWrites,
+    folded::{self, DeletedIn},
     table_writes::{DeletedRow, OwnRows, Packing},
 };
 use crate::storage::{
     StorageError,
     chunk::CHUNK_ROWS_MAX,
     codec::{batch, row::RowEncoder},
-    record::{self, ChangesWriter, Deletes, Group, OldKey},
+    record::{self, ChangesWriter, Deletes, DeletesKind, Group, GroupKind, OldKey},
     schema::TableSchema,
+    staging::Staged,
     table::Table,
 };
 
@@ -111,7 +115,8 @@ fn write_group(
         (first..first + rows).for_each(|row| encoder.encode(row, &mut data));
     }
     let kept = own.kept.as_ref().map(|ids| ids[first..first + rows].into());
-    Group { columnar, rows: rows as u32, kept, data: data.as_slice() }.write(out);
+    let kind = if columnar { GroupKind::Columns } else { GroupKind::Rows };
+    Group { kind, rows: rows as u32, kept, data: data.as_slice() }.write(out);
     Ok(())
 }
 
@@ -147,6 +152,12 @@ enum Content {
         created: bool,
         rows: Vec<DeletedRow>,
     },
+    Folded {
+        table: TableId,
+        schema: Arc<TableSchema>,
+        created: bool,
+        rows: DeletedIn,
+    },
 }
 
 impl EncodedPart {
@@ -160,6 +171,14 @@ impl EncodedPart {
                 let deletes = deletes_of(schema, rows.len(), &encoded);
                 part_of(*table, schema, *created, (0, &[]), deletes)
             }
+            Content::Folded { table, schema, created, rows } => {
+                let mut data = Writer::new();
+                record::write_bitmaps(rows, &mut data);
+                let count = rows.values().map(RoaringBitmap::len).sum::<u64>();
+                let (kind, count) = (DeletesKind::Bitmaps, count.try_into().unwrap_or(u32::MAX));
+                let deletes = Deletes { count, kind, data: data.as_slice() };
+                part_of(*table, schema, *created, (0, &[]), deletes)
+            }
         }
     }
 
@@ -171,6 +190,10 @@ impl EncodedPart {
         match &mut self.0 {
             Content::Inserts(_) => Ok(()),
             Content::Deletes { table, rows, .. } => follow_moves(*table, rows, &storage),
+            Content::Folded { table, rows, .. } => {
+                let Some(storage) = storage(*table) else { return Ok(()) };
+                folded::follow(&storage, &storage.list(), rows).map(drop)
+            }
         }
     }
 }
@@ -270,7 +293,32 @@ fn encode_deletes(schema: &TableSchema, rows: &[DeletedRow]) -> Writer {
 }
 
 fn deletes_of<'a>(schema: &TableSchema, count: usize, encoded: &'a Writer) -> Deletes<'a> {
-    Deletes { count: count as u32, keyed: schema.key().is_some(), data: encoded.as_slice() }
+    let kind = match schema.key() {
+        Some(_) => DeletesKind::Keys,
+        None => DeletesKind::RowIds,
+    };
+    Deletes { count: count as u32, kind, data: encoded.as_slice() }
+}
+
+/// The part that brings a segment. `created`: the transaction creates its table.
+pub(super) fn staged_part(staged: &Staged, created: bool) -> Result<EncodedPart, StorageError> {
+    let (meta, schema) = (staged.meta(), staged.schema());
+    let mut data = Writer::new();
+    staged.rows().encode(&mut data);
+    let kept = staged.keeps_ids().then(SmallVec::new);
+    let group = Group { kind: GroupKind::Segment, rows: meta.rows, kept, data: data.as_slice() };
+    let mut encoded = Writer::new();
+    group.write(&mut encoded);
+    let groups = (1, encoded.as_slice());
+    let payload = part_of(meta.table, schema, created, groups, Deletes::default());
+    let (bytes, bytes_max) = (payload.len(), PAYLOAD_BYTES_MAX);
+    if bytes > bytes_max {
+        return Err(StorageError::Invalid(format!(
+            "{} columns have statistics of {bytes} bytes, a record has room for {bytes_max}",
+            meta.columns.len()
+        )));
+    }
+    Ok(EncodedPart(Content::Inserts(payload)))
 }
 
 /// Encodes the parts of one table.
@@ -320,6 +368,13 @@ impl PartEncoder<'_> {
             part.push(row);
         }
         self.push_deletes(part);
+    }
+
+    fn folded(&mut self, pieces: Vec<DeletedIn>) {
+        for rows in pieces {
+            let (table, schema, created) = (self.table, Arc::clone(self.schema), self.created);
+            self.parts.push(EncodedPart(Content::Folded { table, schema, created, rows }));
+        }
     }
 
     fn push_deletes(&mut self, rows: Vec<DeletedRow>) {
@@ -374,6 +429,9 @@ impl TableWrites {
             PartEncoder { table, schema: &schema, created, packing, parts: Vec::new() };
         if all || self.deletes.len() * 24 > PART_BYTES {
             encoder.deletes(self.take_deletes());
+        }
+        if all {
+            encoder.folded(self.take_folded());
         }
         for own in joined(self.take_rows()?)? {
             let done = encoder.rows(&own, all)?;

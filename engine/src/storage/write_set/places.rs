@@ -28,7 +28,7 @@ impl WriteSet {
         let discarded =
             self.discarded.iter_mut().flatten().map(|(table, writes)| (&*table, writes));
         for (table, writes) in self.tables.iter_mut().chain(discarded) {
-            if writes.deletes.is_empty() {
+            if !writes.deletes_committed() {
                 continue;
             }
             // Of a table that is gone the resolver says so.
@@ -43,7 +43,7 @@ impl WriteSet {
     #[must_use]
     pub fn deletes_committed(&self) -> bool {
         let discarded = self.discarded.iter().flatten().map(|(_, writes)| writes);
-        self.tables.values().chain(discarded).any(|writes| !writes.deletes.is_empty())
+        self.tables.values().chain(discarded).any(TableWrites::deletes_committed)
     }
 
     /// What was written to a table, to be brought to another list.
@@ -86,6 +86,7 @@ impl TableWrites {
             self.deletes[n].locator = to;
             self.mark_deleted(to);
         }
+        self.translate_folded(table, list)?;
         self.edits = list.edits();
         Ok(())
     }

@@ -57,7 +57,7 @@ impl TableKeys {
             + (self.row_ids.len() * size_of::<([u8; 8], Mark, Position)>()) as u64
     }
 
-    fn written(&self) -> impl Iterator<Item = Written<'_>> {
+    pub(super) fn written(&self) -> impl Iterator<Item = Written<'_>> {
         let row_ids = self.row_ids.iter().map(|(row_id, mark, base)| (&row_id[..], *mark, *base));
         self.keys.written().chain(row_ids)
     }

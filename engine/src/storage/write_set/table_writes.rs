@@ -7,12 +7,18 @@ use arrow::{
     buffer::BooleanBuffer,
 };
 use bytes::Bytes;
-use glaredb_txn::ids::{Locator, Position, RowId, SchemaVersion, SegmentId, TableId};
+use glaredb_txn::{
+    commit::message::KeySet,
+    ids::{Locator, Position, RowId, SchemaVersion, SegmentId, TableId},
+};
 use hashbrown::HashMap;
 use roaring::RoaringBitmap;
 
 use super::{
-    Deletion, OWN_ROWS, OwnBatch, encoding,
+    Deletion, OWN_ROWS, OwnBatch,
+    aside::Aside,
+    encoding,
+    folded::DeletedIn,
     own_keys::{self, OwnKeys},
     savepoints::TableUndo,
     sent_keys::TableKeys,
@@ -32,7 +38,11 @@ pub struct TableWrites {
     /// Ordinal of the next own row.
     pub(super) next_own: u32,
     pub(super) deletes: Vec<DeletedRow>,
-    /// Rows in `deletes`, by source.
+    /// How many came and are not there any more.
+    pub(super) deletes_taken: u64,
+    /// Those that are too many to be there; `None`: they are not.
+    pub(super) folded: Option<DeletedIn>,
+    /// All that were deleted, by source.
     pub(super) deleted: HashMap<SegmentId, RoaringBitmap>,
     /// Of the list that the places of `deletes` are of.
     pub(super) edits: u64,
@@ -44,6 +54,12 @@ pub struct TableWrites {
     pub(super) row_ids: Vec<(RowId, Position)>,
     /// Row ids that own rows keep, in tables without a primary key.
     pub(super) kept_ids: Vec<RowId>,
+    /// Of the first statement that wrote.
+    pub(super) first_base: Option<Position>,
+    /// Keys that are not at hand any more.
+    pub(super) unnamed: Vec<KeySet>,
+    /// Rows that are written into segments already.
+    pub(super) aside: Option<Box<Aside>>,
     pub(super) memory: u64,
     pub(super) encoded: usize,
     pub(super) packing: Packing,
@@ -116,6 +132,12 @@ fn key_memory(key: &[u8]) -> u64 {
     own_keys::ENTRY_BYTES + key.len() as u64
 }
 
+impl DeletedRow {
+    pub(super) fn memory(&self) -> u64 {
+        DELETED_ROW_BYTES + self.key.len() as u64
+    }
+}
+
 impl OwnRows {
     pub(super) fn new(batch: RecordBatch, first: u32, kept: Option<Arc<[RowId]>>) -> Self {
         let encoded = encoding::encoded_estimate(&batch);
@@ -133,8 +155,10 @@ impl OwnRows {
 
 impl TableWrites {
     pub(super) fn is_empty(&self) -> bool {
-        self.batches.is_empty()
+        self.aside.is_none()
+            && self.batches.is_empty()
             && self.deletes.is_empty()
+            && !self.has_folded()
             && self.keys.is_empty()
             && self.row_ids.is_empty()
     }
@@ -144,7 +168,16 @@ impl TableWrites {
     }
 
     pub(super) fn memory_bytes(&self) -> u64 {
-        self.memory + self.undo_bytes()
+        self.memory + self.folded_bytes() + self.undo_bytes()
+    }
+
+    pub(super) fn has_folded(&self) -> bool {
+        self.folded.as_ref().is_some_and(|folded| !folded.is_empty())
+    }
+
+    /// Does it delete rows that others committed, beside those in parts that were sent?
+    pub(super) fn deletes_committed(&self) -> bool {
+        !self.deletes.is_empty() || self.has_folded()
     }
 
     /// About how many bytes the rows will be in a record.
@@ -168,7 +201,17 @@ impl TableWrites {
 
     #[must_use]
     pub fn own_key(&self, key: &[u8]) -> OwnKey {
-        self.keys.get(key)
+        match (self.keys.get(key), &self.aside) {
+            (OwnKey::Untouched, Some(aside)) => match aside.in_flight.get(key) {
+                OwnKey::Untouched => aside.streamed.get(key),
+                found => found,
+            },
+            (found, _) => found,
+        }
+    }
+
+    pub(super) fn gathered_bytes(&self) -> u64 {
+        self.batches.iter().map(|own| own.memory).sum()
     }
 
     /// Keys that the transaction touched.
@@ -351,6 +394,7 @@ impl TableWrites {
     ) {
         let rows = batch.num_rows();
         let first = self.next_own;
+        self.first_base.get_or_insert(base);
         if let Some(keys) = keys {
             for (row, key) in keys.iter().enumerate() {
                 if self.keys.insert(key, first + row as u32, base) {
@@ -386,6 +430,7 @@ impl TableWrites {
             });
         }
         self.schema = Some(Arc::clone(schema));
+        self.first_base.get_or_insert(base);
         let mut deleted = 0;
         for (n, locator) in rows.locators.iter().enumerate() {
             deleted += usize::from(if locator.segment == OWN_ROWS {
@@ -425,6 +470,16 @@ impl TableWrites {
     ) -> bool {
         if !self.mark_deleted(locator) {
             return false;
+        }
+        if let Some(folded) = &mut self.folded {
+            folded.entry(locator.segment).or_default().insert(locator.row);
+            self.deletes_taken += 1;
+            match key {
+                Some(key) if self.keys.remove(&key, base) => self.memory += key_memory(&key),
+                Some(_) => {}
+                None => self.row_ids.push((row_id, base)),
+            }
+            return true;
         }
         self.memory += DELETED_ROW_BYTES;
         let key = match key {
@@ -484,6 +539,7 @@ impl TableWrites {
         let deletes = std::mem::take(&mut self.deletes);
         let encoded: usize = deletes.iter().map(|row| 12 + row.key.len()).sum();
         self.encoded = self.encoded.saturating_sub(encoded);
+        self.deletes_taken += deletes.len() as u64;
         deletes
     }
 

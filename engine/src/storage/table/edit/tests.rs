@@ -13,7 +13,10 @@ use crate::storage::{
     apply::replay::tests::replays_alike,
     budget::{BUDGET_BYTES_DEFAULT, Budget},
     codec::batch,
-    record::{AddedSegment, ChangesWriter, Control, Deletes, Edit, Group, JobBegin, JobDeletions},
+    record::{
+        AddedSegment, ChangesWriter, Control, Deletes, DeletesKind, Edit, Group, GroupKind,
+        JobBegin, JobDeletions,
+    },
     remap::{NewPlace, Remap},
     state::{LoadedState, State},
     table::{Table, TableSegment, chunk_in},
@@ -109,7 +112,8 @@ impl World {
         let (mut data, mut group) = (Writer::new(), Writer::new());
         batch::encode(schema.columns(), rows.columns(), 0, keys.len(), &mut data).unwrap();
         let rows = keys.len() as u32;
-        Group { columnar: true, rows, kept: None, data: data.as_slice() }.write(&mut group);
+        Group { kind: GroupKind::Columns, rows, kept: None, data: data.as_slice() }
+            .write(&mut group);
         let mut part = ChangesWriter::default();
         part.section(T, schema.version(), (1, group.as_slice()), Deletes::default());
         let id = self.leader.new_id();
@@ -407,7 +411,7 @@ fn a_large_commit_that_deletes_from_an_input_overtakes_the_job() {
         last = row.locator.segment;
     }
     let mut part = ChangesWriter::default();
-    let deletes = Deletes { count: 2, keyed: true, data: deletes.as_slice() };
+    let deletes = Deletes { count: 2, kind: DeletesKind::Keys, data: deletes.as_slice() };
     part.section(T, schema.version(), (0, &[]), deletes);
     let id = world.leader.new_id();
     world.leader.part(id, 0, part.finish(std::iter::empty(), None)).unwrap();

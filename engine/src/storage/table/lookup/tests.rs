@@ -18,7 +18,7 @@ use crate::storage::{
     StorageError,
     codec::batch,
     objects::ObjectName,
-    record::{AddedSegment, ChangesWriter, Control, Deletes, Edit, Group, JobBegin},
+    record::{AddedSegment, ChangesWriter, Control, Deletes, Edit, Group, GroupKind, JobBegin},
     remap::{NewPlace, Remap},
     schema::TableSchema,
     segment::{
@@ -172,7 +172,8 @@ impl World {
         let (mut data, mut group) = (Writer::new(), Writer::new());
         batch::encode(schema.columns(), rows.columns(), 0, rows.num_rows(), &mut data).unwrap();
         let count = rows.num_rows() as u32;
-        Group { columnar: true, rows: count, kept: None, data: data.as_slice() }.write(&mut group);
+        Group { kind: GroupKind::Columns, rows: count, kept: None, data: data.as_slice() }
+            .write(&mut group);
         let mut part = ChangesWriter::default();
         part.section(T, schema.version(), (1, group.as_slice()), Deletes::default());
         let id = self.leader.new_id();
