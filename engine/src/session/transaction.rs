@@ -399,7 +399,7 @@ impl Transaction {
             if let Some(writes) = &this.writes {
                 let mut writes = writes.lock();
                 if writes.tables().all(|table| !this.is_temporary(table)) {
-                    writes.fold_deletions().map_err(errors::storage_error)?;
+                    writes.fold_deletions();
                 }
             }
         }

@@ -272,8 +272,7 @@ impl WriteSet {
             parts.extend(writes.drain_parts(*table, created, false)?);
         }
         self.drained |= !parts.is_empty();
-        let bytes = self.tables.values().map(TableWrites::memory_bytes).sum();
-        self.reservation.resize(bytes)?;
+        self.settle_memory();
         Ok(parts)
     }
 

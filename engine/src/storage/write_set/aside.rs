@@ -69,7 +69,7 @@ impl WriteSet {
         self.drained = true;
         let mut reservation = self.reservation.budget().reserve(0)?;
         reservation.resize_from_reserve(gathered);
-        self.settle_memory()?;
+        self.settle_memory();
         let rows = rows.into_iter().map(|own| RunRows { batch: own.batch, kept: own.kept });
         Ok(Some((schema, Run { rows: rows.collect(), reservation })))
     }
@@ -85,14 +85,16 @@ impl WriteSet {
         let parts = written.done.iter().map(|staged| encoding::staged_part(staged, created));
         let parts = parts.collect::<Result<_, _>>()?;
         writes.run_written(written);
-        self.settle_memory()?;
+        self.settle_memory();
         Ok(parts)
     }
 
-    /// The budget knows what is held.
-    pub(super) fn settle_memory(&mut self) -> Result<(), StorageError> {
+    /// The budget knows what is held: no rows came, so it is not asked. A bitmap may take a little more
+    /// than the few places that were folded into it.
+    pub(super) fn settle_memory(&mut self) {
         let bytes = self.tables.values().map(TableWrites::memory_bytes).sum();
-        self.reservation.resize(bytes)
+        self.reservation.shrink(bytes);
+        self.reservation.resize_from_reserve(bytes);
     }
 }
 

@@ -29,11 +29,11 @@ pub type DeletedIn = BTreeMap<SegmentId, RoaringBitmap>;
 impl WriteSet {
     /// Folds deletions where they are many. Only for transactions that will not read their own rows again,
     /// undo nothing, and leave keys of rows as they are.
-    pub fn fold_deletions(&mut self) -> Result<(), StorageError> {
+    pub fn fold_deletions(&mut self) {
         for (table, writes) in &mut self.tables {
             writes.fold_deletions(*table);
         }
-        self.settle_memory()
+        self.settle_memory();
     }
 }
 
