@@ -140,6 +140,7 @@ async fn rows_are_staged_whatever_their_order() {
         let again = client.err(&format!("insert into {t} values (77, 'again', 1)")).await;
         assert_eq!(again.sqlstate, "23505");
 
+        drop((client, old));
         node = node.restart().await;
         let mut client = node.connect();
         assert_eq!(client.ok(&left).await, expected);
@@ -179,6 +180,7 @@ async fn rows_without_a_key_and_of_new_tables_are_staged() {
     client.ok("delete from k where x % 1000 = 8").await;
     assert_eq!(client.ok(sums).await[0], "79922|1598519361|39923");
     assert!(node.segments() >= 12, "{} segments", node.segments());
+    drop(client);
     let node = node.restart().await;
     let mut client = node.connect();
     assert_eq!(client.ok(sums).await[0], "79922|1598519361|39923");
@@ -186,6 +188,7 @@ async fn rows_without_a_key_and_of_new_tables_are_staged() {
     assert_eq!(client.ok(sums).await[0], "79922|1598519361|39923");
     client.ok("drop table k").await;
     client.ok("truncate c").await;
+    drop(client);
     node.until_clean().await;
     assert_eq!(node.segments(), 0);
     check(&node.stop().await);
@@ -221,6 +224,7 @@ async fn a_key_that_comes_twice_is_found() {
     let error = client.err(&against).await;
     assert_eq!(error.detail.as_deref(), Some("Key (id)=(50000) already exists."));
     assert_eq!(client.ok("select count(*), max(id) from t").await[0], "1|50000");
+    drop(client);
     node.until_clean().await;
     assert_eq!((node.objects(), node.segments()), (0, 0));
     check(&node.stop().await);
@@ -274,6 +278,7 @@ async fn what_is_given_up_leaves_nothing() {
     assert_eq!(copied.as_deref(), Ok("COPY 40000"));
     assert!(node.segments() > 2, "{} segments", node.segments());
     assert_eq!(client.ok("select count(*), sum(id) from t").await[0], "40000|799980000");
+    drop(client);
     check(&node.stop().await);
 }
 
@@ -294,7 +299,10 @@ async fn a_copy_paused_past_the_age_cannot_commit() {
     let rest = sink.data(&lines(40_000..40_010)).await;
     let error = match rest {
         Ok(()) => sink.finish().await.expect_err("it is too late"),
-        Err(error) => error,
+        Err(error) => {
+            drop(sink);
+            error
+        }
     };
     assert_eq!(error.sqlstate, "40001", "{error:?}");
     let detail = error.detail.as_deref().unwrap_or_default();
@@ -303,6 +311,7 @@ async fn a_copy_paused_past_the_age_cannot_commit() {
     node.until_clean().await;
     assert_eq!((node.objects(), node.segments()), (0, 0));
     assert_eq!(client.ok("select count(*) from t").await[0], "0");
+    drop((client, other));
     check(&node.stop().await);
 }
 
@@ -330,6 +339,7 @@ async fn writers_of_the_same_table_conflict() {
     late.ok("insert into t values (200, 'late')").await;
     assert_eq!(late.err("commit").await.sqlstate, "40001");
     assert_eq!(client.ok("select count(*) from t").await[0], "39901");
+    drop((client, other, late));
     node.until_clean().await;
     check(&node.stop().await);
 }
@@ -379,12 +389,14 @@ async fn every_row_is_changed_in_bounded_memory() {
         client.ok(&format!("vacuum full {t}")).await;
         assert_eq!(client.ok(&sums).await[0], changed);
 
+        drop((client, old));
         node = node.restart().await;
         client = node.connect();
         assert_eq!(client.ok(&sums).await[0], changed);
         let deleted = client.ok(&format!("delete from {t} where k > 10")).await;
         assert_eq!(deleted, [format!("DELETE {}", ALL - 10)]);
         assert_eq!(client.ok(&sums).await[0], "10|65|55|10");
+        drop(client);
         node = node.restart().await;
         client = node.connect();
         assert_eq!(client.ok(&sums).await[0], "10|65|55|10");
@@ -427,6 +439,7 @@ async fn an_update_of_every_row_loses_nothing_of_others() {
     let done: i64 = others.await.expect("it ends");
     let sum = client.ok("select count(*), sum(n) from t").await;
     assert_eq!(sum[0], format!("120000|{}", updates * 120_000 + done * 1_000));
+    drop(client);
     node.until_clean().await;
     check(&node.stop().await);
 }
