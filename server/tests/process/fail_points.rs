@@ -168,22 +168,27 @@ fn expect_stop(server: &mut Server, when: &str) {
     assert_eq!(server.wait().code(), Some(1), "{when}");
 }
 
+/// A process that may fail at `when`, with commits beside `others`: it stops there or goes on, and loses
+/// nothing.
+async fn fails_beside(others: &[&str], is_panic: bool, when: &str) {
+    eprintln!("{when}");
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut server = Server::spawn(folder.path(), &[], when);
+    server.line_with("ready: psql");
+    let known = work(&server, others).await;
+    if is_panic {
+        expect_stop(&mut server, when);
+    } else {
+        assert_eq!(known.acknowledged.len(), COMMITS as usize, "{when}: commits go on");
+    }
+    server.kill();
+    check(folder.path(), &known, when).await;
+}
+
 #[tokio::test]
 async fn the_process_may_fail_at_any_step_of_flush_and_compaction() {
-    let others = ["vacuum", "vacuum full", "checkpoint"];
     for (is_panic, when) in OF_EVERY_JOB.into_iter().flat_map(at) {
-        eprintln!("{when}");
-        let folder = tempfile::tempdir().expect("a folder");
-        let mut server = Server::spawn(folder.path(), &[], &when);
-        server.line_with("ready: psql");
-        let known = work(&server, &others).await;
-        if is_panic {
-            expect_stop(&mut server, &when);
-        } else {
-            assert_eq!(known.acknowledged.len(), COMMITS as usize, "{when}: commits go on");
-        }
-        server.kill();
-        check(folder.path(), &known, &when).await;
+        fails_beside(&["vacuum", "vacuum full", "checkpoint"], is_panic, &when).await;
     }
 }
 
@@ -191,18 +196,7 @@ async fn the_process_may_fail_at_any_step_of_flush_and_compaction() {
 async fn the_process_may_fail_while_a_job_is_given_up() {
     for (is_panic, when) in OF_JOBS_GIVEN_UP.into_iter().flat_map(at) {
         let when = format!("rewrite::object::after=1*return(injected)->off;{when}");
-        eprintln!("{when}");
-        let folder = tempfile::tempdir().expect("a folder");
-        let mut server = Server::spawn(folder.path(), &[], &when);
-        server.line_with("ready: psql");
-        let known = work(&server, &["vacuum"]).await;
-        if is_panic {
-            expect_stop(&mut server, &when);
-        } else {
-            assert_eq!(known.acknowledged.len(), COMMITS as usize, "{when}: commits go on");
-        }
-        server.kill();
-        check(folder.path(), &known, &when).await;
+        fails_beside(&["vacuum"], is_panic, &when).await;
     }
 }
 
